@@ -1,0 +1,21 @@
+"""Time as the books know it: the database's clock plus the sandbox's forward-only offset.
+
+Sessions, rate limits and signatures use the real clock (`datetime.now(UTC)`), never this one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def now(session: AsyncSession) -> datetime:
+    """`bifold_now()`: business time, aware, UTC."""
+    return (await session.execute(text("SELECT bifold_now()"))).scalar_one()  # type: ignore[no-any-return]
+
+
+def rfc3339(moment: datetime) -> str:
+    """RFC 3339 in UTC with a trailing Z, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,106 @@
+"""The one way to the database: an async engine, and sessions whose edge commits.
+
+`Database.transaction()` is an edge: one request or one job, one transaction. Flows receive the session,
+flush when they need to, and never commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from wallet.errors import Busy
+
+POOL_SIZE = 8
+POOL_OVERFLOW = 8
+POOL_TIMEOUT_SECONDS = 10
+RETRY_LIMIT = 5
+RETRY_BASE_SECONDS = 0.02
+# serialization_failure, deadlock_detected, lock_not_available
+RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+
+T = TypeVar("T")
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """The five-character SQLSTATE behind a driver error."""
+    return getattr(error.orig, "sqlstate", None)
+
+
+class Database:
+    """Engine and session maker of one process.
+
+    `pooled_elsewhere` switches off prepared statements, for PgBouncer in transaction mode.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = POOL_SIZE,
+        application_name: str = "bifold",
+        pooled_elsewhere: bool = False,
+    ) -> None:
+        connect_args: dict[str, object] = {
+            "application_name": application_name,
+            "options": "-c search_path=public,jobs -c timezone=UTC",
+            "connect_timeout": 5,
+        }
+        if pooled_elsewhere:
+            connect_args["prepare_threshold"] = None
+        self.url = make_url(url)
+        self.engine: AsyncEngine = create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_pre_ping=True,
+            connect_args=connect_args,
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=True)
+
+    @property
+    def dsn(self) -> str:
+        """The libpq form, for drivers that are not SQLAlchemy."""
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def session(self) -> AsyncSession:
+        """A bare session; the caller decides about its end."""
+        return self._sessions()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One edge: commit on success, roll back on any error."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """A read-only REPEATABLE READ transaction: every query sees the same moment."""
+        async with self._sessions() as session, session.begin():
+            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            yield session
+
+    async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run `work` in one transaction; retry deadlocks and serialization failures, then Busy."""
+        for attempt in range(RETRY_LIMIT):
+            try:
+                async with self.transaction() as session:
+                    return await work(session)
+            except DBAPIError as error:
+                if sqlstate(error) not in RETRYABLE_SQLSTATES:
+                    raise
+            await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))
+        raise Busy("Too much is happening at once; try again in a moment.")
+
+    async def dispose(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()

@@ -1,0 +1,24 @@
+"""Opaque ids: a prefix that names the kind, then a ULID from the real clock."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from ulid import ULID
+
+Prefix = Literal[
+    "usr", "prn", "acc", "ent", "hld", "trf", "adr", "dep", "wdr", "quo", "cnv", "rcp", "pay",
+    "top", "key", "whk", "evt", "dlv", "cas", "apr", "ses", "int", "req", "leg",
+]
+_ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
+
+
+def new_id(prefix: Prefix) -> str:
+    """A fresh id, sortable by the millisecond it was made in."""
+    return f"{prefix}_{ULID()}"
+
+
+def is_id(value: str, prefix: Prefix) -> bool:
+    """Whether `value` has the form of an id of that kind."""
+    return value.startswith(prefix + "_") and _ID.fullmatch(value) is not None

@@ -1,0 +1,22 @@
+"""The double-entry books: accounts, entries, postings, holds. `ledger_post` is their only writer."""
+
+from wallet.ledger.accounts import AccountSpec, account_id
+from wallet.ledger.posting import (
+    Command,
+    HoldClosing,
+    HoldOpening,
+    Line,
+    Notice,
+    hold,
+    open_amount,
+    post,
+    release,
+    reverse,
+)
+from wallet.ledger.reads import Balance, balance_of, balances, trial_balance
+
+__all__ = [
+    "AccountSpec", "Balance", "Command", "HoldClosing", "HoldOpening", "Line", "Notice",
+    "account_id", "balance_of", "balances", "hold", "open_amount", "post", "release", "reverse",
+    "trial_balance",
+]

@@ -1,0 +1,193 @@
+"""Commands for `ledger_post`, and the one call that sends them.
+
+A posting is (account, amount): positive credits, negative debits. An entry sums to zero for each asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.errors import NotFound
+from wallet.ids import new_id
+from wallet.ledger.accounts import AccountSpec, account_id
+from wallet.ledger.errors import BY_CODE, TEXT, AlreadyReversed, LedgerError
+from wallet.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One posting to be: `amount` in the account's asset; positive credits."""
+
+    account: AccountSpec
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOpening:
+    """Set `amount` aside on a customer's account."""
+
+    account: AccountSpec
+    amount: Money
+    kind: str
+    ref: str
+    hold_id: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldClosing:
+    """Take from a hold: `capture_minor` spent by this command's postings, `release_minor` given back."""
+
+    hold_id: str
+    capture_minor: int
+    release_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An outbox row: what the relay will tell `principal_id`."""
+
+    principal_id: str | None
+    type: str
+    ref: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """All the effects of one posting, done together or not at all."""
+
+    kind: str = ""
+    ref: str = ""
+    lines: Sequence[Line] = ()
+    entry_id: str | None = None
+    event_at: datetime | None = None
+    reverses: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    open: HoldOpening | None = None
+    close: Sequence[HoldClosing] = ()
+    transfer: Mapping[str, Any] | None = None
+    answer: Mapping[str, Any] | None = None
+    notices: Sequence[Notice] = ()
+
+
+async def post(session: AsyncSession, command: Command) -> str | None:
+    """Post one command in the caller's transaction. Returns the entry id, when there is an entry.
+
+    Raises a LedgerError (InsufficientFunds, AccountFrozen, …); then nothing of the command is written.
+    """
+    entry_id = (command.entry_id or new_id("ent")) if command.lines else None
+    payload = await _payload(session, command, entry_id)
+    answer = await session.execute(
+        text("SELECT code, detail FROM ledger_post(CAST(:commands AS jsonb))"),
+        {"commands": orjson.dumps([payload]).decode()},
+    )
+    code, detail = answer.one()
+    if code is not None:
+        raise BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code} {detail}"))
+    return entry_id
+
+
+async def hold(session: AsyncSession, opening: HoldOpening) -> None:
+    """Set money aside. Raises InsufficientFunds, AccountFrozen, AccountClosed."""
+    await post(session, Command(open=opening))
+
+
+async def release(session: AsyncSession, *, hold_id: str) -> None:
+    """Give back all that the hold still keeps. Raises HoldClosed, NotFound."""
+    left = await open_amount(session, hold_id=hold_id)
+    await post(session, Command(close=[HoldClosing(hold_id, 0, left)]))
+
+
+async def open_amount(session: AsyncSession, *, hold_id: str) -> int:
+    """What the hold still keeps, in minor units; locks its account first. Raises NotFound."""
+    await session.execute(
+        text("SELECT 1 FROM ledger_lock_hold(:id)"), {"id": hold_id}
+    )
+    found = await session.execute(
+        text("SELECT amount_minor - captured_minor - released_minor FROM holds WHERE id = :id"),
+        {"id": hold_id},
+    )
+    left = found.scalar_one_or_none()
+    if left is None:
+        raise NotFound("There is no such hold.")
+    return int(left)
+
+
+async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
+    """Undo an entry by a new one with every amount negated. At most once: AlreadyReversed, NotFound."""
+    done = await session.execute(
+        text("SELECT id FROM entries WHERE reverses = :id"), {"id": entry_id}
+    )
+    if done.scalar_one_or_none() is not None:
+        raise AlreadyReversed(TEXT["already_reversed"])
+    entry = (
+        await session.execute(text("SELECT kind, ref FROM entries WHERE id = :id"), {"id": entry_id})
+    ).one_or_none()
+    if entry is None:
+        raise NotFound("There is no such entry.")
+    rows = await session.execute(
+        text("SELECT account_id, asset, amount_minor FROM postings WHERE entry_id = :id ORDER BY id"),
+        {"id": entry_id},
+    )
+    new_entry = new_id("ent")
+    payload = {
+        "entry": {"id": new_entry, "kind": "reversal", "ref": entry.ref, "reverses": entry_id,
+                  "meta": {"reason": reason, "of": entry.kind}},
+        "postings": [
+            {"account": row.account_id, "asset": row.asset, "amount": str(-int(row.amount_minor))}
+            for row in rows
+        ],
+    }
+    answer = await session.execute(
+        text("SELECT code, detail FROM ledger_post(CAST(:commands AS jsonb))"),
+        {"commands": orjson.dumps([payload]).decode()},
+    )
+    code, _detail = answer.one()
+    if code is not None:
+        raise BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code}"))
+    return new_entry
+
+
+async def _payload(session: AsyncSession, command: Command, entry_id: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if entry_id is not None:
+        body["entry"] = {
+            "id": entry_id, "kind": command.kind, "ref": command.ref,
+            "event_at": command.event_at.isoformat() if command.event_at else None,
+            "reverses": command.reverses, "meta": dict(command.meta),
+        }
+        body["postings"] = [
+            {"account": await account_id(session, line.account),
+             "asset": line.amount.asset.code, "amount": str(line.amount.minor)}
+            for line in command.lines if line.amount.minor
+        ]
+    if command.open is not None:
+        opening = command.open
+        body["open"] = {
+            "id": opening.hold_id, "account": await account_id(session, opening.account),
+            "asset": opening.amount.asset.code, "amount": str(opening.amount.minor),
+            "kind": opening.kind, "ref": opening.ref,
+            "expires_at": opening.expires_at.isoformat() if opening.expires_at else None,
+        }
+    if command.close:
+        body["close"] = [
+            {"hold": c.hold_id, "capture": str(c.capture_minor), "release": str(c.release_minor)}
+            for c in command.close
+        ]
+    if command.transfer is not None:
+        body["transfer"] = dict(command.transfer)
+    if command.answer is not None:
+        body["answer"] = dict(command.answer)
+    body["outbox"] = [
+        {"principal_id": n.principal_id, "type": n.type, "ref": n.ref, "data": dict(n.data)}
+        for n in command.notices
+    ]
+    return body

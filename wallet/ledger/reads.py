@@ -1,0 +1,58 @@
+"""Reading the books: balances, trial balance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.ledger.accounts import AccountSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One customer account in minor units: `total = available + held`."""
+
+    asset: str
+    total_minor: int
+    held_minor: int
+    status: str
+
+    @property
+    def available_minor(self) -> int:
+        """What can be spent now."""
+        return self.total_minor - self.held_minor
+
+
+async def balances(session: AsyncSession, *, principal_id: str) -> list[Balance]:
+    """Every account of one principal, by asset code."""
+    rows = await session.execute(
+        text(
+            "SELECT asset, balance_minor, held_minor, status FROM accounts"
+            " WHERE principal_id = :principal AND kind = 'customer' ORDER BY asset"
+        ),
+        {"principal": principal_id},
+    )
+    return [Balance(r.asset, int(r.balance_minor), int(r.held_minor), r.status) for r in rows]
+
+
+async def balance_of(session: AsyncSession, spec: AccountSpec) -> int:
+    """One account as people read it: positive where its side expects it. 0 when never opened."""
+    row = (
+        await session.execute(
+            text("SELECT balance_minor, side FROM account_balances WHERE path = :path"),
+            {"path": spec.path},
+        )
+    ).one_or_none()
+    if row is None:
+        return 0
+    return int(row.balance_minor) * (1 if row.side == "C" else -1)
+
+
+async def trial_balance(session: AsyncSession) -> dict[str, int]:
+    """Sum of all balances for each asset. Every value is zero in healthy books."""
+    rows = await session.execute(
+        text("SELECT asset, sum(balance_minor) AS total FROM account_balances GROUP BY asset")
+    )
+    return {row.asset: int(row.total) for row in rows}

@@ -1,0 +1,1 @@
+"""Alembic revisions. Tables and functions are written in SQL, one file a revision."""

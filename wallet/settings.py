@@ -1,0 +1,63 @@
+"""Settings, read once at start-up from `BIFOLD_*` and passed down. `docs/configuration.md` lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Mode = Literal["sandbox", "production"]
+
+
+class Settings(BaseSettings):
+    """One frozen record for every process of an instance."""
+
+    model_config = SettingsConfigDict(env_prefix="BIFOLD_", frozen=True, extra="ignore")
+
+    mode: Mode
+    database_url: str
+    database_direct_url: str | None = None
+    migration_database_url: str | None = None
+    audit_database_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    admin_port: int = 8001
+    public_url: str | None = None
+    data_dir: Path = Path(".bifold")
+    networks_file: Path | None = None
+    keys_file: Path | None = None
+    signer_socket: Path | None = None
+    signer_capability_fd: int | None = None
+    sandbox_token: str | None = None
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """Read the environment. Raises pydantic.ValidationError when something needed is missing."""
+        return cls()
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether this instance plays with worthless money."""
+        return self.mode == "sandbox"
+
+    @property
+    def direct_url(self) -> str:
+        """The database without a transaction pooler in between: for worker and listener."""
+        return self.database_direct_url or self.database_url
+
+    @property
+    def networks_path(self) -> Path:
+        """The network registry in use."""
+        return self.networks_file or self.data_dir / "networks.toml"
+
+    @property
+    def keys_path(self) -> Path:
+        """The public key material: deposit xpub and hot addresses."""
+        return self.keys_file or self.data_dir / "keys.json"
+
+    @property
+    def base_url(self) -> str:
+        """What people type: origin for links, cookies and CSRF."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
