@@ -1,0 +1,353 @@
+"""Typed access to one chain through one node: what the wallet may ask, and nothing else.
+
+Reads raise `chain.errors`; an absent block or receipt is None, never an error. `send_raw` is the
+only way out for signed bytes: one attempt, no retry, no exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+from chain import parse
+from chain.address import checked, to_bytes20
+from chain.blocks import (
+    Block,
+    BlockRef,
+    Log,
+    Receipt,
+    parse_block,
+    parse_log,
+    parse_receipt,
+    parse_ref,
+)
+from chain.errors import (
+    ChainError,
+    InvalidNetworks,
+    NodeGarbage,
+    NodeRejected,
+    WrongChain,
+)
+from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
+from chain.observe import (
+    TRANSFER_TOPIC,
+    ObservedDeposit,
+    deposits_in,
+    may_hold_transfers,
+    native_candidates,
+    verified_logs,
+)
+from chain.outcomes import SendKind, SendOutcome, classify_rejection
+from chain.registry import Network
+from chain.rpc import Call, Rpc
+from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
+
+MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
+MAX_CLIENT_VERSION = 200
+_BALANCE_OF = "0x70a08231"  # balanceOf(address)
+_METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
+
+
+@dataclass(frozen=True, slots=True)
+class ChainIdentity:
+    """Which chain a node serves. `block1_hash` is None while there is no block 1."""
+
+    chain_id: int
+    block1_hash: str | None
+    client_version: str
+
+
+class ChainClient:
+    """One network through one transport. Holds no state but whether the node knows a method."""
+
+    def __init__(self, network: Network, rpc: Rpc) -> None:
+        self.network = network
+        self._rpc = rpc
+        self._has_block_receipts: bool | None = None
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._rpc.aclose()
+
+    # Identity
+
+    async def identity(self) -> ChainIdentity:
+        """Chain id, hash of block 1 and the node's name for itself, as the node answers them."""
+        chain_id, block1, version = await self._rpc.batch(
+            [
+                ("eth_chainId", ()),
+                ("eth_getBlockByNumber", ("0x1", False)),
+                ("web3_clientVersion", ()),
+            ]
+        )
+        if not isinstance(version, str):
+            raise NodeGarbage("web3_clientVersion is not a text")
+        first = None if block1 is None else _numbered(parse_ref(block1), 1)
+        return ChainIdentity(
+            chain_id=parse.quantity(chain_id, "eth_chainId"),
+            block1_hash=None if first is None else first.hash,
+            client_version=version[:MAX_CLIENT_VERSION],
+        )
+
+    async def verify_identity(self) -> ChainIdentity:
+        """The identity, if it is the configured network's. Raises WrongChain.
+
+        Call at start, after every reconnect and before signing. While block 1 does not exist yet
+        a pinned hash cannot be compared, which counts as another chain: ours had one.
+        """
+        identity = await self.identity()
+        if identity.chain_id != self.network.chain_id:
+            raise WrongChain(
+                f"{self.network.name}: the node serves chain {identity.chain_id}, "
+                f"not {self.network.chain_id}"
+            )
+        pinned = self.network.block1_hash
+        if pinned is not None and identity.block1_hash != pinned:
+            raise WrongChain(f"{self.network.name}: block 1 of this node is another one")
+        return identity
+
+    # Blocks
+
+    async def head(self) -> BlockRef:
+        """The newest block the node knows. May be older than an earlier answer's."""
+        latest = await self._rpc.call("eth_getBlockByNumber", ("latest", False))
+        if latest is None:
+            raise NodeGarbage("the node has no latest block")
+        return parse_ref(latest)
+
+    async def block_ref(self, number: int) -> BlockRef | None:
+        """The canonical block at this height, or None if the node has none there (yet)."""
+        answer = await self._rpc.call("eth_getBlockByNumber", (hex(number), False))
+        return None if answer is None else _numbered(parse_ref(answer), number)
+
+    async def block_refs(self, numbers: Sequence[int]) -> list[BlockRef | None]:
+        """Like `block_ref` for many heights, in batches."""
+        answers = await self._rpc.batch(
+            [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+        )
+        return [
+            None if answer is None else _numbered(parse_ref(answer), number)
+            for number, answer in zip(numbers, answers, strict=True)
+        ]
+
+    async def full_block(self, number: int) -> Block | None:
+        """The canonical block at this height with its transactions, or None."""
+        return (await self.full_blocks([number]))[0]
+
+    async def full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
+        """Like `full_block` for many heights, in batches. Their lineage is the caller's check."""
+        answers = await self._rpc.batch(
+            [("eth_getBlockByNumber", (hex(number), True)) for number in numbers]
+        )
+        blocks = [None if answer is None else parse_block(answer) for answer in answers]
+        for number, block in zip(numbers, blocks, strict=True):
+            if block is not None:
+                _numbered(block.ref, number)
+        return blocks
+
+    async def final_number(self, head: BlockRef) -> int:
+        """Height of the newest final block by the network's rule; −1 while nothing is final.
+
+        depth: `head − confirmations + 1`; tag: the node's `finalized`; both: the lower of the two.
+        """
+        by_depth = max(head.number - self.network.confirmations + 1, -1)
+        if self.network.finality == "depth":
+            return by_depth
+        answer = await self._rpc.call("eth_getBlockByNumber", ("finalized", False))
+        by_tag = -1 if answer is None else parse_ref(answer).number
+        return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
+
+    # Logs and receipts
+
+    async def logs(self, block_hash: str) -> list[Log]:
+        """Transfer logs of the listed contracts in one block, asked by its hash.
+
+        By hash, because a node answers an orphaned or unknown hash with an error (NodeRejected),
+        where a range would answer an empty list. Taken as answered: a node may leave logs out;
+        `deposits` works from receipts that add up to the block's bloom.
+        """
+        if not self.network.tokens:
+            return []
+        return _logs_of(await self._rpc.call(*self._logs_call(block_hash)), block_hash)
+
+    async def deposits(self, block: Block, *, watched: Container[str]) -> list[ObservedDeposit]:
+        """Everything in the block that arrived at a watched address, from verified receipts.
+
+        Asks the node nothing when neither a transaction pays a watched address nor the bloom
+        allows a Transfer of a listed token; else for the block's receipts, whose logs must add
+        up to the header (nodes behind balancers have left logs out under a correct block hash).
+        Raises NodeGarbage when they do not.
+        """
+        tokens = [item for item in self.network.tokens if may_hold_transfers(block, item)]
+        if not tokens and not native_candidates(block, watched):
+            return []
+        receipts = await self.block_receipts(block)
+        return deposits_in(
+            block,
+            receipts,
+            verified_logs(block, receipts),
+            watched=watched,
+            native_asset=self.network.native_asset,
+            tokens=tokens,
+        )
+
+    async def block_receipts(self, block: Block) -> list[Receipt]:
+        """All receipts of a block in order, each checked to belong there. Raises NodeGarbage.
+
+        One call where the node has eth_getBlockReceipts, else a batch by transaction.
+        """
+        receipts = await self._receipts_in_one_call(block)
+        if receipts is None:
+            found = await self.receipts([tx.hash for tx in block.transactions])
+            receipts = [receipt for receipt in found if receipt is not None]
+        wanted = [(tx.hash, block.hash, tx.index) for tx in block.transactions]
+        given = [(item.tx_hash, item.block_hash, item.tx_index) for item in receipts]
+        if wanted != given:
+            raise NodeGarbage("the receipts are not those of the block's transactions")
+        return receipts
+
+    async def receipts(self, tx_hashes: Sequence[str]) -> list[Receipt | None]:
+        """Receipts in the order asked; None for a transaction that is not mined."""
+        answers = await self._rpc.batch(
+            [("eth_getTransactionReceipt", (item,)) for item in tx_hashes]
+        )
+        found = [None if answer is None else parse_receipt(answer) for answer in answers]
+        for wanted, receipt in zip(tx_hashes, found, strict=True):
+            if receipt is not None and receipt.tx_hash != wanted.lower():
+                raise NodeGarbage("the node answered another transaction's receipt")
+        return found
+
+    async def known(self, tx_hashes: Sequence[str]) -> list[bool]:
+        """Whether the node knows each transaction, pooled or mined. False proves nothing."""
+        answers = await self._rpc.batch(
+            [("eth_getTransactionByHash", (item,)) for item in tx_hashes]
+        )
+        for wanted, answer in zip(tx_hashes, answers, strict=True):
+            if answer is not None:
+                found = parse.hash32(parse.table(answer, "transaction").get("hash"), "hash")
+                if found != wanted.lower():
+                    raise NodeGarbage("the node answered another transaction")
+        return [answer is not None for answer in answers]
+
+    async def _receipts_in_one_call(self, block: Block) -> list[Receipt] | None:
+        if self._has_block_receipts is False:
+            return None
+        try:
+            answer = await self._rpc.call("eth_getBlockReceipts", (block.hash,))
+        except NodeRejected as error:
+            if error.rpc_code not in _METHOD_MISSING:
+                raise
+            self._has_block_receipts = False
+            return None
+        self._has_block_receipts = True
+        if answer is None:
+            raise NodeGarbage("the node no longer has the block it answered before")
+        return [parse_receipt(item) for item in parse.items(answer, "eth_getBlockReceipts")]
+
+    def _logs_call(self, block_hash: str) -> Call:
+        contracts = [token.contract.lower() for token in self.network.tokens]
+        if len(contracts) > MAX_LOG_ADDRESSES:
+            raise InvalidNetworks("more tokens are listed than one log query can name")
+        query = {"blockHash": block_hash, "address": contracts, "topics": [TRANSFER_TOPIC]}
+        return ("eth_getLogs", (query,))
+
+    # Accounts
+
+    async def nonce(self, address: str) -> int:
+        """Transactions mined from this address (`latest`; `pending` lies on several nodes)."""
+        answer = await self._rpc.call("eth_getTransactionCount", (checked(address), "latest"))
+        return parse.quantity(answer, "eth_getTransactionCount")
+
+    async def balances(
+        self, addresses: Sequence[str], asset: str, block_number: int
+    ) -> list[int]:
+        """Balances at a block in the asset's smallest unit, in the order asked.
+
+        Raises ValueError for an asset this network does not list, NodeRejected when the node no
+        longer has that block's state.
+        """
+        at = hex(block_number)
+        token = self.network.token(asset)
+        if asset == self.network.native_asset:
+            calls: list[Call] = [("eth_getBalance", (checked(item), at)) for item in addresses]
+            answers = await self._rpc.batch(calls)
+            return [parse.quantity(answer, "eth_getBalance") for answer in answers]
+        if token is None:
+            raise ValueError(f"{asset} is not listed on {self.network.name}")
+        calls = [
+            ("eth_call", ({"to": token.contract, "data": _balance_of(item)}, at))
+            for item in addresses
+        ]
+        answers = await self._rpc.batch(calls)
+        words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
+        return [int.from_bytes(word, "big") for word in words]
+
+    async def is_contract(self, address: str) -> bool:
+        """Whether code lives at the address now (a 7702-delegated account counts as code)."""
+        answer = await self._rpc.call("eth_getCode", (checked(address), "latest"))
+        return len(parse.data(answer, "eth_getCode")) > 0
+
+    # Sending
+
+    async def fees(self) -> FeeQuote:
+        """Fees to send with now: median tip of ten blocks, `cap = 2 × next base fee + tip`.
+
+        The tip is at least the network's minimum. Raises FeeCeiling when the cap exceeds the
+        network's `max_fee_wei`. Standard: EIP-1559; eth_feeHistory of execution-apis.
+        """
+        answer = await self._rpc.call(
+            "eth_feeHistory", (hex(FEE_HISTORY_BLOCKS), "latest", [FEE_HISTORY_PERCENTILE])
+        )
+        return quote(
+            answer, min_tip_wei=self.network.min_tip_wei, max_fee_wei=self.network.max_fee_wei
+        )
+
+    async def estimate_gas(self, from_: str, to: str, value: int, data: bytes) -> int:
+        """Gas a call would use now. Raises NodeRejected when it would revert."""
+        request = {
+            "from": checked(from_), "to": checked(to), "value": hex(value),
+            "data": "0x" + data.hex(),
+        }  # fmt: skip
+        gas = parse.quantity(await self._rpc.call("eth_estimateGas", (request,)), "estimateGas")
+        if not PLAIN_TRANSFER_GAS <= gas <= MAX_GAS:
+            raise NodeGarbage("eth_estimateGas answered gas outside 21,000 and 16,000,000")
+        return gas
+
+    async def send_raw(self, raw: bytes) -> SendOutcome:
+        """Hand signed bytes to the node, once. Never raises (but for a task's cancellation).
+
+        Every outcome but ACCEPTED and KNOWN leaves open whether the transaction is out there;
+        sending the same bytes again is always safe, other bytes never without the same nonce.
+        """
+        try:
+            answer = await self._rpc.call("eth_sendRawTransaction", ("0x" + raw.hex(),))
+        except NodeRejected as error:
+            return classify_rejection(error.rpc_code, error.message)
+        except ChainError as error:
+            return SendOutcome(SendKind.UNKNOWN, str(error))
+        if answer != tx_hash(raw):
+            return SendOutcome(SendKind.UNKNOWN, "the node answered another hash than the bytes'")
+        return SendOutcome(SendKind.ACCEPTED)
+
+
+def _numbered(ref: BlockRef, number: int) -> BlockRef:
+    if ref.number != number:
+        raise NodeGarbage("the node answered another block than the one asked")
+    return ref
+
+
+def _is_transfer(log: Log) -> bool:
+    return bool(log.topics) and log.topics[0] == TRANSFER_TOPIC
+
+
+def _logs_of(answer: object, block_hash: str) -> list[Log]:
+    logs = [parse_log(item) for item in parse.items(answer, "eth_getLogs")]
+    if any(log.block_hash != block_hash.lower() or not _is_transfer(log) for log in logs):
+        raise NodeGarbage("eth_getLogs answered logs that were not asked for")
+    if len({log.log_index for log in logs}) != len(logs):
+        raise NodeGarbage("eth_getLogs answered a log twice")
+    return logs
+
+
+def _balance_of(address: str) -> str:
+    return _BALANCE_OF + "0" * 24 + to_bytes20(address).hex()

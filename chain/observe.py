@@ -1,0 +1,214 @@
+"""Deposits inside a block: pure functions over what the node answered, trusting little of it.
+
+A native deposit is a top-level transfer whose receipt says success; payments made inside
+contracts are not seen here (they show as a balance difference at reconciliation). A token
+deposit is a `Transfer` log of a listed contract with exactly the standard's shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from eth_hash.auto import keccak
+
+from chain.address import to_checksum
+from chain.blocks import Block, BlockTx, Log, Receipt
+from chain.errors import NodeGarbage
+from chain.registry import Token
+
+NATIVE_LOG_INDEX = -1  # Stands in a deposit's key where a native transfer has no log.
+TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
+_TRANSFER_TOPIC_BYTES = bytes.fromhex(TRANSFER_TOPIC[2:])
+_TRANSFER_TOPICS = 3
+_WORD_BYTES = 32
+_PADDING = "0x" + "0" * 24
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedDeposit:
+    """One arrival at a watched address; unique by (block hash, tx_hash, log_index).
+
+    `amount` in the asset's smallest unit, above zero. Addresses are EIP-55. `contract` is None
+    and `log_index` −1 for the native coin.
+    """
+
+    tx_hash: str
+    log_index: int
+    asset: str
+    contract: str | None
+    from_address: str
+    to_address: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A well-formed ERC-20 Transfer event of a listed contract. Addresses are lower-case."""
+
+    token: Token
+    from_address: str
+    to_address: str
+    amount: int
+
+
+def bloom_may_contain(bloom: bytes, item: bytes) -> bool:
+    """Whether a block's 2,048-bit bloom may hold `item` (an address's 20 or a topic's 32 bytes).
+
+    False is certain. Standard: Yellow Paper 4.3.1.
+    """
+    digest = keccak(item)
+    for start in (0, 2, 4):
+        bit = int.from_bytes(digest[start : start + 2], "big") & 0x7FF
+        if not bloom[255 - bit // 8] >> (bit % 8) & 1:
+            return False
+    return True
+
+
+def bloom_of(logs: Iterable[Log]) -> bytes:
+    """The bloom a header must carry for exactly these logs."""
+    bits = 0
+    for log in logs:
+        for item in (log.address, *log.topics):
+            digest = keccak(bytes.fromhex(item[2:]))
+            for start in (0, 2, 4):
+                bits |= 1 << (int.from_bytes(digest[start : start + 2], "big") & 0x7FF)
+    return bits.to_bytes(256, "big")
+
+
+def may_hold_transfers(block: Block, token: Token) -> bool:
+    """Whether the block's bloom allows a Transfer log of this token."""
+    contract = bytes.fromhex(token.contract[2:])
+    bloom = block.logs_bloom
+    return bloom_may_contain(bloom, contract) and bloom_may_contain(bloom, _TRANSFER_TOPIC_BYTES)
+
+
+def transfer_in(log: Log, tokens: Sequence[Token]) -> Transfer | None:
+    """The token transfer a log reports, or None if it is no ERC-20 Transfer of a listed contract.
+
+    Exactly three topics and 32 bytes of data; topics with more than an address in them are not
+    ERC-20 (ERC-721 uses four topics for the same signature).
+    """
+    token = next((item for item in tokens if item.contract.lower() == log.address), None)
+    if token is None or len(log.topics) != _TRANSFER_TOPICS or log.topics[0] != TRANSFER_TOPIC:
+        return None
+    _, sender, recipient = log.topics
+    if not (sender.startswith(_PADDING) and recipient.startswith(_PADDING)):
+        return None
+    if len(log.data) != _WORD_BYTES:
+        return None
+    amount = int.from_bytes(log.data, "big")
+    return Transfer(token, "0x" + sender[26:], "0x" + recipient[26:], amount)
+
+
+def verified_logs(block: Block, receipts: Sequence[Receipt]) -> list[Log]:
+    """All logs of a block out of all its receipts. Raises NodeGarbage when some are missing.
+
+    Log indexes must count 0, 1, 2 … through the block and the logs add up to exactly the
+    header's bloom: together this shows any log left out but a repetition at the very end.
+    """
+    logs = [log for receipt in receipts for log in receipt.logs]
+    if [log.log_index for log in logs] != list(range(len(logs))):
+        raise NodeGarbage("the logs of a block are not numbered without a gap")
+    if bloom_of(logs) != block.logs_bloom:
+        raise NodeGarbage("the logs of a block do not add up to its bloom")
+    return logs
+
+
+def native_candidates(block: Block, watched: Container[str]) -> list[BlockTx]:
+    """Transactions that pay the native coin to a watched address, if their receipts say success."""
+    return [tx for tx in block.transactions if _pays_watched(tx, watched)]
+
+
+def transactions_to_check(
+    block: Block, logs: Iterable[Log], *, watched: Container[str], tokens: Sequence[Token]
+) -> list[str]:
+    """Hashes whose receipts `deposits_in` will need, each once, in block order."""
+    wanted = {tx.hash for tx in native_candidates(block, watched)}
+    for log in logs:
+        transfer = transfer_in(log, tokens)
+        if transfer is not None and transfer.amount > 0 and _is_watched(transfer.to_address, watched):
+            wanted.add(log.tx_hash)
+    return [tx.hash for tx in block.transactions if tx.hash in wanted] + sorted(
+        wanted - {tx.hash for tx in block.transactions}
+    )
+
+
+def deposits_in(
+    block: Block,
+    receipts: Iterable[Receipt],
+    logs: Iterable[Log],
+    *,
+    watched: Container[str],
+    native_asset: str,
+    tokens: Sequence[Token],
+) -> list[ObservedDeposit]:
+    """Everything in this block that arrived at a watched address, in block order.
+
+    `watched` may hold EIP-55 or lower-case addresses. `receipts` must cover
+    `transactions_to_check`; more do no harm. Zero values, reverted transactions, unlisted
+    contracts and malformed logs give nothing. Raises NodeGarbage when the parts do not belong
+    together (another block, a log its receipt does not have, a receipt missing): a deposit must
+    not be lost or invented because a node answered from two views of the chain.
+    """
+    by_hash = {receipt.tx_hash: receipt for receipt in receipts}
+    deposits = []
+    for tx in native_candidates(block, watched):
+        if _receipt_of(tx.hash, block, by_hash).status == 1:
+            deposits.append(_native(tx, native_asset))
+    seen: set[int] = set()
+    for log in sorted(logs, key=lambda item: item.log_index):
+        transfer = transfer_in(log, tokens)
+        if transfer is None or transfer.amount == 0:
+            continue
+        if not _is_watched(transfer.to_address, watched):
+            continue
+        receipt = _receipt_of(log.tx_hash, block, by_hash)
+        if log.block_hash != block.hash or log not in receipt.logs or log.log_index in seen:
+            raise NodeGarbage("a log does not belong to its block and receipt")
+        seen.add(log.log_index)
+        if receipt.status == 1:
+            deposits.append(_token(log, transfer))
+    order = {tx.hash: tx.index for tx in block.transactions}
+    return sorted(deposits, key=lambda item: (order[item.tx_hash], item.log_index))
+
+
+def _is_watched(address: str, watched: Container[str]) -> bool:
+    return address in watched or to_checksum(address) in watched
+
+
+def _pays_watched(tx: BlockTx, watched: Container[str]) -> bool:
+    return tx.value > 0 and tx.to is not None and _is_watched(tx.to, watched)
+
+
+def _receipt_of(tx_hash: str, block: Block, by_hash: dict[str, Receipt]) -> Receipt:
+    receipt = by_hash.get(tx_hash)
+    if receipt is None or receipt.block_hash != block.hash:
+        raise NodeGarbage("a transaction's receipt is missing or from another block")
+    if not any(tx.hash == tx_hash for tx in block.transactions):
+        raise NodeGarbage("a log names a transaction its block does not have")
+    return receipt
+
+
+def _native(tx: BlockTx, asset: str) -> ObservedDeposit:
+    return ObservedDeposit(
+        tx_hash=tx.hash,
+        log_index=NATIVE_LOG_INDEX,
+        asset=asset,
+        contract=None,
+        from_address=to_checksum(tx.from_address),
+        to_address=to_checksum(tx.to or ""),
+        amount=tx.value,
+    )
+
+
+def _token(log: Log, transfer: Transfer) -> ObservedDeposit:
+    return ObservedDeposit(
+        tx_hash=log.tx_hash,
+        log_index=log.log_index,
+        asset=transfer.token.code,
+        contract=transfer.token.contract,
+        from_address=to_checksum(transfer.from_address),
+        to_address=to_checksum(transfer.to_address),
+        amount=transfer.amount,
+    )

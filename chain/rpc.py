@@ -1,0 +1,217 @@
+"""JSON-RPC 2.0 over HTTP, made for a node that may be slow, broken or hostile.
+
+One request is one attempt: nothing in here retries or follows a redirect, because a repeated
+submission can pay twice. Answers have a size cap and a time limit, and must carry the id asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Protocol
+
+import aiohttp
+import orjson
+
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+DEFAULT_MAX_BYTES = 16 * 1024 * 1024  # A full mainnet block with its transactions is below 4 MB.
+MAX_BATCH = 100  # Calls in one HTTP request; longer batches are split. Many providers stop here.
+MAX_CONNECTIONS = 8
+_CHUNK_BYTES = 64 * 1024
+_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+
+Call = tuple[str, Sequence[object]]
+Answer = object | NodeRejected
+
+
+class Rpc(Protocol):
+    """What the client needs from a transport; JsonRpc, FaultyRpc and fakes provide it."""
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> object:
+        """One call; its `result`. Raises NodeRejected and the transport's errors."""
+        ...
+
+    async def batch(self, calls: Sequence[Call]) -> list[object]:
+        """Many calls; their results in order. Raises the first NodeRejected among them."""
+        ...
+
+    async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
+        """Many calls; a call the node rejected has its NodeRejected in its place."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. The object may not be used afterwards."""
+        ...
+
+
+class JsonRpc:
+    """A JSON-RPC client for one node address. Safe for concurrent use within one event loop.
+
+    `max_bytes` caps one HTTP answer, `timeout_seconds` one HTTP exchange from connect to last
+    byte. Raises NodeUnavailable (no connection, or an HTTP status that says so), NodeTimeout,
+    NodeGarbage (anything that is no JSON-RPC answer to what was asked) and NodeRejected.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        self._url = url
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._max_bytes = max_bytes
+        self._ids = itertools.count(1)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> object:
+        """One call; its `result`."""
+        request_id = next(self._ids)
+        answer = _loads(await self._exchange(_dumps(_request(request_id, method, params))))
+        outcome = _answer(answer, request_id)
+        if isinstance(outcome, NodeRejected):
+            raise outcome
+        return outcome
+
+    async def batch(self, calls: Sequence[Call]) -> list[object]:
+        """Many calls; their results in order. The first rejection among them is raised."""
+        answers = await self.batch_answers(calls)
+        for answer in answers:
+            if isinstance(answer, NodeRejected):
+                raise answer
+        return answers
+
+    async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
+        """Many calls in HTTP requests of at most MAX_BATCH, one after the other, in order."""
+        answers: list[Answer] = []
+        for start in range(0, len(calls), MAX_BATCH):
+            answers += await self._one_batch(calls[start : start + MAX_BATCH])
+        return answers
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _one_batch(self, calls: Sequence[Call]) -> list[Answer]:
+        ids = [next(self._ids) for _ in calls]
+        requests = [_request(id_, *call) for id_, call in zip(ids, calls, strict=True)]
+        document = _loads(await self._exchange(_dumps(requests)))
+        if isinstance(document, dict):  # A node that refuses the whole batch answers one object.
+            refusal = _rejection(document)
+            raise refusal or NodeGarbage("the node answered a batch with one object")
+        if not isinstance(document, list) or len(document) != len(calls):
+            raise NodeGarbage("the node answered a batch with another number of answers")
+        by_id = {item.get("id"): item for item in document if isinstance(item, dict)}
+        if by_id.keys() != set(ids):
+            raise NodeGarbage("the node answered a batch with wrong ids")
+        return [_answer(by_id[id_], id_) for id_ in ids]
+
+    async def _exchange(self, body: bytes) -> bytes:
+        """Send one HTTP request, once, and return the body of its answer. Fakes override this."""
+        try:
+            return await self._post(body)
+        except TimeoutError:
+            raise NodeTimeout("the node did not answer in time") from None
+        except aiohttp.InvalidURL:
+            raise NodeUnavailable("the node's address is not a usable URL") from None
+        except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError):
+            raise NodeUnavailable("the node closed the connection before its answer") from None
+        except (aiohttp.ClientConnectionError, OSError):
+            raise NodeUnavailable("the node cannot be reached") from None
+        except (aiohttp.ClientError, ValueError):
+            raise NodeGarbage("the node's answer is not HTTP") from None
+
+    async def _post(self, body: bytes) -> bytes:
+        session = self._open_session()
+        async with session.post(
+            self._url, data=body, headers=_HEADERS, allow_redirects=False
+        ) as response:
+            status = response.status
+            if 300 <= status < 400:
+                raise NodeGarbage(f"the node answered with a redirect ({status}); not followed")
+            if status == 429 or status >= 500 or status < 200:
+                raise NodeUnavailable(f"the node answered HTTP {status}")
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise NodeGarbage("the node compressed an answer although asked not to")
+            text = await self._read_capped(response)
+            if status >= 400 and not text.lstrip().startswith((b"{", b"[")):
+                raise NodeUnavailable(f"the node answered HTTP {status}")
+            return text
+
+    async def _read_capped(self, response: aiohttp.ClientResponse) -> bytes:
+        announced = response.content_length
+        if announced is not None and announced > self._max_bytes:
+            response.close()
+            raise NodeGarbage(f"the node's answer is larger than {self._max_bytes} bytes")
+        parts: list[bytes] = []
+        total = 0
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            total += len(chunk)
+            if total > self._max_bytes:
+                response.close()
+                raise NodeGarbage(f"the node's answer is larger than {self._max_bytes} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout,
+                auto_decompress=False,  # A compressed answer could exceed the cap once unpacked.
+                cookie_jar=aiohttp.DummyCookieJar(),
+                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                trust_env=False,
+            )
+        return self._session
+
+
+def _request(request_id: int, method: str, params: Sequence[object]) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": list(params)}
+
+
+def _dumps(document: object) -> bytes:
+    return orjson.dumps(document)
+
+
+def _loads(body: bytes) -> object:
+    try:
+        document: object = orjson.loads(body)
+    except orjson.JSONDecodeError:  # Also raised for JSON nested deeper than 1,024 levels.
+        raise NodeGarbage("the node's answer is not JSON") from None
+    return document
+
+
+def _answer(document: object, request_id: int) -> Answer:
+    """`result` of one answer object, or its rejection. Raises NodeGarbage for anything else."""
+    if not isinstance(document, dict):
+        raise NodeGarbage("the node's answer is not a JSON object")
+    answered = document.get("id")
+    refusal = _rejection(document)
+    if refusal is not None and answered is None:
+        return refusal  # JSON-RPC 2.0: a request that could not be parsed is answered with id null.
+    if type(answered) is not int or answered != request_id:
+        raise NodeGarbage("the node answered another request than the one asked")
+    if refusal is not None:
+        return refusal
+    if "result" not in document:
+        raise NodeGarbage("the node's answer has neither result nor error")
+    result: object = document["result"]
+    return result
+
+
+def _rejection(document: dict[object, object]) -> NodeRejected | None:
+    error = document.get("error")
+    if error is None:
+        return None
+    if not isinstance(error, dict):
+        raise NodeGarbage("the node's error is not an object")
+    code, message = error.get("code"), error.get("message")
+    if type(code) is not int or not isinstance(message, str):
+        raise NodeGarbage("the node's error has no code or message")
+    return NodeRejected(code, message, error.get("data"))
+

@@ -1,0 +1,1 @@
+"""Solidity sources, their committed ABI and bytecode, and one loader. Data only."""
