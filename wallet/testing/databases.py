@@ -1,0 +1,84 @@
+"""A PostgreSQL for tests: one cluster per test process, one template, one fresh copy per test."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from wallet.postgres import DATABASE, EmbeddedPostgres
+
+TEMPLATE = "bifold_template"
+CONNECTIONS_MAX = 200
+
+
+@dataclass(frozen=True)
+class ScratchDatabase:
+    """One empty database at the newest schema. URLs are SQLAlchemy's, `conninfo` is libpq's."""
+
+    name: str
+    server: EmbeddedPostgres
+
+    @property
+    def owner_url(self) -> str:
+        return self.server.url("bifold_owner", self.name)
+
+    @property
+    def app_url(self) -> str:
+        return self.server.url("bifold_app", self.name)
+
+    @property
+    def audit_url(self) -> str:
+        return self.server.url("bifold_audit", self.name)
+
+    def conninfo(self, role: str = "bifold_app") -> str:
+        return self.server.conninfo(role, self.name)
+
+
+class ScratchCluster:
+    """An embedded PostgreSQL in a temporary folder that hands out databases from a template.
+
+    `migrate` receives the owner's URL of the template, once. The cluster ends with the process.
+    """
+
+    def __init__(self, *, durable: bool, migrate: Callable[[str], None] | None) -> None:
+        # The system's /tmp and not pytest's folder: a socket's path may have 107 bytes.
+        self._home = Path(tempfile.mkdtemp(prefix="bifold-test-", dir="/tmp"))
+        self.server = EmbeddedPostgres(
+            self._home / "postgres",
+            self._home / "run",
+            durable=durable,
+            log_file=self._home / "postgres.log",
+            extra_settings={"max_connections": str(CONNECTIONS_MAX)},
+        )
+        self._numbers = itertools.count(1)
+        self.server.start()
+        try:
+            self._execute("CREATE DATABASE {} OWNER bifold_owner", TEMPLATE)
+            if migrate is not None:
+                migrate(self.server.url("bifold_owner", TEMPLATE))
+        except BaseException:
+            self.close()
+            raise
+
+    def create(self) -> ScratchDatabase:
+        name = f"{DATABASE}_{next(self._numbers)}"
+        self._execute("CREATE DATABASE {} OWNER bifold_owner TEMPLATE {}", name, TEMPLATE)
+        return ScratchDatabase(name, self.server)
+
+    def drop(self, database: ScratchDatabase) -> None:
+        self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)
+
+    def close(self) -> None:
+        self.server.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _execute(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self.server.conninfo(), autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
