@@ -19,6 +19,7 @@ from wallet.ids import new_id
 from wallet.ledger.accounts import AccountSpec, account_id
 from wallet.ledger.errors import BY_CODE, TEXT, AlreadyReversed, LedgerError
 from wallet.money import Money
+from wallet.outbox import Notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,6 @@ class HoldClosing:
     hold_id: str
     capture_minor: int
     release_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """An outbox row: what the relay will tell `principal_id`."""
-
-    principal_id: str | None
-    type: str
-    ref: str
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

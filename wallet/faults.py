@@ -1,0 +1,46 @@
+"""Faults that a sandbox plays on demand. Outside the sandbox the table stays empty and nothing reads it."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.errors import InvalidField
+
+DESCRIPTIONS: dict[str, str] = {
+    "rpc_drops_reply": "The node accepts a raw transaction and its answer is lost.",
+    "node_away": "The node answers nothing.",
+    "payout_rejected": "The receiving bank sends the payout back: the payment is returned.",
+    "payout_refused": "The rail refuses the payout at the door: the payment fails, all comes back.",
+    "payout_silent": "The rail takes the payout and says nothing until this is switched off.",
+    "rate_stale": "The rate feed stops; quotes answer 503 rate_stale once the last rate is old.",
+}
+NAMES = tuple(DESCRIPTIONS)
+
+
+async def enabled(session: AsyncSession, name: str) -> bool:
+    """Whether the fault is on now."""
+    found = await session.execute(
+        text("SELECT enabled FROM sandbox_faults WHERE name = :name"), {"name": name}
+    )
+    return bool(found.scalar_one_or_none())
+
+
+async def all_faults(session: AsyncSession) -> dict[str, bool]:
+    """Every known fault and whether it is on."""
+    rows = await session.execute(text("SELECT name, enabled FROM sandbox_faults"))
+    stored = {row.name: bool(row.enabled) for row in rows}
+    return {name: stored.get(name, False) for name in NAMES}
+
+
+async def switch(session: AsyncSession, name: str, *, on: bool) -> None:
+    """Turn one fault on or off. Raises InvalidField for a name that is not known."""
+    if name not in DESCRIPTIONS:
+        raise InvalidField(f"Known faults: {', '.join(NAMES)}.", field="/faults")
+    await session.execute(
+        text(
+            "INSERT INTO sandbox_faults (name, enabled) VALUES (:name, :on)"
+            " ON CONFLICT (name) DO UPDATE SET enabled = :on, updated_at = clock_timestamp()"
+        ),
+        {"name": name, "on": on},
+    )

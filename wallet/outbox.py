@@ -1,0 +1,91 @@
+"""Promises: rows written with what they speak of, published by the relay in one gapless order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.db import Database
+from wallet.ids import new_id
+
+CHANNEL = "bifold_events"
+TICK_SECONDS = 0.15
+BATCH = 500
+NOTIFY_PRINCIPALS = 60  # keeps a payload under PostgreSQL's 8,000 bytes; more is told as "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the relay will tell `principal_id`: event `type` about `ref`."""
+
+    principal_id: str | None
+    type: str
+    ref: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def put(session: AsyncSession, *notices: Notice) -> None:
+    """Promise in the caller's transaction. Commands of `ledger_post` carry theirs themselves."""
+    for notice in notices:
+        await session.execute(
+            text(
+                "INSERT INTO outbox (principal_id, type, ref, data)"
+                " VALUES (:principal, :type, :ref, CAST(:data AS jsonb))"
+            ),
+            {"principal": notice.principal_id, "type": notice.type, "ref": notice.ref,
+             "data": orjson.dumps(dict(notice.data)).decode()},
+        )
+
+
+class Relay:
+    """Moves outbox rows to `events` and wakes listeners: one NOTIFY a tick, however many rows."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def tick(self) -> int:
+        """Publish what is promised by now; returns how many. One leader at a time calls this."""
+        async with self._db.transaction() as session:
+            rows = (
+                await session.execute(
+                    text(
+                        "WITH taken AS (DELETE FROM outbox WHERE id IN ("
+                        " SELECT id FROM outbox ORDER BY id LIMIT :batch FOR UPDATE) RETURNING *)"
+                        " SELECT * FROM taken ORDER BY id"
+                    ),
+                    {"batch": BATCH},
+                )
+            ).all()
+            if not rows:
+                return 0
+            base = await session.scalar(text("SELECT coalesce(max(seq), 0) FROM events"))
+            events = [
+                {"seq": int(base or 0) + offset, "id": new_id("evt"), "principal": row.principal_id,
+                 "type": row.type, "ref": row.ref, "data": orjson.dumps(row.data).decode(),
+                 "at": row.created_at}
+                for offset, row in enumerate(rows, start=1)
+            ]
+            await session.execute(
+                text(
+                    "INSERT INTO events (seq, id, principal_id, type, ref, data, created_at) VALUES"
+                    " (:seq, :id, :principal, :type, :ref, CAST(:data AS jsonb), :at)"
+                ),
+                events,
+            )
+            await session.execute(
+                text("SELECT pg_notify(:channel, :payload)"),
+                {"channel": CHANNEL, "payload": _payload(events)},
+            )
+        return len(events)
+
+
+def _payload(events: list[dict[str, Any]]) -> str:
+    """JSON of the last seq and the principals concerned; `"*"` stands for many."""
+    principals = sorted({e["principal"] for e in events if e["principal"]})
+    told: list[str] | str = principals if len(principals) <= NOTIFY_PRINCIPALS else "*"
+    return orjson.dumps({"seq": events[-1]["seq"], "principals": told}).decode()
