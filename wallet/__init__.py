@@ -1,1 +1,1 @@
-"""Accounts, ledger, flows and jobs: everything that owns rows. Knows no web framework and no web3."""
+"""Accounts, ledger, flows, jobs: everything that owns rows. Knows no web framework, no web3."""

@@ -19,5 +19,5 @@ def hit(name: str) -> None:
 
 def install(callback: Callable[[str], None] | None) -> None:
     """Tests only: call `callback` at every point from now on; None takes it away again."""
-    global _callback  # noqa: PLW0603 - one switch for the whole process, by design
+    global _callback
     _callback = callback

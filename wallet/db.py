@@ -1,7 +1,7 @@
 """The one way to the database: an async engine, and sessions whose edge commits.
 
-`Database.transaction()` is an edge: one request or one job, one transaction. Flows receive the session,
-flush when they need to, and never commit.
+`Database.transaction()` is an edge: one request or one job, one transaction. Flows receive the
+session, flush when they need to, and never commit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from typing import TypeVar
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 
 from wallet.errors import Busy
 
@@ -98,7 +103,7 @@ class Database:
             except DBAPIError as error:
                 if sqlstate(error) not in RETRYABLE_SQLSTATES:
                     raise
-            await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))
+            await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))  # noqa: S311 - jitter
         raise Busy("Too much is happening at once; try again in a moment.")
 
     async def dispose(self) -> None:

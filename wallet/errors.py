@@ -1,4 +1,4 @@
-"""The error tree of the domain. Each class has one stable code; `api/errors.py` maps code to status."""
+"""The error tree of the domain. Each class has one code; `api/errors.py` maps code to status."""
 
 from __future__ import annotations
 

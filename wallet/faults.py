@@ -1,4 +1,4 @@
-"""Faults that a sandbox plays on demand. Outside the sandbox the table stays empty and nothing reads it."""
+"""Faults that a sandbox plays on demand. Outside it the table stays empty."""
 
 from __future__ import annotations
 

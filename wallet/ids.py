@@ -8,8 +8,30 @@ from typing import Literal
 from ulid import ULID
 
 Prefix = Literal[
-    "usr", "prn", "acc", "ent", "hld", "trf", "adr", "dep", "wdr", "quo", "cnv", "rcp", "pay",
-    "top", "key", "whk", "evt", "dlv", "cas", "apr", "ses", "int", "req", "leg",
+    "usr",
+    "prn",
+    "acc",
+    "ent",
+    "hld",
+    "trf",
+    "adr",
+    "dep",
+    "wdr",
+    "quo",
+    "cnv",
+    "rcp",
+    "pay",
+    "top",
+    "key",
+    "whk",
+    "evt",
+    "dlv",
+    "cas",
+    "apr",
+    "ses",
+    "int",
+    "req",
+    "leg",
 ]
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
 

@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema. Runs as the owner role, takes an advisory lock, is idempotent."""
+"""Bring a database to the newest schema. As the owner role, under a lock, idempotent."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class UnknownAsset(WalletError):
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One listed asset. `scale` = decimals of the minor unit; `max_minor` = largest single amount."""
+    """One listed asset. `scale`: decimals of the minor unit; `max_minor`: largest amount."""
 
     code: str
     kind: AssetKind

@@ -37,8 +37,12 @@ async def put(session: AsyncSession, *notices: Notice) -> None:
                 "INSERT INTO outbox (principal_id, type, ref, data)"
                 " VALUES (:principal, :type, :ref, CAST(:data AS jsonb))"
             ),
-            {"principal": notice.principal_id, "type": notice.type, "ref": notice.ref,
-             "data": orjson.dumps(dict(notice.data)).decode()},
+            {
+                "principal": notice.principal_id,
+                "type": notice.type,
+                "ref": notice.ref,
+                "data": orjson.dumps(dict(notice.data)).decode(),
+            },
         )
 
 
@@ -65,9 +69,15 @@ class Relay:
                 return 0
             base = await session.scalar(text("SELECT coalesce(max(seq), 0) FROM events"))
             events = [
-                {"seq": int(base or 0) + offset, "id": new_id("evt"), "principal": row.principal_id,
-                 "type": row.type, "ref": row.ref, "data": orjson.dumps(row.data).decode(),
-                 "at": row.created_at}
+                {
+                    "seq": int(base or 0) + offset,
+                    "id": new_id("evt"),
+                    "principal": row.principal_id,
+                    "type": row.type,
+                    "ref": row.ref,
+                    "data": orjson.dumps(row.data).decode(),
+                    "at": row.created_at,
+                }
                 for offset, row in enumerate(rows, start=1)
             ]
             await session.execute(

@@ -1,4 +1,4 @@
-"""Settings, read once at start-up from `BIFOLD_*` and passed down. `docs/configuration.md` lists them."""
+"""Settings, read once from `BIFOLD_*` and passed down; `docs/configuration.md` lists them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read the environment. Raises pydantic.ValidationError when something needed is missing."""
+        """Read the environment. Raises pydantic.ValidationError when a needed one is missing."""
         return cls()
 
     @property

@@ -1,1 +1,27 @@
 """Who acts: principals, users, passwords, sessions."""
+
+from wallet.identity.sessions import (
+    SignedIn,
+    authenticate,
+    count_try,
+    live_sessions,
+    open_session,
+    resolve,
+    revoke,
+)
+from wallet.identity.users import User, change_user, find_recipient, get_user, register
+
+__all__ = [
+    "SignedIn",
+    "User",
+    "authenticate",
+    "change_user",
+    "count_try",
+    "find_recipient",
+    "get_user",
+    "live_sessions",
+    "open_session",
+    "register",
+    "resolve",
+    "revoke",
+]

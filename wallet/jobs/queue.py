@@ -35,8 +35,13 @@ class _PatientRetry(BaseRetryStrategy):
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
         """Jobs of money are never given up: the state machine ends them, not a counter."""
-        log.warning("job.failed", task=job.task_name, attempts=job.attempts,
-                    error=type(exception).__name__, detail=str(exception)[:300])
+        log.warning(
+            "job.failed",
+            task=job.task_name,
+            attempts=job.attempts,
+            error=type(exception).__name__,
+            detail=str(exception)[:300],
+        )
         return RetryDecision(retry_in={"seconds": min(MAX_BACKOFF_SECONDS, 1 + 2 * job.attempts)})
 
 
@@ -45,7 +50,12 @@ _deferrer = procrastinate.App(connector=procrastinate.PsycopgConnector())
 
 
 async def enqueue(
-    session: AsyncSession, task: str, *, delay_seconds: int = 0, once: str | None = None, **args: Any
+    session: AsyncSession,
+    task: str,
+    *,
+    delay_seconds: int = 0,
+    once: str | None = None,
+    **args: Any,
 ) -> None:
     """Promise a job in the caller's transaction: no commit, no job.
 
@@ -83,8 +93,10 @@ class JobRunner:
             conninfo=dsn,
             min_size=1,
             max_size=4,
-            kwargs={"options": "-c search_path=jobs,public -c timezone=UTC",
-                    "application_name": "bifold-jobs"},
+            kwargs={
+                "options": "-c search_path=jobs,public -c timezone=UTC",
+                "application_name": "bifold-jobs",
+            },
         )
         self.app = procrastinate.App(connector=connector)
 

@@ -58,9 +58,7 @@ async def _run(dsn: str, loop: Loop) -> None:
 async def _lead(connection: psycopg.AsyncConnection[Any], loop: Loop) -> None:
     key = int.from_bytes(hashlib.sha256(loop.name.encode()).digest()[:8], "big", signed=True)
     while True:
-        row = await (
-            await connection.execute("SELECT pg_try_advisory_lock(%s)", (key,))
-        ).fetchone()
+        row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (key,))).fetchone()
         if row is not None and row[0]:
             await _beat(loop, still_leading=connection)
             return
@@ -78,8 +76,13 @@ async def _beat(loop: Loop, *, still_leading: psycopg.AsyncConnection[Any] | Non
             loop.last_ok = time.monotonic()
         except Exception as error:  # noqa: BLE001 - the loop's edge: told, counted, tried again
             loop.failures += 1
-            log.warning("loop.tick_failed", loop=loop.name, failures=loop.failures,
-                        error=type(error).__name__, detail=str(error)[:300])
+            log.warning(
+                "loop.tick_failed",
+                loop=loop.name,
+                failures=loop.failures,
+                error=type(error).__name__,
+                detail=str(error)[:300],
+            )
         pause = loop.interval_seconds - (time.monotonic() - started)
         if loop.failures:
             pause = min(BACKOFF_MAX_SECONDS, 0.25 * 2 ** min(loop.failures, 6))

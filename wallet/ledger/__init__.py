@@ -1,4 +1,4 @@
-"""The double-entry books: accounts, entries, postings, holds. `ledger_post` is their only writer."""
+"""The double-entry books: accounts, entries, postings, holds, with one writer."""
 
 from wallet.ledger.accounts import AccountSpec, account_id
 from wallet.ledger.posting import (
@@ -16,7 +16,20 @@ from wallet.ledger.posting import (
 from wallet.ledger.reads import Balance, balance_of, balances, trial_balance
 
 __all__ = [
-    "AccountSpec", "Balance", "Command", "HoldClosing", "HoldOpening", "Line", "Notice",
-    "account_id", "balance_of", "balances", "hold", "open_amount", "post", "release", "reverse",
+    "AccountSpec",
+    "Balance",
+    "Command",
+    "HoldClosing",
+    "HoldOpening",
+    "Line",
+    "Notice",
+    "account_id",
+    "balance_of",
+    "balances",
+    "hold",
+    "open_amount",
+    "post",
+    "release",
+    "reverse",
     "trial_balance",
 ]

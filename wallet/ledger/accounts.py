@@ -37,7 +37,7 @@ Place = Literal["deposit", "hot", "cold"]
 
 
 def on_chain(network: str, asset: str, place: Place) -> AccountSpec:
-    """Coins the house keeps on a chain: at deposit addresses, in the hot wallet, in the cold one."""
+    """Coins the house keeps on a chain: deposit addresses, hot wallet, cold wallet."""
     return AccountSpec(f"chain:{network}:{asset}:{place}", asset, "D")
 
 
@@ -82,7 +82,7 @@ def capital(asset: str) -> AccountSpec:
 
 
 def unattributed(scope: str, asset: str) -> AccountSpec:
-    """Money that arrived and belongs to nobody known yet; `scope` is a network, a bank or `house`."""
+    """Money that belongs to nobody known yet; `scope` is a network, a bank or `house`."""
     return AccountSpec(f"unattributed:{scope}:{asset}", asset, "C")
 
 
@@ -100,8 +100,14 @@ async def account_id(session: AsyncSession, spec: AccountSpec) -> str:
             " VALUES (:id, :path, :principal, :asset, :kind, :side)"
             " ON CONFLICT (path) DO NOTHING RETURNING id"
         ),
-        {"id": new_id("acc"), "path": spec.path, "principal": spec.principal_id,
-         "asset": spec.asset, "kind": spec.kind, "side": spec.side},
+        {
+            "id": new_id("acc"),
+            "path": spec.path,
+            "principal": spec.principal_id,
+            "asset": spec.asset,
+            "kind": spec.kind,
+            "side": spec.side,
+        },
     )
     opened = made.scalar_one_or_none()
     if opened is not None:

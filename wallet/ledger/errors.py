@@ -62,8 +62,14 @@ class HoldExceeded(LedgerError):
 BY_CODE: dict[str, type[LedgerError]] = {
     cls.code: cls
     for cls in (
-        InsufficientFunds, AccountFrozen, AccountClosed, AssetMismatch, Unbalanced,
-        AlreadyReversed, HoldClosed, HoldExceeded,
+        InsufficientFunds,
+        AccountFrozen,
+        AccountClosed,
+        AssetMismatch,
+        Unbalanced,
+        AlreadyReversed,
+        HoldClosed,
+        HoldExceeded,
     )
 }
 

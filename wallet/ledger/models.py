@@ -14,7 +14,7 @@ from wallet.kernel_models import MINOR, STAMP
 
 
 class Account(SQLModel, table=True):
-    """One owner, one asset. `balance_minor` credit-positive; for system accounts the folded part."""
+    """One owner, one asset. `balance_minor` credit-positive; system: the folded part."""
 
     __tablename__ = "accounts"
     id: str = Field(primary_key=True, sa_type=Text)

@@ -1,6 +1,7 @@
 """Commands for `ledger_post`, and the one call that sends them.
 
-A posting is (account, amount): positive credits, negative debits. An entry sums to zero for each asset.
+A posting is (account, amount): positive credits, negative debits. An entry sums to
+zero for each asset.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class HoldOpening:
 
 @dataclass(frozen=True, slots=True)
 class HoldClosing:
-    """Take from a hold: `capture_minor` spent by this command's postings, `release_minor` given back."""
+    """Take from a hold: `capture_minor` spent by the postings, `release_minor` given back."""
 
     hold_id: str
     capture_minor: int
@@ -72,7 +73,7 @@ class Command:
 async def post(session: AsyncSession, command: Command) -> str | None:
     """Post one command in the caller's transaction. Returns the entry id, when there is an entry.
 
-    Raises a LedgerError (InsufficientFunds, AccountFrozen, …); then nothing of the command is written.
+    Raises a LedgerError (InsufficientFunds, AccountFrozen, …); then nothing is written.
     """
     entry_id = (command.entry_id or new_id("ent")) if command.lines else None
     payload = await _payload(session, command, entry_id)
@@ -99,9 +100,7 @@ async def release(session: AsyncSession, *, hold_id: str) -> None:
 
 async def open_amount(session: AsyncSession, *, hold_id: str) -> int:
     """What the hold still keeps, in minor units; locks its account first. Raises NotFound."""
-    await session.execute(
-        text("SELECT 1 FROM ledger_lock_hold(:id)"), {"id": hold_id}
-    )
+    await session.execute(text("SELECT 1 FROM ledger_lock_hold(:id)"), {"id": hold_id})
     found = await session.execute(
         text("SELECT amount_minor - captured_minor - released_minor FROM holds WHERE id = :id"),
         {"id": hold_id},
@@ -113,25 +112,34 @@ async def open_amount(session: AsyncSession, *, hold_id: str) -> int:
 
 
 async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
-    """Undo an entry by a new one with every amount negated. At most once: AlreadyReversed, NotFound."""
+    """Undo an entry by its negation, at most once. Raises AlreadyReversed, NotFound."""
     done = await session.execute(
         text("SELECT id FROM entries WHERE reverses = :id"), {"id": entry_id}
     )
     if done.scalar_one_or_none() is not None:
         raise AlreadyReversed(TEXT["already_reversed"])
     entry = (
-        await session.execute(text("SELECT kind, ref FROM entries WHERE id = :id"), {"id": entry_id})
+        await session.execute(
+            text("SELECT kind, ref FROM entries WHERE id = :id"), {"id": entry_id}
+        )
     ).one_or_none()
     if entry is None:
         raise NotFound("There is no such entry.")
     rows = await session.execute(
-        text("SELECT account_id, asset, amount_minor FROM postings WHERE entry_id = :id ORDER BY id"),
+        text(
+            "SELECT account_id, asset, amount_minor FROM postings WHERE entry_id = :id ORDER BY id"
+        ),
         {"id": entry_id},
     )
     new_entry = new_id("ent")
     payload = {
-        "entry": {"id": new_entry, "kind": "reversal", "ref": entry.ref, "reverses": entry_id,
-                  "meta": {"reason": reason, "of": entry.kind}},
+        "entry": {
+            "id": new_entry,
+            "kind": "reversal",
+            "ref": entry.ref,
+            "reverses": entry_id,
+            "meta": {"reason": reason, "of": entry.kind},
+        },
         "postings": [
             {"account": row.account_id, "asset": row.asset, "amount": str(-int(row.amount_minor))}
             for row in rows
@@ -151,21 +159,31 @@ async def _payload(session: AsyncSession, command: Command, entry_id: str | None
     body: dict[str, Any] = {}
     if entry_id is not None:
         body["entry"] = {
-            "id": entry_id, "kind": command.kind, "ref": command.ref,
+            "id": entry_id,
+            "kind": command.kind,
+            "ref": command.ref,
             "event_at": command.event_at.isoformat() if command.event_at else None,
-            "reverses": command.reverses, "meta": dict(command.meta),
+            "reverses": command.reverses,
+            "meta": dict(command.meta),
         }
         body["postings"] = [
-            {"account": await account_id(session, line.account),
-             "asset": line.amount.asset.code, "amount": str(line.amount.minor)}
-            for line in command.lines if line.amount.minor
+            {
+                "account": await account_id(session, line.account),
+                "asset": line.amount.asset.code,
+                "amount": str(line.amount.minor),
+            }
+            for line in command.lines
+            if line.amount.minor
         ]
     if command.open is not None:
         opening = command.open
         body["open"] = {
-            "id": opening.hold_id, "account": await account_id(session, opening.account),
-            "asset": opening.amount.asset.code, "amount": str(opening.amount.minor),
-            "kind": opening.kind, "ref": opening.ref,
+            "id": opening.hold_id,
+            "account": await account_id(session, opening.account),
+            "asset": opening.amount.asset.code,
+            "amount": str(opening.amount.minor),
+            "kind": opening.kind,
+            "ref": opening.ref,
             "expires_at": opening.expires_at.isoformat() if opening.expires_at else None,
         }
     if command.close:

@@ -8,7 +8,7 @@ from alembic import op
 
 
 def run_sql(name: str) -> None:
-    """Execute the whole file. Statements go through psycopg's simple protocol, so `$$` bodies work."""
+    """Execute the whole file. It goes through the simple protocol, so `$$` bodies work."""
     sql = resources.files("wallet.migrations").joinpath("sql", name).read_text(encoding="utf-8")
     run_script(sql)
 

@@ -1,0 +1,9 @@
+"""Passwords and stems that guessing starts with: lower case, trailing digits cut before comparing."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+COMMON: frozenset[str] = frozenset(
+    resources.files("wallet.identity").joinpath("common_passwords.txt").read_text("utf-8").split()
+)

@@ -1,0 +1,247 @@
+"""Registering people, finding them, and what they may change about themselves."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.errors import InvalidField, NotFound
+from wallet.identity.errors import EmailTaken, HandleUnavailable, InvalidEmail, RecipientNotFound
+from wallet.identity.passwords import check_strength, hash_password
+from wallet.ids import is_id, new_id
+
+HANDLE = re.compile(r"[a-z][a-z0-9_]{2,29}")
+HANDLE_TRIES = 8
+MAX_NAME = 80
+SANDBOX_TIER = "sandbox"
+NEW_TIER = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person as the rest of the system sees one."""
+
+    id: str
+    handle: str
+    email: str
+    display_name: str
+    country: str
+    kyc_tier: str
+    locale: str
+    display_asset: str
+    frozen: bool
+    created_at: datetime
+
+
+_COLUMNS = (
+    "id, handle, email, display_name, country, kyc_tier, locale, display_asset,"
+    " frozen_at IS NOT NULL AS frozen, created_at"
+)
+
+
+def _user(row: object) -> User:
+    return User(**row._mapping)  # type: ignore[attr-defined]
+
+
+async def register(
+    session: AsyncSession,
+    *,
+    email: str,
+    password: str,
+    display_name: str,
+    country: str,
+    sandbox: bool,
+) -> User:
+    """A new person with a handle of their own. The sandbox verifies the address at once.
+
+    Raises InvalidEmail, EmailTaken, PasswordTooWeak, InvalidField.
+    """
+    shown, key = normal_email(email)
+    name = clean_name(display_name)
+    place = clean_country(country)
+    check_strength(password, about=(shown, name))
+    encoded = await hash_password(password)
+    if await session.scalar(text("SELECT 1 FROM users WHERE email_key = :key"), {"key": key}):
+        raise EmailTaken("This address has an account already.", field="/email")
+    user_id = new_id("usr")
+    await session.execute(
+        text("INSERT INTO principals (id, kind) VALUES (:id, 'user')"), {"id": user_id}
+    )
+    for _ in range(HANDLE_TRIES):
+        made = await session.execute(
+            text(
+                "INSERT INTO users (id, handle, email, email_key, email_verified_at, password_hash,"
+                " display_name, country, kyc_tier) SELECT :id, :handle, :email, :key,"
+                " CASE WHEN :sandbox THEN clock_timestamp() END, :hash, :name, :country, :tier"
+                " WHERE NOT EXISTS (SELECT FROM retired_handles WHERE handle = :handle)"
+                f" ON CONFLICT DO NOTHING RETURNING {_COLUMNS}"
+            ),
+            {
+                "id": user_id,
+                "handle": _propose(name),
+                "email": shown,
+                "key": key,
+                "sandbox": sandbox,
+                "hash": encoded,
+                "name": name,
+                "country": place,
+                "tier": SANDBOX_TIER if sandbox else NEW_TIER,
+            },
+        )
+        row = made.one_or_none()
+        if row is not None:
+            return _user(row)
+        if await session.scalar(text("SELECT 1 FROM users WHERE email_key = :key"), {"key": key}):
+            raise EmailTaken("This address has an account already.", field="/email")
+    raise HandleUnavailable("No free handle could be found; please try again.")
+
+
+async def get_user(session: AsyncSession, user_id: str) -> User:
+    """By id. Raises NotFound."""
+    row = (
+        await session.execute(text(f"SELECT {_COLUMNS} FROM users WHERE id = :id"), {"id": user_id})
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such person.")
+    return _user(row)
+
+
+async def change_user(
+    session: AsyncSession,
+    *,
+    user_id: str,
+    display_name: str | None = None,
+    locale: str | None = None,
+    display_asset: str | None = None,
+    handle: str | None = None,
+) -> User:
+    """Change what is given. A handle once left is never given again. Raises HandleUnavailable."""
+    if handle is not None:
+        await _change_handle(session, user_id=user_id, handle=handle)
+    row = (
+        await session.execute(
+            text(
+                "UPDATE users SET display_name = coalesce(:name, display_name),"
+                " locale = coalesce(:locale, locale),"
+                " display_asset = coalesce(:asset, display_asset)"
+                f" WHERE id = :id RETURNING {_COLUMNS}"
+            ),
+            {
+                "id": user_id,
+                "locale": locale,
+                "asset": display_asset,
+                "name": None if display_name is None else clean_name(display_name),
+            },
+        )
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such person.")
+    return _user(row)
+
+
+async def _change_handle(session: AsyncSession, *, user_id: str, handle: str) -> None:
+    wanted = handle.removeprefix("@")
+    if not HANDLE.fullmatch(wanted):
+        raise HandleUnavailable(
+            "3 to 30 lower-case letters, digits or _, starting with a letter.", field="/handle"
+        )
+    current = await session.scalar(
+        text("SELECT handle FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}
+    )
+    if current == wanted:
+        return
+    taken = await session.scalar(
+        text(
+            "SELECT 1 FROM users WHERE handle = :handle"
+            " UNION ALL SELECT 1 FROM retired_handles WHERE handle = :handle LIMIT 1"
+        ),
+        {"handle": wanted},
+    )
+    if taken:
+        raise HandleUnavailable("This handle is not free.", field="/handle")
+    await session.execute(
+        text("INSERT INTO retired_handles (handle) VALUES (:handle)"), {"handle": current}
+    )
+    await session.execute(
+        text("UPDATE users SET handle = :handle WHERE id = :id"), {"id": user_id, "handle": wanted}
+    )
+
+
+async def find_recipient(session: AsyncSession, to: str) -> User:
+    """Who receives: `@handle`, a verified e-mail, or a user id. Raises RecipientNotFound."""
+    wanted = to.strip()
+    row = None
+    if wanted.startswith("@"):
+        row = (
+            await session.execute(
+                text(f"SELECT {_COLUMNS} FROM users WHERE handle = :handle"),
+                {"handle": wanted[1:].lower()},
+            )
+        ).one_or_none()
+    elif is_id(wanted, "usr"):
+        row = (
+            await session.execute(
+                text(f"SELECT {_COLUMNS} FROM users WHERE id = :id"), {"id": wanted}
+            )
+        ).one_or_none()
+    elif "@" in wanted:
+        row = (
+            await session.execute(
+                text(
+                    f"SELECT {_COLUMNS} FROM users"
+                    " WHERE email_key = :key AND email_verified_at IS NOT NULL"
+                ),
+                {"key": unicodedata.normalize("NFKC", wanted).lower()},
+            )
+        ).one_or_none()
+    if row is None:
+        raise RecipientNotFound("Nobody here by that name.", field="/to")
+    return _user(row)
+
+
+def normal_email(email: str) -> tuple[str, str]:
+    """(as shown, as compared). Raises InvalidEmail."""
+    try:
+        checked = validate_email(
+            email, check_deliverability=False, allow_smtputf8=True, test_environment=True
+        )
+    except EmailNotValidError:
+        raise InvalidEmail("This is not an e-mail address.", field="/email") from None
+    shown = checked.normalized
+    return shown, unicodedata.normalize("NFKC", shown).lower()
+
+
+def clean_name(name: str) -> str:
+    """A name to show: trimmed, one line, no control characters. Raises InvalidField."""
+    cleaned = " ".join(unicodedata.normalize("NFC", name).split())
+    if (
+        not cleaned
+        or len(cleaned) > MAX_NAME
+        or any(unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Co"} for letter in cleaned)
+    ):
+        raise InvalidField(f"A name of 1 to {MAX_NAME} visible characters.", field="/display_name")
+    return cleaned
+
+
+def clean_country(country: str) -> str:
+    """An ISO 3166-1 alpha-2 code. Raises InvalidField."""
+    from babel import Locale
+
+    if country not in Locale("en").territories or not re.fullmatch(r"[A-Z]{2}", country):
+        raise InvalidField('A country as two letters, for example "DE".', field="/country")
+    return country
+
+
+def _propose(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "", plain)[:16]
+    if not stem or not stem[0].isalpha():
+        stem = "user" + stem
+    return f"{stem}_{secrets.randbelow(9_000) + 1_000}"
