@@ -1,0 +1,140 @@
+"""What the journal says, in memory: which payloads each nonce has signed, and the day's sums.
+
+Rules: a nonce belongs to one intent for ever; it signs the identical payload again, a bump of what
+it already signed (only the fees differ), or a cancel. An intent that was paid or cancelled at one
+nonce is never paid at another, also when the database was restored from a backup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from keys.errors import NonceConflict
+from keys.request import KINDS, Kind
+
+Slot = tuple[int, str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One signed payload. `address` is EIP-55; `cap` and `tip` are wei per gas; `asset` is
+    `native`, a contract or `""` (pays nobody); `day` is the UTC day its amount counts for."""
+
+    at: str
+    day: str
+    chain_id: int
+    address: str
+    nonce: int
+    intent_id: str
+    kind: Kind
+    payload_hash: str
+    body_hash: str
+    cap: int
+    tip: int
+    asset: str
+    amount: int
+
+    @property
+    def slot(self) -> Slot:
+        """The nonce this entry uses."""
+        return (self.chain_id, self.address, self.nonce)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it; numbers that may pass 2**53 are strings."""
+        document = asdict(self)
+        for name in ("cap", "tip", "amount"):
+            document[name] = str(document[name])
+        return document
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """The inverse of `document`. Raises `ValueError`, `TypeError` or `KeyError`."""
+        numbers = {name: int(document[name]) for name in ("cap", "tip", "amount")}
+        entry = cls(**(document | numbers))
+        if entry.kind not in KINDS or type(entry.nonce) is not int:
+            raise ValueError("unknown kind or nonce")
+        return entry
+
+
+@dataclass(slots=True)
+class _Used:
+    """What one nonce has signed: payload hashes, and per body the fees it was first signed with."""
+
+    intent_id: str
+    payloads: set[bytes] = field(default_factory=set)
+    bodies: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+
+
+class Book:
+    """Answers whether an entry may be signed; `learn` is told of each that was."""
+
+    def __init__(self) -> None:
+        self.day = ""
+        self._used: dict[Slot, _Used] = {}
+        self._intents: dict[str, Slot] = {}
+        self._spent: dict[tuple[int, str], int] = {}
+        self._next_nonce: dict[tuple[int, str], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._used)
+
+    def effective_day(self, today: str) -> str:
+        """Today, or the last day seen when the clock was set back: a spent day never reopens."""
+        return max(today, self.day)
+
+    def spent(self, chain_id: int, asset: str, day: str) -> int:
+        """The sum of payments signed on `day`, which is the last day or a later one."""
+        return self._spent.get((chain_id, asset), 0) if day == self.day else 0
+
+    def next_nonce(self, chain_id: int, address: str) -> int:
+        """One above the highest nonce signed for."""
+        return self._next_nonce.get((chain_id, address), 0)
+
+    def knows(self, entry: Entry) -> bool:
+        """True: this very payload was signed, sign it again. False: new and allowed.
+        Raises `NonceConflict` with reason `nonce_used`, `nonce_unknown`, `intent_reused` or
+        `not_a_fee_bump`."""
+        used = self._used.get(entry.slot)
+        if used is None:
+            self._check_fresh(entry)
+            return False
+        if used.intent_id != entry.intent_id:
+            raise NonceConflict("nonce_used", f"nonce {entry.nonce} belongs to another intent")
+        if bytes.fromhex(entry.payload_hash) in used.payloads:
+            return True
+        if entry.kind == "bump":
+            self._check_bump(used, entry)
+        elif entry.kind != "cancel":
+            raise NonceConflict("nonce_used", f"nonce {entry.nonce} signed another payload")
+        return False
+
+    def learn(self, entry: Entry) -> None:
+        """Remember a signed entry."""
+        used = self._used.setdefault(entry.slot, _Used(entry.intent_id))
+        used.payloads.add(bytes.fromhex(entry.payload_hash))
+        used.bodies.setdefault(bytes.fromhex(entry.body_hash), (entry.cap, entry.tip))
+        account = entry.slot[:2]
+        self._next_nonce[account] = max(self._next_nonce.get(account, 0), entry.nonce + 1)
+        if entry.kind in ("pay", "cancel"):
+            self._intents.setdefault(entry.intent_id, entry.slot)
+        if entry.day > self.day:
+            self.day = entry.day
+            self._spent.clear()
+        if entry.kind == "pay":
+            asset = (entry.chain_id, entry.asset)
+            self._spent[asset] = self._spent.get(asset, 0) + entry.amount
+
+    def _check_fresh(self, entry: Entry) -> None:
+        if entry.kind == "bump":
+            raise NonceConflict("nonce_unknown", f"nothing was signed at nonce {entry.nonce}")
+        elsewhere = self._intents.get(entry.intent_id)
+        if entry.kind == "pay" and elsewhere is not None:
+            raise NonceConflict("intent_reused", f"this intent used nonce {elsewhere[2]}")
+
+    def _check_bump(self, used: _Used, entry: Entry) -> None:
+        """Only the fees may differ, and above those the body was first signed with. (Not above the
+        newest: a database restored from a backup may not know the newest.)"""
+        first = used.bodies.get(bytes.fromhex(entry.body_hash))
+        if first is None or entry.cap <= first[0] or entry.tip < first[1]:
+            raise NonceConflict("not_a_fee_bump", "a bump changes the fees only, upwards")

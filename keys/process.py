@@ -1,0 +1,144 @@
+"""The signer process: opens the vault, takes the journal's lock, serves one unix socket.
+
+    bifold signer --vault DIR --socket PATH --policy FILE --passphrase-fd N --capability-fd N
+
+It reads both secrets from inherited descriptors, leaves no core file and, unless `--inspectable`,
+lets no other process of its user look into its memory. It ends with SIGTERM or SIGINT, and by
+itself when its journal can no longer be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import gc
+import importlib
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from keys.descriptors import take, take_passphrase
+from keys.desk import SigningDesk
+from keys.errors import KeysError
+from keys.house import MAX_HOT_KEYS, deposit_xpub, hot_count, hot_keys, journal_key
+from keys.journal import JOURNAL_FILE, Journal
+from keys.policy import load
+from keys.secret import Secret, SecretText
+from keys.server import SignerServer
+from keys.vault import VAULT_FILE, Vault
+from keys.wire import MIN_CAPABILITY_BYTES
+
+PR_SET_DUMPABLE: Final = 4
+PRIVATE_UMASK: Final = 0o077
+EXIT_REFUSED: Final = 1
+EXIT_JOURNAL_FAILED: Final = 3
+log = logging.getLogger("keys.process")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the signer to its end. 0 after a signal, 1 when it refuses to start, 3 when the journal
+    failed while running."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=arguments.log_level, format="%(asctime)s signer %(message)s")
+    os.umask(PRIVATE_UMASK)
+    try:
+        _protect_memory(inspectable=arguments.inspectable)
+        capability = take(arguments.capability_fd)
+        if len(capability.reveal()) < MIN_CAPABILITY_BYTES:
+            raise KeysError(f"a capability has at least {MIN_CAPABILITY_BYTES} bytes")
+        passphrase = take_passphrase(arguments.passphrase_fd, outside=arguments.vault)
+        desk = _open_desk(arguments.vault, arguments.policy, passphrase, arguments.hot_keys)
+        return asyncio.run(_serve(desk, capability, arguments.socket))
+    except KeysError as error:
+        log.error("%s: %s", error.code, error)
+        return EXIT_REFUSED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bifold signer", description="The signer process.")
+    parser.add_argument("--vault", type=Path, required=True, help="folder of vault and journal")
+    parser.add_argument("--socket", required=True, help="unix socket to listen on")
+    parser.add_argument("--policy", type=Path, required=True, help="policy file (JSON)")
+    parser.add_argument("--passphrase-fd", type=int, required=True)
+    parser.add_argument("--capability-fd", type=int, required=True)
+    parser.add_argument("--hot-keys", type=_hot_key_count, default=1, help="m/44'/60'/0'/0/0 …")
+    parser.add_argument(
+        "--inspectable",
+        action="store_true",
+        help="let processes of the same user read this one's memory figures (sandbox)",
+    )
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING"])
+    return parser
+
+
+def _hot_key_count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= MAX_HOT_KEYS:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_HOT_KEYS}")
+    return int(text)
+
+
+def _protect_memory(*, inspectable: bool) -> None:
+    """No core files; and without ptrace or /proc/PID/mem for others of the same user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if inspectable:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "linux" and libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise KeysError(f"prctl refused: {os.strerror(ctypes.get_errno())}")
+
+
+def _open_desk(
+    directory: Path, policy_file: Path, passphrase: SecretText, count: int
+) -> SigningDesk:
+    """Policy first (cheap to get wrong), then the vault, then the journal and its lock."""
+    policy = load(policy_file)
+    vault = Vault.open(directory / VAULT_FILE, passphrase)
+    if hot_count(vault) < count:
+        # HD code is loaded for this one call only: it would stay in memory for the process's life.
+        importlib.import_module("keys.setup").extend_hot(vault, count)
+    journal = Journal.open(directory / JOURNAL_FILE, journal_key(vault))
+    return SigningDesk(
+        hot_keys=hot_keys(vault, count),
+        deposit_xpub=deposit_xpub(vault),
+        policy=policy,
+        journal=journal,
+    )
+
+
+async def _serve(desk: SigningDesk, capability: Secret, socket_path: str) -> int:
+    server = SignerServer(desk, capability)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await server.start(socket_path)
+        gc.collect()
+        log.info(
+            "ready: %d hot keys, %d nonces in the journal, chains %s",
+            len(desk.hot_addresses),
+            len(desk.journal.book),
+            sorted(desk.policy.chains),
+        )
+        waits = [asyncio.create_task(event.wait()) for event in (stop, server.failed)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return EXIT_JOURNAL_FAILED if server.failed.is_set() else 0
+    except OSError as error:
+        raise KeysError(f"cannot listen: {error.strerror}") from error
+    finally:
+        await server.aclose()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(socket_path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

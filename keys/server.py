@@ -1,0 +1,209 @@
+"""The signer's server: proves its callers, writes the journal in groups, signs.
+
+Requests that arrive while the disk syncs share the next sync; a signature never leaves before the
+sync that covers its entry has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import Any, Final
+
+from keys.desk import SigningDesk
+from keys.errors import JournalFailed, KeysError, NonceConflict, SignerRefused
+from keys.journal import Journal
+from keys.request import KINDS, SignedTx, SignRequest
+from keys.secret import Secret
+from keys.wire import ConnectionLost, check_socket_path, frame, fresh_nonce, proof, proves, receive
+
+HANDSHAKE_TIMEOUT_SECONDS: Final = 2.0
+WRITE_TIMEOUT_SECONDS: Final = 5.0
+MAX_CONNECTIONS: Final = 32
+MAX_IN_FLIGHT: Final = 64
+"""Requests of one connection that are worked on at once; more wait in the socket."""
+SOCKET_UMASK: Final = 0o177
+log = logging.getLogger(__name__)
+
+
+class GroupCommit:
+    """Makes journal entries durable, many with one fsync, outside the event loop."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._next: asyncio.Future[None] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def durable(self) -> None:
+        """Return when everything appended so far is on disk. Raises `JournalFailed`."""
+        if self._journal.failed:
+            raise JournalFailed("the journal failed earlier; restart the signer")
+        if self._running is None and not self._journal.has_pending:
+            return
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        batch = self._next
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        await asyncio.shield(batch)
+
+    async def _run(self) -> None:
+        try:
+            while self._next is not None:
+                batch, self._next = self._next, None
+                try:
+                    if lines := self._journal.take_pending():
+                        await asyncio.to_thread(self._journal.write, lines)
+                except JournalFailed as error:
+                    batch.set_exception(error)
+                else:
+                    batch.set_result(None)
+        finally:
+            self._running = None
+
+
+class SignerServer:
+    """Serves one desk on one unix socket. `failed` is set when it must not go on."""
+
+    def __init__(self, desk: SigningDesk, capability: Secret) -> None:
+        self._desk = desk
+        self._capability = capability
+        self._commit = GroupCommit(desk.journal)
+        self._connections: set[asyncio.Task[Any]] = set()
+        self._server: asyncio.Server | None = None
+        self.failed = asyncio.Event()
+
+    async def start(self, socket_path: str) -> None:
+        """Listen on `socket_path` (0600). The journal's lock makes a leftover socket ours."""
+        previous = os.umask(SOCKET_UMASK)
+        try:
+            self._server = await asyncio.start_unix_server(
+                self._serve, check_socket_path(socket_path)
+            )
+        finally:
+            os.umask(previous)
+
+    async def aclose(self) -> None:
+        """Stop listening, end the connections, close the journal."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        self._desk.journal.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if len(self._connections) <= MAX_CONNECTIONS and await self._proven(reader, writer):
+                await self._converse(reader, writer)
+        except (ConnectionLost, TimeoutError, OSError) as error:
+            log.debug("connection ended: %s", type(error).__name__)
+        except asyncio.CancelledError:
+            log.debug("connection closed at shutdown")
+        finally:
+            self._connections.discard(task)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _proven(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """The handshake. A peer without the capability gets one refusal and no second try."""
+        challenge = fresh_nonce()
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_SECONDS):
+            writer.write(frame({"challenge": challenge}))
+            hello = await receive(reader)
+            nonce = str(hello.get("nonce"))
+            if proves(hello, self._capability, "client", challenge, nonce):
+                writer.write(frame({"proof": proof(self._capability, "server", challenge, nonce)}))
+                return True
+            log.warning("a caller without the capability was refused")
+            refusal = SignerRefused("capability", "the caller did not prove its capability")
+            writer.write(frame({"error": _error_document(refusal)}))
+            await writer.drain()
+        return False
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Work on requests as they come; answers may overtake each other."""
+        slots = asyncio.Semaphore(MAX_IN_FLIGHT)
+        working: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                request = await receive(reader)
+                await slots.acquire()
+                task = asyncio.create_task(self._answer(request, writer))
+                working.add(task)
+                task.add_done_callback(working.discard)
+                task.add_done_callback(lambda _: slots.release())
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        try:
+            answer: dict[str, Any] = {"result": await self._perform(request)}
+        except KeysError as error:
+            answer = {"error": _error_document(error)}
+            if isinstance(error, JournalFailed):
+                self.failed.set()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                writer.write(frame({"id": request.get("id"), **answer}))
+                await writer.drain()
+
+    async def _perform(self, request: dict[str, Any]) -> dict[str, Any]:
+        method = request.get("method")
+        if method == "hot_addresses":
+            return {"addresses": list(self._desk.hot_addresses)}
+        if method == "deposit_xpub":
+            return {"xpub": self._desk.deposit_xpub}
+        if method == "sign_transaction":
+            signed = await self._sign(_sign_request(request.get("params")))
+            return {"raw": signed.raw.hex(), "tx_hash": signed.tx_hash}
+        raise SignerRefused("unknown_method", str(method)[:32])
+
+    async def _sign(self, request: SignRequest) -> SignedTx:
+        try:
+            admitted = self._desk.admit(request)
+        except SignerRefused as refusal:
+            log.warning("refused %s of %s: %s", request.kind, request.intent_id[:64], refusal)
+            raise
+        await self._commit.durable()
+        signed = self._desk.sign(admitted)
+        log.info(
+            "signed %s of %s: chain %d nonce %d %s",
+            request.kind,
+            request.intent_id,
+            admitted.tx.chain_id,
+            admitted.tx.nonce,
+            signed.tx_hash,
+        )
+        return signed
+
+
+def _sign_request(params: Any) -> SignRequest:
+    """The parameters, typed. Raises `SignerRefused` with reason `malformed_request`."""
+    names = {"address", "payload", "intent_id", "kind"}
+    if (
+        not isinstance(params, dict)
+        or set(params) != names
+        or any(not isinstance(value, str) for value in params.values())
+        or params["kind"] not in KINDS
+    ):
+        raise SignerRefused("malformed_request", "address, payload, intent_id and kind are text")
+    try:
+        payload = bytes.fromhex(params["payload"])
+    except ValueError:
+        raise SignerRefused("malformed_request", "the payload is not hex") from None
+    return SignRequest(params["address"], payload, params["intent_id"], params["kind"])
+
+
+def _error_document(error: KeysError) -> dict[str, str]:
+    if isinstance(error, SignerRefused | NonceConflict):
+        return {"code": error.code, "reason": error.reason, "message": error.message}
+    return {"code": error.code, "reason": "", "message": str(error)}

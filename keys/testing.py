@@ -1,0 +1,116 @@
+"""Signers for tests and the sandbox's own checks, on the worthless phrase every developer knows.
+
+`local_signer` is the real desk with a real journal in a temporary folder; `FakeSigner` is the same
+with switches for what a signer can do to its caller. Hot key 0 is Anvil's account 0.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from keys import mnemonic
+from keys.derivation import DEPOSIT_ACCOUNT, HOT_ACCOUNT, account_xpub, derive_key, path
+from keys.desk import SigningDesk, utc_now
+from keys.errors import KeysError
+from keys.journal import JOURNAL_FILE, Journal
+from keys.policy import ChainPolicy, Limit, Policy
+from keys.request import Kind, SignedTx, SignRequest
+from keys.secret import Secret, SecretText
+from keys.signer import LocalSigner
+
+TEST_MNEMONIC: Final = "test test test test test test test test test test test junk"
+TEST_PASSPHRASE: Final = SecretText("worthless passphrase of a test")
+TEST_HOT_ADDRESSES: Final = (
+    "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+    "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+)
+TEST_JOURNAL_KEY: Final = Secret(b"journal key of a test, worthless")
+LOCAL_CHAIN_ID: Final = 31_337
+GWEI: Final = 10**9
+UNLIMITED: Final = Limit(per_tx=10**30, per_day=10**32)
+
+
+def test_seed() -> Secret:
+    """The seed of `TEST_MNEMONIC`."""
+    return mnemonic.to_seed(SecretText(TEST_MNEMONIC))
+
+
+test_seed.__test__ = False  # type: ignore[attr-defined]  # a helper, not a test to collect
+
+
+def open_policy(
+    chain_ids: Iterable[int] = (LOCAL_CHAIN_ID,),
+    *,
+    tokens: Mapping[str, Limit] | Iterable[str] = (),
+    native: Limit = UNLIMITED,
+    fee_ceiling_wei: int = 10_000 * GWEI,
+) -> Policy:
+    """A policy wide enough for most tests; `tokens` are EIP-55 contract addresses."""
+    limits = dict(tokens) if isinstance(tokens, Mapping) else dict.fromkeys(tokens, UNLIMITED)
+    chain = ChainPolicy(fee_ceiling_wei=fee_ceiling_wei, native=native, tokens=limits)
+    return Policy(dict.fromkeys(chain_ids, chain))
+
+
+def open_desk(
+    *,
+    policy: Policy | None = None,
+    directory: Path | None = None,
+    hot: int = 2,
+    clock: Callable[[], datetime] = utc_now,
+) -> SigningDesk:
+    """A desk on the test phrase. With a `directory` its journal stays there and is read again by
+    the next desk (close `desk.journal` first); without one it lives in an unlinked folder."""
+    seed = test_seed()
+    if directory is None:
+        with tempfile.TemporaryDirectory(prefix="bifold-journal-") as temporary:
+            journal = Journal.create(Path(temporary) / JOURNAL_FILE, TEST_JOURNAL_KEY)
+    elif (directory / JOURNAL_FILE).exists():
+        journal = Journal.open(directory / JOURNAL_FILE, TEST_JOURNAL_KEY)
+    else:
+        journal = Journal.create(directory / JOURNAL_FILE, TEST_JOURNAL_KEY)
+    return SigningDesk(
+        hot_keys=[derive_key(seed, path(HOT_ACCOUNT, index)) for index in range(hot)],
+        deposit_xpub=account_xpub(seed, DEPOSIT_ACCOUNT),
+        policy=policy if policy is not None else open_policy(),
+        journal=journal,
+        clock=clock,
+    )
+
+
+def local_signer(
+    *, policy: Policy | None = None, directory: Path | None = None, hot: int = 2
+) -> LocalSigner:
+    """A `LocalSigner` on the test phrase; see `open_desk`."""
+    return LocalSigner(open_desk(policy=policy, directory=directory, hot=hot))
+
+
+class FakeSigner(LocalSigner):
+    """A real local signer that records its calls and fails on demand.
+
+    `fail_before` is raised instead of signing; `fail_after` is raised once the payload was signed
+    and journalled, as when the answer is lost. Both stay until set to None.
+    """
+
+    def __init__(self, *, policy: Policy | None = None, hot: int = 2) -> None:
+        super().__init__(open_desk(policy=policy, hot=hot))
+        self.calls: list[SignRequest] = []
+        self.fail_before: KeysError | None = None
+        self.fail_after: KeysError | None = None
+
+    async def sign_transaction(
+        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+    ) -> SignedTx:
+        """See `keys.signer.Signer`."""
+        self.calls.append(SignRequest(address, payload, intent_id, kind))
+        if self.fail_before is not None:
+            raise self.fail_before
+        signed = await super().sign_transaction(
+            address=address, payload=payload, intent_id=intent_id, kind=kind
+        )
+        if self.fail_after is not None:
+            raise self.fail_after
+        return signed
