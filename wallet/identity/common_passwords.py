@@ -1,4 +1,4 @@
-"""Passwords and stems that guessing starts with: lower case, trailing digits cut before comparing."""
+"""Passwords and stems that guessing starts with: lower case, trailing digits cut off."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ async def verify_password(encoded: str | None, password: str) -> bool:
 
 def _verify(encoded: str | None, password: str) -> bool:
     try:
-        matched = _HASHER.verify(encoded or _DECOY, _normal(password[: MAX_LENGTH * 4]))
+        _HASHER.verify(encoded or _DECOY, _normal(password[: MAX_LENGTH * 4]))
     except (Argon2Error, InvalidHashError):
         return False
-    return matched and encoded is not None
+    return encoded is not None

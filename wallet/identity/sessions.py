@@ -140,8 +140,8 @@ async def live_sessions(session: AsyncSession, *, principal_id: str) -> list[Sig
     rows = await session.execute(
         text(
             f"SELECT {_COLUMNS} FROM sessions WHERE principal_id = :principal"
-            " AND revoked_at IS NULL AND expires_at > clock_timestamp() AND last_seen_at > clock_timestamp() - :idle"
-            " ORDER BY created_at DESC, id DESC LIMIT 200"
+            " AND revoked_at IS NULL AND expires_at > clock_timestamp()"
+            " AND last_seen_at > clock_timestamp() - :idle ORDER BY created_at DESC, id DESC LIMIT 200"
         ),
         {"principal": principal_id, "idle": IDLE},
     )

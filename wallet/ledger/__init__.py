@@ -6,13 +6,13 @@ from wallet.ledger.posting import (
     HoldClosing,
     HoldOpening,
     Line,
-    Notice,
     hold,
     open_amount,
     post,
     release,
     reverse,
 )
+from wallet.outbox import Notice
 from wallet.ledger.reads import Balance, balance_of, balances, trial_balance
 
 __all__ = [

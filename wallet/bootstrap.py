@@ -1,0 +1,130 @@
+"""Composition: what a process holds, built once from its settings and closed at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chain.client import ChainClient
+from chain.faults import FaultSwitch, FaultyRpc
+from chain.registry import Network, load_networks
+from chain.rpc import JsonRpc, Rpc
+from keys.derivation import DepositDeriver
+from keys.descriptors import take
+from keys.remote import RemoteSigner
+from keys.setup import PublicKeys, read_public
+from keys.signer import Signer
+from wallet import faults
+from wallet.db import Database
+from wallet.errors import WalletError
+from wallet.money import FIAT, Asset, AssetBook, chain_asset
+from wallet.settings import Settings
+
+Role = Literal["api", "worker", "cli"]
+NATIVE_NAMES = {"ETH": "Ether", "POL": "POL", "XDAI": "xDai"}
+TOKEN_NAMES = {"USDC": "USD Coin", "EURC": "Euro Coin"}
+NATIVE_DECIMALS = 18  # every EVM chain counts its coin in wei
+
+
+class RefusedToStart(WalletError):
+    """The configuration would put money at risk."""
+
+    code = "refused_to_start"
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything with a connection or a secret that this process uses."""
+
+    settings: Settings
+    db: Database
+    assets: AssetBook
+    networks: dict[str, Network]
+    chains: dict[str, ChainClient]
+    rpcs: dict[str, Rpc]
+    faults: FaultSwitch
+    house: PublicKeys
+    deriver: DepositDeriver
+    signer: Signer | None
+
+    def network_asset(self, network: str, code: str) -> Asset | None:
+        """The asset, when that network carries it."""
+        known = self.networks[network]
+        if code == known.native_asset or known.token(code) is not None:
+            return self.assets.get(code)
+        return None
+
+    async def refresh_faults(self) -> None:
+        """Sandbox: take over the faults that are switched on now."""
+        async with self.db.transaction() as session:
+            switched = await faults.all_faults(session)
+        self.faults.replace(name for name, on in switched.items() if on)
+
+    async def aclose(self) -> None:
+        """Close node connections, signer connection and database."""
+        for chain in self.chains.values():
+            await chain.aclose()
+        if isinstance(self.signer, RemoteSigner):
+            await self.signer.aclose()
+        await self.db.dispose()
+
+
+def asset_book(networks: dict[str, Network]) -> AssetBook:
+    """Fiat plus every coin and token that a configured network carries."""
+    assets: list[Asset] = list(FIAT)
+    for network in networks.values():
+        code = network.native_asset
+        assets.append(chain_asset(code, "native", NATIVE_DECIMALS, NATIVE_NAMES.get(code, code)))
+        assets.extend(
+            chain_asset(t.code, "token", t.decimals, TOKEN_NAMES.get(t.code, t.code))
+            for t in network.tokens
+        )
+    return AssetBook(assets)
+
+
+def build(settings: Settings, *, role: Role) -> Services:
+    """Read the public configuration and connect nothing yet. Raises RefusedToStart."""
+    _refuse_unsafe(settings)
+    networks = load_networks(settings.networks_path)
+    house = read_public(settings.keys_path)
+    switch = FaultSwitch()
+    rpcs: dict[str, Rpc] = {}
+    for name, network in networks.items():
+        plain = JsonRpc(network.rpc_urls[0])
+        rpcs[name] = FaultyRpc(plain, switch) if settings.sandbox else plain
+    return Services(
+        settings=settings,
+        db=Database(
+            settings.direct_url if role == "worker" else settings.database_url,
+            application_name=f"bifold-{role}",
+            pooled_elsewhere=role == "api" and settings.database_direct_url is not None,
+        ),
+        assets=asset_book(networks),
+        networks=networks,
+        chains={name: ChainClient(network, rpcs[name]) for name, network in networks.items()},
+        rpcs=rpcs,
+        faults=switch,
+        house=house,
+        deriver=DepositDeriver(house.deposit_xpub),
+        signer=_signer(settings) if role == "worker" else None,
+    )
+
+
+def _signer(settings: Settings) -> Signer | None:
+    """The worker alone gets one, by a capability from an inherited descriptor."""
+    if settings.signer_socket is None or settings.signer_capability_fd is None:
+        return None
+    return RemoteSigner(settings.signer_socket, take(settings.signer_capability_fd))
+
+
+def _refuse_unsafe(settings: Settings) -> None:
+    if settings.sandbox:
+        return
+    if not settings.base_url.startswith("https://"):
+        raise RefusedToStart("Production needs BIFOLD_PUBLIC_URL with https.")
+    if settings.sandbox_token is not None:
+        raise RefusedToStart("BIFOLD_SANDBOX_TOKEN has no place in production.")
+    if (settings.data_dir / "sandbox").exists():
+        raise RefusedToStart(
+            "This data directory holds sandbox secrets; production needs one of its own."
+        )

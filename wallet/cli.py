@@ -1,0 +1,59 @@
+"""`bifold`: the operator's command line. Argparse in front; each command imports only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+PROGRAM = "bifold"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code says how it went."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["signer"]:  # its options are its own
+        from keys.process import main as signer  # noqa: PLC0415 - keys of the house stay out of reach
+
+        return signer(arguments[1:])
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.command is None:
+        parser.print_help()
+        return 2
+    from wallet import commands  # noqa: PLC0415 - `--help` needs none of it
+
+    return commands.run(chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Bifold: a wallet service with one double-entry ledger for fiat and crypto.",
+        epilog="Settings come from BIFOLD_* in the environment; see docs/configuration.md.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", help="serve the API and the web app")
+    commands.add_parser("worker", help="do the promised work: jobs, scanner, observer, relay")
+    commands.add_parser("signer", help="run the signer process (see: bifold signer --help)")
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    reconcile = commands.add_parser(
+        "reconcile", help="books against chain and bank; exit 1 when a unit is unexplained"
+    )
+    reconcile.add_argument("--json", action="store_true", help="print the report as JSON")
+    keys = commands.add_parser("keys", help="make and look at the house's keys")
+    actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
+    make = actions.add_parser("init", help="make a house mnemonic, sealed; words on a terminal only")
+    make.add_argument("--vault", required=True, help="folder for the vault and the signer's journal")
+    make.add_argument("--public", required=True, help="file for the public half (keys.json)")
+    make.add_argument("--passphrase-fd", type=int, required=True, help="descriptor to read it from")
+    make.add_argument("--words", type=int, default=24, choices=[12, 15, 18, 21, 24])
+    make.add_argument("--language", default="english", help="BIP-39 word list")
+    show = actions.add_parser("show", help="print the public half and the first deposit addresses")
+    show.add_argument("--public", required=True, help="keys.json")
+    show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
