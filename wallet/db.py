@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-from wallet.errors import Busy
+from wallet.errors import Busy, DatabaseUnavailable
 
 POOL_SIZE = 8
 POOL_OVERFLOW = 8
@@ -31,13 +32,33 @@ RETRY_LIMIT = 5
 RETRY_BASE_SECONDS = 0.02
 # serialization_failure, deadlock_detected, lock_not_available
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+# connection exceptions, operator intervention (shutdown), too many connections
+AWAY_SQLSTATE_CLASSES = frozenset({"08", "57", "53"})
 
 T = TypeVar("T")
+Session: TypeAlias = AsyncSession  # the name rooms above use, who know no SQLAlchemy
 
 
 def sqlstate(error: DBAPIError) -> str | None:
     """The five-character SQLSTATE behind a driver error."""
     return getattr(error.orig, "sqlstate", None)
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    """A full pool and a lost server, told as refusals that may be tried again."""
+    try:
+        yield
+    except PoolTimeout:
+        raise Busy("Too much is happening at once; try again in a moment.") from None
+    except DBAPIError as error:
+        state = sqlstate(error)
+        away = isinstance(error, OperationalError) and (
+            state is None or state[:2] in AWAY_SQLSTATE_CLASSES
+        )
+        if away or error.connection_invalidated:
+            raise DatabaseUnavailable("The database is away; try again in a moment.") from error
+        raise
 
 
 class Database:
@@ -84,15 +105,19 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One edge: commit on success, roll back on any error."""
-        async with self._sessions() as session, session.begin():
-            yield session
+        with _spoken():
+            async with self._sessions() as session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
         """A read-only REPEATABLE READ transaction: every query sees the same moment."""
-        async with self._sessions() as session, session.begin():
-            await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-            yield session
+        with _spoken():
+            async with self._sessions() as session, session.begin():
+                await session.execute(
+                    text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                )
+                yield session
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction; retry deadlocks and serialization failures, then Busy."""

@@ -67,3 +67,10 @@ class Busy(WalletError):
 
     code = "busy"
     retryable = True
+
+
+class DatabaseUnavailable(WalletError):
+    """The database cannot be reached now. Whether a commit under way took effect is not known."""
+
+    code = "database_unavailable"
+    retryable = True
