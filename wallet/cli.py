@@ -1,4 +1,4 @@
-"""`bifold`: the operator's command line. Argparse in front; each command imports only what it needs."""
+"""`bifold`: the operator's command line. Each command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says how it went."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["signer"]:  # its options are its own
-        from keys.process import main as signer  # noqa: PLC0415 - keys of the house stay out of reach
+        from keys.process import main as signer
 
         return signer(arguments[1:])
     parser = _parser()
@@ -21,9 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         parser.print_help()
         return 2
-    from wallet import commands  # noqa: PLC0415 - `--help` needs none of it
+    from wallet import cli_commands  # `--help` needs none of it
 
-    return commands.run(chosen)
+    return cli_commands.run(chosen)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,8 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     reconcile.add_argument("--json", action="store_true", help="print the report as JSON")
     keys = commands.add_parser("keys", help="make and look at the house's keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
-    make = actions.add_parser("init", help="make a house mnemonic, sealed; words on a terminal only")
-    make.add_argument("--vault", required=True, help="folder for the vault and the signer's journal")
+    make = actions.add_parser("init", help="make a house mnemonic; words on a terminal only")
+    make.add_argument("--vault", required=True, help="folder for vault and journal")
     make.add_argument("--public", required=True, help="file for the public half (keys.json)")
     make.add_argument("--passphrase-fd", type=int, required=True, help="descriptor to read it from")
     make.add_argument("--words", type=int, default=24, choices=[12, 15, 18, 21, 24])

@@ -139,7 +139,8 @@ async def live_sessions(session: AsyncSession, *, principal_id: str) -> list[Sig
     """Sessions that still open something, newest first."""
     rows = await session.execute(
         text(
-            f"SELECT {_COLUMNS} FROM sessions WHERE principal_id = :principal"
+            f"SELECT {_COLUMNS} FROM sessions"
+            " WHERE principal_id = :principal"
             " AND revoked_at IS NULL AND expires_at > clock_timestamp()"
             " AND last_seen_at > clock_timestamp() - :idle ORDER BY created_at DESC, id DESC LIMIT 200"
         ),
