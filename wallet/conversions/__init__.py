@@ -1,0 +1,1 @@
+"""Conversions: one quote, one entry."""

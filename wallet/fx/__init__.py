@@ -1,0 +1,1 @@
+"""Prices: rates, their feed, corridors, and quotes that lock a price for a while."""

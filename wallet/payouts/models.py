@@ -1,0 +1,43 @@
+"""Tables of payouts. The simulated bank keeps its own in schema `simbank`, outside of this."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from wallet.kernel_models import MINOR, STAMP
+
+
+class Payout(SQLModel, table=True):
+    """One order to a bank and the last answer about it. `reference` never changes."""
+
+    __tablename__ = "payouts"
+    reference: str = Field(primary_key=True, sa_type=Text)
+    ref: str = Field(sa_type=Text, unique=True)
+    rail: str = Field(sa_type=Text)
+    asset: str = Field(sa_type=Text)
+    amount_minor: Decimal = Field(sa_type=MINOR)
+    beneficiary: dict[str, Any] = Field(sa_type=JSONB)
+    remittance: str = Field(sa_type=Text)
+    answer: str | None = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    contradicted_at: datetime | None = Field(sa_type=STAMP)
+    created_at: datetime = Field(sa_type=STAMP)
+    answered_at: datetime | None = Field(sa_type=STAMP)
+
+
+class BankCredit(SQLModel, table=True):
+    """A bank transfer that came in for somebody, booked once by the bank's own reference."""
+
+    __tablename__ = "bank_credits"
+    bank_reference: str = Field(primary_key=True, sa_type=Text)
+    principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    asset: str = Field(sa_type=Text)
+    amount_minor: Decimal = Field(sa_type=MINOR)
+    entry_id: str = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    created_at: datetime = Field(sa_type=STAMP)

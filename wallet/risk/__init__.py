@@ -1,0 +1,1 @@
+"""What people may send out of the house in a day."""
