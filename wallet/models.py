@@ -4,8 +4,32 @@ from __future__ import annotations
 
 from sqlmodel import SQLModel
 
-import wallet.identity.models
-import wallet.kernel_models
-import wallet.ledger.models  # noqa: F401 - imported for its tables
+from wallet import kernel_models
+from wallet.conversions import models as conversions
+from wallet.custody import models as custody
+from wallet.deposits import models as deposits
+from wallet.fx import models as fx
+from wallet.identity import models as identity
+from wallet.ledger import models as ledger
+from wallet.onchain import models as onchain
+from wallet.payments import models as payments
+from wallet.payouts import models as payouts
+from wallet.risk import models as risk
+from wallet.withdrawals import models as withdrawals
+
+ROOMS_WITH_TABLES = (
+    conversions,
+    custody,
+    deposits,
+    fx,
+    identity,
+    kernel_models,
+    ledger,
+    onchain,
+    payments,
+    payouts,
+    risk,
+    withdrawals,
+)
 
 metadata = SQLModel.metadata
