@@ -58,6 +58,7 @@ class NetworkState(SQLModel, table=True):
     healthy: bool
     detail: str = Field(sa_type=Text)
     snapshot_block: int | None = Field(sa_type=BigInteger)
+    snapshot_hash: str | None = Field(sa_type=Text)
     halted_reason: str | None = Field(sa_type=Text)
     halted_at: datetime | None = Field(sa_type=STAMP)
 

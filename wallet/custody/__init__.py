@@ -1,0 +1,1 @@
+"""Which address is whose: deposit addresses, and the addresses of the house itself."""

@@ -1,0 +1,1 @@
+"""What arrives on chain: scanned block by block, credited once it is final."""

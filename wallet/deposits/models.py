@@ -1,0 +1,61 @@
+"""Tables of the scanner: where it stands, the lineage it followed, what arrived."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import BigInteger, Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from wallet.kernel_models import MINOR, STAMP
+
+
+class ScanState(SQLModel, table=True):
+    """The newest scanned block, and the height at or below which nothing may change any more."""
+
+    __tablename__ = "scan_state"
+    network: str = Field(primary_key=True, sa_type=Text)
+    tip_number: int = Field(sa_type=BigInteger)
+    tip_hash: str = Field(sa_type=Text)
+    final_number: int = Field(sa_type=BigInteger)
+    final_hash: str | None = Field(sa_type=Text)
+    started_at_block: int = Field(sa_type=BigInteger)
+    updated_at: datetime = Field(sa_type=STAMP)
+
+
+class ChainBlock(SQLModel, table=True):
+    """One scanned block of the lineage followed now."""
+
+    __tablename__ = "chain_blocks"
+    __table_args__ = (UniqueConstraint("network", "hash"),)
+    network: str = Field(primary_key=True, sa_type=Text)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    hash: str = Field(sa_type=Text)
+    parent_hash: str = Field(sa_type=Text)
+    block_time: datetime = Field(sa_type=STAMP)
+
+
+class Deposit(SQLModel, table=True):
+    """One arrival. `log_index` −1 for the native coin; `principal_id` NULL at a house address."""
+
+    __tablename__ = "deposits"
+    __table_args__ = (UniqueConstraint("network", "block_hash", "tx_hash", "log_index"),)
+    id: str = Field(primary_key=True, sa_type=Text)
+    network: str = Field(sa_type=Text)
+    block_hash: str = Field(sa_type=Text)
+    block_number: int = Field(sa_type=BigInteger)
+    block_time: datetime = Field(sa_type=STAMP)
+    tx_hash: str = Field(sa_type=Text)
+    log_index: int
+    asset: str = Field(sa_type=Text)
+    contract: str | None = Field(sa_type=Text)
+    from_address: str = Field(sa_type=Text)
+    to_address: str = Field(sa_type=Text)
+    amount_minor: Decimal = Field(sa_type=MINOR)
+    principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    status: str = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    created_at: datetime = Field(sa_type=STAMP)
+    updated_at: datetime = Field(sa_type=STAMP)

@@ -1,0 +1,1 @@
+"""Money out to an address outside: held, signed, broadcast, mined, settled."""
