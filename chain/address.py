@@ -35,7 +35,7 @@ def checked(address: str) -> str:
     match EIP-55. `0x` is required; the zero address is refused, because coins sent there are lost.
     Raises InvalidAddress. (`web3.is_address` accepts all three of those mistakes.)
     """
-    if not isinstance(address, str) or not _ADDRESS.match(address):
+    if not _ADDRESS.match(address):
         raise InvalidAddress("an address is 0x followed by 40 hexadecimal digits")
     if address.lower() == ZERO_ADDRESS:
         raise InvalidAddress("the zero address cannot receive")

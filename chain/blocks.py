@@ -18,7 +18,7 @@ MAX_TOPICS = 4
 
 @dataclass(frozen=True, slots=True)
 class BlockRef:
-    """A block's place in the chain. `timestamp` in seconds; `base_fee` in wei, 0 before EIP-1559."""
+    """A block's place in the chain. Seconds; `base_fee` in wei, 0 before EIP-1559."""
 
     number: int
     hash: str

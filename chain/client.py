@@ -258,9 +258,7 @@ class ChainClient:
         answer = await self._rpc.call("eth_getTransactionCount", (checked(address), "latest"))
         return parse.quantity(answer, "eth_getTransactionCount")
 
-    async def balances(
-        self, addresses: Sequence[str], asset: str, block_number: int
-    ) -> list[int]:
+    async def balances(self, addresses: Sequence[str], asset: str, block_number: int) -> list[int]:
         """Balances at a block in the asset's smallest unit, in the order asked.
 
         Raises ValueError for an asset this network does not list, NodeRejected when the node no

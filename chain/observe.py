@@ -127,7 +127,11 @@ def transactions_to_check(
     wanted = {tx.hash for tx in native_candidates(block, watched)}
     for log in logs:
         transfer = transfer_in(log, tokens)
-        if transfer is not None and transfer.amount > 0 and _is_watched(transfer.to_address, watched):
+        if (
+            transfer is not None
+            and transfer.amount > 0
+            and _is_watched(transfer.to_address, watched)
+        ):
             wanted.add(log.tx_hash)
     return [tx.hash for tx in block.transactions if tx.hash in wanted] + sorted(
         wanted - {tx.hash for tx in block.transactions}

@@ -60,7 +60,7 @@ _TABLE: tuple[tuple[SendKind, str], ...] = (
     (SendKind.MALFORMED, r"^(typed transaction too short|rlp: )"),
 )
 _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _TABLE)
-_GANACHE_POOL_CODE = -32003
+_GANACHE_SLOT_TAKEN = (-32003, "transaction underpriced")
 
 
 def classify_rejection(rpc_code: int, message: str) -> SendOutcome:
@@ -72,8 +72,7 @@ def classify_rejection(rpc_code: int, message: str) -> SendOutcome:
     text = message.lower()
     for kind, pattern in _PATTERNS:
         if pattern.search(text):
-            if kind is SendKind.FEE_TOO_LOW and text == "transaction underpriced":
-                if rpc_code == _GANACHE_POOL_CODE:
-                    kind = SendKind.REPLACEMENT_UNDERPRICED
+            if (rpc_code, text) == _GANACHE_SLOT_TAKEN:
+                kind = SendKind.REPLACEMENT_UNDERPRICED
             return SendOutcome(kind, clipped(message))
     return SendOutcome(SendKind.UNKNOWN, clipped(message))

@@ -77,7 +77,9 @@ class Network:
         _check(0 <= self.min_tip_wei <= self.max_fee_wei, self.name, "min_tip_wei above ceiling")
         _check(0 < self.max_fee_wei < 10**15, self.name, "max_fee_wei must be 1 to 10^15 per gas")
         _check(
-            MIN_BUMP_PERCENT <= self.bump_percent <= 100, self.name, "bump_percent must be 13 to 100"
+            MIN_BUMP_PERCENT <= self.bump_percent <= 100,
+            self.name,
+            "bump_percent must be 13 to 100",
         )
         pinned = self.block1_hash is None or bool(_HASH.match(self.block1_hash))
         _check(pinned, self.name, "block1_hash must be 0x and 64 lower-case digits")

@@ -214,4 +214,3 @@ def _rejection(document: dict[object, object]) -> NodeRejected | None:
     if type(code) is not int or not isinstance(message, str):
         raise NodeGarbage("the node's error has no code or message")
     return NodeRejected(code, message, error.get("data"))
-

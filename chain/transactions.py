@@ -13,7 +13,7 @@ import rlp
 from eth_hash.auto import keccak
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
-from eth_keys.exceptions import ValidationError as BadSignatureValue
+from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException
 
 from chain.address import checked, from_bytes20, to_bytes20
@@ -67,7 +67,7 @@ class TxFields:
 
 
 def encode_unsigned(fields: TxFields) -> bytes:
-    """The bytes a signer hashes: `0x02 || rlp([chain_id, nonce, tip, cap, gas, to, value, data, []])`."""
+    """The bytes a signer hashes: `0x02 || rlp([chain_id, nonce, tip, cap, gas, to, …])`, EIP-1559."""
     return bytes([TX_TYPE]) + _rlp_encode(_items(fields))
 
 
@@ -95,7 +95,7 @@ def decode_signed(raw: bytes) -> tuple[TxFields, str]:
     try:
         signature = Signature(vrs=(parity, r, s))
         key = signature.recover_public_key_from_msg_hash(keccak(encode_unsigned(fields)))
-    except (BadSignature, BadSignatureValue, ValueError):
+    except (BadSignature, ValidationError, ValueError):
         raise InvalidTransaction("the signature recovers no key") from None
     return fields, from_bytes20(key.to_canonical_address())
 
@@ -182,7 +182,7 @@ def _rlp_encode(items: list[object]) -> bytes:
 
 
 def _parts(payload: bytes, count: int) -> list[object]:
-    if not isinstance(payload, bytes) or payload[:1] != bytes([TX_TYPE]):
+    if payload[:1] != bytes([TX_TYPE]):
         raise InvalidTransaction("not an EIP-1559 transaction")
     if len(payload) > 2 * MAX_DATA_BYTES:
         raise InvalidTransaction("the transaction is too long")

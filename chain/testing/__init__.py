@@ -1,0 +1,7 @@
+"""Nodes for tests and the sandbox: a real Anvil process, an in-memory fake, a misbehaving proxy."""
+
+from chain.testing.anvil import AnvilMissing, AnvilProcess, anvil_binary
+from chain.testing.fake_node import FakeNode
+from chain.testing.proxy import FaultProxy
+
+__all__ = ["AnvilMissing", "AnvilProcess", "FakeNode", "FaultProxy", "anvil_binary"]

@@ -1,0 +1,81 @@
+"""An HTTP proxy between us and a node that misbehaves on command. Tests only; loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, Self
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+ReplyFault = Literal["none", "drop_reply", "drop_request", "hang"]
+_MAX_BODY = 64 * 1024 * 1024
+
+
+class FaultProxy:
+    """Forwards JSON-RPC to `upstream`; `fault` applies to requests holding one of `methods`.
+
+    `drop_reply` hands the request to the node and closes the connection instead of answering;
+    `drop_request` closes without the node seeing it; `hang` forwards and never answers. `seen`
+    counts the requests of each method that arrived, `bodies` keeps the faulted ones.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+        self.fault: ReplyFault = "none"
+        self.methods: set[str] = {"eth_sendRawTransaction"}
+        self.seen: dict[str, int] = {}
+        self.bodies: list[bytes] = []
+        self.url = ""
+        self._released = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._client = aiohttp.ClientSession(auto_decompress=False)
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_post("/", self._handle)
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._released.set()
+        await self._runner.cleanup()
+        await self._client.close()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        methods = _methods(body)
+        for method in methods:
+            self.seen[method] = self.seen.get(method, 0) + 1
+        faulted = self.fault != "none" and bool(self.methods.intersection(methods))
+        if faulted:
+            self.bodies.append(body)
+        if faulted and self.fault == "drop_request":
+            return self._cut(request)
+        async with self._client.post(
+            self._upstream, data=body, headers={"Content-Type": "application/json"}
+        ) as answer:
+            text = await answer.read()
+            status = answer.status
+        if faulted and self.fault == "hang":
+            await self._released.wait()
+        if faulted:
+            return self._cut(request)
+        return web.Response(body=text, status=status, content_type="application/json")
+
+    @staticmethod
+    def _cut(request: web.Request) -> web.Response:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=502)
+
+
+def _methods(body: bytes) -> list[str]:
+    document = orjson.loads(body)
+    calls = document if isinstance(document, list) else [document]
+    return [str(call.get("method")) for call in calls]
