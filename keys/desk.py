@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from eth_account import Account
+from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -26,7 +27,8 @@ from keys.policy import Policy
 from keys.request import KINDS, MAX_INTENT_ID_LENGTH, SignedTx, SignRequest
 from keys.secret import Secret
 
-SIGNATURE_FIELDS = 3
+SIGNATURE_FIELDS: Final = 3
+HALF_CURVE_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +130,28 @@ def _check_words(request: SignRequest) -> None:
 
 
 def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:
-    """True when `raw` is exactly `tx` plus a signature by `address`."""
+    """True when `raw` is exactly `tx` plus a low-s signature by `address` (EIP-1559, EIP-2)."""
     fields = decode_list(raw[1:]) if raw[:1] == b"\x02" else None
     unsigned = tx.fields()
     if fields is None or len(fields) != len(unsigned) + SIGNATURE_FIELDS:
         return False
     if [_plain(field) for field in fields[: len(unsigned)]] != unsigned:
         return False
-    return _recover(raw) == address
+    parity, r, s = (int.from_bytes(field, "big") for field in fields[len(unsigned) :])
+    return s <= HALF_CURVE_ORDER and _recover(tx.encode(), (parity, r, s)) == address
 
 
 def _plain(field: Any) -> Any:
     return list(field) if isinstance(field, tuple) else field
 
 
-def _recover(raw: bytes) -> str | None:
+def _recover(payload: bytes, vrs: tuple[int, int, int]) -> str | None:
+    """The EIP-55 address whose key signed `payload`."""
     try:
-        return str(Account.recover_transaction(raw))
+        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(keccak(payload))
     except (BadSignature, ValidationError, ValueError, TypeError):
         return None
+    return str(key.to_checksum_address())
 
 
 def _signed_bytes(key: Secret, tx: UnsignedTx) -> bytes | None:

@@ -48,7 +48,7 @@ def check(phrase: SecretText | str) -> str:
     """The language of a valid mnemonic. Raises `InvalidMnemonic` (word, count or checksum)."""
     canonical = _canonical(phrase)
     for language in LANGUAGES:
-        if _wordlist(language).check(canonical.reveal()):
+        if _decomposed(_wordlist(language)).check(canonical.reveal()):
             return language
     raise InvalidMnemonic(word_count=len(canonical.reveal().split()))
 
@@ -75,7 +75,17 @@ def _sealed(text: SecretText | str) -> SecretText:
 
 def _canonical(phrase: SecretText | str) -> SecretText:
     sealed = _sealed(phrase)
-    return SecretText(" ".join(unicodedata.normalize("NFKD", sealed.reveal()).split()))
+    return SecretText(" ".join(_nfkd(sealed.reveal()).split()))
+
+
+def _nfkd(text: str) -> str:
+    return unicodedata.normalize("NFKD", text)
+
+
+def _decomposed(wordlist: Mnemonic) -> Mnemonic:
+    """The list in NFKD. The library normalises what it checks but not its Russian and Turkish
+    lists, which are in NFC, and so refuses every phrase with an accent it made itself."""
+    return Mnemonic(wordlist.language, wordlist=[_nfkd(word) for word in wordlist.wordlist])
 
 
 def _wordlist(language: str) -> Mnemonic:

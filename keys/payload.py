@@ -48,9 +48,9 @@ class UnsignedTx:
 
     def body_hash(self) -> str:
         """SHA-256 over all fields but the two fees: equal for a payment and its fee bumps."""
-        numbers = [self.chain_id, self.nonce, self.gas]
-        fields = [*map(integer, numbers), self.to, integer(self.value), self.data]
-        return hashlib.sha256(encode_list(fields)).hexdigest()
+        numbers = f"{self.chain_id}|{self.nonce}|{self.gas}|{self.value}"
+        text = f"{numbers}|{self.to.hex()}|{self.data.hex()}"
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def integer(value: int) -> bytes:

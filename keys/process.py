@@ -112,6 +112,14 @@ def _open_desk(
     )
 
 
+def _release_start_up_memory() -> None:
+    """What imports and argon2id left behind goes back to the system (6 MB once measured)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
+
+
 async def _serve(desk: SigningDesk, capability: Secret, socket_path: str) -> int:
     server = SignerServer(desk, capability)
     stop = asyncio.Event()
@@ -120,7 +128,7 @@ async def _serve(desk: SigningDesk, capability: Secret, socket_path: str) -> int
         loop.add_signal_handler(number, stop.set)
     try:
         await server.start(socket_path)
-        gc.collect()
+        _release_start_up_memory()
         log.info(
             "ready: %d hot keys, %d nonces in the journal, chains %s",
             len(desk.hot_addresses),

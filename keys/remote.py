@@ -138,7 +138,7 @@ class _Connection:
             raise ConnectionLost("closed")
         self._last_id += 1
         request_id = self._last_id
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._owed[request_id] = future
         try:
             self._writer.write(frame({"id": request_id, **request}))

@@ -17,7 +17,8 @@ from keys.derivation import DEPOSIT_ACCOUNT, HOT_ACCOUNT, account_xpub, derive_k
 from keys.desk import SigningDesk, utc_now
 from keys.errors import KeysError
 from keys.journal import JOURNAL_FILE, Journal
-from keys.policy import ChainPolicy, Limit, Policy
+from keys.payload import UnsignedTx
+from keys.policy import TRANSFER_SELECTOR, ChainPolicy, Limit, Policy
 from keys.request import Kind, SignedTx, SignRequest
 from keys.secret import Secret, SecretText
 from keys.signer import LocalSigner
@@ -86,6 +87,31 @@ def local_signer(
 ) -> LocalSigner:
     """A `LocalSigner` on the test phrase; see `open_desk`."""
     return LocalSigner(open_desk(policy=policy, directory=directory, hot=hot))
+
+
+def native_payload(
+    nonce: int = 0,
+    *,
+    to: str = TEST_HOT_ADDRESSES[1],
+    value: int = 10**18,
+    cap: int = 2 * GWEI,
+    tip: int = GWEI,
+    gas: int = 21_000,
+    chain_id: int = LOCAL_CHAIN_ID,
+    data: bytes = b"",
+) -> bytes:
+    """Unsigned bytes of a native transfer (or, with `data`, of a call)."""
+    recipient = bytes.fromhex(to.removeprefix("0x"))
+    return UnsignedTx(chain_id, nonce, tip, cap, gas, recipient, value, data).encode()
+
+
+def token_payload(
+    nonce: int = 0, *, contract: str, to: str, amount: int, cap: int = 2 * GWEI
+) -> bytes:
+    """Unsigned bytes of an ERC-20 `transfer`."""
+    recipient = bytes(12) + bytes.fromhex(to.removeprefix("0x"))
+    data = TRANSFER_SELECTOR + recipient + amount.to_bytes(32, "big")
+    return native_payload(nonce, to=contract, value=0, cap=cap, gas=100_000, data=data)
 
 
 class FakeSigner(LocalSigner):
