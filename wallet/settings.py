@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Mode = Literal["sandbox", "production"]
+# Written by the supervisor: BIFOLD_* names and values, so that `bifold reconcile` finds its sandbox.
+RUNNING_SANDBOX = Path("sandbox") / "environment.json"
 
 
 class Settings(BaseSettings):
@@ -34,8 +38,17 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_env(cls) -> Settings:
-        """Read the environment. Raises pydantic.ValidationError when a needed one is missing."""
-        return cls()
+        """Read the environment; beside a running sandbox, what it wrote down about itself.
+
+        Raises pydantic.ValidationError when a needed one is missing.
+        """
+        data_dir = Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
+        running = data_dir / RUNNING_SANDBOX
+        if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
+            return cls()
+        written = json.loads(running.read_text("utf-8"))
+        known = {name.removeprefix("BIFOLD_").lower(): value for name, value in written.items()}
+        return cls(**{name: v for name, v in known.items() if name in cls.model_fields})
 
     @property
     def sandbox(self) -> bool:

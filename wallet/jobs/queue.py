@@ -88,7 +88,17 @@ async def enqueue(
 class JobRunner:
     """One process's Procrastinate worker over its own small pool."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        stalled_after_seconds: float = STALLED_AFTER_SECONDS,
+        sweep_seconds: float = SWEEP_SECONDS,
+    ) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
+        self._stalled_after_seconds = stalled_after_seconds
+        self._sweep_seconds = sweep_seconds
         connector = procrastinate.PsycopgConnector(
             conninfo=dsn,
             min_size=1,
@@ -115,8 +125,8 @@ class JobRunner:
                     install_signal_handlers=False,
                     listen_notify=True,
                     fetch_job_polling_interval=1.0,
-                    update_heartbeat_interval=HEARTBEAT_SECONDS,
-                    stalled_worker_timeout=STALLED_AFTER_SECONDS,
+                    update_heartbeat_interval=self._heartbeat_seconds,
+                    stalled_worker_timeout=self._stalled_after_seconds,
                     shutdown_graceful_timeout=5.0,
                     delete_jobs="successful",
                 )
@@ -127,10 +137,10 @@ class JobRunner:
         """Give the jobs of dead workers to the living, forever."""
         manager = self.app.job_manager
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(self._sweep_seconds)
             try:
                 stalled = await manager.get_stalled_jobs(
-                    seconds_since_heartbeat=STALLED_AFTER_SECONDS
+                    seconds_since_heartbeat=self._stalled_after_seconds
                 )
                 for job in stalled:
                     log.warning("job.taken_over", job=job.id, task=job.task_name)
