@@ -61,6 +61,10 @@ def _spoken() -> Iterator[None]:
         raise
 
 
+def _jitter() -> float:
+    return 0.5 + random.random()  # noqa: S311 - spreads retries, hides nothing
+
+
 class Database:
     """Engine and session maker of one process.
 
@@ -106,8 +110,11 @@ class Database:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One edge: commit on success, roll back on any error."""
         with _spoken():
-            async with self._sessions() as session, session.begin():
-                yield session
+            async with self._sessions() as session:
+                async with session.begin():
+                    yield session
+                    crashpoints.hit("db.before_commit")
+                crashpoints.hit("db.after_commit")
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncSession]:
@@ -128,7 +135,7 @@ class Database:
             except DBAPIError as error:
                 if sqlstate(error) not in RETRYABLE_SQLSTATES:
                     raise
-            await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * (0.5 + random.random()))  # noqa: S311 - jitter
+            await asyncio.sleep(RETRY_BASE_SECONDS * 2**attempt * _jitter())
         raise Busy("Too much is happening at once; try again in a moment.")
 
     async def dispose(self) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Mode = Literal["sandbox", "production"]
-# Written by the supervisor: BIFOLD_* names and values, so that `bifold reconcile` finds its sandbox.
+# Written by the supervisor: BIFOLD_* names and values; `bifold reconcile` finds its sandbox so.
 RUNNING_SANDBOX = Path("sandbox") / "environment.json"
 
 
