@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from wallet import crashpoints
 from wallet.errors import Busy, DatabaseUnavailable
 
 POOL_SIZE = 8
