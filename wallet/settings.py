@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     signer_socket: Path | None = None
     signer_capability_fd: int | None = None
     sandbox_token: str | None = None
+    metrics_token: str | None = None
     log_level: str = "INFO"
 
     @classmethod

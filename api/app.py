@@ -1,0 +1,95 @@
+"""Puts the HTTP room together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.authentication import CallerCache
+from api.body import BodyLimit
+from api.context import RequestContext
+from api.metrics import Figures
+from api.routes import assets, health, people, sessions
+from api.state import State
+from wallet.bootstrap import Services
+from wallet.errors import WalletError
+
+FAULTS_REFRESH_SECONDS = 1.0
+log = structlog.get_logger("api")
+
+
+def create_app(services: Services) -> FastAPI:
+    """The app over built services; its lifespan closes them."""
+    state = State(services=services, callers=CallerCache(), figures=Figures())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with _background(services):
+            yield
+        await services.aclose()
+
+    app = FastAPI(
+        title="Bifold",
+        version="1",
+        summary="One wallet for fiat and crypto.",
+        description=openapi.DESCRIPTION,
+        docs_url=None,  # Swagger UI would load its script from another host
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.bifold = state
+    problems.install(app)
+    _routes(app, services)
+    openapi.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(
+        RequestContext,
+        figures=state.figures,
+        https=services.settings.base_url.startswith("https://"),
+    )
+    return app
+
+
+def _routes(app: FastAPI, services: Services) -> None:
+    for router in (
+        health.router,
+        sessions.public,
+        sessions.router,
+        people.router,
+        assets.router,
+    ):
+        app.include_router(router)
+    if services.settings.sandbox:
+        # Production registration is finished by a mailed code; it comes with the mail room.
+        app.include_router(people.public)
+
+
+@asynccontextmanager
+async def _background(services: Services) -> AsyncIterator[None]:
+    """Sandbox: keep this process's faulty node in step with the switches."""
+    if not services.settings.sandbox:
+        yield
+        return
+    task = asyncio.create_task(_follow_faults(services))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _follow_faults(services: Services) -> None:
+    while True:
+        try:
+            await services.refresh_faults()
+        except WalletError as error:
+            log.warning("faults.refresh_failed", code=error.code)
+        await asyncio.sleep(FAULTS_REFRESH_SECONDS)

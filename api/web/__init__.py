@@ -1,0 +1,1 @@
+"""The web app: server-rendered pages over the same flows as the API, with a cookie of its own."""

@@ -1,0 +1,100 @@
+"""How the instance is: database, schema, networks, processes, queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+NETWORK_FRESH_SECONDS = 15  # decision 31: an older view of a network is unavailable
+PROCESS_FRESH_SECONDS = 15  # takeover of a dead worker takes at most as long
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkVitals:
+    """What the observer last wrote about a network, and where the scanner stands."""
+
+    name: str
+    healthy: bool
+    halted: bool
+    age_seconds: float | None
+    scanner_lag_blocks: int | None
+
+    @property
+    def well(self) -> bool:
+        """Seen a moment ago, in order, not halted."""
+        fresh = self.age_seconds is not None and self.age_seconds <= NETWORK_FRESH_SECONDS
+        return self.healthy and fresh and not self.halted
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessVitals:
+    """What a process, or the supervisor on its behalf, last said."""
+
+    name: str
+    healthy: bool
+    age_seconds: float
+
+    @property
+    def well(self) -> bool:
+        """It said so, and lately."""
+        return self.healthy and self.age_seconds <= PROCESS_FRESH_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """One look at everything."""
+
+    revision: str | None
+    networks: tuple[NetworkVitals, ...]
+    processes: tuple[ProcessVitals, ...]
+    jobs: dict[str, int]
+    outbox_rows: int
+
+
+def newest_revision() -> str:
+    """The revision this code needs, from the files' names: Alembic itself stays unloaded."""
+    versions = Path(__file__).parent / "migrations" / "versions"
+    return max(file.name.partition("_")[0] for file in versions.glob("r[0-9]*.py"))
+
+
+async def vitals(session: AsyncSession) -> Vitals:
+    """Read everything in one short transaction."""
+    return Vitals(
+        revision=await session.scalar(text("SELECT max(version_num) FROM alembic_version")),
+        networks=await _networks(session),
+        processes=await _processes(session),
+        jobs=await _jobs(session),
+        outbox_rows=int(await session.scalar(text("SELECT count(*) FROM outbox")) or 0),
+    )
+
+
+async def _networks(session: AsyncSession) -> tuple[NetworkVitals, ...]:
+    rows = await session.execute(
+        text(
+            "SELECT n.network, n.healthy, n.halted_reason IS NOT NULL AS halted,"
+            " extract(epoch FROM clock_timestamp() - n.as_of)::float8 AS age,"
+            " greatest(n.head_number - s.tip_number, 0) AS lag"
+            " FROM network_state n LEFT JOIN scan_state s USING (network) ORDER BY n.network"
+        )
+    )
+    return tuple(NetworkVitals(r.network, r.healthy, r.halted, r.age, r.lag) for r in rows)
+
+
+async def _processes(session: AsyncSession) -> tuple[ProcessVitals, ...]:
+    rows = await session.execute(
+        text(
+            "SELECT name, healthy, extract(epoch FROM clock_timestamp() - at)::float8 AS age"
+            " FROM process_state ORDER BY name"
+        )
+    )
+    return tuple(ProcessVitals(r.name, r.healthy, r.age) for r in rows)
+
+
+async def _jobs(session: AsyncSession) -> dict[str, int]:
+    rows = await session.execute(
+        text("SELECT status::text AS status, count(*) AS n FROM jobs.procrastinate_jobs GROUP BY 1")
+    )
+    return {row.status: int(row.n) for row in rows}

@@ -1,0 +1,44 @@
+"""What the observer last wrote about each network, and the sandbox's snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.monitor import NETWORK_FRESH_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """`healthy` already counts a stale or halted network as not healthy."""
+
+    network: str
+    head_number: int | None
+    as_of: datetime | None
+    healthy: bool
+    snapshot_block: int | None
+
+
+async def states(session: AsyncSession) -> dict[str, NetworkView]:
+    """Every network somebody has observed, by name. Real clock."""
+    rows = await session.execute(
+        text(
+            "SELECT network, head_number, as_of, snapshot_block, healthy AND halted_reason IS NULL"
+            " AND as_of > clock_timestamp() - :fresh * interval '1 second' AS well"
+            " FROM network_state"
+        ),
+        {"fresh": NETWORK_FRESH_SECONDS},
+    )
+    return {
+        row.network: NetworkView(
+            row.network,
+            row.head_number,
+            row.as_of.astimezone(UTC) if row.as_of else None,
+            bool(row.well),
+            row.snapshot_block,
+        )
+        for row in rows
+    }
