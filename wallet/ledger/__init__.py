@@ -12,8 +12,8 @@ from wallet.ledger.posting import (
     release,
     reverse,
 )
+from wallet.ledger.reads import Balance, balance_of, balances, fold, trial_balance
 from wallet.outbox import Notice
-from wallet.ledger.reads import Balance, balance_of, balances, trial_balance
 
 __all__ = [
     "AccountSpec",
@@ -26,6 +26,7 @@ __all__ = [
     "account_id",
     "balance_of",
     "balances",
+    "fold",
     "hold",
     "open_amount",
     "post",

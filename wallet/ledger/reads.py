@@ -56,3 +56,9 @@ async def trial_balance(session: AsyncSession) -> dict[str, int]:
         text("SELECT asset, sum(balance_minor) AS total FROM account_balances GROUP BY asset")
     )
     return {row.asset: int(row.total) for row in rows}
+
+
+async def fold(session: AsyncSession, *, max_rows: int) -> int:
+    """Add open deltas of system accounts to their folded balance; returns how many."""
+    folded = await session.scalar(text("SELECT ledger_fold(:rows)"), {"rows": max_rows})
+    return int(folded or 0)
