@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,9 +76,9 @@ def durable_database(durable_cluster: ScratchCluster) -> Iterator[ScratchDatabas
 
 
 @pytest.fixture
-async def anvil() -> AsyncIterator[AnvilProcess]:
+def anvil() -> Iterator[AnvilProcess]:
     """An own Anvil, ready for requests; 0.2 s and 40 MB each."""
     from chain.testing import AnvilProcess
 
-    async with AnvilProcess() as process:
+    with AnvilProcess() as process:
         yield process

@@ -1,0 +1,87 @@
+"""The networks file of the sandbox: the local chain, beside networks the operator brings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain.errors import InvalidNetworks
+from chain.registry import Network, Token, dump_networks, load_networks
+from wallet.sandbox.config import SandboxConfig, SandboxError
+
+LOCAL = "local"
+CONFIRMATIONS = 8
+BLOCK_TIME_MS = 1_000
+LOGS_WINDOW_BLOCKS = 1_000
+MIN_TIP_WEI = 10**9
+MAX_FEE_WEI = 500 * 10**9
+BUMP_PERCENT = 15
+USDC_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class LocalChain:
+    """What was found out about the local chain when it was prepared."""
+
+    chain_id: int
+    block1_hash: str
+    usdc: str
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> LocalChain:
+        return LocalChain(**json.loads(text))
+
+
+def read_local(path: Path) -> Network | None:
+    """The local network as the last start left it; None before the first one ended.
+
+    Raises SandboxError when the file is there and cannot be read.
+    """
+    if not path.exists():
+        return None
+    try:
+        return load_networks(path).get(LOCAL)
+    except InvalidNetworks as error:
+        raise SandboxError(f"{path}: {error}; mend it, or run ./dev clean.") from error
+
+
+def first_network(chain: LocalChain, *, rpc_url: str, own_node: bool) -> Network:
+    """The local network, pinned to its block 1."""
+    return Network(
+        name=LOCAL,
+        chain_id=chain.chain_id,
+        rpc_urls=(rpc_url,),
+        native_asset="ETH",
+        block_time_ms=BLOCK_TIME_MS,
+        confirmations=CONFIRMATIONS,
+        finality="depth",
+        logs_window=LOGS_WINDOW_BLOCKS,
+        min_tip_wei=MIN_TIP_WEI,
+        max_fee_wei=MAX_FEE_WEI,
+        bump_percent=BUMP_PERCENT,
+        tokens=(Token("USDC", chain.usdc, USDC_DECIMALS),),
+        block1_hash=chain.block1_hash,
+        local_snapshots=own_node,
+    )
+
+
+def write(config: SandboxConfig, local: Network) -> None:
+    """Write the file of this run: the local network first, then the operator's others."""
+    networks = {LOCAL: local}
+    if config.networks_file is not None:
+        try:
+            theirs = load_networks(config.networks_file)
+        except InvalidNetworks as error:
+            raise SandboxError(f"{config.networks_file}: {error}") from error
+        networks |= {name: network for name, network in theirs.items() if name != LOCAL}
+    dump_networks(config.networks_path, networks)
+
+
+def at_address(local: Network, rpc_url: str) -> Network:
+    """The same network, reached where its node listens now."""
+    return dataclasses.replace(local, rpc_urls=(rpc_url,))

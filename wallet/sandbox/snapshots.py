@@ -1,0 +1,66 @@
+"""Snapshots of the local chain that survive `kill -9` of anything at any moment.
+
+Written to a temporary file, fsynced, renamed; the newest two are kept. A file's name holds its
+number and the height it certainly contains: `state-00000012-345.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from wallet.sandbox.node import LocalNode
+from wallet.sandbox.runtime import sync_directory, write_private
+
+KEPT = 2
+_NAME = re.compile(r"state-(\d{8})-(\d+)\.json\Z")
+
+
+@dataclass(frozen=True, order=True)
+class Snapshot:
+    """One stored state: its number, and the highest block that is certainly inside."""
+
+    number: int
+    height: int
+    path: Path
+
+
+class SnapshotStore:
+    """The folder of snapshots of one local chain."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def newest_first(self) -> list[Snapshot]:
+        """The stored snapshots, best first."""
+        found = []
+        for path in self.directory.glob("state-*.json"):
+            if match := _NAME.match(path.name):
+                found.append(Snapshot(int(match[1]), int(match[2]), path))
+        return sorted(found, reverse=True)
+
+    def save(self, node: LocalNode) -> Snapshot:
+        """Store the node's state now. Raises NodeError and OSError, leaving the older ones."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        older = self.newest_first()
+        before = node.quantity("eth_blockNumber")
+        temporary = self.directory / "writing.tmp"
+        node.dump_state(temporary)
+        # A reorg meanwhile may have lowered the head; only what both saw is promised.
+        height = min(before, node.quantity("eth_blockNumber"))
+        number = older[0].number + 1 if older else 1
+        snapshot = Snapshot(number, height, self.directory / f"state-{number:08d}-{height}.json")
+        temporary.rename(snapshot.path)
+        sync_directory(self.directory)
+        document = {"file": snapshot.path.name, "height": height, "stored_at": int(time.time())}
+        write_private(self.directory / "snapshot.json", json.dumps(document))
+        for old in older[KEPT - 1 :]:
+            old.path.unlink(missing_ok=True)
+        return snapshot
+
+    def set_aside(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot that the node cannot read for a person to look at, out of the way."""
+        snapshot.path.rename(snapshot.path.with_suffix(".broken"))
