@@ -1,1 +1,33 @@
 """Which address is whose: deposit addresses, and the addresses of the house itself."""
+
+from wallet.custody.addresses import (
+    DepositAddress,
+    issue_address,
+    issued_since,
+    list_addresses,
+    owners,
+    verify_shown,
+)
+from wallet.custody.errors import (
+    AddressMismatch,
+    InvalidAddress,
+    TooManyAddresses,
+    UnknownNetwork,
+)
+from wallet.custody.house import house_addresses, is_house_address, register_house_address
+
+__all__ = [
+    "AddressMismatch",
+    "DepositAddress",
+    "InvalidAddress",
+    "TooManyAddresses",
+    "UnknownNetwork",
+    "house_addresses",
+    "is_house_address",
+    "issue_address",
+    "issued_since",
+    "list_addresses",
+    "owners",
+    "register_house_address",
+    "verify_shown",
+]

@@ -1,0 +1,53 @@
+"""The house's own addresses, and the question whether an address is one of ours at all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+Place = Literal["hot", "cold", "faucet"]
+
+
+async def register_house_address(
+    session: AsyncSession, *, network: str, address: str, place: Place
+) -> None:
+    """Make an address known as the house's; again changes nothing. `address` is EIP-55.
+
+    A `faucet` is an outside party that the sandbox knows: what comes from it to a house address is
+    capital, and money may be sent to it.
+    """
+    await session.execute(
+        text(
+            "INSERT INTO house_addresses (network, address, place)"
+            " VALUES (:network, :address, :place) ON CONFLICT DO NOTHING"
+        ),
+        {"network": network, "address": address, "place": place},
+    )
+
+
+async def house_addresses(session: AsyncSession, *, network: str) -> dict[str, Place]:
+    """Address → place, all of this network."""
+    rows = await session.execute(
+        text("SELECT address, place FROM house_addresses WHERE network = :network"),
+        {"network": network},
+    )
+    return {row.address: row.place for row in rows}
+
+
+async def is_house_address(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether money sent to this address would come to the house itself.
+
+    Hot and cold wallets, and every deposit address of anybody on any network (an address is
+    derived once for all of them). The sandbox's faucet is an outside party and does not count.
+    """
+    found = await session.scalar(
+        text(
+            "SELECT EXISTS (SELECT FROM house_addresses WHERE network = :network"
+            "   AND lower(address) = lower(:address) AND place <> 'faucet')"
+            " OR EXISTS (SELECT FROM deposit_addresses WHERE lower(address) = lower(:address))"
+        ),
+        {"network": network, "address": address},
+    )
+    return bool(found)

@@ -1,0 +1,247 @@
+"""From fixed bytes to the node: sign, store, send, and send again until the chain has answered.
+
+The signer and the node are only ever called between two transactions. A crash anywhere is harmless:
+the same payload signs to the same bytes (RFC 6979), and the same bytes are paid once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from chain.errors import FeeCeiling, InvalidTransaction
+from chain.outcomes import SendKind
+from chain.transactions import (
+    PLAIN_TRANSFER_GAS,
+    TxFields,
+    bumped,
+    decode_unsigned,
+    encode_unsigned,
+    signed_matches,
+    tx_hash,
+)
+from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
+from keys.request import SignedTx
+from wallet.crashpoints import hit
+from wallet.onchain import repository
+from wallet.onchain.desk import Desk
+from wallet.onchain.repository import Attempt, Intent
+from wallet.onchain.states import State
+
+BUMP_AFTER_SECONDS = 30.0
+MAX_ATTEMPTS = 20
+MAYBE_OUT = frozenset(
+    {SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN}
+)
+"""Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
+log = structlog.get_logger(__name__)
+
+
+class Deliverer:
+    """Brings allocated intents of one network to the node and keeps them there."""
+
+    def __init__(
+        self, desk: Desk, *, rebroadcast_seconds: float, bump_seconds: float = BUMP_AFTER_SECONDS
+    ) -> None:
+        self._desk = desk
+        self._rebroadcast_seconds = rebroadcast_seconds
+        self._bump_seconds = bump_seconds
+        self._signer_there = True
+
+    async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
+        """Sign and send what is not there yet, lowest nonce first. Leader only.
+
+        `mined_nonces`: the chain's count for the sender; below it nothing needs sending any more.
+        """
+        waiting = [intent for intent in intents if (intent.nonce or 0) >= mined_nonces]
+        if not waiting:
+            return
+        async with self._desk.db.transaction() as session:
+            attempts = await repository.attempts_of(session, [intent.id for intent in waiting])
+        self._signer_there = True
+        known = await self._known(attempts)
+        for position, intent in enumerate(waiting):
+            await self._deliver(intent, attempts[intent.id], known, lowest=position == 0)
+
+    async def _known(self, attempts: Mapping[str, list[Attempt]]) -> set[str]:
+        """Hashes that the node has now, in its pool or mined."""
+        hashes = [a.tx_hash for many in attempts.values() for a in many if a.sends and a.tx_hash]
+        if not hashes:
+            return set()
+        answers = await self._desk.chain.known(hashes)
+        return {item for item, there in zip(hashes, answers, strict=True) if there}
+
+    async def _deliver(
+        self, intent: Intent, attempts: list[Attempt], known: set[str], *, lowest: bool
+    ) -> None:
+        pending = next((a for a in attempts if a.raw is None and a.refused is None), None)
+        if pending is not None and self._signer_there:
+            try:
+                signed = await self._sign(intent, pending)
+            except SignerUnavailable:
+                # Nothing is known; the same payload is asked for again. What is signed goes out.
+                self._signer_there = False
+                return
+            if signed is not None:
+                await self._send(intent, pending.seq, signed.raw)
+            return
+        sendable = [a for a in attempts if a.raw is not None]
+        if not sendable:
+            return
+        if any(a.tx_hash in known for a in sendable) and sendable[-1].sends:
+            if lowest:
+                await self._bump_if_stuck(intent, sendable)
+            return
+        for attempt in reversed(sendable):  # newest first; an older one may still be the one taken
+            if self._due(attempt) and attempt.raw is not None:
+                await self._send(intent, attempt.seq, attempt.raw)
+
+    def _due(self, attempt: Attempt) -> bool:
+        since = attempt.seconds_since_sent
+        return since is None or since >= self._rebroadcast_seconds
+
+    # Signing
+
+    async def _sign(self, intent: Intent, attempt: Attempt) -> SignedTx | None:
+        """Have the stored payload signed and store the bytes (transaction B)."""
+        desk, sender = self._desk, intent.from_address or ""
+        hit("intent.before_sign")
+        try:
+            signed = await desk.signer.sign_transaction(
+                address=sender, payload=attempt.unsigned, intent_id=intent.id, kind=attempt.kind
+            )
+        except NonceConflict as error:
+            log.error("signer.conflict", intent=intent.id, reason=error.reason)
+            await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
+            return None
+        except SignerRefused as error:
+            await self._refused(intent, attempt, error.reason)
+            return None
+        hit("intent.after_sign")
+        fields = decode_unsigned(attempt.unsigned)
+        if not signed_matches(signed.raw, fields, sender) or tx_hash(signed.raw) != signed.tx_hash:
+            await desk.send_to_review(intent, "signer_answered_other_bytes", halt=True)
+            return None
+        async with desk.db.transaction() as session:
+            current = await repository.lock_intent(session, intent.id)
+            stored = await repository.store_signed(
+                session,
+                intent_id=intent.id,
+                seq=attempt.seq,
+                raw=signed.raw,
+                tx_hash=signed.tx_hash,
+            )
+            if stored and current.state is State.ALLOCATED:
+                await desk.move(session, intent.id, State.SIGNED)
+            hit("intent.before_commit_signed")
+        hit("intent.after_commit_signed")
+        return signed
+
+    async def _refused(self, intent: Intent, attempt: Attempt, reason: str) -> None:
+        """A final no: the payment was never signed. Its nonce is used up by a transfer of nothing.
+
+        Without that every later nonce of this address would wait for ever. The hold is kept until
+        that transfer is final.
+        """
+        log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
+        if attempt.kind == "noop":
+            await self._desk.send_to_review(intent, f"signer_{reason}", halt=True)
+            return
+        async with self._desk.db.transaction() as session:
+            await repository.lock_intent(session, intent.id)
+            refused = await repository.store_refused(
+                session, intent_id=intent.id, seq=attempt.seq, reason=reason
+            )
+            if refused and attempt.kind == "pay":
+                fields = _nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
+                await repository.insert_attempt(
+                    session,
+                    intent=intent,
+                    seq=attempt.seq + 1,
+                    kind="noop",
+                    unsigned=encode_unsigned(fields),
+                    tip_wei=fields.tip,
+                    cap_wei=fields.cap,
+                )
+                await repository.update_intent(session, intent.id, {"reason": f"signer_{reason}"})
+            hit("intent.before_commit_refused")
+        hit("intent.after_commit_refused")
+
+    # Sending
+
+    async def _send(self, intent: Intent, seq: int, raw: bytes) -> None:
+        """Hand the stored bytes to the node once and keep what it said. Never a failure."""
+        hit("intent.before_send")
+        outcome = await self._desk.chain.send_raw(raw)
+        hit("intent.after_send")
+        async with self._desk.db.transaction() as session:
+            current = await repository.lock_intent(session, intent.id)
+            await repository.store_outcome(
+                session,
+                intent_id=intent.id,
+                seq=seq,
+                outcome=str(outcome.kind),
+                message=outcome.message,
+            )
+            if outcome.kind in MAYBE_OUT:
+                if current.state is State.SIGNED:
+                    await self._desk.move(session, intent.id, State.SENT)
+                else:
+                    await repository.set_waiting(session, [intent.id], None)
+            else:
+                reason = "liquidity" if outcome.kind is SendKind.INSUFFICIENT_FUNDS else "fees"
+                await repository.set_waiting(session, [intent.id], reason)
+            hit("intent.before_commit_sent")
+        hit("intent.after_commit_sent")
+        log.info("intent.sent", intent=intent.id, seq=seq, outcome=str(outcome.kind))
+
+    # Replacing
+
+    async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
+        """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling."""
+        newest = attempts[-1]
+        since = newest.seconds_since_sent
+        if since is None or since < self._bump_seconds or newest.kind == "noop":
+            return
+        try:
+            fees = await self._desk.chain.fees()
+            if newest.cap_wei >= fees.base_fee + newest.tip_wei or newest.seq >= MAX_ATTEMPTS:
+                return  # the fee is enough: it waits for something else
+            dearer = bumped(
+                decode_unsigned(newest.unsigned),
+                self._desk.chain.network.bump_percent,
+                ceiling_wei=intent.fee_ceiling_wei,
+            )
+        except (FeeCeiling, InvalidTransaction):
+            async with self._desk.db.transaction() as session:
+                await repository.set_waiting(session, [intent.id], "fees")
+            return
+        async with self._desk.db.transaction() as session:
+            current = await repository.lock_intent(session, intent.id)
+            existing = (await repository.attempts_of(session, [intent.id]))[intent.id]
+            if current.state is State.SENT and existing[-1].seq == newest.seq:
+                await repository.insert_attempt(
+                    session,
+                    intent=current,
+                    seq=newest.seq + 1,
+                    kind="bump",
+                    unsigned=encode_unsigned(dearer),
+                    tip_wei=dearer.tip,
+                    cap_wei=dearer.cap,
+                )
+            hit("intent.before_commit_bumped")
+        hit("intent.after_commit_bumped")
+
+
+def _nothing(fields: TxFields, sender: str) -> TxFields:
+    """A transfer of nothing to oneself at the same nonce and fees."""
+    return TxFields(
+        chain_id=fields.chain_id,
+        nonce=fields.nonce,
+        tip=fields.tip,
+        cap=fields.cap,
+        gas=PLAIN_TRANSFER_GAS,
+        to=sender,
+        value=0,
+    )

@@ -1,0 +1,74 @@
+"""Intents and attempts as values; what a flow may do with them: promise one, cancel it early."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.ids import new_id
+from wallet.onchain import repository
+from wallet.onchain.repository import Attempt, Intent
+from wallet.onchain.states import State
+
+__all__ = ["Attempt", "Follower", "Intent", "IntentDraft", "cancel_queued", "create_intent"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntentDraft:
+    """A payment to be made once. `amount_minor` in the asset's smallest unit; wei for fees.
+
+    `gas_limit` and `fee_ceiling_wei` bound what it may burn, bumps included.
+    """
+
+    purpose: str
+    ref: str
+    network: str
+    asset: str
+    to_address: str
+    amount_minor: int
+    gas_limit: int
+    fee_ceiling_wei: int
+
+
+class Follower(Protocol):
+    """Who promised the payment: told of every move in the transaction that makes it."""
+
+    async def intent_moved(
+        self, session: AsyncSession, *, intent: Intent, previous: State, at: datetime | None
+    ) -> None:
+        """`intent` is now where it says; `at` is when it happened on chain, where that is known."""
+        ...
+
+
+async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
+    """Promise a payment in the caller's transaction; the worker acts. Returns the intent's id."""
+    intent_id = new_id("int")
+    await repository.insert_intent(
+        session,
+        {
+            "id": intent_id,
+            "purpose": draft.purpose,
+            "ref": draft.ref,
+            "network": draft.network,
+            "asset": draft.asset,
+            "to_address": draft.to_address,
+            "amount_minor": draft.amount_minor,
+            "gas_limit": draft.gas_limit,
+            "fee_ceiling_wei": draft.fee_ceiling_wei,
+        },
+    )
+    return intent_id
+
+
+async def cancel_queued(session: AsyncSession, intent_id: str) -> State | None:
+    """Cancel an intent that uses no nonce yet. None when it is done, else the state it is in."""
+    intent = await repository.lock_intent(session, intent_id)
+    if intent.state is not State.QUEUED:
+        return intent.state
+    await repository.update_intent(
+        session, intent_id, {"state": State.CANCELLED, "reason": "cancelled", "waiting_for": None}
+    )
+    return None

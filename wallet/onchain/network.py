@@ -1,0 +1,211 @@
+"""What is known of a network now: written by the observer each second, read by everybody else.
+
+`as_of` is real time: how fresh the node's word is has nothing to do with business time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.blocks import BlockRef
+from chain.client import ChainClient, ChainIdentity
+from chain.errors import ChainError, FeeCeiling, WrongChain
+from chain.fees import FeeQuote
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.onchain.errors import ChainUnavailable
+
+TICK_SECONDS = 1.0
+STALE_AFTER_SECONDS = 15.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    """The last word of a network's node. Fees in wei per gas; None while above the ceiling."""
+
+    network: str
+    chain_id: int | None
+    block1_hash: str | None
+    head_number: int | None
+    base_fee_wei: int | None
+    tip_wei: int | None
+    cap_wei: int | None
+    as_of: datetime | None
+    age_seconds: float | None
+    healthy: bool
+    detail: str
+    snapshot_block: int | None
+    snapshot_hash: str | None
+    halted_reason: str | None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the node has spoken lately."""
+        return self.age_seconds is not None and self.age_seconds <= STALE_AFTER_SECONDS
+
+    @property
+    def usable(self) -> bool:
+        """Whether money may be sent and credited on it."""
+        return self.fresh and self.halted_reason is None
+
+
+async def read(session: AsyncSession, network: str) -> NetworkStatus | None:
+    """The stored status, or None before the observer's first word."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT *, extract(epoch FROM clock_timestamp() - as_of)::float8 AS age_seconds"
+                " FROM network_state WHERE network = :network"
+            ),
+            {"network": network},
+        )
+    ).one_or_none()
+    return None if row is None else _status(row)
+
+
+async def require_usable(session: AsyncSession, network: str) -> NetworkStatus:
+    """The status of a network that money may be sent on. Raises ChainUnavailable."""
+    status = await read(session, network)
+    if status is None or not status.fresh:
+        raise ChainUnavailable("This network's node is not answering; try again later.")
+    if status.halted_reason is not None:
+        raise ChainUnavailable("This network is halted for review; nothing is sent on it now.")
+    return status
+
+
+async def halt(session: AsyncSession, network: str, reason: str) -> None:
+    """Stop sends and credits on a network until an operator has looked. The first reason stays."""
+    await session.execute(
+        text(
+            "INSERT INTO network_state (network, halted_reason, halted_at)"
+            " VALUES (:network, :reason, clock_timestamp())"
+            " ON CONFLICT (network) DO UPDATE SET halted_reason = :reason,"
+            " halted_at = clock_timestamp() WHERE network_state.halted_reason IS NULL"
+        ),
+        {"network": network, "reason": reason},
+    )
+    log.error("network.halted", network=network, reason=reason)
+
+
+class NetworkObserver:
+    """Asks one network's node each second which chain it serves, its head and its fees."""
+
+    def __init__(self, db: Database, chain: ChainClient) -> None:
+        self._db = db
+        self._chain = chain
+        self._network = chain.network.name
+
+    async def tick(self) -> None:
+        """Write what the node says now. A node that is away makes the row grow old, no more."""
+        try:
+            identity = await self._chain.verify_identity()
+            head = await self._chain.head()
+            fees, detail = await self._fees()
+        except WrongChain as error:
+            await self._note(f"{error}. Run ./dev clean or use the right node.", wrong=True)
+            return
+        except ChainError as error:
+            await self._note(f"{error.code}: {error}", wrong=False)
+            return
+        async with self._db.transaction() as session:
+            known = await read(session, self._network)
+            pinned = known.block1_hash if known else None
+            if pinned is not None and identity.block1_hash != pinned:
+                await self._mark(
+                    session,
+                    "Block 1 of this node is another one. Run ./dev clean or use the right node.",
+                    wrong=True,
+                )
+                return
+            await self._write(session, identity, head, fees, detail)
+            hit("network.before_commit")
+        hit("network.after_commit")
+
+    async def _fees(self) -> tuple[FeeQuote | None, str]:
+        try:
+            return await self._chain.fees(), ""
+        except FeeCeiling as error:
+            return None, f"{error.code}: {error}"
+
+    async def _write(
+        self,
+        session: AsyncSession,
+        identity: ChainIdentity,
+        head: BlockRef,
+        fees: FeeQuote | None,
+        detail: str,
+    ) -> None:
+        await session.execute(
+            text(
+                "INSERT INTO network_state (network, chain_id, block1_hash, head_number, head_hash,"
+                " head_time, base_fee_wei, tip_wei, cap_wei, as_of, healthy, detail) VALUES"
+                " (:network, :chain_id, :block1, :number, :hash, :time, :base_fee, :tip, :cap,"
+                " clock_timestamp(), :healthy, :detail)"
+                " ON CONFLICT (network) DO UPDATE SET chain_id = excluded.chain_id,"
+                " block1_hash = coalesce(network_state.block1_hash, excluded.block1_hash),"
+                " head_number = excluded.head_number, head_hash = excluded.head_hash,"
+                " head_time = excluded.head_time, base_fee_wei = excluded.base_fee_wei,"
+                " tip_wei = excluded.tip_wei, cap_wei = excluded.cap_wei, as_of = excluded.as_of,"
+                " healthy = excluded.healthy AND network_state.halted_reason IS NULL,"
+                " detail = excluded.detail"
+            ),
+            {
+                "network": self._network,
+                "chain_id": identity.chain_id,
+                "block1": identity.block1_hash,
+                "number": head.number,
+                "hash": head.hash,
+                "time": datetime.fromtimestamp(head.timestamp, UTC),
+                "base_fee": fees.base_fee if fees else head.base_fee,
+                "tip": fees.tip if fees else None,
+                "cap": fees.cap if fees else None,
+                "healthy": fees is not None,
+                "detail": detail,
+            },
+        )
+
+    async def _note(self, detail: str, *, wrong: bool) -> None:
+        async with self._db.transaction() as session:
+            await self._mark(session, detail, wrong=wrong)
+
+    async def _mark(self, session: AsyncSession, detail: str, *, wrong: bool) -> None:
+        """Not healthy. Another chain counts as silence at once; a node that is away gets 15 s."""
+        log.warning("network.unhealthy", network=self._network, detail=detail)
+        await session.execute(
+            text(
+                "INSERT INTO network_state (network, healthy, detail)"
+                " VALUES (:network, false, :detail) ON CONFLICT (network) DO UPDATE SET"
+                " healthy = false, detail = :detail,"
+                " as_of = CASE WHEN :wrong THEN NULL ELSE network_state.as_of END"
+            ),
+            {"network": self._network, "detail": detail[:500], "wrong": wrong},
+        )
+
+
+def _status(row: Any) -> NetworkStatus:
+    def number(value: Any) -> int | None:
+        return None if value is None else int(value)
+
+    return NetworkStatus(
+        network=row.network,
+        chain_id=row.chain_id,
+        block1_hash=row.block1_hash,
+        head_number=row.head_number,
+        base_fee_wei=number(row.base_fee_wei),
+        tip_wei=number(row.tip_wei),
+        cap_wei=number(row.cap_wei),
+        as_of=row.as_of,
+        age_seconds=row.age_seconds,
+        healthy=row.healthy,
+        detail=row.detail,
+        snapshot_block=row.snapshot_block,
+        snapshot_hash=row.snapshot_hash,
+        halted_reason=row.halted_reason,
+    )

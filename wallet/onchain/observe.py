@@ -1,0 +1,170 @@
+"""The chain decides: receipts of any attempt by hash, reorgs, finality, strangers at our nonce."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from chain.blocks import BlockRef, Receipt
+from chain.observe import transfer_in
+from wallet.crashpoints import hit
+from wallet.onchain import repository
+from wallet.onchain.desk import Desk
+from wallet.onchain.prepare import FOREIGN
+from wallet.onchain.repository import PAYING, Attempt, Intent
+from wallet.onchain.states import State
+
+log = structlog.get_logger(__name__)
+
+Mined = tuple[Attempt, Receipt]
+NOT_MINED: dict[str, Any] = {
+    "mined_tx_hash": None,
+    "mined_kind": None,
+    "mined_block": None,
+    "mined_block_hash": None,
+    "mined_status": None,
+    "gas_used": None,
+    "gas_fee_wei": None,
+}
+
+
+class IntentObserver:
+    """Follows the intents of one network to their end."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def run(
+        self, intents: Sequence[Intent], *, head: BlockRef, final: int, mined_nonces: int
+    ) -> None:
+        """One look at every intent that holds a nonce. Leader only.
+
+        `mined_nonces` must have been read before this call: a nonce it counts was then mined by a
+        transaction whose receipt, were it ours, the node has by now.
+        """
+        if not intents:
+            return
+        async with self._desk.db.transaction() as session:
+            attempts = await repository.attempts_of(session, [intent.id for intent in intents])
+        receipts = await self._canonical_receipts(attempts)
+        for intent in intents:
+            mined = next(
+                (
+                    (attempt, receipts[attempt.tx_hash])
+                    for attempt in attempts[intent.id]
+                    if attempt.tx_hash is not None and attempt.tx_hash in receipts
+                ),
+                None,
+            )
+            if mined is not None:
+                await self._found(intent, mined, final)
+            elif intent.state is State.MINED:
+                await self._lost(intent, head)
+            else:
+                await self._absent(intent, head, final, mined_nonces)
+
+    async def _canonical_receipts(
+        self, attempts: Mapping[str, list[Attempt]]
+    ) -> dict[str, Receipt]:
+        """Receipts by hash, of those whose block is in the chain the node follows now."""
+        hashes = [a.tx_hash for many in attempts.values() for a in many if a.tx_hash is not None]
+        if not hashes:
+            return {}
+        chain = self._desk.chain
+        found = [receipt for receipt in await chain.receipts(hashes) if receipt is not None]
+        numbers = sorted({receipt.block_number for receipt in found})
+        refs = await chain.block_refs(numbers) if numbers else []
+        canonical = {ref.number: ref.hash for ref in refs if ref is not None}
+        return {
+            receipt.tx_hash: receipt
+            for receipt in found
+            if canonical.get(receipt.block_number) == receipt.block_hash
+        }
+
+    async def _found(self, intent: Intent, mined: Mined, final: int) -> None:
+        attempt, receipt = mined
+        if receipt.fee_wei > intent.gas_limit * attempt.cap_wei:
+            log.error("node.impossible_fee", intent=intent.id, fee_wei=receipt.fee_wei)
+            return  # the node lies or errs; nothing is booked on its word
+        if intent.mined_block_hash != receipt.block_hash or intent.state is not State.MINED:
+            changes: dict[str, Any] = {
+                "mined_tx_hash": receipt.tx_hash,
+                "mined_kind": attempt.kind,
+                "mined_block": receipt.block_number,
+                "mined_block_hash": receipt.block_hash,
+                "mined_status": receipt.status,
+                "gas_used": receipt.gas_used,
+                "gas_fee_wei": receipt.fee_wei,
+                "passed_at_block": None,
+            }
+            async with self._desk.db.transaction() as session:
+                moved = await self._desk.move(session, intent.id, State.MINED, **changes)
+                hit("intent.before_commit_mined")
+            hit("intent.after_commit_mined")
+            if moved is None:
+                return
+            intent = moved
+        if receipt.block_number <= final:
+            await self._end(intent, attempt, receipt)
+
+    async def _end(self, intent: Intent, attempt: Attempt, receipt: Receipt) -> None:
+        """Final. The follower books it in the same transaction, so that nothing is between."""
+        to, reason = self._verdict(intent, attempt, receipt)
+        changes: dict[str, Any] = {} if reason is None else {"reason": reason}
+        async with self._desk.db.transaction() as session:
+            await self._desk.move(session, intent.id, to, expected=intent, **changes)
+            hit("intent.before_commit_final")
+        hit("intent.after_commit_final")
+
+    def _verdict(
+        self, intent: Intent, attempt: Attempt, receipt: Receipt
+    ) -> tuple[State, str | None]:
+        if attempt.kind not in PAYING:
+            return State.CANCELLED, intent.reason or "cancelled"
+        if receipt.status == 0:
+            return State.FINAL_REVERTED, "reverted"
+        token = self._desk.chain.network.token(intent.asset)
+        if token is None:
+            return State.FINAL_OK, None
+        for log_entry in receipt.logs:
+            transfer = transfer_in(log_entry, [token])
+            if (
+                transfer is not None
+                and transfer.amount == intent.amount_minor
+                and transfer.to_address == intent.to_address.lower()
+                and transfer.from_address == (intent.from_address or "").lower()
+            ):
+                return State.FINAL_OK, None
+        return State.IN_REVIEW, "no_transfer_event"
+
+    async def _lost(self, intent: Intent, head: BlockRef) -> None:
+        """It was mined and no longer is. While the node is behind that block, it means nothing."""
+        if intent.mined_block is not None and head.number < intent.mined_block:
+            return
+        async with self._desk.db.transaction() as session:
+            await self._desk.move(session, intent.id, State.SENT, expected=intent, **NOT_MINED)
+            hit("intent.before_commit_reorged")
+        hit("intent.after_commit_reorged")
+
+    async def _absent(
+        self, intent: Intent, head: BlockRef, final: int, mined_nonces: int
+    ) -> None:
+        """No receipt of ours. If the chain is past the nonce, somebody else may have used it."""
+        if intent.nonce is None:
+            return
+        passed = intent.passed_at_block
+        if mined_nonces <= intent.nonce:
+            if passed is not None:
+                await self._set_passed(intent, None)
+        elif passed is None:
+            log.warning("intent.nonce_passed", intent=intent.id, nonce=intent.nonce)
+            await self._set_passed(intent, head.number)
+        elif passed <= final:
+            await self._desk.send_to_review(intent, FOREIGN, halt=True)
+
+    async def _set_passed(self, intent: Intent, number: int | None) -> None:
+        async with self._desk.db.transaction() as session:
+            await repository.lock_intent(session, intent.id)
+            await repository.update_intent(session, intent.id, {"passed_at_block": number})

@@ -1,0 +1,231 @@
+"""From a promise to fixed bytes: estimate outside, then one transaction gives nonce and payload.
+
+No nonce is used before the payment is affordable, payable and within its bounds; afterwards the
+nonce belongs to this intent for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.blocks import BlockRef
+from chain.client import ChainClient
+from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
+from chain.fees import FeeQuote
+from chain.transactions import (
+    TxFields,
+    encode_unsigned,
+    erc20_transfer,
+    native_transfer,
+    transfer_data,
+)
+from wallet.crashpoints import hit
+from wallet.onchain import network as networks
+from wallet.onchain import repository
+from wallet.onchain.desk import Desk
+from wallet.onchain.repository import Intent
+from wallet.onchain.states import UNMINED, State
+
+MAX_IN_FLIGHT = 16  # geth keeps so many executable transactions of one account for certain
+MAX_QUEUE_LOOK = 64  # queued intents considered in one pass
+FOREIGN = "foreign_transaction"
+log = structlog.get_logger(__name__)
+
+
+def build_fields(
+    chain: ChainClient, intent: Intent, *, nonce: int, tip: int, cap: int
+) -> TxFields:
+    """The unsigned transaction that pays this intent. Raises InvalidTransaction."""
+    token = chain.network.token(intent.asset)
+    if intent.asset == chain.network.native_asset:
+        return native_transfer(
+            chain_id=chain.network.chain_id,
+            nonce=nonce,
+            tip=tip,
+            cap=cap,
+            gas=intent.gas_limit,
+            to=intent.to_address,
+            value_wei=intent.amount_minor,
+        )
+    if token is None:
+        raise ValueError(f"{intent.asset} is not listed on {chain.network.name}")
+    return erc20_transfer(
+        chain_id=chain.network.chain_id,
+        nonce=nonce,
+        tip=tip,
+        cap=cap,
+        gas=intent.gas_limit,
+        contract=token.contract,
+        to=intent.to_address,
+        amount_minor=intent.amount_minor,
+    )
+
+
+async def estimate_gas(
+    chain: ChainClient, *, sender: str, asset: str, to_address: str, amount_minor: int
+) -> int:
+    """Gas this payment would use now. Raises NodeRejected when it would revert."""
+    token = chain.network.token(asset)
+    if token is None:
+        return await chain.estimate_gas(sender, to_address, amount_minor, b"")
+    data = transfer_data(to=to_address, amount_minor=amount_minor)
+    return await chain.estimate_gas(sender, token.contract, 0, data)
+
+
+def would_revert(error: NodeRejected) -> bool:
+    """Whether a node's refusal to estimate says that the call reverts (code 3 by convention)."""
+    return error.rpc_code == 3 or "revert" in error.message.lower()
+
+
+class Preparer:
+    """Gives nonces to queued intents of one network."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def run(self, address: str, *, head: BlockRef) -> int:
+        """Allocate what can be paid from `address` now; returns how many. Leader only."""
+        desk = self._desk
+        async with desk.db.transaction() as session:
+            queued = await repository.intents_in(
+                session, network=desk.network, states=[State.QUEUED], limit=MAX_QUEUE_LOOK
+            )
+            busy = await repository.in_flight_count(
+                session, network=desk.network, address=address
+            )
+        if not queued or busy >= MAX_IN_FLIGHT:
+            return 0
+        hit("intent.before_estimate")
+        try:
+            fees = await desk.chain.fees()
+        except FeeCeiling:
+            await self._wait([intent.id for intent in queued], "fees")
+            return 0
+        mined = await desk.chain.nonce(address)
+        done = 0
+        for intent in queued[: MAX_IN_FLIGHT - busy]:
+            done += await self._prepare(intent, address, fees, head, mined)
+        return done
+
+    async def _prepare(
+        self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
+    ) -> bool:
+        tip, cap = affordable(fees, intent.fee_ceiling_wei)
+        if cap < fees.base_fee + tip:
+            await self._wait([intent.id], "fees")
+            return False
+        if not await self._liquid(intent, address, cap, head):
+            await self._wait([intent.id], "liquidity")
+            return False
+        if not await self._payable(intent, address):
+            return False
+        hit("intent.before_allocate")
+        async with self._desk.db.transaction() as session:
+            allocated = await self._allocate(session, intent.id, address, tip, cap, mined)
+            hit("intent.before_commit_allocated")
+        hit("intent.after_commit_allocated")
+        return allocated
+
+    async def _allocate(
+        self, session: AsyncSession, intent_id: str, address: str, tip: int, cap: int, mined: int
+    ) -> bool:
+        """Transaction A: nonce and unsigned payload, under the signer's row."""
+        desk = self._desk
+        signer = await repository.lock_signer(session, network=desk.network, address=address)
+        if signer.halted_reason is not None:
+            return False
+        await networks.require_usable(session, desk.network)
+        if mined > signer.next_nonce:
+            # The chain has used nonces that we never gave: somebody else holds this key, or our
+            # database is an old copy. Either way nobody pays from here until a person has looked.
+            await repository.halt_signer(
+                session, network=desk.network, address=address, reason=FOREIGN
+            )
+            log.error("signer.halted", network=desk.network, address=address, reason=FOREIGN)
+            return False
+        busy = await repository.in_flight_count(session, network=desk.network, address=address)
+        if busy >= MAX_IN_FLIGHT:
+            return False
+        nonce = signer.next_nonce
+        moved = await desk.move(
+            session, intent_id, State.ALLOCATED, from_address=address, nonce=nonce
+        )
+        if moved is None:
+            return False
+        fields = build_fields(desk.chain, moved, nonce=nonce, tip=tip, cap=cap)
+        await repository.insert_attempt(
+            session,
+            intent=moved,
+            seq=1,
+            kind="pay",
+            unsigned=encode_unsigned(fields),
+            tip_wei=tip,
+            cap_wei=cap,
+        )
+        await repository.set_next_nonce(
+            session, network=desk.network, address=address, next_nonce=nonce + 1
+        )
+        return True
+
+    async def _liquid(self, intent: Intent, address: str, cap: int, head: BlockRef) -> bool:
+        """Whether the hot wallet covers amount and gas beside everything already on its way."""
+        desk = self._desk
+        native = desk.chain.network.native_asset
+        async with desk.db.transaction() as session:
+            open_intents = await repository.intents_in(
+                session, network=desk.network, states=UNMINED, address=address
+            )
+        gas = sum(other.gas_limit * other.fee_ceiling_wei for other in open_intents)
+        needs = {native: gas + intent.gas_limit * cap}
+        for other in (*open_intents, intent):
+            needs[other.asset] = needs.get(other.asset, 0) + other.amount_minor
+        for asset in {native, intent.asset}:
+            [balance] = await desk.chain.balances([address], asset, head.number)
+            if balance < needs[asset]:
+                log.warning("signer.short", network=desk.network, address=address, asset=asset)
+                return False
+        return True
+
+    async def _payable(self, intent: Intent, address: str) -> bool:
+        """Whether the chain would take it within its gas. A clear no fails it, nonce unused."""
+        try:
+            gas = await estimate_gas(
+                self._desk.chain,
+                sender=address,
+                asset=intent.asset,
+                to_address=intent.to_address,
+                amount_minor=intent.amount_minor,
+            )
+        except NodeRejected as error:
+            if not would_revert(error):
+                await self._wait([intent.id], "chain")
+                return False
+            await self._fail(intent, "would_revert")
+            return False
+        except NodeGarbage:
+            await self._wait([intent.id], "chain")
+            return False
+        if gas > intent.gas_limit:
+            await self._fail(intent, "gas_above_bound")
+            return False
+        return True
+
+    async def _fail(self, intent: Intent, reason: str) -> None:
+        async with self._desk.db.transaction() as session:
+            await self._desk.move(session, intent.id, State.FAILED, reason=reason)
+            hit("intent.before_commit_failed")
+        hit("intent.after_commit_failed")
+
+    async def _wait(self, intent_ids: Sequence[str], reason: str) -> None:
+        async with self._desk.db.transaction() as session:
+            await repository.set_waiting(session, intent_ids, reason)
+
+
+def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
+    """(tip, cap) to send with: the quote's, as far as the intent's ceiling allows."""
+    cap = min(fees.cap, ceiling_wei)
+    return min(fees.tip, cap), cap
+

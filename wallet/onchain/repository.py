@@ -1,0 +1,410 @@
+"""Queries of signers, intents and attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.onchain.states import IN_FLIGHT, State
+
+AttemptKind = Literal["pay", "bump", "cancel", "noop"]
+PAYING: tuple[AttemptKind, ...] = ("pay", "bump")
+
+
+@dataclass(frozen=True, slots=True)
+class SignerRow:
+    """A hot address on a network. `next_nonce` is ours to give; halted signers give none."""
+
+    address: str
+    next_nonce: int
+    halted_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One payment on chain. `amount_minor` of `asset`; `gas_fee_wei`: what was burnt, once mined."""
+
+    id: str
+    purpose: str
+    ref: str
+    network: str
+    asset: str
+    to_address: str
+    amount_minor: int
+    gas_limit: int
+    fee_ceiling_wei: int
+    state: State
+    reason: str | None
+    waiting_for: str | None
+    from_address: str | None
+    nonce: int | None
+    mined_tx_hash: str | None
+    mined_kind: AttemptKind | None
+    mined_block: int | None
+    mined_block_hash: str | None
+    mined_status: int | None
+    gas_used: int | None
+    gas_fee_wei: int | None
+    passed_at_block: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One set of bytes at an intent's nonce. `raw` is None until the signer has answered."""
+
+    intent_id: str
+    seq: int
+    kind: AttemptKind
+    unsigned: bytes
+    tip_wei: int
+    cap_wei: int
+    refused: str | None
+    raw: bytes | None
+    tx_hash: str | None
+    sends: int
+    seconds_since_sent: float | None
+    last_outcome: str | None
+    last_message: str | None
+    created_at: datetime
+    first_sent_at: datetime | None
+
+
+# Signers
+
+
+async def signers(session: AsyncSession, network: str) -> list[SignerRow]:
+    """Every hot address known on the network."""
+    rows = await session.execute(
+        text(
+            "SELECT address, next_nonce, halted_reason FROM chain_signers"
+            " WHERE network = :network ORDER BY created_at, address"
+        ),
+        {"network": network},
+    )
+    return [SignerRow(row.address, row.next_nonce, row.halted_reason) for row in rows]
+
+
+async def add_signer(
+    session: AsyncSession, *, network: str, address: str, next_nonce: int
+) -> None:
+    """Know a hot address from now on; again changes nothing."""
+    await session.execute(
+        text(
+            "INSERT INTO chain_signers (network, address, next_nonce)"
+            " VALUES (:network, :address, :nonce) ON CONFLICT DO NOTHING"
+        ),
+        {"network": network, "address": address, "nonce": next_nonce},
+    )
+
+
+async def lock_signer(session: AsyncSession, *, network: str, address: str) -> SignerRow:
+    """The signer's row, locked: whoever holds it gives the next nonce."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT address, next_nonce, halted_reason FROM chain_signers"
+                " WHERE network = :network AND address = :address FOR UPDATE"
+            ),
+            {"network": network, "address": address},
+        )
+    ).one()
+    return SignerRow(row.address, row.next_nonce, row.halted_reason)
+
+
+async def set_next_nonce(
+    session: AsyncSession, *, network: str, address: str, next_nonce: int
+) -> None:
+    """Under `lock_signer` only."""
+    await session.execute(
+        text(
+            "UPDATE chain_signers SET next_nonce = :nonce"
+            " WHERE network = :network AND address = :address AND next_nonce < :nonce"
+        ),
+        {"network": network, "address": address, "nonce": next_nonce},
+    )
+
+
+async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> None:
+    """Give no more nonces of this address until an operator has looked. The first reason stays."""
+    await session.execute(
+        text(
+            "UPDATE chain_signers SET halted_reason = :reason, halted_at = clock_timestamp()"
+            " WHERE network = :network AND address = :address AND halted_reason IS NULL"
+        ),
+        {"network": network, "address": address, "reason": reason},
+    )
+
+
+# Intents
+
+
+async def insert_intent(session: AsyncSession, values: Mapping[str, Any]) -> None:
+    """A new queued intent. Columns come from our own code."""
+    columns = ", ".join(values)
+    places = ", ".join(f":{name}" for name in values)
+    await session.execute(
+        text(f"INSERT INTO chain_intents ({columns}) VALUES ({places})"),
+        dict(values),
+    )
+
+
+async def get_intent(session: AsyncSession, intent_id: str) -> Intent:
+    """The intent as it is now."""
+    row = (
+        await session.execute(
+            text("SELECT * FROM chain_intents WHERE id = :id"), {"id": intent_id}
+        )
+    ).one()
+    return intent_of(row)
+
+
+async def lock_intent(session: AsyncSession, intent_id: str) -> Intent:
+    """The intent, locked against every other move until the commit."""
+    row = (
+        await session.execute(
+            text("SELECT * FROM chain_intents WHERE id = :id FOR UPDATE"), {"id": intent_id}
+        )
+    ).one()
+    return intent_of(row)
+
+
+async def update_intent(
+    session: AsyncSession, intent_id: str, changes: Mapping[str, Any]
+) -> Intent:
+    """Write `changes` (columns named by our own code) and return the row."""
+    sets = ", ".join(f"{name} = :{name}" for name in changes)
+    row = (
+        await session.execute(
+            text(
+                f"UPDATE chain_intents SET {sets}, updated_at = clock_timestamp()"
+                " WHERE id = :intent_id RETURNING *"
+            ),
+            {**changes, "intent_id": intent_id},
+        )
+    ).one()
+    return intent_of(row)
+
+
+async def set_waiting(
+    session: AsyncSession, intent_ids: Sequence[str], reason: str | None
+) -> None:
+    """Say why these wait. Writes only what changes."""
+    await session.execute(
+        text(
+            "UPDATE chain_intents SET waiting_for = :reason WHERE id = ANY(:ids)"
+            " AND waiting_for IS DISTINCT FROM :reason"
+        ),
+        {"ids": list(intent_ids), "reason": reason},
+    )
+
+
+async def intents_in(
+    session: AsyncSession,
+    *,
+    network: str,
+    states: Iterable[State],
+    address: str | None = None,
+    limit: int = 1_000,
+) -> list[Intent]:
+    """Intents in these states: by nonce where they have one, then oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
+            " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
+            " ORDER BY nonce NULLS LAST, created_at, id LIMIT :limit"
+        ),
+        {
+            "network": network,
+            "states": [str(state) for state in states],
+            "address": address,
+            "limit": limit,
+        },
+    )
+    return [intent_of(row) for row in rows]
+
+
+async def in_flight_count(session: AsyncSession, *, network: str, address: str) -> int:
+    """How many nonces of this address are given and not mined."""
+    return int(
+        await session.scalar(
+            text(
+                "SELECT count(*) FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND state IN ('allocated', 'signed', 'sent')"
+            ),
+            {"network": network, "address": address},
+        )
+        or 0
+    )
+
+
+async def anything_open(session: AsyncSession, network: str) -> bool:
+    """Whether this network has any intent to work on."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND state = ANY(:states))"
+            ),
+            {"network": network, "states": ["queued", *map(str, IN_FLIGHT)]},
+        )
+    )
+
+
+async def nonce_passed(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether the chain is past a nonce of ours that shows no receipt. Nothing new until clear."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND passed_at_block IS NOT NULL"
+                " AND state IN ('allocated', 'signed', 'sent'))"
+            ),
+            {"network": network, "address": address},
+        )
+    )
+
+
+# Attempts
+
+
+async def insert_attempt(
+    session: AsyncSession,
+    *,
+    intent: Intent,
+    seq: int,
+    kind: AttemptKind,
+    unsigned: bytes,
+    tip_wei: int,
+    cap_wei: int,
+) -> None:
+    """Fix the bytes that will be signed, before anybody is asked to."""
+    await session.execute(
+        text(
+            "INSERT INTO chain_attempts (intent_id, seq, network, kind, unsigned, tip_wei, cap_wei)"
+            " VALUES (:intent, :seq, :network, :kind, :unsigned, :tip, :cap)"
+        ),
+        {
+            "intent": intent.id,
+            "seq": seq,
+            "network": intent.network,
+            "kind": kind,
+            "unsigned": unsigned,
+            "tip": tip_wei,
+            "cap": cap_wei,
+        },
+    )
+
+
+async def attempts_of(
+    session: AsyncSession, intent_ids: Sequence[str]
+) -> dict[str, list[Attempt]]:
+    """Attempts by intent, oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT *, extract(epoch FROM clock_timestamp() - last_sent_at)::float8"
+            " AS seconds_since_sent FROM chain_attempts"
+            " WHERE intent_id = ANY(:ids) ORDER BY intent_id, seq"
+        ),
+        {"ids": list(intent_ids)},
+    )
+    found: dict[str, list[Attempt]] = {intent_id: [] for intent_id in intent_ids}
+    for row in rows:
+        found[row.intent_id].append(_attempt_of(row))
+    return found
+
+
+async def store_signed(
+    session: AsyncSession, *, intent_id: str, seq: int, raw: bytes, tx_hash: str
+) -> bool:
+    """Keep the signed bytes. False when a rival stored them first (they are the same bytes)."""
+    stored = await session.scalar(
+        text(
+            "UPDATE chain_attempts SET raw = :raw, tx_hash = :hash, signed_at = clock_timestamp()"
+            " WHERE intent_id = :intent AND seq = :seq AND raw IS NULL AND refused IS NULL"
+            " RETURNING 1"
+        ),
+        {"intent": intent_id, "seq": seq, "raw": raw, "hash": tx_hash},
+    )
+    return stored is not None
+
+
+async def store_refused(
+    session: AsyncSession, *, intent_id: str, seq: int, reason: str
+) -> bool:
+    """Keep that the signer will not sign these bytes. False when they are signed after all."""
+    stored = await session.scalar(
+        text(
+            "UPDATE chain_attempts SET refused = :reason WHERE intent_id = :intent AND seq = :seq"
+            " AND raw IS NULL AND refused IS NULL RETURNING 1"
+        ),
+        {"intent": intent_id, "seq": seq, "reason": reason},
+    )
+    return stored is not None
+
+
+async def store_outcome(
+    session: AsyncSession, *, intent_id: str, seq: int, outcome: str, message: str
+) -> None:
+    """Keep how the node took the bytes this time."""
+    await session.execute(
+        text(
+            "UPDATE chain_attempts SET sends = sends + 1, last_sent_at = clock_timestamp(),"
+            " first_sent_at = coalesce(first_sent_at, clock_timestamp()),"
+            " last_outcome = :outcome, last_message = :message"
+            " WHERE intent_id = :intent AND seq = :seq"
+        ),
+        {"intent": intent_id, "seq": seq, "outcome": outcome, "message": message},
+    )
+
+
+def intent_of(row: Any) -> Intent:
+    """A row of chain_intents as a value."""
+    return Intent(
+        id=row.id,
+        purpose=row.purpose,
+        ref=row.ref,
+        network=row.network,
+        asset=row.asset,
+        to_address=row.to_address,
+        amount_minor=int(row.amount_minor),
+        gas_limit=row.gas_limit,
+        fee_ceiling_wei=int(row.fee_ceiling_wei),
+        state=State(row.state),
+        reason=row.reason,
+        waiting_for=row.waiting_for,
+        from_address=row.from_address,
+        nonce=row.nonce,
+        mined_tx_hash=row.mined_tx_hash,
+        mined_kind=row.mined_kind,
+        mined_block=row.mined_block,
+        mined_block_hash=row.mined_block_hash,
+        mined_status=row.mined_status,
+        gas_used=row.gas_used,
+        gas_fee_wei=None if row.gas_fee_wei is None else int(row.gas_fee_wei),
+        passed_at_block=row.passed_at_block,
+    )
+
+
+def _attempt_of(row: Any) -> Attempt:
+    return Attempt(
+        intent_id=row.intent_id,
+        seq=row.seq,
+        kind=cast(AttemptKind, row.kind),
+        unsigned=bytes(row.unsigned),
+        tip_wei=int(row.tip_wei),
+        cap_wei=int(row.cap_wei),
+        refused=row.refused,
+        raw=None if row.raw is None else bytes(row.raw),
+        tx_hash=row.tx_hash,
+        sends=row.sends,
+        seconds_since_sent=row.seconds_since_sent,
+        last_outcome=row.last_outcome,
+        last_message=row.last_message,
+        created_at=row.created_at,
+        first_sent_at=row.first_sent_at,
+    )

@@ -1,0 +1,139 @@
+"""The loop that brings every intent of one network to its end. Any number of workers may run it."""
+
+from __future__ import annotations
+
+import structlog
+
+from chain.blocks import BlockRef
+from chain.errors import NodeTimeout, NodeUnavailable
+from keys.errors import SignerUnavailable
+from wallet import custody
+from wallet.crashpoints import hit
+from wallet.onchain import network as networks
+from wallet.onchain import repository
+from wallet.onchain.deliver import Deliverer
+from wallet.onchain.desk import Desk, leadership
+from wallet.onchain.finality import final_number
+from wallet.onchain.observe import IntentObserver
+from wallet.onchain.prepare import Preparer
+from wallet.onchain.repository import SignerRow
+from wallet.onchain.states import IN_FLIGHT, State
+
+TICK_SECONDS = 0.5
+REBROADCAST_SECONDS = 3.0
+GANACHE = "Ganache/"
+log = structlog.get_logger(__name__)
+
+
+class IntentRunner:
+    """Sends and follows the payments of one network: observe, deliver, then take on new ones."""
+
+    def __init__(self, desk: Desk, *, rebroadcast_seconds: float = REBROADCAST_SECONDS) -> None:
+        self._desk = desk
+        self._observer = IntentObserver(desk)
+        self._deliverer = Deliverer(desk, rebroadcast_seconds=rebroadcast_seconds)
+        self._preparer = Preparer(desk)
+
+    @property
+    def network(self) -> str:
+        """Name of the network."""
+        return self._desk.network
+
+    async def tick(self) -> None:
+        """One pass. Idle networks cost one query; a node or signer that is away ends the pass."""
+        desk = self._desk
+        async with desk.db.transaction() as session:
+            if not await repository.anything_open(session, desk.network):
+                return
+            status = await networks.read(session, desk.network)
+        try:
+            if status is None or not status.usable:
+                await self._queued_wait_for("chain")
+                return
+            await desk.chain.verify_identity()
+            head = await desk.chain.head()
+            final = await final_number(desk.chain, status=status, head=head)
+            signer_there = await self._introduce_signers()
+            async with desk.db.transaction() as session:
+                known = await repository.signers(session, desk.network)
+            for signer in known:
+                async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
+                    if mine:
+                        await self._serve(signer, head, final, signer_there=signer_there)
+            if not signer_there:
+                await self._queued_wait_for("signer")
+        except (NodeUnavailable, NodeTimeout) as error:
+            log.warning("node.away", network=desk.network, error=error.code)
+            await self._queued_wait_for("chain")
+
+    async def _serve(
+        self, signer: SignerRow, head: BlockRef, final: int, *, signer_there: bool
+    ) -> None:
+        desk, address = self._desk, signer.address
+        async with desk.db.transaction() as session:
+            open_intents = await repository.intents_in(
+                session, network=desk.network, states=IN_FLIGHT, address=address
+            )
+        # The count before the receipts: see IntentObserver.run.
+        mined_nonces = await desk.chain.nonce(address)
+        await self._observer.run(
+            open_intents, head=head, final=final, mined_nonces=mined_nonces
+        )
+        if not await self._may_sign(address):
+            return
+        if signer_there and await self._preparer.run(address, head=head):
+            hit("intent.between_allocate_and_deliver")
+        async with desk.db.transaction() as session:
+            unmined = await repository.intents_in(
+                session,
+                network=desk.network,
+                states=[State.ALLOCATED, State.SIGNED, State.SENT],
+                address=address,
+            )
+        await self._deliverer.run(unmined, mined_nonces=mined_nonces)
+
+    async def _may_sign(self, address: str) -> bool:
+        async with self._desk.db.transaction() as session:
+            known = await repository.signers(session, self._desk.network)
+            passed = await repository.nonce_passed(
+                session, network=self._desk.network, address=address
+            )
+        row = next((item for item in known if item.address == address), None)
+        return row is not None and row.halted_reason is None and not passed
+
+    async def _introduce_signers(self) -> bool:
+        """Know every address the signer signs for. Its nonce starts where the chain stands.
+
+        False when the signer is away: no nonce is given then, and what is signed goes on.
+        """
+        desk = self._desk
+        try:
+            addresses = await desk.signer.hot_addresses()
+        except SignerUnavailable:
+            return False
+        async with desk.db.transaction() as session:
+            known = {row.address for row in await repository.signers(session, desk.network)}
+        for address in addresses:
+            if address in known:
+                continue
+            nonce = await desk.chain.nonce(address)
+            identity = await desk.chain.identity()
+            if nonce == 0 and identity.client_version.startswith(GANACHE):
+                # Ganache runs a transaction with nonce 0 again each time it is re-sent.
+                log.error("signer.unsafe_first_nonce", network=desk.network, address=address)
+                continue
+            async with desk.db.transaction() as session:
+                await repository.add_signer(
+                    session, network=desk.network, address=address, next_nonce=nonce
+                )
+                await custody.register_house_address(
+                    session, network=desk.network, address=address, place="hot"
+                )
+        return True
+
+    async def _queued_wait_for(self, reason: str) -> None:
+        async with self._desk.db.transaction() as session:
+            queued = await repository.intents_in(
+                session, network=self._desk.network, states=[State.QUEUED]
+            )
+            await repository.set_waiting(session, [intent.id for intent in queued], reason)
