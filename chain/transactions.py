@@ -67,7 +67,7 @@ class TxFields:
 
 
 def encode_unsigned(fields: TxFields) -> bytes:
-    """The bytes a signer hashes: `0x02 || rlp([chain_id, nonce, tip, cap, gas, to, …])`, EIP-1559."""
+    """What a signer hashes: `0x02 || rlp([chain_id, nonce, tip, cap, gas, to, …])` (EIP-1559)."""
     return bytes([TX_TYPE]) + _rlp_encode(_items(fields))
 
 

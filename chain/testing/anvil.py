@@ -5,6 +5,7 @@ Used by tests and by the sandbox's supervisor; loopback only, so its unlocked ac
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import re
@@ -59,7 +60,8 @@ def anvil_binary() -> Path:
 
 
 class AnvilProcess:
-    """One Anvil, started by `start`, ended by `stop` or `kill`; also a context manager.
+    """One Anvil, started by `start`, ended by `stop` or `kill`; also a context manager of both
+    kinds. A `preexec` that sets PR_SET_PDEATHSIG binds the node to the thread that starts it.
 
     `load_state` is a file written from `DevNode.dump_state`. `keep_states` bounds how many past
     states Anvil remembers: past balances and reorgs reach back so far, and snapshots grow with it.
@@ -163,6 +165,12 @@ class AnvilProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self.stop)
 
     def _forget(self) -> None:
         if self._process is not None:

@@ -48,7 +48,8 @@ class FakeNode:
     """A chain of its own with one unlocked, funded account (FAUCET).
 
     `automine`: a block for each accepted transaction, as Anvil does by default. `away`: every
-    request fails as if nobody listened. `requests` lists the methods asked, in order.
+    request fails as if nobody listened. `requests` lists the methods asked, in order. With
+    `unlocked` off it has no account of its own to send from, like an ordinary node.
     """
 
     def __init__(self, *, chain_id: int = 31337, automine: bool = True) -> None:
@@ -56,13 +57,14 @@ class FakeNode:
         self.chain_id = chain_id
         self.automine = automine
         self.away = False
+        self.unlocked = True
         self.requests: list[str] = []
         self.fund(FAUCET, _FAUCET_WEI)
         self.rpc: JsonRpc = _MemoryRpc(self)
         self._methods: dict[str, Callable[[list[object]], object]] = {
             "web3_clientVersion": lambda _: "fake/1",
             "eth_chainId": lambda _: hex(self.chain_id),
-            "eth_accounts": lambda _: [FAUCET],
+            "eth_accounts": lambda _: [FAUCET] if self.unlocked else [],
             "eth_blockNumber": lambda _: hex(self.chain.head.number),
             "eth_feeHistory": self._fee_history,
             "eth_getBlockByNumber": self._block_by_number,
@@ -77,6 +79,7 @@ class FakeNode:
             "eth_estimateGas": self._estimate,
             "eth_sendRawTransaction": self._send_raw,
             "eth_sendTransaction": self._send_unlocked,
+            "evm_setAutomine": self._set_automine,
             "anvil_mine": self._mine,
             "anvil_reorg": self._reorg,
             "anvil_dropTransaction": self._drop,
@@ -278,6 +281,10 @@ class FakeNode:
         if self.automine:
             self.chain.mine()
         return tx.hash
+
+    def _set_automine(self, params: list[object]) -> object:
+        self.automine = bool(params[0])
+        return None
 
     def _mine(self, params: list[object]) -> object:
         self.chain.mine(quantity(params[0], "blocks"))

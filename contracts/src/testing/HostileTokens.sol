@@ -77,6 +77,29 @@ contract RevertingToken {
     }
 }
 
+/// @notice Answers every read with an EIP-3668 order to fetch a URL (CVE-2026-40072).
+contract OffchainLookupToken {
+    error OffchainLookup(
+        address sender,
+        string[] urls,
+        bytes callData,
+        bytes4 callbackFunction,
+        bytes extraData
+    );
+
+    string private _url;
+
+    constructor(string memory url) {
+        _url = url;
+    }
+
+    function decimals() external view returns (uint8) {
+        string[] memory urls = new string[](1);
+        urls[0] = _url;
+        revert OffchainLookup(address(this), urls, "", this.decimals.selector, "");
+    }
+}
+
 /// @notice Calls `transfer` of another token many times in one transaction.
 contract ManyTransfers {
     function spray(address token, address to, uint256 value, uint256 times) external {
