@@ -26,7 +26,7 @@ class Holder:
 class TestSecretsStayHidden:
     def test_repr_str_and_format_show_nothing(self, secret: Secret | SecretText) -> None:
         shown = [repr(secret), str(secret), f"{secret}", f"{secret!r:>40}", f"{secret:x<40}"]
-        shown += ["%s" % secret, "%r" % (secret,), repr([secret]), repr({"k": secret})]
+        shown += [repr([secret]), repr({"k": secret}), repr((secret,)), ascii(secret)]
         shown += [repr(Holder(secret)), repr(asdict(Holder(secret))), repr(dir(secret))]
         assert all(CANARY not in text for text in shown)
 
