@@ -14,7 +14,7 @@ from api.authentication import CallerCache
 from api.body import BodyLimit
 from api.context import RequestContext
 from api.metrics import Figures
-from api.routes import assets, health, people, sessions
+from api.routes import activity, assets, health, people, sessions, transfers
 from api.state import State
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
@@ -64,6 +64,8 @@ def _routes(app: FastAPI, services: Services) -> None:
         sessions.router,
         people.router,
         assets.router,
+        activity.router,
+        transfers.router,
     ):
         app.include_router(router)
     if services.settings.sandbox:

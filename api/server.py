@@ -1,0 +1,174 @@
+"""`bifold serve`: uvicorn with uvloop and httptools, bounded heads, and an orderly end.
+
+Run as `python -m api.server`; settings come from `BIFOLD_*`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from asyncio import TimerHandle, Transport
+
+import structlog
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.app import create_app
+from wallet import log as logs
+from wallet.bootstrap import RefusedToStart, build
+from wallet.errors import WalletError
+from wallet.settings import Settings
+
+MAX_HEAD_BYTES = 32 * 1024
+HEAD_TIMEOUT_SECONDS = 10.0  # a head that trickles in (slow loris) is cut
+KEEP_ALIVE_SECONDS = 15
+GRACEFUL_SECONDS = 7  # `./dev run` promises that all ends within 10 s
+MAX_CONNECTIONS = 1_024
+BACKLOG = 512
+
+log = structlog.get_logger("api")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """httptools keeps a growing head in memory without limit; this one counts it, and its time."""
+
+    _in_head = True
+    _head_bytes = 0
+    _timer: TimerHandle | None = None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._begin_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._timer is None:
+                self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._give_up)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
+
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        self._end_head()
+        if size > MAX_HEAD_BYTES:
+            self._refuse_head()
+            raise ValueError("head too large")  # stops the parser; the answer is written already
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._begin_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _begin_head(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+
+    def _end_head(self) -> None:
+        self._in_head = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        body = b'{"status":431,"code":"head_too_large","title":"The request head is too large"}'
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+            b"content-type: application/problem+json\r\nconnection: close\r\n"
+            b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )
+        self.transport.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound there can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_bind(settings: Settings) -> None:
+    """A sandbox that others can reach needs a token. Raises RefusedToStart."""
+    if settings.sandbox and not is_loopback(settings.host) and not settings.sandbox_token:
+        raise RefusedToStart(
+            "The sandbox gives money away: to listen beyond loopback, set BIFOLD_SANDBOX_TOKEN."
+        )
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; requests in flight get GRACEFUL_SECONDS to end."""
+    check_bind(settings)
+    logs.configure(settings.log_level)
+    app = create_app(build(settings, role="api"))
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        backlog=BACKLOG,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    if settings.host == "localhost":  # browsers may try either family
+        server.run(sockets=_localhost(settings.port))
+    else:
+        server.run()
+
+
+def _localhost(port: int) -> list[socket.socket]:
+    """Both loopback addresses where the machine has both."""
+    listening: list[socket.socket] = []
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            listener = socket.socket(family, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address, port))
+        except OSError:
+            listener.close()
+            if family == socket.AF_INET:
+                raise
+            continue
+        listening.append(listener)
+    return listening
+
+
+def main() -> int:
+    """Exit code 1, and one line, when the configuration refuses."""
+    try:
+        run(Settings.from_env())
+    except WalletError as refusal:
+        sys.stderr.write(f"bifold serve: {refusal.detail}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
