@@ -166,13 +166,14 @@ async def _payload(session: AsyncSession, command: Command, entry_id: str | None
             "reverses": command.reverses,
             "meta": dict(command.meta),
         }
+        # In the order of their paths: two rivals that open the same new accounts cannot deadlock.
         body["postings"] = [
             {
                 "account": await account_id(session, line.account),
                 "asset": line.amount.asset.code,
                 "amount": str(line.amount.minor),
             }
-            for line in command.lines
+            for line in sorted(command.lines, key=lambda line: line.account.path)
             if line.amount.minor
         ]
     if command.open is not None:

@@ -85,34 +85,33 @@ CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON entrie
 CREATE TRIGGER postings_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
-CREATE FUNCTION ledger_check_postings() RETURNS trigger
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+CREATE FUNCTION ledger_check_postings() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     bad record;
 BEGIN
-    SELECT entry_id, asset, sum(amount_minor) AS total INTO bad
-      FROM new_postings GROUP BY entry_id, asset HAVING sum(amount_minor) <> 0 LIMIT 1;
+    SELECT n.entry_id, n.asset, sum(n.amount_minor) AS total INTO bad
+      FROM new_postings n GROUP BY n.entry_id, n.asset HAVING sum(n.amount_minor) <> 0 LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'BF002',
             MESSAGE = format('entry %s is off by %s %s', bad.entry_id, bad.total, bad.asset);
     END IF;
-    SELECT p.entry_id INTO bad FROM postings p
-     WHERE p.entry_id IN (SELECT DISTINCT entry_id FROM new_postings)
-       AND NOT EXISTS (SELECT FROM new_postings n WHERE n.id = p.id) LIMIT 1;
+    SELECT n.entry_id INTO bad FROM new_postings n GROUP BY n.entry_id
+    HAVING count(*) <> (SELECT count(*) FROM public.postings p WHERE p.entry_id = n.entry_id)
+     LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'BF003',
             MESSAGE = format('entry %s already has its postings', bad.entry_id);
     END IF;
-    SELECT n.account_id, n.asset, n.amount_minor, a.asset AS account_asset, a.status, a.kind INTO bad
-      FROM new_postings n JOIN accounts a ON a.id = n.account_id
+    SELECT n.account_id, n.asset, n.amount_minor, a.asset AS account_asset, a.status INTO bad
+      FROM new_postings n JOIN public.accounts a ON a.id = n.account_id
      WHERE a.asset <> n.asset OR a.status = 'closed'
         OR (a.status = 'frozen' AND n.amount_minor < 0) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN bad.asset <> bad.account_asset THEN 'BF004'
                            WHEN bad.status = 'closed' THEN 'BF005' ELSE 'BF006' END,
-            MESSAGE = format('account %s (%s, %s) refuses %s %s',
-                             bad.account_id, bad.account_asset, bad.status, bad.amount_minor, bad.asset);
+            MESSAGE = format('account %s (%s, %s) refuses %s %s', bad.account_id,
+                             bad.account_asset, bad.status, bad.amount_minor, bad.asset);
     END IF;
     RETURN NULL;
 END $$;
@@ -121,10 +120,9 @@ CREATE TRIGGER postings_balanced AFTER INSERT ON postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_check_postings();
 
 -- An entry without postings would be a claim with no money behind it: refused at commit.
-CREATE FUNCTION ledger_check_entry() RETURNS trigger
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+CREATE FUNCTION ledger_check_entry() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM postings WHERE entry_id = NEW.id) THEN
+    IF NOT EXISTS (SELECT FROM public.postings WHERE entry_id = NEW.id) THEN
         RAISE EXCEPTION USING ERRCODE = 'BF007', MESSAGE = format('entry %s has no postings', NEW.id);
     END IF;
     RETURN NULL;
@@ -139,179 +137,247 @@ END $$;
 --   "transfer": row of transfers, "answer": row of idempotency_answers, "outbox": [rows] }
 -- Every command is answered by itself: `code` NULL when done, else the refusal, with nothing of that
 -- command written. Locks: customers' accounts in id order. Level: READ COMMITTED.
+-- The helpers below run inside it, under its rights and its search_path.
 CREATE FUNCTION ledger_post(commands jsonb) RETURNS TABLE (n integer, code text, detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+-- A batch is small beside the tables. The planner cannot know how much the JSON holds and would
+-- read accounts whole, or plan each call anew.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     command jsonb;
-    problem text;
-    about text;
+    refusal text[];
 BEGIN
-    PERFORM 1 FROM accounts
-      WHERE kind = 'customer' AND id IN (
-        SELECT p->>'account' FROM jsonb_array_elements(commands) c,
-               jsonb_array_elements(coalesce(c->'postings', '[]')) p
-        UNION SELECT c->'open'->>'account' FROM jsonb_array_elements(commands) c
-        UNION SELECT h.account_id FROM jsonb_array_elements(commands) c,
-               jsonb_array_elements(coalesce(c->'close', '[]')) k
-               JOIN holds h ON h.id = k->>'hold')
-      ORDER BY id FOR NO KEY UPDATE;
+    PERFORM ledger_lock(commands);
     n := 0;
-    FOR command IN SELECT * FROM jsonb_array_elements(commands) LOOP
-        SELECT r.problem, r.about INTO problem, about FROM ledger_refusal(command) r;
-        IF problem IS NULL THEN
+    FOR command IN SELECT jsonb_array_elements(commands) LOOP
+        refusal := coalesce(ledger_refuse_closing(command), ledger_refuse_moves(command),
+                            ledger_refuse_entry(command));
+        IF refusal IS NULL THEN
             PERFORM ledger_apply(command);
         END IF;
-        code := problem;
-        detail := about;
+        code := refusal[1];
+        detail := refusal[2];
         RETURN NEXT;
         n := n + 1;
     END LOOP;
 END $$;
 
--- Why a command cannot be done, or NULL. Reads under the locks that `ledger_post` holds.
-CREATE FUNCTION ledger_refusal(command jsonb, OUT problem text, OUT about text)
-LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+-- Lock what the commands change: customers' accounts in id order, then entries to be reversed.
+-- Ids are gathered first, so that the locking queries keep one small plan.
+CREATE FUNCTION ledger_lock(commands jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    ids text[] := ARRAY(
+        SELECT x #>> '{}' FROM jsonb_path_query(commands, '$[*].postings[*].account') x);
+BEGIN
+    IF jsonb_path_exists(commands, '$[*].open.account') THEN
+        ids := ids || ARRAY(
+            SELECT x #>> '{}' FROM jsonb_path_query(commands, '$[*].open.account') x);
+    END IF;
+    IF jsonb_path_exists(commands, '$[*].close[*].hold') THEN
+        ids := ids || ARRAY(
+            SELECT account_id FROM holds WHERE id = ANY (ARRAY(
+                SELECT x #>> '{}' FROM jsonb_path_query(commands, '$[*].close[*].hold') x)));
+    END IF;
+    PERFORM 1 FROM accounts WHERE id = ANY (ids) AND kind = 'customer'
+      ORDER BY id FOR NO KEY UPDATE;
+    IF jsonb_path_exists(commands, '$[*].entry.reverses ? (@ != null)') THEN
+        ids := ARRAY(SELECT x #>> '{}' FROM jsonb_path_query(commands, '$[*].entry.reverses') x);
+        PERFORM 1 FROM entries WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
+END $$;
+
+-- Each ledger_refuse_… answers {code, what it is about}, or NULL where it has nothing against the
+-- command. They read under the locks that `ledger_post` holds.
+CREATE FUNCTION ledger_refuse_closing(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
     line record;
-    hold record;
+    seen text[] := '{}';
 BEGIN
-    SELECT k->>'hold' INTO about FROM jsonb_array_elements(coalesce(command->'close', '[]')) k
-     GROUP BY 1 HAVING count(*) > 1 LIMIT 1;
-    IF FOUND THEN problem := 'hold_named_twice'; RETURN; END IF;
+    IF NOT command ? 'close' THEN RETURN NULL; END IF;
     FOR line IN
-        SELECT k->>'hold' AS id, (k->>'capture')::numeric AS capture, (k->>'release')::numeric AS release
-          FROM jsonb_array_elements(coalesce(command->'close', '[]')) k
+        SELECT k.hold, k.capture, k.release, h.id, h.status,
+               h.amount_minor - h.captured_minor - h.released_minor AS kept
+          FROM jsonb_to_recordset(command->'close') k(hold text, capture numeric, release numeric)
+          LEFT JOIN holds h ON h.id = k.hold
     LOOP
-        SELECT * INTO hold FROM holds h WHERE h.id = line.id;
-        about := line.id;
-        IF NOT FOUND THEN problem := 'hold_not_found'; RETURN; END IF;
-        IF hold.status <> 'open' THEN problem := 'hold_closed'; RETURN; END IF;
-        IF line.capture < 0 OR line.release < 0
-           OR hold.captured_minor + hold.released_minor + line.capture + line.release > hold.amount_minor
-        THEN problem := 'hold_exceeded'; RETURN; END IF;
+        IF line.hold = ANY (seen) THEN RETURN ARRAY['hold_named_twice', line.hold]; END IF;
+        seen := seen || line.hold;
+        IF line.id IS NULL THEN RETURN ARRAY['hold_not_found', line.hold]; END IF;
+        IF line.status <> 'open' THEN RETURN ARRAY['hold_closed', line.hold]; END IF;
+        IF line.capture <> trunc(line.capture) OR line.release <> trunc(line.release) THEN
+            RETURN ARRAY['amount_malformed', line.hold]; END IF;
+        -- NaN and infinity are above every amount, so they exceed too.
+        IF line.capture < 0 OR line.release < 0 OR line.capture + line.release > line.kept THEN
+            RETURN ARRAY['hold_exceeded', line.hold]; END IF;
     END LOOP;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION ledger_refuse_moves(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    line record;
+    opened record;
+    last_account text;
+    needed numeric;
+BEGIN
+    SELECT o.account, o.asset, o.amount INTO opened
+      FROM jsonb_to_record(command->'open') AS o(account text, asset text, amount numeric);
     FOR line IN
-        WITH moves AS (
-            SELECT p->>'account' AS account, p->>'asset' AS asset,
-                   (p->>'amount')::numeric AS amount, 0::numeric AS hold_change
-              FROM jsonb_array_elements(coalesce(command->'postings', '[]')) p
-            UNION ALL
-            SELECT command->'open'->>'account', command->'open'->>'asset', 0,
-                   (command->'open'->>'amount')::numeric
-             WHERE jsonb_typeof(command->'open') = 'object'
-            UNION ALL
-            SELECT h.account_id, h.asset, 0, -((k->>'capture')::numeric + (k->>'release')::numeric)
-              FROM jsonb_array_elements(coalesce(command->'close', '[]')) k
-              JOIN holds h ON h.id = k->>'hold')
-        SELECT m.account, min(m.asset) AS asset, max(m.asset) AS asset2, sum(m.amount) AS amount,
-               sum(m.hold_change) AS hold_change, bool_or(m.hold_change > 0) AS opens,
-               bool_or(m.amount < 0) AS debits,
-               a.id, a.asset AS account_asset, a.kind, a.status, a.balance_minor, a.held_minor
-          FROM moves m LEFT JOIN accounts a ON a.id = m.account
-         GROUP BY m.account, a.id ORDER BY m.account
+        SELECT p.account, p.asset, p.amount, p.opens, a.id, a.asset AS account_asset, a.kind, a.status,
+               a.balance_minor, a.held_minor
+          FROM (SELECT r.account, r.asset, r.amount, false AS opens
+                  FROM jsonb_to_recordset(command->'postings')
+                    AS r(account text, asset text, amount numeric)
+                 UNION ALL SELECT opened.account, opened.asset, 0, true
+                  WHERE opened.account IS NOT NULL) p
+          LEFT JOIN accounts a ON a.id = p.account ORDER BY p.account, p.opens
     LOOP
-        about := line.account;
-        IF line.id IS NULL THEN problem := 'account_not_found'; RETURN; END IF;
-        IF line.asset <> line.account_asset OR line.asset2 <> line.account_asset THEN
-            problem := 'asset_mismatch'; RETURN; END IF;
-        IF line.status = 'closed' AND (line.amount <> 0 OR line.opens) THEN
-            problem := 'account_closed'; RETURN; END IF;
-        IF line.status = 'frozen' AND (line.debits OR line.opens) THEN
-            problem := 'account_frozen'; RETURN; END IF;
-        IF line.kind = 'customer' AND
-           line.balance_minor + line.amount < line.held_minor + line.hold_change THEN
-            problem := 'insufficient_funds'; RETURN; END IF;
-        IF line.kind = 'system' AND line.opens THEN problem := 'hold_on_system'; RETURN; END IF;
+        IF line.id IS NULL THEN RETURN ARRAY['account_not_found', line.account]; END IF;
+        IF line.asset <> line.account_asset THEN RETURN ARRAY['asset_mismatch', line.id]; END IF;
+        IF line.status = 'closed' THEN RETURN ARRAY['account_closed', line.id]; END IF;
+        IF line.opens THEN
+            IF line.kind = 'system' THEN RETURN ARRAY['hold_on_system', line.id]; END IF;
+            IF line.status = 'frozen' THEN RETURN ARRAY['account_frozen', line.id]; END IF;
+            IF opened.amount IN ('NaN', 'Infinity') OR opened.amount <= 0
+               OR opened.amount <> trunc(opened.amount) THEN
+                RETURN ARRAY['amount_malformed', line.id]; END IF;
+        ELSE
+            IF line.account = last_account THEN
+                RETURN ARRAY['account_named_twice', line.id]; END IF;
+            last_account := line.account;
+            IF line.amount IS NULL OR line.amount IN ('NaN', 'Infinity', '-Infinity', 0)
+               OR line.amount <> trunc(line.amount) THEN
+                RETURN ARRAY['amount_malformed', line.id]; END IF;
+            IF line.status = 'frozen' AND line.amount < 0 THEN
+                RETURN ARRAY['account_frozen', line.id]; END IF;
+        END IF;
+        IF line.kind = 'customer' AND (line.opens OR line.amount < 0) THEN
+            needed := line.held_minor;
+            IF line.account = opened.account THEN needed := needed + opened.amount; END IF;
+            IF command ? 'close' THEN
+                needed := needed - ledger_freed(command, line.id); END IF;
+            IF line.opens THEN  -- a posting of this account, where there is one, counts
+                needed := needed - coalesce((
+                    SELECT sum(r.amount) FROM jsonb_to_recordset(command->'postings')
+                        AS r(account text, amount numeric) WHERE r.account = line.account), 0);
+            ELSE
+                needed := needed - line.amount;
+            END IF;
+            IF line.balance_minor < needed THEN
+                RETURN ARRAY['insufficient_funds', line.id]; END IF;
+        END IF;
     END LOOP;
-    SELECT p->>'asset' INTO about FROM jsonb_array_elements(coalesce(command->'postings', '[]')) p
-     GROUP BY 1 HAVING sum((p->>'amount')::numeric) <> 0 LIMIT 1;
-    IF FOUND THEN problem := 'unbalanced'; RETURN; END IF;
+    RETURN NULL;
+END $$;
+
+-- What the command takes out of holds on one account, captured or given back.
+CREATE FUNCTION ledger_freed(command jsonb, account text) RETURNS numeric LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(k.capture + k.release), 0)
+      FROM jsonb_to_recordset(command->'close') k(hold text, capture numeric, release numeric)
+      JOIN holds h ON h.id = k.hold WHERE h.account_id = account
+$$;
+
+CREATE FUNCTION ledger_refuse_entry(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    about text;
+BEGIN
+    IF NOT command ? 'entry' THEN
+        RETURN CASE WHEN jsonb_array_length(command->'postings') > 0 THEN ARRAY['no_entry', NULL] END;
+    END IF;
+    SELECT min(r.asset) INTO about FROM jsonb_to_recordset(command->'postings')
+        AS r(asset text, amount numeric) GROUP BY r.asset HAVING sum(r.amount) <> 0 LIMIT 1;
+    IF FOUND THEN RETURN ARRAY['unbalanced', about]; END IF;
+    IF coalesce(jsonb_array_length(command->'postings'), 0) = 0 THEN
+        RETURN ARRAY['no_postings', command->'entry'->>'id']; END IF;
     about := command->'entry'->>'reverses';
     IF about IS NOT NULL AND EXISTS (SELECT FROM entries WHERE reverses = about) THEN
-        problem := 'already_reversed'; RETURN; END IF;
-    about := NULL;
+        RETURN ARRAY['already_reversed', about]; END IF;
+    RETURN NULL;
 END $$;
 
 -- Do a command that has no refusal.
-CREATE FUNCTION ledger_apply(command jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+CREATE FUNCTION ledger_apply(command jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     entry jsonb := command->'entry';
-    opened jsonb := command->'open';
 BEGIN
-    IF jsonb_typeof(opened) = 'object' THEN
-        INSERT INTO holds (id, account_id, asset, kind, ref, amount_minor, expires_at)
-        VALUES (opened->>'id', opened->>'account', opened->>'asset', opened->>'kind', opened->>'ref',
-                (opened->>'amount')::numeric, (opened->>'expires_at')::timestamptz);
-        UPDATE accounts SET held_minor = held_minor + (opened->>'amount')::numeric
-         WHERE id = opened->>'account';
+    -- First what frees money, last what sets it aside: the check on balance and held amount looks
+    -- after each statement.
+    IF command ? 'close' THEN
+        PERFORM ledger_close_holds(command->'close');
     END IF;
-    IF jsonb_array_length(coalesce(command->'close', '[]')) > 0 THEN
-        UPDATE holds h
-           SET captured_minor = h.captured_minor + k.capture,
-               released_minor = h.released_minor + k.release,
-               status = CASE WHEN h.captured_minor + h.released_minor + k.capture + k.release
-                                  = h.amount_minor THEN 'closed' ELSE 'open' END,
-               closed_at = CASE WHEN h.captured_minor + h.released_minor + k.capture + k.release
-                                  = h.amount_minor THEN bifold_now() END
-          FROM (SELECT x->>'hold' AS id, (x->>'capture')::numeric AS capture,
-                       (x->>'release')::numeric AS release
-                  FROM jsonb_array_elements(command->'close') x) k
-         WHERE h.id = k.id;
-    END IF;
-    IF jsonb_typeof(entry) = 'object' THEN
+    IF entry IS NOT NULL THEN
         INSERT INTO entries (id, kind, ref, reverses, meta, event_at)
         VALUES (entry->>'id', entry->>'kind', entry->>'ref', entry->>'reverses',
                 coalesce(entry->'meta', '{}'),
                 coalesce((entry->>'event_at')::timestamptz, bifold_now()));
         WITH lines AS (
-            SELECT p->>'account' AS account, p->>'asset' AS asset, (p->>'amount')::numeric AS amount
-              FROM jsonb_array_elements(command->'postings') p),
-        freed AS (
-            SELECT h.account_id AS account,
-                   sum((x->>'capture')::numeric + (x->>'release')::numeric) AS amount
-              FROM jsonb_array_elements(coalesce(command->'close', '[]')) x
-              JOIN holds h ON h.id = x->>'hold' GROUP BY 1),
+            SELECT r.account, r.asset, r.amount, a.kind
+              FROM jsonb_to_recordset(command->'postings')
+                AS r(account text, asset text, amount numeric) JOIN accounts a ON a.id = r.account),
         moved AS (
-            UPDATE accounts a
-               SET balance_minor = a.balance_minor + l.amount,
-                   held_minor = a.held_minor - coalesce(f.amount, 0),
+            UPDATE accounts a SET balance_minor = a.balance_minor + l.amount,
                    posting_count = a.posting_count + 1
-              FROM lines l LEFT JOIN freed f ON f.account = l.account
-             WHERE a.id = l.account AND a.kind = 'customer'
+              FROM lines l WHERE a.id = l.account AND l.kind = 'customer'
             RETURNING a.id, a.balance_minor, a.posting_count),
         deltas AS (
             INSERT INTO account_deltas (account_id, amount_minor)
-            SELECT l.account, l.amount FROM lines l JOIN accounts a ON a.id = l.account
-             WHERE a.kind = 'system')
-        INSERT INTO postings (entry_id, account_id, asset, amount_minor, account_seq, balance_after_minor)
+            SELECT l.account, l.amount FROM lines l WHERE l.kind = 'system')
+        INSERT INTO postings
+               (entry_id, account_id, asset, amount_minor, account_seq, balance_after_minor)
         SELECT entry->>'id', l.account, l.asset, l.amount, m.posting_count, m.balance_minor
           FROM lines l LEFT JOIN moved m ON m.id = l.account;
     END IF;
-    -- Holds closed on accounts that this entry does not touch (a void, or a capture elsewhere).
-    UPDATE accounts a SET held_minor = a.held_minor - f.amount
-      FROM (SELECT h.account_id AS account,
-                   sum((x->>'capture')::numeric + (x->>'release')::numeric) AS amount
-              FROM jsonb_array_elements(coalesce(command->'close', '[]')) x
-              JOIN holds h ON h.id = x->>'hold' GROUP BY 1) f
-     WHERE a.id = f.account
-       AND NOT EXISTS (SELECT FROM jsonb_array_elements(coalesce(command->'postings', '[]')) p
-                        WHERE p->>'account' = f.account);
-    IF jsonb_typeof(command->'transfer') = 'object' THEN
+    IF command ? 'open' THEN
+        PERFORM ledger_open_hold(command->'open');
+    END IF;
+    IF command ? 'transfer' THEN
         INSERT INTO transfers (id, payer_id, payee_id, asset, amount_minor, note, entry_id, created_at)
         SELECT t.id, t.payer_id, t.payee_id, t.asset, t.amount_minor, t.note, entry->>'id', t.created_at
           FROM jsonb_populate_record(NULL::transfers, command->'transfer') t;
     END IF;
-    IF jsonb_typeof(command->'answer') = 'object' THEN
-        INSERT INTO idempotency_answers (principal_id, method, route, key, fingerprint, status, location, body)
-        SELECT r.principal_id, r.method, r.route, r.key, decode(command->'answer'->>'fingerprint_hex', 'hex'),
-               r.status, r.location, r.body
-          FROM jsonb_to_record(command->'answer') AS r(
-               principal_id text, method text, route text, key text, status smallint, location text, body text);
+    IF command ? 'answer' THEN
+        INSERT INTO idempotency_answers
+               (principal_id, method, route, key, fingerprint, status, location, body)
+        SELECT r.principal_id, r.method, r.route, r.key,
+               decode(command->'answer'->>'fingerprint_hex', 'hex'), r.status, r.location, r.body
+          FROM jsonb_to_record(command->'answer') AS r(principal_id text, method text, route text,
+               key text, status smallint, location text, body text);
     END IF;
-    INSERT INTO outbox (principal_id, type, ref, data)
-    SELECT o->>'principal_id', o->>'type', o->>'ref', coalesce(o->'data', '{}')
-      FROM jsonb_array_elements(coalesce(command->'outbox', '[]')) o;
+    IF jsonb_array_length(command->'outbox') > 0 THEN
+        INSERT INTO outbox (principal_id, type, ref, data)
+        SELECT o.principal_id, o.type, o.ref, coalesce(o.data, '{}')
+          FROM jsonb_to_recordset(command->'outbox')
+            AS o(principal_id text, type text, ref text, data jsonb);
+    END IF;
+END $$;
+
+CREATE FUNCTION ledger_open_hold(opened jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO holds (id, account_id, asset, kind, ref, amount_minor, expires_at)
+    VALUES (opened->>'id', opened->>'account', opened->>'asset', opened->>'kind', opened->>'ref',
+            (opened->>'amount')::numeric, (opened->>'expires_at')::timestamptz);
+    UPDATE accounts SET held_minor = held_minor + (opened->>'amount')::numeric
+     WHERE id = opened->>'account';
+END $$;
+
+CREATE FUNCTION ledger_close_holds(closing jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    WITH taken AS (
+        UPDATE holds h
+           SET captured_minor = h.captured_minor + k.capture,
+               released_minor = h.released_minor + k.release,
+               status = CASE WHEN s.whole THEN 'closed' ELSE 'open' END,
+               closed_at = CASE WHEN s.whole THEN bifold_now() END
+          FROM jsonb_to_recordset(closing) k(hold text, capture numeric, release numeric)
+          JOIN holds b ON b.id = k.hold,
+               LATERAL (SELECT b.captured_minor + b.released_minor + k.capture + k.release
+                               = b.amount_minor AS whole) s
+         WHERE h.id = k.hold
+        RETURNING h.account_id, k.capture + k.release AS amount)
+    UPDATE accounts a SET held_minor = a.held_minor - t.amount
+      FROM (SELECT account_id, sum(amount) AS amount FROM taken GROUP BY 1) t
+     WHERE a.id = t.account_id;
 END $$;
 
 CREATE CONSTRAINT TRIGGER entries_have_postings AFTER INSERT ON entries
@@ -355,8 +421,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
         FOR NO KEY UPDATE OF a';
 
 -- Roles: the application reads the books and opens accounts; only the functions above write them.
-REVOKE EXECUTE ON FUNCTION ledger_post(jsonb), ledger_fold(integer), ledger_apply(jsonb),
-    ledger_set_status(text, text), ledger_lock_hold(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION ledger_post(jsonb), ledger_fold(integer), ledger_lock(jsonb),
+    ledger_refuse_closing(jsonb), ledger_refuse_moves(jsonb), ledger_refuse_entry(jsonb),
+    ledger_freed(jsonb, text), ledger_apply(jsonb), ledger_open_hold(jsonb),
+    ledger_close_holds(jsonb), ledger_set_status(text, text), ledger_lock_hold(text) FROM PUBLIC;
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
@@ -365,7 +433,7 @@ BEGIN
         GRANT INSERT (id, path, principal_id, asset, kind, side) ON accounts TO bifold_app;
         GRANT EXECUTE ON FUNCTION ledger_post(jsonb), ledger_fold(integer),
             ledger_set_status(text, text), ledger_lock_hold(text) TO bifold_app;
-        REVOKE UPDATE, DELETE ON events, idempotency_answers FROM bifold_app;
+        REVOKE UPDATE, DELETE ON events, idempotency_answers, retired_handles FROM bifold_app;
         REVOKE INSERT, UPDATE, DELETE ON transfers FROM bifold_app;
     END IF;
 END $$;
