@@ -30,6 +30,6 @@ CREATE VIEW activity AS
            p.reference, p.created_at
       FROM payments p JOIN quotes q ON q.id = p.quote_id JOIN recipients r ON r.id = p.recipient_id
     UNION ALL
-    SELECT b.id, b.principal_id, 'topup', 'succeeded', 'in', b.asset, b.amount_minor,
+    SELECT b.bank_reference, b.principal_id, 'topup', 'succeeded', 'in', b.asset, b.amount_minor,
            NULL, NULL, NULL, NULL, NULL, 'bank_transfer', NULL, b.created_at
       FROM bank_credits b;
