@@ -5,6 +5,7 @@ from wallet.custody.addresses import (
     issue_address,
     issued_since,
     list_addresses,
+    newest_issue,
     owners,
     verify_shown,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "issue_address",
     "issued_since",
     "list_addresses",
+    "newest_issue",
     "owners",
     "register_house_address",
     "verify_shown",

@@ -133,6 +133,16 @@ async def issued_since(
     return [row.address for row in rows]
 
 
+async def newest_issue(session: AsyncSession, *, network: str) -> datetime | None:
+    """When the newest committed address of this network was made."""
+    found = await session.execute(
+        text("SELECT max(created_at) FROM deposit_addresses WHERE network = :network"),
+        {"network": network},
+    )
+    newest: datetime | None = found.scalar_one()
+    return newest
+
+
 async def _retire_current(session: AsyncSession, mine: dict[str, Any]) -> None:
     count = await session.scalar(
         text(

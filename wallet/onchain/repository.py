@@ -27,7 +27,7 @@ class SignerRow:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One payment on chain. `amount_minor` of `asset`; `gas_fee_wei`: what was burnt, once mined."""
+    """One payment on chain. `amount_minor` of `asset`; `gas_fee_wei`: burnt, once mined."""
 
     id: str
     purpose: str

@@ -1,1 +1,36 @@
 """Money out to an address outside: held, signed, broadcast, mined, settled."""
+
+from wallet.withdrawals.errors import MaxFeeTooLow
+from wallet.withdrawals.plan import Plan, Planner
+from wallet.withdrawals.service import (
+    PURPOSE,
+    SUBMIT,
+    AttemptView,
+    EventView,
+    Withdrawal,
+    cancel,
+    create,
+    get,
+    page,
+)
+from wallet.withdrawals.settle import WithdrawalFollower
+from wallet.withdrawals.states import Status
+from wallet.withdrawals.tasks import WithdrawalTasks
+
+__all__ = [
+    "PURPOSE",
+    "SUBMIT",
+    "AttemptView",
+    "EventView",
+    "MaxFeeTooLow",
+    "Plan",
+    "Planner",
+    "Status",
+    "Withdrawal",
+    "WithdrawalFollower",
+    "WithdrawalTasks",
+    "cancel",
+    "create",
+    "get",
+    "page",
+]

@@ -27,7 +27,6 @@ class Withdrawal(SQLModel, table=True):
     amount_minor: Decimal = Field(sa_type=MINOR)
     to_address: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
-    waiting_for: str | None = Field(sa_type=Text)
     failure_code: str | None = Field(sa_type=Text)
     gas_rate: Decimal = Field(sa_type=Numeric)
     fee_bound_minor: Decimal = Field(sa_type=MINOR)

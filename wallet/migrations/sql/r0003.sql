@@ -208,7 +208,6 @@ CREATE TABLE withdrawals (
     to_address text NOT NULL,
     status text NOT NULL DEFAULT 'held' CHECK (status IN
         ('held', 'signed', 'broadcast', 'mined', 'settled', 'in_review', 'failed', 'cancelled')),
-    waiting_for text,
     failure_code text,
     -- Minor units of the withdrawn asset for one wei of gas, fixed at creation.
     gas_rate numeric NOT NULL CHECK (gas_rate > 0 AND gas_rate <> 'NaN' AND gas_rate < 'Infinity'),

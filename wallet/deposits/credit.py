@@ -1,0 +1,122 @@
+"""A final deposit becomes money: one entry for each, once, in a transaction of its own."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet import custody, ledger
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.deposits import repository
+from wallet.deposits.repository import DepositRow
+from wallet.ledger import accounts
+from wallet.ledger.accounts import AccountSpec, Place
+from wallet.ledger.errors import AccountClosed, LedgerError
+from wallet.money import AssetBook, Money
+from wallet.outbox import Notice
+
+log = structlog.get_logger(__name__)
+
+
+class Crediter:
+    """Books final deposits of one network."""
+
+    def __init__(self, db: Database, assets: AssetBook) -> None:
+        self._db = db
+        self._assets = assets
+
+    async def credit(self, deposit_id: str) -> bool:
+        """Book one deposit if it is final, in the lineage and not booked. Safe to repeat.
+
+        A deposit that the books refuse is left to a person; the others go on.
+        """
+        try:
+            async with self._db.transaction() as session:
+                row = await repository.lock_creditable(session, deposit_id)
+                if row is None:
+                    return False
+                await self._book(session, row)
+                hit("deposit.before_commit_credited")
+        except LedgerError as error:
+            log.error("deposit.refused_by_books", deposit=deposit_id, code=error.code)
+            async with self._db.transaction() as session:
+                await repository.quarantine(session, deposit_id, error.code)
+            return False
+        hit("deposit.after_commit_credited")
+        return True
+
+    async def _book(self, session: AsyncSession, row: DepositRow) -> None:
+        money = self._assets.money(row.asset, row.amount_minor)
+        place, counter = await self._sides(session, row)
+        notices = [] if row.principal_id is None else [_credited(row, money)]
+        try:
+            entry_id = await _post(session, row, place, counter, money, notices)
+            status, reason = "credited", None
+        except AccountClosed:
+            # The coins are here and their owner's account takes nothing any more.
+            late = accounts.unattributed(row.network, row.asset)
+            entry_id = await _post(session, row, place, late, money, [])
+            status, reason = "quarantined", AccountClosed.code
+        await repository.set_booked(
+            session, row.id, status=status, entry_id=entry_id, reason=reason
+        )
+
+    async def _sides(
+        self, session: AsyncSession, row: DepositRow
+    ) -> tuple[Place, AccountSpec]:
+        """Where the coins lie, and whose they are."""
+        if row.principal_id is not None:
+            return "deposit", accounts.customer(row.principal_id, row.asset)
+        house = await custody.house_addresses(session, network=row.network)
+        place: Place = "cold" if house.get(row.to_address) == "cold" else "hot"
+        if house.get(row.from_address) == "faucet":
+            return place, accounts.capital(row.asset)
+        return place, accounts.unattributed("house", row.asset)
+
+
+async def _post(
+    session: AsyncSession,
+    row: DepositRow,
+    place: Place,
+    counter: AccountSpec,
+    money: Money,
+    notices: list[Notice],
+) -> str:
+    """One entry: the asset at its place grows (a debit), what we owe for it grows (a credit)."""
+    entry_id = await ledger.post(
+        session,
+        ledger.Command(
+            kind="deposit",
+            ref=row.id,
+            event_at=row.block_time,
+            meta={"network": row.network, "tx_hash": row.tx_hash, "block": row.block_number},
+            lines=[
+                ledger.Line(
+                    accounts.on_chain(row.network, row.asset, place),
+                    Money(-money.minor, money.asset),
+                ),
+                ledger.Line(counter, money),
+            ],
+            notices=notices,
+        ),
+    )
+    if entry_id is None:
+        raise AssertionError("a deposit is never zero")
+    return entry_id
+
+
+def _credited(row: DepositRow, money: Money) -> Notice:
+    return Notice(row.principal_id, "deposit.credited", row.id, about(row, money))
+
+
+def about(row: DepositRow, money: Money) -> dict[str, object]:
+    """What a notice tells of a deposit."""
+    return {
+        "deposit_id": row.id,
+        "money": money.json(),
+        "network": row.network,
+        "address": row.to_address,
+        "tx_hash": row.tx_hash,
+        "block_number": row.block_number,
+    }

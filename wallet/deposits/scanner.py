@@ -1,0 +1,239 @@
+"""The scanner of one network: block after block along parent hashes, each in one transaction.
+
+A block's rows and the scanner's place commit together, so a crash neither skips nor repeats. Every
+change compares the place first: two scanners at once get in each other's way, never in the books'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.blocks import Block, BlockRef
+from chain.client import ChainClient
+from chain.errors import NodeTimeout, NodeUnavailable
+from chain.observe import ObservedDeposit
+from wallet import custody, outbox
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.deposits import repository
+from wallet.deposits.credit import Crediter, about
+from wallet.deposits.repository import DepositRow, Tip
+from wallet.money import AssetBook
+from wallet.onchain import network as networks
+from wallet.onchain.finality import final_number
+from wallet.onchain.network import NetworkStatus
+from wallet.outbox import Notice
+
+TICK_SECONDS = 0.5
+BLOCKS_AT_ONCE = 20
+BLOCKS_PER_TICK = 500
+CREDITS_PER_TICK = 500
+WALK_BACK_AT_ONCE = 64
+SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
+WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues an address
+log = structlog.get_logger(__name__)
+
+
+class Scanner:
+    """Sees what arrives at addresses of ours and has it credited once it is final."""
+
+    def __init__(self, db: Database, chain: ChainClient, assets: AssetBook) -> None:
+        self._db = db
+        self._chain = chain
+        self._assets = assets
+        self._network = chain.network.name
+        self._crediter = Crediter(db, assets)
+        self._watched: set[str] = set()
+        self._watched_until: datetime | None = None
+
+    async def tick(self) -> None:
+        """One pass: rejoin the node's chain, scan what is new, confirm, credit. Safe to repeat."""
+        async with self._db.transaction() as session:
+            status = await networks.read(session, self._network)
+            tip = await repository.tip(session, self._network)
+        if status is None or not status.usable:
+            return
+        try:
+            identity = await self._chain.verify_identity()
+            if status.block1_hash is not None and identity.block1_hash != status.block1_hash:
+                return  # another chain: the observer says so
+            head = await self._chain.head()
+            if tip is None:
+                tip = await self._start(head)
+            tip = None if tip is None else await self._rejoin(tip, head)
+            tip = None if tip is None else await self._advance(tip, head)
+            if tip is not None:
+                await self._promote(tip, status)
+        except (NodeUnavailable, NodeTimeout) as error:
+            log.warning("node.away", network=self._network, error=error.code)
+
+    # Where to stand
+
+    async def _start(self, head: BlockRef) -> Tip | None:
+        number = head.number - self._chain.network.confirmations
+        first = await self._chain.block_ref(0 if head.number < SCAN_ALL_BELOW else number)
+        if first is None:
+            return None
+        async with self._db.transaction() as session:
+            await repository.start(session, self._network, first)
+            tip = await repository.tip(session, self._network)
+            hit("scanner.before_commit_start")
+        hit("scanner.after_commit_start")
+        return tip
+
+    async def _rejoin(self, tip: Tip, head: BlockRef) -> Tip | None:
+        """Stand on the chain the node follows. None: not now (the node is behind, or all halts)."""
+        height = min(tip.number, head.number)
+        there = await self._chain.block_ref(height)
+        async with self._db.transaction() as session:
+            kept = await repository.lineage(session, self._network, at_most=height, limit=1)
+        if there is None or not kept:
+            return None
+        if kept[0] == (there.number, there.hash):
+            return tip if head.number >= tip.number else None  # behind us: wait, unlearn nothing
+        ancestor = await self._common_ancestor(height)
+        return await self._leave_fork(tip, ancestor)
+
+    async def _common_ancestor(self, height: int) -> tuple[int, str] | None:
+        below = height
+        while below >= 0:
+            async with self._db.transaction() as session:
+                kept = await repository.lineage(
+                    session, self._network, at_most=below, limit=WALK_BACK_AT_ONCE
+                )
+            if not kept:
+                return None
+            refs = await self._chain.block_refs([number for number, _ in kept])
+            for (number, block_hash), ref in zip(kept, refs, strict=True):
+                if ref is not None and ref.hash == block_hash:
+                    return number, block_hash
+            below = kept[-1][0] - 1
+        return None
+
+    async def _leave_fork(self, tip: Tip, ancestor: tuple[int, str] | None) -> Tip | None:
+        """Take back what the lost blocks brought, unless it was final: then everything stops."""
+        async with self._db.transaction() as session:
+            now = await repository.tip(session, self._network, lock=True)
+            if now is None or (now.number, now.hash) != (tip.number, tip.hash):
+                return None
+            if ancestor is None or ancestor[0] < now.final_number:
+                below = "all kept blocks" if ancestor is None else f"block {ancestor[0]}"
+                await networks.halt(
+                    session,
+                    self._network,
+                    f"reorganised down to {below}; final was {now.final_number}",
+                )
+                return None
+            back = Tip(ancestor[0], ancestor[1], now.final_number)
+            await repository.rewind(session, self._network, back)
+            orphans = await repository.orphan_above(session, self._network, back.number)
+            await self._tell(session, "deposit.orphaned", orphans)
+            hit("scanner.before_commit_rewound")
+        hit("scanner.after_commit_rewound")
+        log.warning(
+            "scanner.reorg", network=self._network, depth=tip.number - back.number,
+            orphaned=len(orphans),
+        )  # fmt: skip
+        return back
+
+    # Scanning
+
+    async def _advance(self, tip: Tip, head: BlockRef) -> Tip | None:
+        last = min(head.number, tip.number + BLOCKS_PER_TICK)
+        for first in range(tip.number + 1, last + 1, BLOCKS_AT_ONCE):
+            numbers = range(first, min(first + BLOCKS_AT_ONCE, last + 1))
+            blocks = await self._chain.full_blocks(list(numbers))
+            # Addresses after blocks: one that is issued and paid in between is not missed.
+            await self._refresh_watch()
+            for block in blocks:
+                if block is None or block.parent_hash != tip.hash:
+                    return None  # the chain changed while we read it; the next pass rejoins
+                arrived = await self._chain.deposits(block, watched=self._watched)
+                if not await self._store(block, arrived):
+                    return None
+                tip = Tip(block.number, block.hash, tip.final_number)
+        return tip
+
+    async def _store(self, block: Block, arrived: Sequence[ObservedDeposit]) -> bool:
+        """One block, one transaction: its rows and our place, both or neither."""
+        hit("scanner.before_block")
+        async with self._db.transaction() as session:
+            if not await repository.advance(session, self._network, block.ref):
+                return False
+            if arrived:
+                await self._keep(session, block.ref, arrived)
+            hit("scanner.before_commit_block")
+        hit("scanner.after_commit_block")
+        return True
+
+    async def _keep(
+        self, session: AsyncSession, block: BlockRef, arrived: Sequence[ObservedDeposit]
+    ) -> None:
+        owners = await custody.owners(
+            session, network=self._network, addresses=[seen.to_address for seen in arrived]
+        )
+        rows = []
+        for seen in arrived:
+            row = await repository.move_orphan(session, self._network, block, seen)
+            if row is None:
+                too_large = seen.amount > self._assets.get(seen.asset).max_minor
+                row = await repository.insert_deposit(
+                    session,
+                    self._network,
+                    block,
+                    seen,
+                    principal_id=owners.get(seen.to_address),
+                    quarantine="amount_too_large" if too_large else None,
+                )
+            rows.append(row)
+        await self._tell(session, "deposit.seen", rows)
+
+    async def _refresh_watch(self) -> None:
+        since = self._watched_until
+        async with self._db.transaction() as session:
+            house = await custody.house_addresses(session, network=self._network)
+            issued = await custody.issued_since(
+                session,
+                network=self._network,
+                since=None if since is None else since - WATCH_OVERLAP,
+            )
+            until = await custody.newest_issue(session, network=self._network)
+        self._watched.update(address.lower() for address in issued)
+        self._watched.update(
+            address.lower() for address, place in house.items() if place != "faucet"
+        )
+        self._watched_until = until
+
+    # Confirming and crediting
+
+    async def _promote(self, tip: Tip, status: NetworkStatus) -> None:
+        """Confirmations from blocks we followed ourselves, never from a head we only heard of."""
+        ours = await self._chain.block_ref(tip.number)
+        if ours is None or ours.hash != tip.hash:
+            return
+        final = min(await final_number(self._chain, status=status, head=ours), tip.number)
+        enough = tip.number - self._chain.network.confirmations + 1
+        async with self._db.transaction() as session:
+            if not await repository.set_final(session, self._network, at=tip, number=final):
+                return
+            confirmed = await repository.confirm_up_to(session, self._network, enough)
+            await self._tell(session, "deposit.confirmed", confirmed)
+            waiting = await repository.creditable(
+                session, self._network, up_to=final, limit=CREDITS_PER_TICK
+            )
+            hit("scanner.before_commit_final")
+        hit("scanner.after_commit_final")
+        for deposit_id in waiting:
+            await self._crediter.credit(deposit_id)
+
+    async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
+        for row in rows:
+            if row.principal_id is not None:
+                money = self._assets.money(row.asset, row.amount_minor)
+                await outbox.put(
+                    session, Notice(row.principal_id, event, row.id, about(row, money))
+                )

@@ -1,0 +1,178 @@
+"""What a withdrawal would be, before anything is promised: checked address, gas, fees, bound.
+
+The one question to the node is asked here, with no transaction open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.address import checked
+from chain.client import ChainClient
+from chain.errors import ChainError, NodeRejected
+from chain.errors import InvalidAddress as ChainInvalidAddress
+from chain.registry import Network
+from wallet import clock, custody, ledger
+from wallet.crashpoints import hit
+from wallet.custody.errors import InvalidAddress, UnknownNetwork
+from wallet.db import Database
+from wallet.errors import InvalidField
+from wallet.fx import rates
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money, UnknownAsset
+from wallet.onchain import ChainUnavailable, NetworkStatus, require_usable
+from wallet.onchain.prepare import estimate_gas, would_revert
+from wallet.withdrawals import fees
+from wallet.withdrawals.fees import FeeTerms
+
+NODE_TIMEOUT_SECONDS = 2.0
+PLAN_LIFE = timedelta(seconds=60)
+UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
+INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One withdrawal as it would be made now. Amount, bound and expected fee are in one asset."""
+
+    network: str
+    money: Money
+    to_address: str
+    terms: FeeTerms
+    arrives_in_seconds: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What the database says before the node is asked."""
+
+    status: NetworkStatus
+    rate: rates.Mid
+    now: datetime
+    sender: str
+    liquid: bool
+
+
+class Planner:
+    """Plans withdrawals on every network of this instance."""
+
+    def __init__(
+        self, db: Database, chains: Mapping[str, ChainClient], assets: AssetBook
+    ) -> None:
+        self._db = db
+        self._chains = chains
+        self._assets = assets
+
+    async def plan(
+        self, *, network: str, money: Money, to_address: str, max_fee: Money | None = None
+    ) -> Plan:
+        """Check and price a withdrawal. Moves nothing, promises nothing.
+
+        Raises UnknownNetwork, UnknownAsset, InvalidAddress, ChainUnavailable, RateStale,
+        MaxFeeTooLow, InvalidField.
+        """
+        chain = self._chains.get(network)
+        if chain is None:
+            raise UnknownNetwork("This network is not served here.", field="/network")
+        if max_fee is not None and max_fee.asset.code != money.asset.code:
+            raise InvalidField("The fee is in the withdrawn asset.", field="/max_fee/asset")
+        to = check_destination(chain.network, money.asset.code, to_address)
+        async with self._db.transaction() as session:
+            basis = await self._basis(session, chain.network, money, to)
+        estimate = await self._estimate(chain, basis, money, to)
+        status = basis.status
+        if status.base_fee_wei is None or status.tip_wei is None or status.cap_wei is None:
+            raise ChainUnavailable("This network's fees are above the ceiling; try again later.")
+        terms = fees.terms(
+            estimate=estimate,
+            base_fee_wei=status.base_fee_wei,
+            tip_wei=status.tip_wei,
+            cap_wei=status.cap_wei,
+            network_ceiling_wei=chain.network.max_fee_wei,
+            rate=fees.gas_rate(
+                mid=basis.rate.mid, native=basis.rate.source, asset=basis.rate.target
+            ),
+            asset=money.asset,
+            max_fee=max_fee,
+        )
+        blocks = chain.network.confirmations + 1
+        return Plan(
+            network=network,
+            money=money,
+            to_address=to,
+            terms=terms,
+            arrives_in_seconds=-(-blocks * chain.network.block_time_ms // 1000),
+            expires_at=basis.now + PLAN_LIFE,
+        )
+
+    async def _basis(
+        self, session: AsyncSession, network: Network, money: Money, to: str
+    ) -> _Basis:
+        await refuse_house_address(session, network=network.name, address=to)
+        status = await require_usable(session, network.name)
+        native = self._assets.get(network.native_asset)
+        house = await custody.house_addresses(session, network=network.name)
+        sender = next((address for address, place in house.items() if place == "hot"), None)
+        if sender is None:
+            raise ChainUnavailable("This network has no hot wallet yet; try again later.")
+        float_minor = await ledger.balance_of(
+            session, accounts.on_chain(network.name, money.asset.code, "hot")
+        )
+        return _Basis(
+            status=status,
+            rate=await rates.mid(session, source=native, target=money.asset),
+            now=await clock.now(session),
+            sender=sender,
+            liquid=float_minor > money.minor,
+        )
+
+    async def _estimate(self, chain: ChainClient, basis: _Basis, money: Money, to: str) -> int:
+        """Gas this would use now. Without float in the hot wallet the node could only say no."""
+        hit("withdrawal.before_estimate")
+        try:
+            async with asyncio.timeout(NODE_TIMEOUT_SECONDS):
+                if not basis.liquid:
+                    token = chain.network.token(money.asset.code)
+                    return fees.PLAIN_GAS if token is None else UNKNOWN_TOKEN_GAS
+                return await estimate_gas(
+                    chain,
+                    sender=basis.sender,
+                    asset=money.asset.code,
+                    to_address=to,
+                    amount_minor=money.minor,
+                )
+        except NodeRejected as error:
+            if would_revert(error):
+                raise InvalidAddress(
+                    "This address does not accept the transfer.", field="/to_address"
+                ) from error
+            raise ChainUnavailable("This network's node refuses to answer.") from error
+        except (ChainError, TimeoutError) as error:
+            raise ChainUnavailable("This network's node is not answering.") from error
+
+
+def check_destination(network: Network, asset: str, to_address: str) -> str:
+    """The EIP-55 form of an outside address. Raises InvalidAddress, UnknownAsset."""
+    if asset != network.native_asset and network.token(asset) is None:
+        raise UnknownAsset(f"{network.name} does not carry this asset.", field="/money/asset")
+    try:
+        to = checked(to_address)
+    except ChainInvalidAddress as error:
+        raise InvalidAddress(f"Check the address: {error}.", field="/to_address") from error
+    if any(token.contract == to for token in network.tokens):
+        raise InvalidAddress(
+            "That is a token's contract; what is sent there is lost.", field="/to_address"
+        )
+    return to
+
+
+async def refuse_house_address(session: AsyncSession, *, network: str, address: str) -> None:
+    """Raises InvalidAddress for any address of the house or of anybody here, naming nobody."""
+    if await custody.is_house_address(session, network=network, address=address):
+        raise InvalidAddress(INSIDE, field="/to_address")

@@ -1,0 +1,46 @@
+"""The life of a withdrawal: which status may follow which."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from wallet.onchain.states import State
+
+
+class Status(StrEnum):
+    """What the owner sees."""
+
+    HELD = "held"
+    SIGNED = "signed"
+    BROADCAST = "broadcast"
+    MINED = "mined"
+    SETTLED = "settled"
+    IN_REVIEW = "in_review"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.HELD: frozenset({Status.SIGNED, Status.FAILED, Status.CANCELLED, Status.IN_REVIEW}),
+    Status.SIGNED: frozenset({Status.BROADCAST, Status.MINED, Status.IN_REVIEW}),
+    Status.BROADCAST: frozenset({Status.MINED, Status.IN_REVIEW}),
+    Status.MINED: frozenset(
+        {Status.MINED, Status.BROADCAST, Status.SETTLED, Status.FAILED, Status.IN_REVIEW}
+    ),
+    Status.SETTLED: frozenset(),
+    Status.IN_REVIEW: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+STATUS_OF: dict[State, Status] = {
+    State.SIGNED: Status.SIGNED,
+    State.SENT: Status.BROADCAST,
+    State.MINED: Status.MINED,
+    State.FINAL_OK: Status.SETTLED,
+    State.FINAL_REVERTED: Status.FAILED,
+    State.CANCELLED: Status.FAILED,  # not by the owner: the signer refused it
+    State.FAILED: Status.FAILED,
+    State.IN_REVIEW: Status.IN_REVIEW,
+}
+"""What an intent's move means for its withdrawal. A queued or allocated one is still held."""
