@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Text
+from sqlalchemy import BigInteger, Column, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -29,6 +29,21 @@ class Payout(SQLModel, table=True):
     contradicted_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
     answered_at: datetime | None = Field(sa_type=STAMP)
+
+
+class BankLine(SQLModel, table=True):
+    """One line of a bank's statement as we read it. Negative: money left the account."""
+
+    __tablename__ = "bank_lines"
+    bank: str = Field(primary_key=True, sa_type=Text)
+    line_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    asset: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    reference: str = Field(sa_type=Text)
+    amount_minor: Decimal = Field(sa_type=MINOR)
+    at: datetime = Field(sa_type=STAMP)
+    matched_at: datetime | None = Field(sa_type=STAMP)
+    problem: str | None = Field(sa_type=Text)
 
 
 class BankCredit(SQLModel, table=True):

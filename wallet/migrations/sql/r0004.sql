@@ -149,6 +149,23 @@ CREATE TABLE payouts (
     answered_at timestamptz
 );
 
+-- The bank's statement as we read it, line by line, each once. `matched_at`: agrees with our books, or
+-- was booked because of it; `problem`: why a person must look.
+CREATE TABLE bank_lines (
+    bank text NOT NULL,
+    line_id bigint NOT NULL,
+    asset text NOT NULL,
+    kind text NOT NULL,
+    reference text NOT NULL,
+    amount_minor numeric(78,0) NOT NULL CHECK (amount_minor <> 0 AND amount_minor <> 'NaN'),
+    at timestamptz NOT NULL,
+    matched_at timestamptz,
+    problem text,
+    PRIMARY KEY (bank, line_id)
+);
+CREATE INDEX bank_lines_cursor_idx ON bank_lines (bank, asset, line_id);
+CREATE INDEX bank_lines_unmatched_idx ON bank_lines (line_id) WHERE matched_at IS NULL;
+
 -- Money that came in by bank transfer. `bank_reference` is the bank's own, booked once.
 CREATE TABLE bank_credits (
     bank_reference text PRIMARY KEY,
@@ -165,7 +182,8 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
         REVOKE UPDATE, DELETE ON conversions, payment_events, recipients, bank_credits FROM bifold_app;
-        REVOKE DELETE ON quotes, payments, payment_legs, payouts, outgoing_usage FROM bifold_app;
+        REVOKE DELETE ON quotes, payments, payment_legs, payouts, outgoing_usage, bank_lines
+            FROM bifold_app;
         REVOKE UPDATE ON fx_rates FROM bifold_app;
     END IF;
 END $$;

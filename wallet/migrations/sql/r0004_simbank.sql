@@ -17,7 +17,7 @@ CREATE TABLE simbank.orders (
     beneficiary jsonb NOT NULL,
     remittance text NOT NULL,
     status text NOT NULL CHECK (status IN ('accepted', 'settled', 'refused', 'returned')),
-    will_return boolean NOT NULL DEFAULT false,
+    will_return boolean NOT NULL DEFAULT false,  -- decided at the door, told when due
     reason text,
     received_at timestamptz NOT NULL DEFAULT public.bifold_now(),
     due_at timestamptz NOT NULL,
@@ -29,11 +29,11 @@ CREATE INDEX simbank_orders_due_idx ON simbank.orders (due_at) WHERE status = 'a
 CREATE TABLE simbank.statement (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     asset text NOT NULL REFERENCES simbank.accounts (asset),
-    kind text NOT NULL CHECK (kind IN ('opening', 'credit', 'payout', 'return')),
+    kind text NOT NULL CHECK (kind IN ('opening', 'credit', 'payout', 'return', 'correction')),
     reference text NOT NULL,
     amount_minor numeric(78,0) NOT NULL CHECK (amount_minor <> 0 AND amount_minor <> 'NaN'),
     balance_after_minor numeric(78,0) NOT NULL,
-    detail text NOT NULL DEFAULT '',
+    about text NOT NULL DEFAULT '',
     at timestamptz NOT NULL DEFAULT public.bifold_now(),
     UNIQUE (kind, reference)
 );

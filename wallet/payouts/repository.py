@@ -1,0 +1,177 @@
+"""Queries about payouts and the lines of bank statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.payouts.rails import BankAnswer, PayoutOrder, StatementLine
+
+
+async def insert(session: AsyncSession, order: PayoutOrder, *, ref: str) -> None:
+    """Write the order down before any bank hears of it. `ref` is what it serves: a payment."""
+    await session.execute(
+        text(
+            "INSERT INTO payouts (reference, ref, rail, asset, amount_minor, beneficiary,"
+            " remittance) VALUES (:reference, :ref, :rail, :asset, :amount,"
+            " CAST(:beneficiary AS jsonb), :remittance)"
+        ),
+        {
+            "reference": order.reference,
+            "ref": ref,
+            "rail": order.rail,
+            "asset": order.money.asset.code,
+            "amount": order.money.minor,
+            "beneficiary": orjson.dumps(dict(order.beneficiary)).decode(),
+            "remittance": order.remittance,
+        },
+    )
+
+
+async def of(session: AsyncSession, *, ref: str) -> RowMapping | None:
+    """The payout made for `ref`."""
+    row = await session.execute(text("SELECT * FROM payouts WHERE ref = :ref"), {"ref": ref})
+    return row.mappings().one_or_none()
+
+
+async def record_answer(session: AsyncSession, *, reference: str, answer: BankAnswer) -> None:
+    """Keep what the bank said. A final answer stays what it is."""
+    await session.execute(
+        text(
+            "UPDATE payouts SET answer = :answer, reason = :reason, answered_at = :at"
+            " WHERE reference = :reference"
+            " AND (answer IS NULL OR answer = 'accepted')"
+        ),
+        {
+            "reference": reference,
+            "answer": answer.status,
+            "reason": answer.reason,
+            "at": answer.at,
+        },
+    )
+
+
+async def lock_statement(session: AsyncSession, bank: str) -> None:
+    """One reader of a bank's statement at a time."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('statement/' || :bank, 0))"),
+        {"bank": bank},
+    )
+
+
+async def last_line(session: AsyncSession, *, bank: str, asset: str) -> int:
+    """The highest line read so far; lines of one account commit in the order of their ids."""
+    found = await session.execute(
+        text(
+            "SELECT coalesce(max(line_id), 0) FROM bank_lines WHERE bank = :bank AND asset = :asset"
+        ),
+        {"bank": bank, "asset": asset},
+    )
+    return int(found.scalar_one())
+
+
+async def insert_line(
+    session: AsyncSession, line: StatementLine, *, bank: str, matched: bool
+) -> None:
+    """Keep a line as read."""
+    await session.execute(
+        text(
+            "INSERT INTO bank_lines (bank, line_id, asset, kind, reference, amount_minor, at,"
+            " matched_at) VALUES (:bank, :line, :asset, :kind, :reference, :amount, :at,"
+            " CASE WHEN :matched THEN bifold_now() END)"
+        ),
+        {
+            "bank": bank,
+            "line": line.line_id,
+            "asset": line.asset,
+            "kind": line.kind,
+            "reference": line.reference,
+            "amount": line.amount_minor,
+            "at": line.at,
+            "matched": matched,
+        },
+    )
+
+
+async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence[RowMapping]:
+    """Lines still open whose payout has had its last word, or that no payout knows."""
+    rows = await session.execute(
+        text(
+            "SELECT l.*, p.ref, p.amount_minor AS payout_minor, p.answer FROM bank_lines l"
+            " LEFT JOIN payouts p ON p.reference = l.reference"
+            " WHERE l.bank = :bank AND l.matched_at IS NULL AND l.problem IS NULL"
+            " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned'))"
+            " ORDER BY l.line_id LIMIT :limit"
+        ),
+        {"bank": bank, "limit": limit},
+    )
+    return rows.mappings().all()
+
+
+async def close_line(
+    session: AsyncSession, *, bank: str, line_id: int, problem: str | None = None
+) -> None:
+    """The line agrees with the books; or, with a problem, waits for a person."""
+    await session.execute(
+        text(
+            "UPDATE bank_lines SET problem = :problem,"
+            " matched_at = CASE WHEN CAST(:problem AS text) IS NULL THEN bifold_now() END"
+            " WHERE bank = :bank AND line_id = :line"
+        ),
+        {"bank": bank, "line": line_id, "problem": problem},
+    )
+
+
+async def mark_contradicted(session: AsyncSession, *, reference: str) -> None:
+    """The bank did otherwise than it had said."""
+    await session.execute(
+        text(
+            "UPDATE payouts SET contradicted_at = coalesce(contradicted_at, bifold_now())"
+            " WHERE reference = :reference"
+        ),
+        {"reference": reference},
+    )
+
+
+async def insert_credit(
+    session: AsyncSession,
+    line: StatementLine,
+    *,
+    principal_id: str,
+    entry_id: str,
+) -> None:
+    """An incoming transfer that was booked to somebody."""
+    await session.execute(
+        text(
+            "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id)"
+            " VALUES (:reference, :principal, :asset, :amount, :entry)"
+        ),
+        {
+            "reference": line.reference,
+            "principal": principal_id,
+            "asset": line.asset,
+            "amount": line.amount_minor,
+            "entry": entry_id,
+        },
+    )
+
+
+async def credit(session: AsyncSession, *, reference: str) -> RowMapping | None:
+    """The booked incoming transfer of that bank reference."""
+    row = await session.execute(
+        text("SELECT * FROM bank_credits WHERE bank_reference = :reference"),
+        {"reference": reference},
+    )
+    return row.mappings().one_or_none()
+
+
+async def principal_exists(session: AsyncSession, principal_id: str) -> bool:
+    """Whether the text on a transfer names somebody here who owns money."""
+    found = await session.execute(
+        text("SELECT 1 FROM principals WHERE id = :id AND kind IN ('user', 'organisation')"),
+        {"id": principal_id},
+    )
+    return found.scalar_one_or_none() is not None

@@ -1,0 +1,205 @@
+"""Reading a bank's statement: every line once, into the books or beside what they already say.
+
+Openings go to capital, incoming transfers to the person their text names (or to `unattributed`).
+Lines of payouts are held until the payout's last answer, then must agree with it. A bank that did
+otherwise than it said is booked against `unattributed:<bank>`, marked and logged: a payment that
+has ended stays ended, and nobody is refunded and paid in silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet import ledger
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.ledger.errors import AccountClosed
+from wallet.money import AssetBook, Money
+from wallet.outbox import Notice
+from wallet.payouts import repository
+from wallet.payouts.rails import Rail, StatementLine
+from wallet.payouts.simbank import SimulatedBank
+
+TICK_SECONDS = 1
+BATCH = 200
+# Which lines agree with which last answer; each moves the payout's whole amount.
+EXPECTED: dict[str, frozenset[str]] = {
+    "settled": frozenset({"payout"}),
+    "returned": frozenset({"payout", "return"}),
+    "refused": frozenset(),
+}
+OPENINGS = {"EUR": 5_000_000, "MXN": 100_000_000}  # whole units, at the sandbox's first start
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingTransfer:
+    """A bank transfer that reached somebody's balance."""
+
+    id: str
+    principal_id: str
+    money: Money
+    entry_id: str
+    created_at: datetime
+
+
+class StatementReader:
+    """Keeps our books beside one bank's statement."""
+
+    def __init__(self, db: Database, rail: Rail, assets: AssetBook) -> None:
+        self._db = db
+        self._rail = rail
+        self._assets = assets
+
+    async def tick(self) -> None:
+        """Read what is new, then settle what is open. Any number may run; one at a time reads."""
+        for asset in await self._rail.assets():
+            while await self._read(asset) == BATCH:
+                pass
+        async with self._db.transaction() as session:
+            await repository.lock_statement(session, self._rail.bank)
+            for line in await repository.unmatched(session, bank=self._rail.bank, limit=BATCH):
+                await self._match(session, line)
+            hit("bank_line.matched")
+
+    async def _read(self, asset: str) -> int:
+        async with self._db.transaction() as session:
+            after = await repository.last_line(session, bank=self._rail.bank, asset=asset)
+        lines = await self._rail.statement(asset, after=after, limit=BATCH)
+        if not lines:
+            return 0
+        async with self._db.transaction() as session:
+            await repository.lock_statement(session, self._rail.bank)
+            after = await repository.last_line(session, bank=self._rail.bank, asset=asset)
+            for line in lines:
+                if line.line_id > after:  # else a rival read it meanwhile
+                    await self._keep(session, line)
+            hit("bank_line.read")
+        hit("bank_line.committed")
+        return len(lines)
+
+    async def _keep(self, session: AsyncSession, line: StatementLine) -> None:
+        money = Money(line.amount_minor, self._assets.get(line.asset))
+        if line.kind == "opening":
+            await self._book(session, "bank.opening", line, accounts.capital(line.asset), money)
+        elif line.kind == "credit":
+            await self._credit(session, line, money)
+        await repository.insert_line(
+            session, line, bank=self._rail.bank, matched=line.kind in ("opening", "credit")
+        )
+
+    async def _credit(self, session: AsyncSession, line: StatementLine, money: Money) -> None:
+        nobody = accounts.unattributed(self._rail.bank, line.asset)
+        if money.minor < 0 or not await repository.principal_exists(session, line.about):
+            await self._book(session, "bank.unattributed", line, nobody, money)
+            return
+        account = accounts.customer(line.about, line.asset)
+        about = {"topup_id": line.reference, "money": money.json(), "method": "bank_transfer"}
+        notice = Notice(line.about, "topup.succeeded", line.reference, about)
+        try:
+            entry = await self._book(session, "topup", line, account, money, notice)
+        except AccountClosed:
+            await self._book(session, "bank.unattributed", line, nobody, money)
+            return
+        await repository.insert_credit(session, line, principal_id=line.about, entry_id=entry)
+
+    async def _match(self, session: AsyncSession, line: RowMapping) -> None:
+        """A payout's line against the payout's last answer."""
+        bank = self._rail.bank
+        expected = EXPECTED.get(line["answer"] or "", frozenset())
+        amount = int(line["amount_minor"])
+        if line["kind"] in expected:
+            agrees = abs(amount) == int(line["payout_minor"])
+            problem = None if agrees else "the amount is not the payout's"
+            if problem is not None:
+                log.error("bank.wrong_amount", reference=line["reference"], line=line["line_id"])
+            await repository.close_line(
+                session, bank=bank, line_id=line["line_id"], problem=problem
+            )
+            return
+        log.error(
+            "bank.contradicts_itself",
+            reference=line["reference"],
+            payment=line["ref"],
+            answer=line["answer"],
+            line_kind=line["kind"],
+        )
+        money = Money(amount, self._assets.get(line["asset"]))
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="payout.contradicted",
+                ref=line["ref"] or line["reference"],
+                event_at=line["at"],
+                lines=_movement(bank, accounts.unattributed(bank, line["asset"]), money),
+                meta={"line_id": line["line_id"], "answer": line["answer"], "kind": line["kind"]},
+                notices=[Notice(None, "payout.contradicted", line["reference"])],
+            ),
+        )
+        await repository.mark_contradicted(session, reference=line["reference"])
+        await repository.close_line(session, bank=bank, line_id=line["line_id"])
+
+    async def _book(
+        self,
+        session: AsyncSession,
+        kind: str,
+        line: StatementLine,
+        account: ledger.AccountSpec,
+        money: Money,
+        *notices: Notice,
+    ) -> str:
+        entry_id = await ledger.post(
+            session,
+            ledger.Command(
+                kind=kind,
+                ref=line.reference,
+                event_at=line.at,
+                lines=_movement(self._rail.bank, account, money),
+                meta={"bank": self._rail.bank, "line_id": line.line_id},
+                notices=notices,
+            ),
+        )
+        assert entry_id is not None
+        return entry_id
+
+
+def _movement(bank: str, account: ledger.AccountSpec, money: Money) -> list[ledger.Line]:
+    """`money` onto our bank account (a debit), credited to `account`; negative is the way out."""
+    return [
+        ledger.Line(accounts.bank(bank, account.asset), Money(-money.minor, money.asset)),
+        ledger.Line(account, money),
+    ]
+
+
+async def seed_house(db: Database, bank: SimulatedBank, assets: AssetBook) -> None:
+    """Open the house's accounts at the simulated bank with capital. Again changes nothing."""
+    for code, units in OPENINGS.items():
+        asset = assets.get(code)
+        await bank.open_account(Money(units * 10**asset.scale, asset))
+    await StatementReader(db, bank, assets).tick()
+
+
+async def bank_credit(
+    db: Database, bank: SimulatedBank, assets: AssetBook, *, principal_id: str, money: Money
+) -> IncomingTransfer:
+    """Sandbox: somebody's transfer arrives, on the bank's statement first and then in our books.
+
+    A death in between is made good by the next reading of the statement.
+    """
+    reference = new_id("top")
+    await bank.receive(reference=reference, money=money, about=principal_id)
+    hit("bank_credit.received")
+    await StatementReader(db, bank, assets).tick()
+    async with db.transaction() as session:
+        row = await repository.credit(session, reference=reference)
+    if row is None:
+        raise AccountClosed("The transfer arrived and could not be credited; it is kept aside.")
+    return IncomingTransfer(reference, principal_id, money, row["entry_id"], row["created_at"])
