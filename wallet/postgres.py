@@ -8,17 +8,13 @@ private directory. The server dies with the process that started it and recovers
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -26,6 +22,8 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+
+from wallet.processes import Identity, NoIdentity, clean_environment, die_with_parent
 
 POSTGRES_MAJOR = 18  # what new data directories are made with; the oldest server supported is 16
 ROLES = ("bifold_owner", "bifold_app", "bifold_audit")
@@ -38,13 +36,11 @@ START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 8.0
 POLL_SECONDS = 0.02
 
-_PR_SET_PDEATHSIG = 1
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "shared_buffers": "64MB",
     "max_connections": "100",
-    "io_method": "sync",
     "max_wal_size": "512MB",
     "max_wal_senders": "0",
     "jit": "off",
@@ -53,30 +49,15 @@ _SETTINGS = {
     "log_line_prefix": "%m [%p] %u ",
     "log_checkpoints": "off",
 }
+_SETTINGS_SINCE_18 = {"io_method": "sync"}  # no helper processes for a database this small
+_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+_LOCALE_BEFORE_17 = ("--locale=C",)
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 _VOLATILE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class PostgresError(Exception):
     """The embedded server cannot run; the message is one plain line with the way out."""
-
-
-def die_with_parent(signum: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn` by which the kernel sends `signum` to the child when its parent ends.
-
-    Linux only; elsewhere the child lives on until the next start stops it. Must be used from a
-    thread that outlives the child, because the kernel watches the thread that forked.
-    """
-    parent = os.getpid()
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-    def in_child() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the call above
-            os._exit(1)
-
-    return in_child
 
 
 def binaries(major: int = POSTGRES_MAJOR) -> Path:
@@ -99,54 +80,6 @@ def _major_of(folder: Path) -> int:
     return int(output.split()[-1].split(".")[0])
 
 
-@dataclass(frozen=True)
-class Identity:
-    """As whom the server runs: a command prefix, or a user to become; it refuses to be root."""
-
-    prefix: tuple[str, ...] = ()
-    uid: int | None = None
-    gid: int | None = None
-
-    @staticmethod
-    def choose(data_dir: Path) -> Identity:
-        """Ourselves; as root an own user namespace, or where that is refused another user."""
-        if os.geteuid() != 0:
-            return Identity()
-        # initdb wants its user to have a name, so the mapped number is one that has.
-        known = {entry.pw_uid: entry.pw_gid for entry in pwd.getpwall() if entry.pw_uid != 0}
-        uid = 1000 if 1000 in known else max(known, default=1000)
-        prefix = ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
-        if shutil.which("unshare"):
-            trial = subprocess.run([*prefix, "true"], capture_output=True)
-            if trial.returncode == 0:
-                return Identity(prefix=prefix)
-        owner = data_dir.stat().st_uid if data_dir.exists() else 0
-        if owner == 0 and not known:
-            raise PostgresError(
-                "PostgreSQL refuses to run as root, and this system has neither user namespaces "
-                "nor another user; set BIFOLD_DATABASE_URL to a server of your own."
-            )
-        uid = owner or max(known)
-        return Identity(uid=uid, gid=known.get(uid, uid))
-
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.prefix, *command],
-            capture_output=True,
-            text=True,
-            env=_clean_environment(),
-            cwd="/",
-            user=self.uid,
-            group=self.gid,
-            extra_groups=None if self.uid is None else [],
-        )
-
-
-def _clean_environment() -> dict[str, str]:
-    """PATH only: no PG* variable and no locale of the caller reaches the server."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-
-
 @dataclass
 class EmbeddedPostgres:
     """One cluster in `data_dir`, reached by a socket in `runtime_dir` (0700, a short path).
@@ -160,6 +93,7 @@ class EmbeddedPostgres:
     runtime_dir: Path
     durable: bool = True
     log_file: Path | None = None
+    major: int = POSTGRES_MAJOR  # another one only to read what an older release left
     extra_settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     socket_dir: Path = field(init=False)
@@ -183,6 +117,11 @@ class EmbeddedPostgres:
             host=str(self.socket_dir), user=role, dbname=database, connect_timeout=10
         )
 
+    @property
+    def upgraded_dir(self) -> Path:
+        """Where `./dev db-upgrade` leaves a finished cluster just before it takes the place."""
+        return self.data_dir.with_name(self.data_dir.name + ".upgraded")
+
     # --- life ---
 
     def start(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
@@ -205,17 +144,23 @@ class EmbeddedPostgres:
             )
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._identity = Identity.choose(self.data_dir)
-        self._bin = binaries()
+        try:
+            self._identity = Identity.choose(self.data_dir)
+        except NoIdentity as error:
+            raise PostgresError(str(error)) from None
+        self._bin = binaries(self.major)
         if self._identity.uid is not None:
             self._make_reachable()
+        upgraded = self.upgraded_dir
+        if not self.data_dir.exists() and upgraded.exists():
+            upgraded.rename(self.data_dir)  # an upgrade was interrupted between its two renames
         version_file = self.data_dir / "PG_VERSION"
         if not version_file.exists():
             self._initdb()
         version = version_file.read_text().strip()
-        if version != str(POSTGRES_MAJOR):
+        if version != str(self.major):
             raise PostgresError(
-                f"{self.data_dir} was made by PostgreSQL {version}, this is {POSTGRES_MAJOR}: "
+                f"{self.data_dir} was made by PostgreSQL {version}, this is {self.major}: "
                 "run ./dev db-upgrade once."
             )
         stop_leftover(self.data_dir)
@@ -226,6 +171,7 @@ class EmbeddedPostgres:
         """Start the server as our own child. Call from a thread that lives as long as it should."""
         settings = {
             **_SETTINGS,
+            **(_SETTINGS_SINCE_18 if self.major >= 18 else {}),
             **(_DURABLE if self.durable else _VOLATILE),
             **self.extra_settings,
             "unix_socket_directories": str(self.socket_dir),
@@ -241,7 +187,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_clean_environment(),
+                env=clean_environment(),
                 cwd="/",
                 user=self._identity.uid,
                 group=self._identity.gid,
@@ -297,7 +243,7 @@ class EmbeddedPostgres:
         result = self._identity.run(
             self._bin / "initdb",
             *("-D", new, "-U", SUPERUSER, "--encoding=UTF8", "--no-instructions"),
-            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            *(_LOCALE if self.major >= 17 else _LOCALE_BEFORE_17),
             # The socket's directory is ours alone (0700); there is no other way in.
             *("--auth-local=trust", "--auth-host=reject"),
             *([] if self.durable else ["--no-sync"]),

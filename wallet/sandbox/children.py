@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wallet.postgres import die_with_parent
+from wallet.processes import die_with_parent
 from wallet.sandbox.config import SandboxError
 
 LOG_LIMIT_BYTES = 8 * 1024 * 1024

@@ -39,6 +39,10 @@ class HouseDatabase:
             height,
         )
 
+    def forget_processes(self) -> None:
+        """Drop what processes of an earlier run said; those that live say it again in seconds."""
+        self._execute("DELETE FROM process_state")
+
     def record_process(self, name: str, *, healthy: bool, detail: str) -> None:
         """What /readyz says about one of our children."""
         self._execute(

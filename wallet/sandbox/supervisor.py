@@ -158,6 +158,8 @@ class Supervisor:
             self.audit_url = audit or config.database_url
         self.database = HouseDatabase(self.app_url)
         await self._tool("wallet.sandbox.schema", BIFOLD_MIGRATION_DATABASE_URL=self.owner_url)
+        await asyncio.to_thread(self.database.forget_processes)
+        log.info("database is at the newest schema")
 
     async def _start_chain(self, port: int | None) -> None:
         config = self.config
@@ -172,6 +174,7 @@ class Supervisor:
         )
         await self.anvil.start()
         self.rpc_url = self.anvil.node.url
+        log.info("chain answers at %s from %s", self.rpc_url, self.anvil.loaded)
 
     async def _prepare_chain(self) -> Network:
         """First start: tokens and funds; on our node stored before anything relies on them."""
@@ -258,6 +261,7 @@ class Supervisor:
                     raise SandboxError(f"The {child.name} does not start: {child.state}")
             ready, answer = await asyncio.to_thread(ask_ready, self.config.host, self.config.port)
             if ready:
+                log.info("ready after %.1f s", time.monotonic() - self.began)
                 return
             await asyncio.sleep(READY_POLL_SECONDS)
         words = last_words(self.config.log_dir / "api.log")

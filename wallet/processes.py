@@ -1,0 +1,86 @@
+"""How our own children start: dying with us, knowing nothing of us, and not as root."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+class NoIdentity(Exception):
+    """There is nobody but root here; the message is one plain line with the way out."""
+
+
+def die_with_parent(signum: signal.Signals) -> Callable[[], None]:
+    """A `preexec_fn` by which the kernel sends `signum` to the child when its parent ends.
+
+    Linux only; elsewhere the child lives on until the next start stops it. Must be used from a
+    thread that outlives the child, because the kernel watches the thread that forked.
+    """
+    parent = os.getpid()
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+    def in_child() -> None:
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the call above
+            os._exit(1)
+
+    return in_child
+
+
+@dataclass(frozen=True)
+class Identity:
+    """As whom the server runs: a command prefix, or a user to become; it refuses to be root."""
+
+    prefix: tuple[str, ...] = ()
+    uid: int | None = None
+    gid: int | None = None
+
+    @staticmethod
+    def choose(data_dir: Path) -> Identity:
+        """Ourselves; as root an own user namespace, or where that is refused another user."""
+        if os.geteuid() != 0:
+            return Identity()
+        # initdb wants its user to have a name, so the mapped number is one that has.
+        known = {entry.pw_uid: entry.pw_gid for entry in pwd.getpwall() if entry.pw_uid != 0}
+        uid = 1000 if 1000 in known else max(known, default=1000)
+        prefix = ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
+        if shutil.which("unshare"):
+            trial = subprocess.run([*prefix, "true"], capture_output=True)
+            if trial.returncode == 0:
+                return Identity(prefix=prefix)
+        owner = data_dir.stat().st_uid if data_dir.exists() else 0
+        if owner == 0 and not known:
+            raise NoIdentity(
+                "PostgreSQL refuses to run as root, and this system has neither user namespaces "
+                "nor another user; set BIFOLD_DATABASE_URL to a server of your own."
+            )
+        uid = owner or max(known)
+        return Identity(uid=uid, gid=known.get(uid, uid))
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self.prefix, *command],
+            capture_output=True,
+            text=True,
+            env=clean_environment(),
+            cwd="/",
+            user=self.uid,
+            group=self.gid,
+            extra_groups=None if self.uid is None else [],
+        )
+
+
+def clean_environment() -> dict[str, str]:
+    """PATH only: no PG* variable and no locale of the caller reaches the server."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}

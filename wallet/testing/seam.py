@@ -1,0 +1,303 @@
+"""The seam between books and chain in one process: a real Anvil, a real database, real workers.
+
+For tests of deposits and withdrawals and for the crash campaign. `pass_once` is one pass of every
+loop; `restart_worker` throws away all that a worker process would lose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import text
+
+from chain.blocks import Receipt
+from chain.client import ChainClient
+from chain.dev import DevNode
+from chain.faults import FaultSwitch, FaultyRpc
+from chain.registry import Network, Token
+from chain.rpc import JsonRpc
+from contracts.loader import artifact
+from keys.derivation import HOT_ACCOUNT, DepositDeriver, derive_key, path
+from keys.desk import SigningDesk
+from keys.journal import JOURNAL_FILE, Journal
+from keys.signer import LocalSigner
+from keys.testing import TEST_JOURNAL_KEY, open_desk, open_policy, test_seed
+from wallet import custody, ledger
+from wallet.bootstrap import asset_book
+from wallet.db import Database
+from wallet.deposits import Scanner
+from wallet.fx.feed import RateFeed, SimulatedRates
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money, parse_amount
+from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.withdrawals import (
+    PURPOSE,
+    Plan,
+    Planner,
+    Withdrawal,
+    WithdrawalFollower,
+    WithdrawalTasks,
+    cancel,
+    create,
+    get,
+)
+
+FIRST_HOT_INDEX = 40  # beyond the accounts that Anvil endows: the books must explain every wei
+TOKEN_SUPPLY = 10**16
+GWEI = 10**9
+
+
+@dataclass
+class Seam:
+    """`faucet` is the node's unlocked account: the outside world, with money."""
+
+    db: Database
+    dev: DevNode
+    network: Network
+    assets: AssetBook
+    signer: LocalSigner
+    switch: FaultSwitch
+    faucet: str
+    url: str
+    deriver: DepositDeriver
+    rebroadcast_seconds: float = 0.0
+    chain: ChainClient = field(init=False)
+    observer: NetworkObserver = field(init=False)
+    scanner: Scanner = field(init=False)
+    runner: IntentRunner = field(init=False)
+    planner: Planner = field(init=False)
+    tasks: WithdrawalTasks = field(init=False)
+
+    @classmethod
+    async def open(
+        cls,
+        db: Database,
+        url: str,
+        folder: Path,
+        *,
+        hot_keys: int = 1,
+        confirmations: int = 8,
+        local_snapshots: bool = False,
+        token: str = "TestToken",
+    ) -> Self:
+        """Deploy a token, know the house, set the rates. The chain is the caller's to stop."""
+        rpc = JsonRpc(url)
+        dev = DevNode(rpc)
+        faucet = (await dev.accounts())[0]
+        args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if token == "TestToken" else ()
+        contract = await dev.deploy(artifact(token), args)
+        network = Network(
+            name="local",
+            chain_id=31337,
+            rpc_urls=(url,),
+            native_asset="ETH",
+            block_time_ms=1000,
+            confirmations=confirmations,
+            finality="depth",
+            logs_window=1000,
+            min_tip_wei=GWEI,
+            max_fee_wei=500 * GWEI,
+            bump_percent=15,
+            tokens=(Token("USDC", contract, 6),),
+            local_snapshots=local_snapshots,
+        )
+        signer = LocalSigner(_desk(folder, hot_keys, contract))
+        seam = cls(
+            db=db,
+            dev=dev,
+            network=network,
+            assets=asset_book({network.name: network}),
+            signer=signer,
+            switch=FaultSwitch(),
+            faucet=faucet,
+            url=url,
+            deriver=DepositDeriver(await signer.deposit_xpub()),
+        )
+        seam.restart_worker()
+        async with db.transaction() as session:
+            await custody.register_house_address(
+                session, network="local", address=faucet, place="faucet"
+            )
+            for address in await signer.hot_addresses():
+                await custody.register_house_address(
+                    session, network="local", address=address, place="hot"
+                )
+        await RateFeed(db, source=SimulatedRates()).tick()
+        await seam.observer.tick()
+        return seam
+
+    async def close(self) -> None:
+        """Close what was opened here."""
+        await self.chain.aclose()
+
+    def restart_worker(self, *, url: str | None = None) -> None:
+        """A new worker: nothing in memory survives, all that is stored does."""
+        self.url = url or self.url
+        self.chain = self.client(self.url)
+        self.observer = NetworkObserver(self.db, self.chain)
+        self.scanner = Scanner(self.db, self.chain, self.assets)
+        self.runner = self.new_runner()
+        self.planner = Planner(self.db, {"local": self.chain}, self.assets)
+        self.tasks = WithdrawalTasks(self.db, {"local": self.runner})
+
+    def client(self, url: str) -> ChainClient:
+        """A client of its own, behind the fault switch."""
+        return ChainClient(self.network, FaultyRpc(JsonRpc(url, timeout_seconds=2.0), self.switch))
+
+    def new_runner(self, chain: ChainClient | None = None) -> IntentRunner:
+        """A runner as another worker would have it."""
+        follower = WithdrawalFollower(self.assets, {"local": self.network})
+        desk = Desk(self.db, chain or self.chain, self.signer, {PURPOSE: follower})
+        return IntentRunner(desk, rebroadcast_seconds=self.rebroadcast_seconds)
+
+    # Loops
+
+    async def pass_once(self) -> None:
+        """One pass of every loop."""
+        await self.observer.tick()
+        await self.scanner.tick()
+        await self.runner.tick()
+
+    async def mine(self, blocks: int = 1) -> None:
+        """Mine, then one pass."""
+        await self.dev.mine(blocks)
+        await self.pass_once()
+
+    async def finish(self) -> None:
+        """Mine far enough that all that can be final is, and settle it."""
+        for _ in range(3):
+            await self.mine(self.network.confirmations)
+        await self.pass_once()
+
+    # People and money
+
+    async def person(self) -> str:
+        """A new principal."""
+        principal_id = new_id("usr")
+        async with self.db.transaction() as session:
+            await session.execute(
+                text("INSERT INTO principals (id, kind) VALUES (:id, 'user')"),
+                {"id": principal_id},
+            )
+        return principal_id
+
+    async def address(self, principal_id: str, *, fresh: bool = False) -> str:
+        """A deposit address of theirs."""
+        async with self.db.transaction() as session:
+            issued = await custody.issue_address(
+                session,
+                principal_id=principal_id,
+                network="local",
+                deriver=self.deriver,
+                fresh=fresh,
+            )
+        return issued.address
+
+    def money(self, amount: str, asset: str) -> Money:
+        """Money from a decimal string."""
+        return parse_amount(amount, self.assets.get(asset))
+
+    async def pay_in(self, address: str, amount: str, asset: str) -> Receipt:
+        """The outside world sends; mined at once."""
+        money = self.money(amount, asset)
+        if asset == self.network.native_asset:
+            tx = await self.dev.send_native(address, money.minor)
+        else:
+            tx = await self.dev.send_token(self.network.tokens[0].contract, address, money.minor)
+        return await self.dev.wait_mined(tx)
+
+    async def fund_house(self, *, eth: str = "100", usdc: str = "100000") -> None:
+        """The hot wallets get their float, and the books know it."""
+        for address in await self.signer.hot_addresses():
+            await self.pay_in(address, eth, "ETH")
+            await self.pay_in(address, usdc, "USDC")
+        await self.finish()
+
+    async def funded_person(self, *, eth: str = "10", usdc: str = "1000") -> str:
+        """Somebody whose deposits are credited."""
+        principal_id = await self.person()
+        address = await self.address(principal_id)
+        await self.pay_in(address, eth, "ETH")
+        await self.pay_in(address, usdc, "USDC")
+        await self.finish()
+        return principal_id
+
+    async def balance(self, principal_id: str, asset: str) -> ledger.Balance:
+        """Their balance in one asset."""
+        async with self.db.transaction() as session:
+            found = await ledger.balances(session, principal_id=principal_id)
+        zero = ledger.Balance(asset, 0, 0, "open")
+        return next((item for item in found if item.asset == asset), zero)
+
+    async def booked(self, asset: str, place: accounts.Place) -> int:
+        """What the books say lies on chain."""
+        async with self.db.transaction() as session:
+            return await ledger.balance_of(session, accounts.on_chain("local", asset, place))
+
+    # Withdrawals
+
+    async def plan(self, amount: str, asset: str, to: str) -> Plan:
+        """A withdrawal as it would be made now."""
+        return await self.planner.plan(
+            network="local", money=self.money(amount, asset), to_address=to
+        )
+
+    async def withdraw(self, principal_id: str, amount: str, asset: str, to: str) -> Withdrawal:
+        """Create one; nothing is sent yet."""
+        plan = await self.plan(amount, asset, to)
+        async with self.db.transaction() as session:
+            return await create(session, principal_id=principal_id, plan=plan, assets=self.assets)
+
+    async def withdrawal(self, principal_id: str, withdrawal_id: str) -> Withdrawal:
+        """As its owner sees it now."""
+        async with self.db.transaction() as session:
+            return await get(
+                session,
+                principal_id=principal_id,
+                withdrawal_id=withdrawal_id,
+                assets=self.assets,
+            )
+
+    async def cancel(self, principal_id: str, withdrawal_id: str) -> Withdrawal:
+        """Cancel one."""
+        async with self.db.transaction() as session:
+            return await cancel(
+                session,
+                principal_id=principal_id,
+                withdrawal_id=withdrawal_id,
+                assets=self.assets,
+            )
+
+    async def on_chain(self, address: str, asset: str) -> int:
+        """What the node says an address has, now."""
+        client = ChainClient(self.network, JsonRpc(self.url))
+        try:
+            head = await client.head()
+            return (await client.balances([address], asset, head.number))[0]
+        finally:
+            await client.aclose()
+
+    async def rows(self, query: str, **values: Any) -> list[Any]:
+        """Look into the database, as a test may."""
+        async with self.db.transaction() as session:
+            return list((await session.execute(text(query), values)).all())
+
+
+def _desk(folder: Path, hot_keys: int, contract: str) -> SigningDesk:
+    """A real desk whose hot keys are nobody's on this chain, its journal kept in `folder`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / JOURNAL_FILE
+    journal = (Journal.open if file.exists() else Journal.create)(file, TEST_JOURNAL_KEY)
+    seed = test_seed()
+    return SigningDesk(
+        hot_keys=[
+            derive_key(seed, path(HOT_ACCOUNT, FIRST_HOT_INDEX + index))
+            for index in range(hot_keys)
+        ],
+        deposit_xpub=open_desk().deposit_xpub,
+        policy=open_policy(tokens=[contract]),
+        journal=journal,
+    )
