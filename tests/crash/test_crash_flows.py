@@ -1,0 +1,222 @@
+"""Every flow dies at every commit and around every external call; a restart loses and doubles nothing.
+
+One plain run of a flow counts its crash points. Then, for each chosen point, a child dies there by
+SIGKILL, a second child sends the same request with the same idempotency key and works until the end,
+and the books, the chain and the bank are judged from outside. CI samples by seed
+(`BIFOLD_CRASH_SEED`, `BIFOLD_CRASH_CASES`); `./dev campaign` runs all points.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.testing import AnvilProcess
+from wallet.testing.databases import ScratchCluster
+
+_spec = importlib.util.spec_from_file_location("crash_lab", Path(__file__).with_name("lab.py"))
+assert _spec is not None
+assert _spec.loader is not None
+crash_lab = importlib.util.module_from_spec(_spec)
+sys.modules["crash_lab"] = crash_lab
+_spec.loader.exec_module(crash_lab)
+
+CAMPAIGN = os.environ.get("BIFOLD_CAMPAIGN") == "1"
+SEED = int(os.environ.get("BIFOLD_CRASH_SEED", "1"))
+CASES = int(os.environ.get("BIFOLD_CRASH_CASES", "5"))
+OCCURRENCES = 8  # of one point in one run: later passes of a loop repeat the earlier ones
+CLABE = "032180000118359719"
+PAYMENT_ENDS = ["completed", "returned", "failed", "cancelled"]
+WITHDRAWAL_ENDS = ["settled", "failed", "cancelled", "in_review"]
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600 if CAMPAIGN else 600)]
+
+
+@dataclass
+class Case:
+    """One request with a key of its own, and what must be true in the end."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+    follow: dict[str, Any] | None
+    verify: Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: ScratchCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    database = cluster.create()
+    with AnvilProcess() as anvil:
+        made = crash_lab.Lab(
+            database_url=database.app_url,
+            conninfo=database.conninfo("bifold_owner"),
+            rpc_url=anvil.url,
+            home=tmp_path_factory.mktemp("house"),
+        )
+        made.open()
+        yield made
+        made.close()
+    cluster.drop(database)
+
+
+def transfer(lab: Any) -> Case:
+    note = secrets.token_hex(8)
+
+    def verify(answer: dict[str, Any]) -> None:
+        rows = lab.rows("SELECT id, amount_minor FROM transfers WHERE note = %(note)s", note=note)
+        assert [int(row["amount_minor"]) for row in rows] == [1_250_000]
+        assert answer["body"]["id"] == rows[0]["id"]
+
+    body = {"to": "ben@example.org", "money": {"amount": "1.25", "asset": "USDC"}, "note": note}
+    return Case("POST", "/v1/transfers", body, None, verify)
+
+
+def _quote(lab: Any, **terms: Any) -> str:
+    token = lab.people["ada"]["token"]
+    made = lab.run("POST", "/v1/quotes", terms, token=token, key=secrets.token_hex(8))
+    assert made["status"] == 201, made
+    return str(made["body"]["id"])
+
+
+def conversion(lab: Any) -> Case:
+    quote = _quote(
+        lab, source_asset="USDC", target_asset="EUR", source_amount="3.000000", kind="conversion"
+    )
+
+    def verify(answer: dict[str, Any]) -> None:
+        rows = lab.rows("SELECT id, entry_id FROM conversions WHERE quote_id = %(q)s", q=quote)
+        assert [row["id"] for row in rows] == [answer["body"]["id"]]
+
+    return Case("POST", "/v1/conversions", {"quote_id": quote}, None, verify)
+
+
+def payment(lab: Any) -> Case:
+    token = lab.people["ada"]["token"]
+    person = lab.run(
+        "POST",
+        "/v1/recipients",
+        {"type": "clabe", "name": "Lucía Hernández", "country": "MX", "clabe": CLABE},
+        token=token,
+        key=secrets.token_hex(8),
+    )
+    assert person["status"] == 201, person
+    quote = _quote(
+        lab,
+        source_asset="EUR",
+        target_asset="MXN",
+        source_amount="20.00",
+        kind="payment",
+        corridor="EUR-MX",
+    )
+
+    def verify(answer: dict[str, Any]) -> None:
+        assert answer["end"]["status"] == "completed", answer["end"]
+        rows = lab.rows("SELECT id FROM payments WHERE quote_id = %(q)s", q=quote)
+        assert [row["id"] for row in rows] == [answer["body"]["id"]]
+        paid = lab.rows(
+            "SELECT p.reference, count(s.*) AS lines, sum(s.amount_minor) AS amount, p.amount_minor"
+            " FROM payouts p LEFT JOIN simbank.statement s ON s.reference = p.reference"
+            " WHERE p.ref = %(ref)s GROUP BY p.reference",
+            ref=answer["body"]["id"],
+        )
+        assert len(paid) == 1, paid
+        assert int(paid[0]["lines"]) == 1, f"the bank paid {paid[0]['lines']} times"
+        assert abs(int(paid[0]["amount"])) == int(paid[0]["amount_minor"])
+
+    body = {"quote_id": quote, "recipient_id": person["body"]["id"], "purpose": "family_support"}
+    follow = {"path": "/v1/payments/{id}", "until": PAYMENT_ENDS}
+    return Case("POST", "/v1/payments", body, follow, verify)
+
+
+def _withdrawal(lab: Any, asset: str, amount: str, minor: int) -> Case:
+    outside = "0x" + secrets.token_hex(20)
+
+    def verify(answer: dict[str, Any]) -> None:
+        assert answer["end"]["status"] == "settled", answer["end"]
+        assert lab.on_chain(outside, asset) == minor
+        rows = lab.rows(
+            "SELECT i.nonce, count(DISTINCT a.raw) FILTER (WHERE a.kind = 'pay') AS bytes"
+            " FROM chain_intents i JOIN chain_attempts a ON a.intent_id = i.id"
+            " WHERE lower(i.to_address) = %(to)s GROUP BY i.id, i.nonce",
+            to=outside,
+        )
+        assert [int(row["bytes"]) for row in rows] == [1], rows
+
+    body = {"network": "local", "money": {"amount": amount, "asset": asset}, "to_address": outside}
+    follow = {"path": "/v1/withdrawals/{id}", "until": WITHDRAWAL_ENDS}
+    return Case("POST", "/v1/withdrawals", body, follow, verify)
+
+
+def withdrawal_native(lab: Any) -> Case:
+    return _withdrawal(lab, "ETH", "0.010000000000000000", 10**16)
+
+
+def withdrawal_token(lab: Any) -> Case:
+    return _withdrawal(lab, "USDC", "2.000000", 2 * 10**6)
+
+
+FLOWS = [transfer, conversion, payment, withdrawal_native, withdrawal_token]
+
+
+def play(lab: Any, case: Case, crash: tuple[str, int] | None, key: str) -> dict[str, Any]:
+    return dict(
+        lab.run(
+            case.method,
+            case.path,
+            case.body,
+            token=lab.people["ada"]["token"],
+            key=key,
+            follow=case.follow,
+            crash=crash,
+        )
+    )
+
+
+def end_well(lab: Any, case: Case, answer: dict[str, Any]) -> None:
+    assert answer["status"] in (201, 202), answer
+    assert not answer.get("timeout"), f"not at its end: {answer['end']}"
+    case.verify(answer)
+    lab.assert_sound()
+
+
+def points(seen: dict[str, int]) -> list[tuple[str, int]]:
+    return [
+        (name, n)
+        for name, times in sorted(seen.items())
+        for n in range(1, min(times, OCCURRENCES) + 1)
+    ]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.__name__)
+def test_a_flow_that_dies_anywhere_ends_once_and_whole(lab: Any, flow: Any) -> None:
+    case = flow(lab)
+    first = play(lab, case, None, secrets.token_hex(8))
+    end_well(lab, case, first)
+    everywhere = points(first["seen"])
+    assert len(everywhere) >= 4, everywhere
+    chosen = everywhere
+    if not CAMPAIGN:
+        chosen = random.Random(f"{SEED}/{flow.__name__}").sample(
+            everywhere, min(CASES, len(everywhere))
+        )
+    died = 0
+    for point in chosen:
+        case, key = flow(lab), secrets.token_hex(8)
+        crashed = play(lab, case, point, key)
+        died += bool(crashed["killed"])
+        answer = play(lab, case, None, key)
+        try:
+            end_well(lab, case, answer)
+        except AssertionError as error:
+            raise AssertionError(f"died at {point[0]} pass {point[1]}: {error}") from error
+    print(f"{flow.__name__}: {len(everywhere)} points, {len(chosen)} tried, {died} died there")
+    assert died > 0, "no crash point was reached: the test proved nothing"
