@@ -64,6 +64,7 @@ class Seam:
     url: str
     deriver: DepositDeriver
     rebroadcast_seconds: float = 0.0
+    opened: list[JsonRpc] = field(default_factory=list)
     chain: ChainClient = field(init=False)
     observer: NetworkObserver = field(init=False)
     scanner: Scanner = field(init=False)
@@ -81,14 +82,14 @@ class Seam:
         hot_keys: int = 1,
         confirmations: int = 8,
         local_snapshots: bool = False,
-        token: str = "TestToken",
+        contract_name: str = "TestToken",
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop."""
         rpc = JsonRpc(url)
         dev = DevNode(rpc)
         faucet = (await dev.accounts())[0]
-        args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if token == "TestToken" else ()
-        contract = await dev.deploy(artifact(token), args)
+        args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if contract_name == "TestToken" else ()
+        contract = await dev.deploy(artifact(contract_name), args)
         network = Network(
             name="local",
             chain_id=31337,
@@ -115,6 +116,7 @@ class Seam:
             faucet=faucet,
             url=url,
             deriver=DepositDeriver(await signer.deposit_xpub()),
+            opened=[rpc],
         )
         seam.restart_worker()
         async with db.transaction() as session:
@@ -131,7 +133,8 @@ class Seam:
 
     async def close(self) -> None:
         """Close what was opened here."""
-        await self.chain.aclose()
+        for rpc in self.opened:
+            await rpc.aclose()
 
     def restart_worker(self, *, url: str | None = None) -> None:
         """A new worker: nothing in memory survives, all that is stored does."""
@@ -145,7 +148,9 @@ class Seam:
 
     def client(self, url: str) -> ChainClient:
         """A client of its own, behind the fault switch."""
-        return ChainClient(self.network, FaultyRpc(JsonRpc(url, timeout_seconds=2.0), self.switch))
+        rpc = JsonRpc(url, timeout_seconds=2.0)
+        self.opened.append(rpc)
+        return ChainClient(self.network, FaultyRpc(rpc, self.switch))
 
     def new_runner(self, chain: ChainClient | None = None) -> IntentRunner:
         """A runner as another worker would have it."""

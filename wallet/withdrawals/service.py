@@ -268,7 +268,7 @@ _WAITING = {
 
 
 def _waiting_for(item: Joined) -> str | None:
-    """Why it waits: a hindrance (liquidity, fees, signer, chain) where there is one, else what next."""
+    """Why it waits: a hindrance (liquidity, fees, signer, chain), else what comes next."""
     if item.row.status in (Status.HELD, Status.SIGNED, Status.BROADCAST) and item.waiting_for:
         return item.waiting_for
     return _WAITING.get(item.row.status)
