@@ -11,7 +11,9 @@ from chain.registry import Network, load_networks
 from chain.rpc import JsonRpc, Rpc
 from keys.derivation import DepositDeriver
 from keys.descriptors import take
+from keys.errors import SignerUnavailable
 from keys.remote import RemoteSigner
+from keys.request import Kind, SignedTx
 from keys.setup import PublicKeys, read_public
 from keys.signer import Signer
 from wallet import faults
@@ -45,7 +47,7 @@ class Services:
     faults: FaultSwitch
     house: PublicKeys
     deriver: DepositDeriver
-    signer: Signer | None
+    signer: Signer
 
     def network_asset(self, network: str, code: str) -> Asset | None:
         """The asset, when that network carries it."""
@@ -106,14 +108,32 @@ def build(settings: Settings, *, role: Role) -> Services:
         faults=switch,
         house=house,
         deriver=DepositDeriver(house.deposit_xpub),
-        signer=_signer(settings) if role == "worker" else None,
+        signer=_signer(settings) if role == "worker" else NoSigner(),
     )
 
 
-def _signer(settings: Settings) -> Signer | None:
+class NoSigner:
+    """Stands where a process has no way to the signer: nothing is ever signed here."""
+
+    async def hot_addresses(self) -> list[str]:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+    async def deposit_xpub(self) -> str:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+    async def sign_transaction(
+        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+    ) -> SignedTx:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+
+def _signer(settings: Settings) -> Signer:
     """The worker alone gets one, by a capability from an inherited descriptor."""
     if settings.signer_socket is None or settings.signer_capability_fd is None:
-        return None
+        return NoSigner()
     return RemoteSigner(settings.signer_socket, take(settings.signer_capability_fd))
 
 

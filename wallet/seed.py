@@ -13,6 +13,7 @@ import structlog
 from chain.dev import DevNode
 from wallet import custody
 from wallet.bootstrap import Services
+from wallet.payouts import SimulatedBank, seed_house
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ class HouseSeed:
                 await custody.register_house_address(
                     session, network=network, address=address, place="faucet"
                 )
+        if services.settings.sandbox:
+            await seed_house(services.db, SimulatedBank(services.db), services.assets)
         self._done = True
         log.info("house.seeded", networks=sorted(services.networks), faucets=len(faucets))
 

@@ -2,16 +2,61 @@
 
 from __future__ import annotations
 
-from wallet import fx, outbox
+from wallet import outbox
 from wallet.bootstrap import Services
+from wallet.deposits import Scanner
+from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.jobs import JobRunner, Loop
+from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
+from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
+from wallet.payouts import SimulatedBank, StatementReader
+from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
+from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
+from wallet.seed import HouseSeed
+from wallet.withdrawals import PURPOSE, SUBMIT, WithdrawalFollower, WithdrawalTasks
 
 
 def wire(services: Services, runner: JobRunner) -> list[Loop]:
     """Register every job handler with `runner`; returns every loop of the rooms."""
-    loops = [Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS)]
     feed = RateFeed(services.db, source=SimulatedRates())
-    loops.append(Loop("fx.rates", feed.tick, RATE_SECONDS))
+    return [
+        Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
+        Loop("fx.rates", feed.tick, RATE_SECONDS),
+        *_chain(services, runner),
+        *_bank(services),
+    ]
+
+
+def _chain(services: Services, runner: JobRunner) -> list[Loop]:
+    """Per network: what its node says, what arrives, what is sent."""
+    db, assets = services.db, services.assets
+    seed = HouseSeed(services)
+    followers = {PURPOSE: WithdrawalFollower(assets, services.networks)}
+    senders: dict[str, IntentRunner] = {}
+    loops = []
+    for name, chain in services.chains.items():
+        sender = IntentRunner(Desk(db, chain, services.signer, followers))
+        senders[name] = sender
+        scanner = Scanner(db, chain, assets)
+        loops += [
+            Loop(f"observe.{name}", NetworkObserver(db, chain).tick, OBSERVE_SECONDS),
+            Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
+            Loop(f"send.{name}", sender.tick, SEND_SECONDS),
+        ]
+    runner.register(SUBMIT, WithdrawalTasks(db, senders).submit)
     return loops
+
+
+def _bank(services: Services) -> list[Loop]:
+    """The simulated bank's own day, and our reading of its statement. Sandbox only."""
+    if not services.settings.sandbox:
+        return []
+    bank = SimulatedBank(services.db)
+    reader = StatementReader(services.db, bank, services.assets)
+    return [
+        Loop("simbank", bank.tick, BANK_SECONDS),
+        Loop("bank.statement", reader.tick, STATEMENT_SECONDS),
+    ]
