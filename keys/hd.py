@@ -11,7 +11,6 @@ from typing import Final
 
 from bip_utils import (
     Base58ChecksumError,
-    Base58Decoder,
     Bip32KeyError,
     Bip32KeyNetVersions,
     Bip32PathError,
@@ -25,7 +24,6 @@ HARDENED: Final = 0x80000000
 MIN_SEED_BYTES: Final = 16
 MAX_SEED_BYTES: Final = 64
 MAX_DEPTH: Final = 255
-EXTENDED_KEY_BYTES: Final = 78
 MAINNET: Final = Bip32KeyNetVersions(b"\x04\x88\xb2\x1e", b"\x04\x88\xad\xe4")
 """The xpub/xprv prefixes, which Ethereum wallets use as well."""
 _PATH = re.compile(r"(?:m/)?(?:[0-9]{1,10}'?/)*[0-9]{1,10}'?|m", re.ASCII)
@@ -58,12 +56,8 @@ class HdNode:
     def from_extended(cls, text: SecretText, versions: Bip32KeyNetVersions = MAINNET) -> HdNode:
         """Parse an xpub or xprv. Raises `InvalidDerivation` for everything BIP-32 forbids."""
         node = None
-        try:
-            raw = Base58Decoder.CheckDecode(text.reveal())
-            if _well_formed(raw):
-                node = Bip32Slip10Secp256k1.FromExtendedKey(text.reveal(), versions)
-        except (Base58ChecksumError, Bip32KeyError, ValueError):
-            node = None
+        with contextlib.suppress(Base58ChecksumError, Bip32KeyError, ValueError):
+            node = Bip32Slip10Secp256k1.FromExtendedKey(text.reveal(), versions)
         if node is None:
             raise InvalidDerivation("not a valid extended key of this network")
         return cls(node)
@@ -137,11 +131,3 @@ class HdNode:
         if self.is_public_only:
             raise InvalidDerivation("a public-only node has no private key")
         return SecretText(self._node.PrivateKey().ToExtended())
-
-
-def _well_formed(raw: bytes) -> bool:
-    """Length, and a master's zero fingerprint and index, which bip-utils does not check."""
-    if len(raw) != EXTENDED_KEY_BYTES:
-        return False
-    depth, fingerprint, index = raw[4], raw[5:9], raw[9:13]
-    return depth != 0 or (fingerprint == b"\x00" * 4 and index == b"\x00" * 4)

@@ -15,7 +15,7 @@ from keys.desk import SigningDesk
 from keys.errors import JournalFailed, NonceConflict, SignerRefused, SignerUnavailable
 from keys.secret import Secret
 from keys.server import SignerServer
-from keys.signer import RemoteSigner, Signer
+from keys.signer import RemoteSigner, SignedTx, Signer
 from keys.testing import TEST_HOT_ADDRESSES, local_signer, native_payload, open_desk
 from keys.wire import MAX_FRAME_BYTES, frame, new_capability, proof, receive
 
@@ -129,16 +129,10 @@ class TestDurability:
             write(lines)
 
         monkeypatch.setattr(desk.journal, "write", held_write)
-        first, again = (
-            asyncio.create_task(
-                signer.sign_transaction(
-                    address=HOT, payload=native_payload(), intent_id="wdr_1", kind="pay"
-                )
-            )
-            for _ in range(2)
-        )
+        first = asyncio.create_task(_pay(signer))
         await syncing.wait()
-        await asyncio.sleep(0.1)
+        again = asyncio.create_task(_pay(signer))
+        await asyncio.sleep(0.2)
         assert not first.done()
         assert not again.done(), "the identical request must wait for the same sync"
         release.set()
@@ -309,3 +303,9 @@ async def _proven(runtime_dir: Path) -> tuple[asyncio.StreamReader, asyncio.Stre
     writer.write(frame({"nonce": "n", "proof": proof(CAPABILITY, "client", challenge, "n")}))
     assert "proof" in await receive(reader)
     return reader, writer
+
+
+async def _pay(signer: Signer) -> SignedTx:
+    return await signer.sign_transaction(
+        address=HOT, payload=native_payload(), intent_id="wdr_1", kind="pay"
+    )
