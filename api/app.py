@@ -14,7 +14,17 @@ from api.authentication import CallerCache
 from api.body import BodyLimit
 from api.context import RequestContext
 from api.metrics import Figures
-from api.routes import activity, assets, health, people, sessions, transfers
+from api.routes import (
+    activity,
+    assets,
+    balances,
+    deposits,
+    exchange,
+    health,
+    people,
+    sessions,
+    transfers,
+)
 from api.state import State
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
@@ -64,8 +74,12 @@ def _routes(app: FastAPI, services: Services) -> None:
         sessions.router,
         people.router,
         assets.router,
+        balances.router,
         activity.router,
+        deposits.router,
         transfers.router,
+        exchange.router,
+        exchange.public,
     ):
         app.include_router(router)
     if services.settings.sandbox:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from wallet.errors import WalletError
+from wallet.errors import InvalidField, WalletError
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -18,6 +18,7 @@ STATUS: dict[str, int] = {
     "malformed_json": 400,
     "invalid_cursor": 400,
     "invalid_request": 400,
+    "bad_form": 400,
     "idempotency_key_required": 400,
     "host_not_allowed": 400,
     "unauthenticated": 401,
@@ -50,6 +51,7 @@ STATUS: dict[str, int] = {
     "amount_too_large": 422,
     "amount_outside_limit": 422,
     "unknown_asset": 422,
+    "unknown_network": 422,
     "password_too_weak": 422,
     "email_invalid": 422,
     "self_transfer": 422,
@@ -65,6 +67,7 @@ STATUS: dict[str, int] = {
     "already_reversed": 409,
     "hold_closed": 409,
     "hold_exceeded": 409,
+    "too_many_addresses": 409,
     "quote_used": 409,
     "quote_expired": 410,
     # what we lean on
@@ -82,6 +85,7 @@ STATUS: dict[str, int] = {
     "wrong_chain": 503,
     "fee_ceiling": 503,
     "signer_unavailable": 503,
+    "address_mismatch": 503,
     # defects and refusals that no caller can cause or mend: logged, told as `internal`
     "internal": 500,
     "ledger_refused": 500,
@@ -117,15 +121,9 @@ AWAY_DETAIL = "Something this needs is away; try again in a moment."
 
 
 class ApiError(WalletError):
-    """Base of the refusals that only the HTTP edge knows."""
+    """Base of the refusals that only the HTTP edge knows: head or body cannot be read."""
 
     code: ClassVar[str] = "invalid_request"
-
-
-class InvalidRequest(ApiError):
-    """Query, path or headers cannot be read."""
-
-    code = "invalid_request"
 
 
 class MalformedJson(ApiError):
@@ -196,10 +194,8 @@ class FieldError:
         return {"field": self.field, "code": self.code, "detail": self.detail}
 
 
-class InvalidFields(ApiError):
+class InvalidFields(InvalidField):
     """Everything the schema refused, told at once; the first by precedence names the problem."""
-
-    code = "invalid_field"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__(errors[0].detail, field=errors[0].field)

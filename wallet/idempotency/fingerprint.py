@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from decimal import Decimal
-
-import orjson
 
 
 def canonical_json(value: object) -> bytes:
     """Keys sorted, no spaces, UTF-8: equal values give equal bytes, however they were typed.
 
-    Decimals (numbers too long for a float) are written as their exact text.
+    Integers of any length are exact. A Decimal becomes an object under a key with NUL, which no
+    parsed body has, so that it equals nothing else.
     """
-    return orjson.dumps(value, default=_exact, option=orjson.OPT_SORT_KEYS)
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_exact
+    ).encode()
 
 
-def _exact(value: object) -> str:
-    if isinstance(value, (Decimal, int)):
-        return f"number:{value}"
+def _exact(value: object) -> dict[str, str]:
+    if isinstance(value, Decimal):
+        return {"\0number": str(value)}
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
