@@ -1,0 +1,171 @@
+"""Coming in and going out: landing, sign in, register, sign out, and the browser's preferences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from api.web.i18n import Language, known_tag
+from api.web.route import WebRoute
+from api.web.security import check_origin, safe_next
+from api.web.visit import PREFERENCE_SECONDS, SESSION_SECONDS, THEMES, Visit, visitor
+from wallet import identity
+from wallet.db import Session
+from wallet.errors import WalletError
+from wallet.throttle import hit
+
+REGISTRATIONS_PER_CLIENT = 60
+REGISTRATION_WINDOW_SECONDS = 600
+DRAFTS = ("send", "withdraw", "convert", "abroad")
+
+router = APIRouter(route_class=WebRoute, include_in_schema=False)
+AnyVisit = Annotated[Visit, Depends(visitor)]
+
+
+@router.get("/")
+async def landing(visit: AnyVisit) -> Response:
+    """Home for those who are in, the door for all others."""
+    if visit.user:
+        return visit.go("/home")
+    return visit.page("sign_in.html", values={}, errors={}, next=None)
+
+
+@router.get("/sign-in")
+async def sign_in_page(visit: AnyVisit) -> Response:
+    """The door, with where to go afterwards."""
+    wanted = safe_next(visit.request.query_params.get("next"))
+    if visit.user:
+        return visit.go(wanted or "/home")
+    return visit.page("sign_in.html", values={}, errors={}, next=wanted)
+
+
+@router.post("/sign-in")
+async def sign_in(visit: AnyVisit) -> Response:
+    """E-mail and password become a session of kind `web`, in a cookie no script can read."""
+    fields = await visit.form()
+    wanted = safe_next(fields.get("next"))
+    email, password = fields.get("email", ""), fields.get("password", "")
+    try:
+        async with visit.services.db.transaction() as session:
+            await identity.count_try(session, email=email, client=client_of(visit))
+        async with visit.services.db.transaction() as session:
+            user = await identity.authenticate(session, email=email, password=password)
+            await enter(visit, session, user.id)
+    except WalletError as error:
+        return visit.page(
+            "sign_in.html", status=401, values=fields, errors={"": error}, next=wanted
+        )
+    return visit.go(wanted or "/home")
+
+
+@router.get("/register")
+async def register_page(visit: AnyVisit) -> Response:
+    """The form for new people."""
+    if visit.user:
+        return visit.go("/home")
+    values = {"country": "CN" if visit.language.tag == "zh-Hans" else ""}
+    return _register(visit, values, {})
+
+
+@router.post("/register")
+async def register(visit: AnyVisit) -> Response:
+    """A new person, signed in at once. The sandbox only: production finishes by a mailed code."""
+    fields = await visit.form()
+    try:
+        async with visit.services.db.transaction() as session:
+            await hit(
+                session,
+                f"register:web:{client_of(visit)}",
+                limit=REGISTRATIONS_PER_CLIENT,
+                window_seconds=REGISTRATION_WINDOW_SECONDS,
+            )
+        async with visit.services.db.transaction() as session:
+            user = await identity.register(
+                session,
+                email=fields.get("email", ""),
+                password=fields.get("password", ""),
+                display_name=fields.get("display_name", ""),
+                country=fields.get("country", ""),
+                sandbox=visit.services.settings.sandbox,
+            )
+            await identity.change_user(session, user_id=user.id, locale=short_tag(visit.language))
+            await enter(visit, session, user.id)
+    except WalletError as error:
+        at = "/password" if error.code == "password_too_weak" else error.field or ""
+        return _register(visit, fields, {at: error}, status=422)
+    return visit.go("/home")
+
+
+@router.post("/sign-out")
+async def sign_out(visit: AnyVisit) -> Response:
+    """End this session here and in the database."""
+    await visit.form()
+    if visit.session:
+        async with visit.services.db.transaction() as session:
+            await identity.revoke(
+                session, principal_id=visit.session.principal_id, session_id=visit.session.id
+            )
+    visit.set_cookie("session", "", 0)
+    for flow in DRAFTS:
+        visit.set_cookie(f"draft_{flow}", "", 0)
+    answer = visit.go("/")
+    answer.headers["Clear-Site-Data"] = '"cache"'
+    return answer
+
+
+@router.post("/preferences")
+async def preferences(visit: AnyVisit) -> Response:
+    """Language and theme, for this browser, and the language for this person."""
+    fields = await visit.form()
+    check_origin(visit.request, visit.services.settings)
+    tag = known_tag(fields.get("language"), visit.web.languages)
+    if tag:
+        visit.set_cookie("language", tag, PREFERENCE_SECONDS)
+        if visit.user:
+            async with visit.services.db.transaction() as session:
+                await identity.change_user(
+                    session, user_id=visit.user.id, locale=tag.split("-", 1)[0]
+                )
+    if "theme" in fields:
+        known = fields["theme"] in THEMES
+        visit.set_cookie("theme", fields["theme"] if known else "", PREFERENCE_SECONDS * known)
+    return visit.go(safe_next(fields.get("next")) or "/")
+
+
+async def enter(visit: Visit, session: Session, principal_id: str) -> None:
+    """Open a web session in this transaction and hand its token to the browser."""
+    opened = await identity.open_session(
+        session,
+        principal_id=principal_id,
+        kind="web",
+        user_agent=visit.request.headers.get("user-agent", ""),
+    )
+    assert opened.token is not None
+    visit.set_cookie("session", opened.token, SESSION_SECONDS)
+    visit.set_cookie("visitor", "", 0)
+
+
+def client_of(visit: Visit) -> str:
+    """Who asks, for counting tries."""
+    return visit.request.client.host if visit.request.client else "unknown"
+
+
+def short_tag(language: Language) -> str:
+    """`zh-Hans` as the person's setting: `zh`."""
+    return language.tag.split("-", 1)[0]
+
+
+def _register(
+    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
+) -> Response:
+    territories = visit.language.babel.territories
+    countries = sorted(
+        ((code, name) for code, name in territories.items() if len(code) == 2 and code.isalpha()),
+        key=lambda pair: pair[1],
+    )
+    first = [("", visit.t("Choose a country"))]
+    return visit.page(
+        "register.html", status=status, values=values, errors=errors, countries=first + countries
+    )

@@ -1,0 +1,92 @@
+"""Receive: an own address on a chain, as text, QR code and payment link; play coins in the sandbox."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated
+
+import segno
+from fastapi import APIRouter, Depends
+from starlette.responses import Response
+
+from api.web.once import new_key
+from api.web.route import WebRoute
+from api.web.visit import Visit, member
+from chain.address import eip681
+from chain.registry import Network
+from wallet import custody
+from wallet.custody import DepositAddress
+from wallet.errors import NotFound, WalletError
+
+QUIET_ZONE_MODULES = 4  # ISO/IEC 18004
+
+router = APIRouter(route_class=WebRoute, include_in_schema=False)
+Member = Annotated[Visit, Depends(member)]
+
+
+@router.get("/receive")
+async def receive(visit: Member) -> Response:
+    """The address of the chosen network; one network needs no choosing."""
+    networks = visit.services.networks
+    asked = visit.request.query_params.get("network", "")
+    name = asked if asked in networks else next(iter(networks))
+    shown = await _address(visit, networks[name])
+    return _page(visit, networks[name], shown, {})
+
+
+@router.get("/receive/{network}/qr.svg")
+async def qr(visit: Member, network: str) -> Response:
+    """The payment link as a QR code: dark on light whatever the theme."""
+    if network not in visit.services.networks:
+        raise NotFound("There is no such network.")
+    known = visit.services.networks[network]
+    shown = await _address(visit, known)
+    image = io.BytesIO()
+    segno.make(_link(known, shown), error="m").save(
+        image,
+        kind="svg",
+        scale=6,
+        border=QUIET_ZONE_MODULES,
+        dark="#111418",
+        light="#ffffff",
+        xmldecl=False,
+    )
+    return visit.dressed(Response(image.getvalue(), media_type="image/svg+xml"))
+
+
+async def _address(visit: Visit, network: Network) -> DepositAddress:
+    """This person's current address there, derived anew before it is shown."""
+    async with visit.services.db.transaction() as session:
+        return await custody.issue_address(
+            session,
+            principal_id=visit.member.id,
+            network=network.name,
+            deriver=visit.services.deriver,
+        )
+
+
+def _link(network: Network, shown: DepositAddress) -> str:
+    return eip681(shown.address, chain_id=network.chain_id)
+
+
+def _page(
+    visit: Visit,
+    network: Network,
+    shown: DepositAddress,
+    errors: dict[str, WalletError],
+    status: int = 200,
+) -> Response:
+    return visit.page(
+        "receive.html",
+        status=status,
+        network=network,
+        networks=list(visit.services.networks.values()),
+        shown=shown,
+        link=_link(network, shown),
+        coins=[network.native_asset, *(token.code for token in network.tokens)],
+        values={},
+        errors=errors,
+        key=new_key(),
+        sent=visit.request.query_params.get("sent") == "1",
+        waiting=False,
+    )

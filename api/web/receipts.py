@@ -1,0 +1,165 @@
+"""What the receipt of each kind of activity needs to be drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.web.timeline import Step, along
+from api.web.visit import Visit
+from wallet import conversions, deposits, transfers, withdrawals
+from wallet.activity import Activity
+from wallet.db import Session
+from wallet.deposits import Deposit
+from wallet.fx import quotes
+from wallet.withdrawals import Withdrawal
+
+
+async def read(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    """Context for `receipt_<kind>.html`. `waiting` asks the page to look again by itself."""
+    shown = await _READERS[item.kind](session, visit, item)
+    done = visit.request.query_params.get("done") == "1"
+    return {"waiting": False, "done": done, **shown}
+
+
+async def _transfer(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    found = await transfers.get(
+        session,
+        principal_id=visit.member.id,
+        transfer_id=item.id,
+        assets=visit.services.assets,
+    )
+    return {"transfer": found, "incoming": found.payee.id == visit.member.id}
+
+
+async def _deposit(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    found = await deposits.get(
+        session,
+        principal_id=visit.member.id,
+        deposit_id=item.id,
+        assets=visit.services.assets,
+        networks=visit.services.networks,
+    )
+    return {
+        "deposit": found,
+        "steps": _deposit_steps(found, visit),
+        "waiting": found.status in ("seen", "confirmed"),
+    }
+
+
+def _deposit_steps(deposit: Deposit, visit: Visit) -> list[Step]:
+    have = min(deposit.confirmations, deposit.required_confirmations)
+    counting = visit.t(
+        "%(have)s of %(need)s confirmations", have=have, need=deposit.required_confirmations
+    )
+    path = (
+        ("seen", visit.t("Seen on the chain")),
+        ("confirmed", visit.t("Confirmed by enough blocks")),
+        ("credited", visit.t("Credited: yours to spend")),
+    )
+    times = {"seen": deposit.created_at}
+    if deposit.status == "confirmed":
+        times["confirmed"] = deposit.updated_at
+        counting = visit.t("Waiting until the network cannot take it back")
+    if deposit.status == "credited":
+        times |= {"confirmed": deposit.updated_at, "credited": deposit.updated_at}
+    endings = {
+        "orphaned": visit.t("The chain took this block back; nothing arrived"),
+        "ignored": visit.t("Not credited: nothing of value that we list"),
+        "quarantined": visit.t("Set aside: somebody will look at it"),
+    }
+    if deposit.status in endings:
+        return along(
+            path,
+            times=times,
+            ending=Step("bad", endings[deposit.status], deposit.updated_at),
+        )
+    return along(path, times=times, waiting=counting)
+
+
+async def _conversion(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    found = await conversions.get(
+        session,
+        assets=visit.services.assets,
+        principal_id=visit.member.id,
+        conversion_id=item.id,
+    )
+    quote = await quotes.get(
+        session,
+        assets=visit.services.assets,
+        principal_id=visit.member.id,
+        quote_id=found.quote_id,
+    )
+    return {"conversion": found, "quote": quote}
+
+
+async def _withdrawal(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    found = await withdrawals.get(
+        session,
+        principal_id=visit.member.id,
+        withdrawal_id=item.id,
+        assets=visit.services.assets,
+    )
+    network = visit.services.networks.get(found.network)
+    return {
+        "withdrawal": found,
+        "network": network,
+        "steps": _withdrawal_steps(found, visit, network.confirmations if network else 0),
+        "waiting": found.status in ("held", "signed", "broadcast", "mined"),
+    }
+
+
+def _withdrawal_steps(found: Withdrawal, visit: Visit, needed: int) -> list[Step]:
+    path = (
+        ("held", visit.t("Set aside from your balance")),
+        ("signed", visit.t("Signed")),
+        ("broadcast", visit.t("Sent to the network")),
+        ("mined", visit.t("In a block")),
+        ("settled", visit.t("Final: it has arrived")),
+    )
+    times = {event.type.partition(".")[2]: event.at for event in found.events}
+    order = [status for status, _ in path]
+    if found.status in order:  # after a reorg a later step is in the history, and not true now
+        reached = order.index(found.status)
+        times = {s: at for s, at in times.items() if s not in order or order.index(s) <= reached}
+    ending = None
+    if found.status == "failed":
+        ending = Step(
+            "bad", visit.t("Failed: the rest is back in your balance"), found.updated_at
+        )
+    elif found.status == "cancelled":
+        ending = Step("bad", visit.t("Cancelled: everything is back"), found.updated_at)
+    elif found.status == "in_review":
+        ending = Step("now", visit.t("Somebody looks at it by hand"), found.updated_at)
+    return along(
+        path, times=times, waiting=_waiting(found, visit, needed), ending=ending
+    )
+
+
+def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
+    return {
+        "signature": visit.t("Waiting for the signature"),
+        "broadcast": visit.t("About to be sent"),
+        "block": visit.t("Waiting for a block to take it in"),
+        "confirmations": visit.t(
+            "%(have)s of %(need)s confirmations",
+            have=min(found.confirmations, needed),
+            need=needed,
+        ),
+        "liquidity": visit.t("Waiting until the house has coins at hand"),
+        "fees": visit.t("The network is dear right now; waiting for lower fees"),
+        "signer": visit.t("Waiting for the signer"),
+        "chain": visit.t("Waiting for the network"),
+    }.get(found.waiting_for or "", "")
+
+
+async def _topup(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    return {}
+
+
+_READERS = {
+    "transfer": _transfer,
+    "deposit": _deposit,
+    "conversion": _conversion,
+    "withdrawal": _withdrawal,
+    "topup": _topup,
+}

@@ -1,0 +1,90 @@
+"""`mount(app, services)`: the web app's pages, its static files and its page for unknown paths."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from api.web.events import Hub
+from api.web.i18n import load_languages
+from api.web.pages import (
+    abroad,
+    account,
+    activity,
+    convert,
+    doors,
+    home,
+    live,
+    lost,
+    receive,
+    recipients,
+    send,
+    withdraw,
+)
+from api.web.render import STATIC, Renderer
+from api.web.security import HEADERS
+from api.web.visit import Web
+from wallet.bootstrap import Services
+
+FOREVER = "public, max-age=31536000, immutable"
+BRIEFLY = "public, max-age=300"
+
+
+class PagePath(Convertor[str]):
+    """Any path that is not the API's: those answer with problem documents."""
+
+    regex = r"(?!(?:v1|sandbox|static|livez|readyz|metrics|openapi\.json)(?:/|$)).*"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+class VersionedFiles(StaticFiles):
+    """Static files: for ever under their `?v=` name, briefly without."""
+
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        """The file with its caching and the same security headers as pages."""
+        response = await super().get_response(path, scope)
+        versioned = b"v=" in scope.get("query_string", b"")
+        response.headers["Cache-Control"] = FOREVER if versioned else BRIEFLY
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+def mount(app: FastAPI, services: Services) -> None:
+    """Add every page to the app. Comes after the API's own routers."""
+    languages = load_languages()
+    app.state.web = Web(
+        services=services,
+        languages=languages,
+        renderer=Renderer(languages, sandbox=services.settings.sandbox),
+        hub=Hub(services),
+    )
+    app.mount("/static", VersionedFiles(directory=STATIC), name="static")
+    for page in (
+        doors,
+        home,
+        activity,
+        receive,
+        send,
+        withdraw,
+        convert,
+        abroad,
+        recipients,
+        account,
+        live,
+    ):
+        app.include_router(page.router)
+    register_url_convertor("page", PagePath())
+    app.include_router(lost.router)

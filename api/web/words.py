@@ -1,0 +1,137 @@
+"""Every code, kind and state in plain words. Messages are marked here and translated where shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from api.web.i18n import Language, N_
+from wallet.errors import WalletError
+
+KINDS: dict[str, str] = {
+    "transfer": N_("Transfer"),
+    "deposit": N_("Deposit"),
+    "withdrawal": N_("Withdrawal"),
+    "conversion": N_("Conversion"),
+    "payment": N_("Sent abroad"),
+    "topup": N_("Top-up"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state in words. `tone` picks colour and icon: good, wait, bad or quiet."""
+
+    words: str
+    tone: str
+
+
+_STATES: dict[str, State] = {
+    "completed": State(N_("Completed"), "good"),
+    "credited": State(N_("Credited"), "good"),
+    "settled": State(N_("Settled"), "good"),
+    "succeeded": State(N_("Succeeded"), "good"),
+    "seen": State(N_("Seen"), "wait"),
+    "confirmed": State(N_("Confirmed, not final yet"), "wait"),
+    "held": State(N_("Held"), "wait"),
+    "signed": State(N_("Signed"), "wait"),
+    "broadcast": State(N_("Broadcast"), "wait"),
+    "mined": State(N_("Mined"), "wait"),
+    "created": State(N_("Created"), "wait"),
+    "funded": State(N_("Funded"), "wait"),
+    "converted": State(N_("Converted"), "wait"),
+    "settling": State(N_("Settling"), "wait"),
+    "paying_out": State(N_("Being paid out"), "wait"),
+    "pending": State(N_("Pending"), "wait"),
+    "in_review": State(N_("In review"), "wait"),
+    "returned": State(N_("Returned"), "bad"),
+    "failed": State(N_("Failed"), "bad"),
+    "orphaned": State(N_("Undone by the chain"), "bad"),
+    "quarantined": State(N_("Set aside for a check"), "bad"),
+    "charged_back": State(N_("Charged back"), "bad"),
+    "cancelled": State(N_("Cancelled"), "quiet"),
+    "ignored": State(N_("Ignored"), "quiet"),
+}
+
+
+def state_of(status: str) -> State:
+    """The state in words; one we have no words for is shown as it is called."""
+    return _STATES.get(status, State(status, "quiet"))
+
+
+_REFUSALS: dict[str, str] = {
+    "amount_must_be_string": N_("Write an amount in digits, for example 12.50."),
+    "amount_malformed": N_("Write an amount in digits, for example 12.50."),
+    "amount_precision": N_("That has more decimals than this asset knows."),
+    "amount_not_positive": N_("The amount has to be more than zero."),
+    "amount_too_large": N_("That is more than can move at once."),
+    "amount_outside_limit": N_("Choose an amount between %(min)s and %(max)s."),
+    "unknown_asset": N_("Choose one of the assets in the list."),
+    "insufficient_funds": N_("You do not have that much available."),
+    "recipient_not_found": N_("Nobody here has that @handle or e-mail address."),
+    "self_transfer": N_("That is you. To move money between your own assets, convert it."),
+    "invalid_address": N_(
+        "This address cannot be used. Check it letter by letter; for somebody who has an account"
+        " here, send it inside, free."
+    ),
+    "limit_exceeded": N_("This goes beyond your limit of outgoing money for 24 hours."),
+    "rate_stale": N_("The rates are too old to use right now. Nothing was moved; try again soon."),
+    "liquidity_unavailable": N_("We cannot take on that much of this asset right now."),
+    "chain_unavailable": N_("The network does not answer right now. Nothing was moved."),
+    "rate_limited": N_("That was too often. Try again in %(retry_after)s seconds."),
+    "quote_expired": N_("This price has expired. Ask for a fresh one."),
+    "quote_used": N_("This price was used already."),
+    "invalid_state": N_("It is too late for that."),
+    "not_found": N_("There is nothing here, or it is not yours to see."),
+    "unknown_network": N_("Choose one of the networks in the list."),
+    "account_frozen": N_("This account is frozen: it can receive, and not send."),
+    "account_closed": N_("This account is closed."),
+    "idempotency_mismatch": N_("This form was already used for something else. Start again."),
+    "idempotency_in_progress": N_("Your first try is still running. Look at your activity."),
+    "invalid_credentials": N_("E-mail or password is wrong."),
+    "password_too_weak": N_(
+        "Use at least 12 characters, and nothing that is on a list of common passwords."
+    ),
+    "email_invalid": N_("This is not an e-mail address."),
+    "email_taken": N_("There is an account with this address already. Sign in instead."),
+    "handle_unavailable": N_("This handle is not free."),
+    "form_expired": N_("This page was open too long. Go back, load it again, and send it again."),
+    "foreign_origin": N_("Another site sent this form. Nothing was done."),
+    "busy": N_("A lot is happening at once. Try again in a moment."),
+    "address_mismatch": N_("This address cannot be shown safely. Support has been told."),
+}
+_BY_FIELD: dict[tuple[str, str], str] = {
+    ("invalid_field", "/display_name"): N_("Write a name of at most 80 letters."),
+    ("invalid_field", "/country"): N_("Choose a country from the list."),
+    ("invalid_field", "/note"): N_("Keep the note under 200 letters, on one line."),
+    ("invalid_field", "/clabe"): N_(
+        "This CLABE cannot be right: 18 digits, and the last one has to fit the others."
+    ),
+    ("invalid_field", "/iban"): N_(
+        "This IBAN cannot be right: its length or its check digits do not fit."
+    ),
+    ("invalid_field", "/name"): N_("Write the account holder's name, 2 to 140 letters."),
+    ("invalid_field", "/reference"): N_("This message is too long, or holds signs a bank refuses."),
+    ("invalid_field", "/purpose"): N_("Choose what the money is for."),
+}
+_ASK = N_("This cannot be used. Please check it.")
+_OTHER = N_("Something went wrong on our side. Nothing was lost; try again in a moment.")
+
+
+def refusal(error: WalletError, language: Language) -> str:
+    """What a refusal means to a person, and the way out."""
+    by_field = _BY_FIELD.get((error.code, error.field or ""))
+    message = by_field or _REFUSALS.get(error.code) or (_ASK if error.field else _OTHER)
+    values = {name: _plain(value) for name, value in error.extra.items()}
+    said = language.gettext(message)
+    try:
+        return said % values if "%(" in said else said
+    except KeyError:
+        return language.gettext(_ASK)
+
+
+def _plain(value: Any) -> str:
+    """Money of a problem document as text; anything else as it is."""
+    if isinstance(value, dict) and {"amount", "asset"} <= value.keys():
+        return f"{value['amount']}\u00a0{value['asset']}"
+    return str(value)
