@@ -145,11 +145,11 @@ class EmbeddedPostgres:
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._identity = Identity.choose(self.data_dir)
+            self._identity = Identity.choose(self.data_dir.parent)
         except NoIdentity as error:
             raise PostgresError(str(error)) from None
         self._bin = binaries(self.major)
-        if self._identity.uid is not None:
+        if self._identity != Identity():
             self._make_reachable()
         upgraded = self.upgraded_dir
         if not self.data_dir.exists() and upgraded.exists():
@@ -256,34 +256,38 @@ class EmbeddedPostgres:
         new.rename(self.data_dir)
 
     def _make_reachable(self) -> None:
-        """Where another user must run the server: binaries it can read, folders it can enter.
+        """Where somebody else than root runs the server: folders and binaries within reach.
 
         Touches only what is ours: the folder that holds `data_dir` (search permission), a copy
         of the binaries in it, and a socket directory of that user's own.
         """
         identity, home = self._identity, self.data_dir.parent
-        uid, gid = identity.uid or 0, identity.gid or 0
-        home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o011)
-        if identity.run("test", "-x", home).returncode:
-            raise PostgresError(
-                f"PostgreSQL must not run as root, and no other user can enter {home}; "
-                "set BIFOLD_DATA_DIR to a folder outside private ones, such as /var/lib/bifold."
-            )
+        if identity.uid is not None:
+            home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o011)
+            if identity.run("test", "-x", home).returncode:
+                raise PostgresError(
+                    f"PostgreSQL must not run as root, and no other user can enter {home}; "
+                    "set BIFOLD_DATA_DIR to a folder outside private ones, such as /var/lib/bifold."
+                )
+            self.socket_dir = self.runtime_dir.with_name(self.runtime_dir.name + "-pg")
+            self.socket_dir.mkdir(mode=0o700, exist_ok=True)
+            os.chown(self.socket_dir, identity.uid, identity.gid or 0)
         if identity.run(self._bin / "postgres", "--version").returncode:
-            package = self._bin.parent.parent
-            copy = home / "postgres-binaries"
-            if not copy.exists():
-                partial = copy.with_name(copy.name + ".new")
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(package, partial / package.name)
-                libraries = package.with_name(package.name + ".libs")
-                if libraries.is_dir():
-                    shutil.copytree(libraries, partial / libraries.name)
-                partial.rename(copy)
-            self._bin = copy / package.name / self._bin.relative_to(package)
-        self.socket_dir = self.runtime_dir.with_name(self.runtime_dir.name + "-pg")
-        self.socket_dir.mkdir(mode=0o700, exist_ok=True)
-        os.chown(self.socket_dir, uid, gid)
+            self._bin = self._copied_binaries(home / "postgres-binaries")
+
+    def _copied_binaries(self, copy: Path) -> Path:
+        """The wheel's programs and libraries, copied once to where the server may read them."""
+        package = self._bin.parent.parent
+        if not copy.exists():
+            partial = copy.with_name(copy.name + ".new")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(package, partial / package.name)
+            libraries = package.with_name(package.name + ".libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, partial / libraries.name)
+            partial.chmod(0o755)
+            partial.rename(copy)
+        return copy / package.name / self._bin.relative_to(package)
 
 
 def ensure_roles(conninfo: str) -> None:

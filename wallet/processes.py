@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+NOT_EXECUTABLE = 126
 
 
 class NoIdentity(Exception):
@@ -47,38 +48,43 @@ class Identity:
     gid: int | None = None
 
     @staticmethod
-    def choose(data_dir: Path) -> Identity:
-        """Ourselves; as root an own user namespace, or where that is refused another user."""
+    def choose(home: Path) -> Identity:
+        """Ourselves; as root an own user namespace; where that is refused, or cannot enter the
+        folder `home`, another user. Raises NoIdentity."""
         if os.geteuid() != 0:
             return Identity()
         # initdb wants its user to have a name, so the mapped number is one that has.
         known = {entry.pw_uid: entry.pw_gid for entry in pwd.getpwall() if entry.pw_uid != 0}
-        uid = 1000 if 1000 in known else max(known, default=1000)
-        prefix = ("unshare", "--user", f"--map-user={uid}", f"--map-group={uid}")
-        if shutil.which("unshare"):
-            trial = subprocess.run([*prefix, "true"], capture_output=True)
-            if trial.returncode == 0:
-                return Identity(prefix=prefix)
-        owner = data_dir.stat().st_uid if data_dir.exists() else 0
-        if owner == 0 and not known:
+        mapped = 1000 if 1000 in known else max(known, default=1000)
+        own_namespace = Identity(
+            prefix=("unshare", "--user", f"--map-user={mapped}", f"--map-group={mapped}")
+        )
+        if shutil.which("unshare") and own_namespace.run("test", "-x", home).returncode == 0:
+            return own_namespace
+        if not known:
             raise NoIdentity(
                 "PostgreSQL refuses to run as root, and this system has neither user namespaces "
                 "nor another user; set BIFOLD_DATABASE_URL to a server of your own."
             )
-        uid = owner or max(known)
-        return Identity(uid=uid, gid=known.get(uid, uid))
+        owner = home.stat().st_uid
+        uid = owner if owner in known else max(known)
+        return Identity(uid=uid, gid=known[uid])
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.prefix, *command],
-            capture_output=True,
-            text=True,
-            env=clean_environment(),
-            cwd="/",
-            user=self.uid,
-            group=self.gid,
-            extra_groups=None if self.uid is None else [],
-        )
+        """Run a command as this identity; one it may not execute answers as a shell would."""
+        try:
+            return subprocess.run(
+                [*self.prefix, *command],
+                capture_output=True,
+                text=True,
+                env=clean_environment(),
+                cwd="/",
+                user=self.uid,
+                group=self.gid,
+                extra_groups=None if self.uid is None else [],
+            )
+        except PermissionError as error:
+            return subprocess.CompletedProcess(command, NOT_EXECUTABLE, "", str(error))
 
 
 def clean_environment() -> dict[str, str]:

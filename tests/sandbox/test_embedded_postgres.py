@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ time.sleep(60)
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bifold-pg-", dir="/tmp") as folder:
+        Path(folder).chmod(0o711)  # as a data directory that another user may have to enter
         yield Path(folder)
 
 
@@ -125,6 +127,25 @@ class TestRecovery:
         parent.wait()
         parent.stdout.close()
         assert ended(pid)
+
+
+class TestIdentity:
+    def test_where_namespaces_are_refused_root_becomes_somebody_else(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As an ordinary user there is nothing to become: the server runs as ourselves."""
+        monkeypatch.setattr(shutil, "which", lambda _: None)
+        server = EmbeddedPostgres(home / "dropped" / "postgres", home / "dropped-run")
+        server.start()
+        try:
+            assert ask(server, "SELECT 1") == 1
+            assert server.process is not None
+            owner = server.data_dir.stat().st_uid
+            assert owner != 0
+            assert Path(f"/proc/{server.process.pid}").stat().st_uid == owner
+            assert server.socket_dir.stat().st_mode & 0o777 == 0o700
+        finally:
+            server.stop()
 
 
 class TestRefusals:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from wallet.sandbox.node import LocalNode
-from wallet.testing.sandbox import ROOT, TemporarySandbox
+from wallet.sandbox.temporary import ROOT, TemporarySandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 STOP_LIMIT_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""A whole sandbox of its own in a temporary folder: for the demo, end-to-end tests and benchmarks."""
+"""A whole sandbox of its own in a temporary folder, for end-to-end tests and benchmarks."""
 
 from __future__ import annotations
 
