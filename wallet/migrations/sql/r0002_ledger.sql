@@ -151,8 +151,8 @@ BEGIN
     PERFORM ledger_lock(commands);
     n := 0;
     FOR command IN SELECT jsonb_array_elements(commands) LOOP
-        refusal := coalesce(ledger_refuse_closing(command), ledger_refuse_moves(command),
-                            ledger_refuse_entry(command));
+        refusal := coalesce(ledger_refuse_entry(command), ledger_refuse_closing(command),
+                            ledger_refuse_moves(command));
         IF refusal IS NULL THEN
             PERFORM ledger_apply(command);
         END IF;
@@ -187,7 +187,8 @@ BEGIN
     END IF;
 END $$;
 
--- Each ledger_refuse_… answers {code, what it is about}, or NULL where it has nothing against the
+-- Each ledger_refuse_… (entry, closing, moves: asked in this order) answers {code, what it is
+-- about}, or NULL where it has nothing against the
 -- command. They read under the locks that `ledger_post` holds.
 CREATE FUNCTION ledger_refuse_closing(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -219,6 +220,7 @@ DECLARE
     line record;
     opened record;
     last_account text;
+    off_asset text;
     needed numeric;
 BEGIN
     SELECT o.account, o.asset, o.amount INTO opened
@@ -239,14 +241,14 @@ BEGIN
         IF line.opens THEN
             IF line.kind = 'system' THEN RETURN ARRAY['hold_on_system', line.id]; END IF;
             IF line.status = 'frozen' THEN RETURN ARRAY['account_frozen', line.id]; END IF;
-            IF opened.amount IN ('NaN', 'Infinity') OR opened.amount <= 0
+            IF opened.amount IS NULL OR opened.amount NOT BETWEEN 1 AND 1e78 - 1
                OR opened.amount <> trunc(opened.amount) THEN
                 RETURN ARRAY['amount_malformed', line.id]; END IF;
         ELSE
             IF line.account = last_account THEN
                 RETURN ARRAY['account_named_twice', line.id]; END IF;
             last_account := line.account;
-            IF line.amount IS NULL OR line.amount IN ('NaN', 'Infinity', '-Infinity', 0)
+            IF line.amount IS NULL OR abs(line.amount) NOT BETWEEN 1 AND 1e78 - 1
                OR line.amount <> trunc(line.amount) THEN
                 RETURN ARRAY['amount_malformed', line.id]; END IF;
             IF line.status = 'frozen' AND line.amount < 0 THEN
@@ -268,6 +270,9 @@ BEGIN
                 RETURN ARRAY['insufficient_funds', line.id]; END IF;
         END IF;
     END LOOP;
+    SELECT r.asset INTO off_asset FROM jsonb_to_recordset(command->'postings')
+        AS r(asset text, amount numeric) GROUP BY r.asset HAVING sum(r.amount) <> 0 LIMIT 1;
+    IF FOUND THEN RETURN ARRAY['unbalanced', off_asset]; END IF;
     RETURN NULL;
 END $$;
 
@@ -285,9 +290,6 @@ BEGIN
     IF NOT command ? 'entry' THEN
         RETURN CASE WHEN jsonb_array_length(command->'postings') > 0 THEN ARRAY['no_entry', NULL] END;
     END IF;
-    SELECT min(r.asset) INTO about FROM jsonb_to_recordset(command->'postings')
-        AS r(asset text, amount numeric) GROUP BY r.asset HAVING sum(r.amount) <> 0 LIMIT 1;
-    IF FOUND THEN RETURN ARRAY['unbalanced', about]; END IF;
     IF coalesce(jsonb_array_length(command->'postings'), 0) = 0 THEN
         RETURN ARRAY['no_postings', command->'entry'->>'id']; END IF;
     about := command->'entry'->>'reverses';
