@@ -1,0 +1,290 @@
+"""`bifold reconcile`: the books against chain and bank, account by account, at named blocks.
+
+The chain is read at the newest block the scanner has followed, whose hash is checked after the
+reading: every figure belongs to one block and one moment of the books.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.blocks import BlockRef, Receipt
+from chain.client import ChainClient
+from chain.errors import ChainError
+from chain.observe import transfer_in
+from wallet import custody, ledger
+from wallet.bootstrap import build
+from wallet.custody.house import Place as HousePlace
+from wallet.db import Database
+from wallet.deposits import repository as deposits
+from wallet.errors import WalletError
+from wallet.ledger import accounts
+from wallet.ledger.accounts import Place
+from wallet.ledger.reconcile_line import ReconcileLine
+from wallet.money import AssetBook, format_amount
+from wallet.payouts.reconcile import bank_lines
+from wallet.settings import Settings
+
+ADDRESSES_AT_ONCE = 500
+TRIES = 5
+Key = tuple[Place, str]  # where on the chain, which asset
+
+
+class ReconcileFailed(WalletError):
+    """The chain could not be read at one block, so nothing can be said."""
+
+    code = "reconcile_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """Lines of every network, and the block each was read at."""
+
+    lines: list[ReconcileLine]
+    blocks: dict[str, BlockRef]
+
+
+@dataclass(slots=True)
+class _Books:
+    """One network's side of the books at one moment, all in minor units."""
+
+    block: BlockRef | None
+    issued: list[str] = field(default_factory=list)
+    house: dict[str, HousePlace] = field(default_factory=dict)
+    ledger_minor: dict[Key, int] = field(default_factory=dict)
+    in_flight: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    open_hashes: list[str] = field(default_factory=list)
+
+
+async def chain_lines(db: Database, chains: Mapping[str, ChainClient]) -> ChainReport:
+    """One line per place and asset of every network. Raises ReconcileFailed."""
+    lines: list[ReconcileLine] = []
+    blocks: dict[str, BlockRef] = {}
+    for name, chain in sorted(chains.items()):
+        for _ in range(TRIES):
+            found = await _network_lines(db, chain)
+            if found is not None:
+                break
+        else:
+            raise ReconcileFailed(f"{name}: the chain changed under every reading; try again.")
+        block, more = found
+        if block is not None:
+            blocks[name] = block
+        lines += more
+    return ChainReport(lines, blocks)
+
+
+async def _network_lines(
+    db: Database, chain: ChainClient
+) -> tuple[BlockRef | None, list[ReconcileLine]] | None:
+    """None when the chain left the block while it was read."""
+    async with db.snapshot() as session:
+        books = await _read_books(session, chain)
+    if books.block is None:
+        return None, []
+    try:
+        outside = await _read_chain(chain, books)
+        await _explain_open(chain, books)
+        still = await chain.block_ref(books.block.number)
+    except ChainError as error:
+        raise ReconcileFailed(f"{chain.network.name}: {error}") from error
+    if still is None or still.hash != books.block.hash:
+        return None
+    note = f"at block {books.block.number} {books.block.hash[:12]}…"
+    return books.block, [
+        ReconcileLine(
+            account=accounts.on_chain(chain.network.name, asset, place).path,
+            asset=asset,
+            ledger_minor=books.ledger_minor[place, asset],
+            outside_minor=outside[place, asset],
+            in_flight_minor=books.in_flight[place, asset],
+            note=note,
+        )
+        for place, asset in sorted(books.ledger_minor)
+    ]
+
+
+# The books
+
+
+async def _read_books(session: AsyncSession, chain: ChainClient) -> _Books:
+    network = chain.network
+    tip = await deposits.tip(session, network.name)
+    if tip is None:
+        return _Books(block=None)
+    books = _Books(block=BlockRef(tip.number, tip.hash, "", 0, 0))
+    books.issued = await custody.issued_since(session, network=network.name, since=None)
+    books.house = await custody.house_addresses(session, network=network.name)
+    places: list[Place] = ["deposit", "hot"]
+    if "cold" in books.house.values():
+        places.append("cold")
+    for asset in (network.native_asset, *(token.code for token in network.tokens)):
+        for place in places:
+            books.ledger_minor[place, asset] = await ledger.balance_of(
+                session, accounts.on_chain(network.name, asset, place)
+            )
+    await _unbooked_arrivals(session, network.name, tip.number, books)
+    await _payments(session, chain, tip.number, books)
+    return books
+
+
+async def _unbooked_arrivals(
+    session: AsyncSession, network: str, up_to: int, books: _Books
+) -> None:
+    """What is on the chain already and not in the books yet (or left to a person)."""
+    rows = await session.execute(
+        text(
+            "SELECT to_address, principal_id, asset, amount_minor FROM deposits"
+            " WHERE network = :network AND entry_id IS NULL AND status <> 'orphaned'"
+            " AND block_number <= :number"
+        ),
+        {"network": network, "number": up_to},
+    )
+    for row in rows:
+        place: Place = "deposit"
+        if row.principal_id is None:
+            place = "cold" if books.house.get(row.to_address) == "cold" else "hot"
+        books.in_flight[place, row.asset] += int(row.amount_minor)
+
+
+async def _payments(
+    session: AsyncSession, chain: ChainClient, up_to: int, books: _Books
+) -> None:
+    """Payments booked above the block, and the hashes of those whose end is not booked."""
+    rows = await session.execute(
+        text(
+            "SELECT asset, amount_minor, gas_fee_wei, state FROM chain_intents"
+            " WHERE network = :network AND mined_block > :number"
+            " AND state IN ('final_ok', 'final_reverted', 'cancelled')"
+        ),
+        {"network": chain.network.name, "number": up_to},
+    )
+    for row in rows:
+        if row.state == "final_ok":
+            books.in_flight["hot", row.asset] += int(row.amount_minor)
+        books.in_flight["hot", chain.network.native_asset] += int(row.gas_fee_wei)
+    hashes = await session.execute(
+        text(
+            "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+            " WHERE i.network = :network AND a.tx_hash IS NOT NULL"
+            " AND i.state IN ('allocated', 'signed', 'sent', 'mined', 'in_review')"
+        ),
+        {"network": chain.network.name},
+    )
+    books.open_hashes = list(hashes.scalars())
+
+
+# The chain
+
+
+async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
+    """Balances of all our addresses at the block, summed by place and asset."""
+    assert books.block is not None
+    by_place: dict[Place, list[str]] = {
+        "deposit": books.issued,
+        "hot": [a for a, place in books.house.items() if place == "hot"],
+        "cold": [a for a, place in books.house.items() if place == "cold"],
+    }
+    sums: dict[Key, int] = {}
+    for place, asset in books.ledger_minor:
+        addresses, total = by_place[place], 0
+        for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
+            some = addresses[first : first + ADDRESSES_AT_ONCE]
+            total += sum(await chain.balances(some, asset, books.block.number))
+        sums[place, asset] = total
+    return sums
+
+
+async def _explain_open(chain: ChainClient, books: _Books) -> None:
+    """What payments whose end is not booked have taken from the hot wallet by this block."""
+    assert books.block is not None
+    if not books.open_hashes:
+        return
+    receipts = await chain.receipts(books.open_hashes)
+    mined = [r for r in receipts if r is not None and r.block_number <= books.block.number]
+    for receipt in mined:
+        books.in_flight["hot", chain.network.native_asset] -= receipt.fee_wei
+        await _explain_receipt(chain, books, receipt)
+
+
+async def _explain_receipt(chain: ChainClient, books: _Books, receipt: Receipt) -> None:
+    hot = {address.lower() for address, place in books.house.items() if place == "hot"}
+    for log in receipt.logs:
+        moved = transfer_in(log, chain.network.tokens)
+        if moved is not None and moved.from_address in hot:
+            books.in_flight["hot", moved.token.code] -= moved.amount
+    block = await chain.full_block(receipt.block_number)
+    if block is not None and receipt.status == 1:
+        value = next((tx.value for tx in block.transactions if tx.hash == receipt.tx_hash), 0)
+        books.in_flight["hot", chain.network.native_asset] -= value
+
+
+# The command
+
+
+async def command(settings: Settings, *, as_json: bool) -> int:
+    """Print the report; 1 when a unit is unexplained or the books do not sum to zero."""
+    services = build(settings, role="cli")
+    try:
+        report = await chain_lines(services.db, services.chains)
+        lines = [*report.lines, *await bank_lines(services.db)]
+        async with services.db.snapshot() as session:
+            off = {k: v for k, v in (await ledger.trial_balance(session)).items() if v}
+    finally:
+        await services.aclose()
+    balanced = not off and all(line.balanced for line in lines)
+    if as_json:
+        document = {
+            "balanced": balanced,
+            "trial_balance_off": {code: str(minor) for code, minor in off.items()},
+            "blocks": {
+                name: {"number": block.number, "hash": block.hash}
+                for name, block in report.blocks.items()
+            },
+            "lines": [_line_document(line, services.assets) for line in lines],
+        }
+        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        sys.stdout.write(_table(lines, services.assets))
+        for code, minor in off.items():
+            sys.stdout.write(f"The books are off by {minor} {code}.\n")
+        end = "Everything agrees." if balanced else "Something is unexplained: see above."
+        sys.stdout.write(end + "\n")
+    return 0 if balanced else 1
+
+
+def _line_document(line: ReconcileLine, assets: AssetBook) -> dict[str, object]:
+    scale = assets.get(line.asset).scale
+    return {
+        "account": line.account,
+        "asset": line.asset,
+        "books": format_amount(line.ledger_minor, scale),
+        "outside": format_amount(line.outside_minor, scale),
+        "in_flight": format_amount(line.in_flight_minor, scale),
+        "difference": format_amount(line.difference, scale),
+        "balanced": line.balanced,
+        "note": line.note,
+    }
+
+
+def _table(lines: list[ReconcileLine], assets: AssetBook) -> str:
+    titles = ("account", "books", "outside", "in_flight", "difference", "note")
+    rows = [
+        [str(_line_document(line, assets)[title]) for title in titles] for line in lines
+    ]
+    widths = [max(len(row[i]) for row in [list(titles), *rows]) for i in range(len(titles))]
+    text_lines = []
+    for row in [[title.replace("_", " ") for title in titles], *rows]:
+        cells = [
+            cell.ljust(widths[i]) if i in (0, 5) else cell.rjust(widths[i])
+            for i, cell in enumerate(row)
+        ]
+        text_lines.append("  ".join(cells).rstrip())
+    return "\n".join(text_lines) + "\n"
