@@ -15,30 +15,27 @@ from keys import mnemonic as bip39
 from keys.derivation import (
     DEPOSIT_ACCOUNT,
     HOT_ACCOUNT,
-    DepositDeriver,
     account_xpub,
     address_of,
     derive_key,
     fingerprint,
     path,
 )
-from keys.errors import InvalidDerivation, VaultExists
+from keys.errors import VaultExists
 from keys.house import (
     DEPOSIT_XPUB,
     JOURNAL_KEY,
     MAX_HOT_KEYS,
     MNEMONIC,
     OWNER,
-    PublicKeys,
     deposit_xpub,
     hot_count,
     hot_keys,
     hot_purpose,
-    read_public_document,
-    write_public,
 )
 from keys.journal import FORMAT, JOURNAL_FILE, Journal
 from keys.kdf import KdfCost
+from keys.public import PublicKeys, read_public, write_public
 from keys.secret import Secret, SecretText
 from keys.vault import DEFAULT_COST, VAULT_FILE, Vault
 
@@ -136,16 +133,6 @@ def public_of(vault: Vault) -> PublicKeys:
     xpub = deposit_xpub(vault)
     addresses = [address_of(key) for key in hot_keys(vault, hot_count(vault))]
     return PublicKeys(xpub, fingerprint(xpub), tuple(addresses))
-
-
-def read_public(path: str | os.PathLike[str]) -> PublicKeys:
-    """Read and verify `keys.json`: the xpub is one of account 1' and has the stated fingerprint.
-    Raises `InvalidDerivation`."""
-    public = read_public_document(path)
-    DepositDeriver(public.deposit_xpub)
-    if fingerprint(public.deposit_xpub) != public.fingerprint:
-        raise InvalidDerivation("the deposit xpub does not have the stated fingerprint")
-    return public
 
 
 def _derive_hot(seed: Secret, indexes: Sequence[int]) -> list[Secret]:

@@ -1,0 +1,62 @@
+"""The public half of a house, `keys.json`: what every process may know. Loads no vault."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_utils.address import is_checksum_address
+
+from keys.derivation import DepositDeriver, fingerprint
+from keys.errors import InvalidDerivation
+from keys.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKeys:
+    """What every process may know of a house: deposit xpub, its fingerprint, hot addresses.
+
+    The xpub is public but private matter: who has it can list all deposit addresses."""
+
+    deposit_xpub: str
+    fingerprint: str
+    hot: tuple[str, ...]
+
+
+def write_public(path: str | os.PathLike[str], public: PublicKeys) -> None:
+    """Write `keys.json`, atomically."""
+    document = {
+        "deposit_xpub": public.deposit_xpub,
+        "fingerprint": public.fingerprint,
+        "hot": list(public.hot),
+    }
+    write_atomically(Path(path), json.dumps(document, indent=2).encode("ascii") + b"\n")
+
+
+def read_public(path: str | os.PathLike[str]) -> PublicKeys:
+    """Read and verify `keys.json`: the xpub is one of account 1' and has the stated fingerprint.
+    Raises `InvalidDerivation`."""
+    public = _read_document(path)
+    DepositDeriver(public.deposit_xpub)
+    if fingerprint(public.deposit_xpub) != public.fingerprint:
+        raise InvalidDerivation("the deposit xpub does not have the stated fingerprint")
+    return public
+
+
+def _read_document(path: str | os.PathLike[str]) -> PublicKeys:
+    """The file's values, of the right shape. Raises `InvalidDerivation`."""
+    try:
+        document = json.loads(Path(path).read_bytes())
+        public = PublicKeys(
+            document["deposit_xpub"], document["fingerprint"], tuple(document["hot"])
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidDerivation(f"cannot read the public keys: {type(error).__name__}") from error
+    texts = (public.deposit_xpub, public.fingerprint, *public.hot)
+    if any(not isinstance(text, str) for text in texts):
+        raise InvalidDerivation("the public keys are not text")
+    if any(not is_checksum_address(address) for address in public.hot):
+        raise InvalidDerivation("a hot address is not a valid EIP-55 address")
+    return public
