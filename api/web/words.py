@@ -54,6 +54,16 @@ _STATES: dict[str, State] = {
 }
 
 
+PURPOSES: dict[str, str] = {
+    "family_support": N_("Support of family"),
+    "goods": N_("Goods"),
+    "services": N_("Services"),
+    "salary": N_("Salary"),
+    "savings": N_("Savings"),
+    "other": N_("Something else"),
+}
+
+
 def state_of(status: str) -> State:
     """The state in words; one we have no words for is shown as it is called."""
     return _STATES.get(status, State(status, "quiet"))
@@ -68,6 +78,10 @@ _REFUSALS: dict[str, str] = {
     "amount_outside_limit": N_("Choose an amount between %(min)s and %(max)s."),
     "unknown_asset": N_("Choose one of the assets in the list."),
     "insufficient_funds": N_("You do not have that much available."),
+    "insufficient_funds_for_fee": N_(
+        "The fee does not fit beside this amount. Choose a little less."
+    ),
+    "max_fee_too_low": N_("The network became dearer since you looked. Here is the new price."),
     "recipient_not_found": N_("Nobody here has that @handle or e-mail address."),
     "self_transfer": N_("That is you. To move money between your own assets, convert it."),
     "invalid_address": N_(
