@@ -97,6 +97,7 @@ class Quote:
     expires_at: datetime
     simulated: bool
     used_at: datetime | None
+    eur_minor: int
 
     @property
     def fee_minor(self) -> int:
@@ -281,6 +282,7 @@ def view(row: RowMapping, assets: AssetBook) -> Quote:
         expires_at=row["expires_at"],
         simulated=row["simulated"],
         used_at=row["used_at"],
+        eur_minor=int(row["eur_minor"]),
     )
 
 

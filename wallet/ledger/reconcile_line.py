@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class ReconcileLine:
     """Minor units of `asset`, positive where the house owns them.
 
-    `in_flight_minor` is the part of `outside_minor - ledger_minor` that work not yet ended explains;
-    what is left is `difference`. `problem` marks a line that is off although its sums agree.
+    `in_flight_minor` is the part of `outside_minor - ledger_minor` that unended work explains; what
+    is left is `difference`. `problem` marks a line that is off although its sums agree.
     """
 
     account: str

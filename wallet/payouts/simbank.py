@@ -153,8 +153,8 @@ class SimulatedBank:
         rows = await session.execute(
             text(
                 "SELECT reference, asset, amount_minor, will_return FROM simbank.orders"
-                " WHERE status = 'accepted' AND due_at <= bifold_now() ORDER BY asset, due_at, reference"
-                " LIMIT :batch FOR UPDATE SKIP LOCKED"
+                " WHERE status = 'accepted' AND due_at <= bifold_now()"
+                " ORDER BY asset, due_at, reference LIMIT :batch FOR UPDATE SKIP LOCKED"
             ),
             {"batch": DUE_BATCH},
         )

@@ -149,6 +149,8 @@ CREATE TABLE payouts (
     answered_at timestamptz
 );
 
+CREATE INDEX payouts_contradicted_idx ON payouts (ref) WHERE contradicted_at IS NOT NULL;
+
 -- The bank's statement as we read it, line by line, each once. `matched_at`: agrees with our books, or
 -- was booked because of it; `problem`: why a person must look.
 CREATE TABLE bank_lines (
