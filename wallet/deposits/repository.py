@@ -212,8 +212,8 @@ async def insert_deposit(
     *,
     principal_id: str | None,
     quarantine: str | None,
-) -> DepositRow:
-    """A new arrival."""
+) -> DepositRow | None:
+    """A new arrival. None: this very log of this very block is known, from an earlier scan."""
     row = (
         await session.execute(
             text(
@@ -221,7 +221,8 @@ async def insert_deposit(
                 " log_index, asset, contract, from_address, to_address, amount_minor,"
                 " principal_id, status, reason) VALUES (:id, :network, :block_hash, :block_number,"
                 " :block_time, :tx_hash, :log_index, :asset, :contract, :from_address,"
-                " :to_address, :amount, :principal, :status, :reason) RETURNING *"
+                " :to_address, :amount, :principal, :status, :reason)"
+                " ON CONFLICT (network, block_hash, tx_hash, log_index) DO NOTHING RETURNING *"
             ),
             {
                 **_place(network, block, seen),
@@ -233,8 +234,8 @@ async def insert_deposit(
                 "reason": quarantine,
             },
         )
-    ).one()
-    return _deposit(row)
+    ).one_or_none()
+    return None if row is None else _deposit(row)
 
 
 async def orphan_above(session: AsyncSession, network: str, number: int) -> list[DepositRow]:

@@ -189,7 +189,8 @@ class Scanner:
                     principal_id=owners.get(seen.to_address),
                     quarantine="amount_too_large" if too_large else None,
                 )
-            rows.append(row)
+            if row is not None:
+                rows.append(row)
         await self._tell(session, "deposit.seen", rows)
 
     async def _refresh_watch(self) -> None:

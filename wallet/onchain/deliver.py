@@ -42,7 +42,7 @@ class Deliverer:
     """Brings allocated intents of one network to the node and keeps them there."""
 
     def __init__(
-        self, desk: Desk, *, rebroadcast_seconds: float, bump_seconds: float = BUMP_AFTER_SECONDS
+        self, desk: Desk, *, rebroadcast_seconds: float, bump_seconds: float
     ) -> None:
         self._desk = desk
         self._rebroadcast_seconds = rebroadcast_seconds
@@ -89,13 +89,12 @@ class Deliverer:
         sendable = [a for a in attempts if a.raw is not None]
         if not sendable:
             return
-        if any(a.tx_hash in known for a in sendable) and sendable[-1].sends:
-            if lowest:
-                await self._bump_if_stuck(intent, sendable)
-            return
-        for attempt in reversed(sendable):  # newest first; an older one may still be the one taken
-            if self._due(attempt) and attempt.raw is not None:
-                await self._send(intent, attempt.seq, attempt.raw)
+        if not (any(a.tx_hash in known for a in sendable) and sendable[-1].sends):
+            for attempt in reversed(sendable):  # newest first; an older one may be the one taken
+                if self._due(attempt) and attempt.raw is not None:
+                    await self._send(intent, attempt.seq, attempt.raw)
+        if lowest:
+            await self._bump_if_stuck(intent, sendable)
 
     def _due(self, attempt: Attempt) -> bool:
         since = attempt.seconds_since_sent
@@ -201,8 +200,7 @@ class Deliverer:
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
         """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling."""
         newest = attempts[-1]
-        since = newest.seconds_since_sent
-        if since is None or since < self._bump_seconds or newest.kind == "noop":
+        if newest.age_seconds < self._bump_seconds or newest.kind == "noop":
             return
         try:
             fees = await self._desk.chain.fees()
@@ -220,7 +218,8 @@ class Deliverer:
         async with self._desk.db.transaction() as session:
             current = await repository.lock_intent(session, intent.id)
             existing = (await repository.attempts_of(session, [intent.id]))[intent.id]
-            if current.state is State.SENT and existing[-1].seq == newest.seq:
+            open_still = current.state in (State.SIGNED, State.SENT)
+            if open_still and existing[-1].seq == newest.seq:
                 await repository.insert_attempt(
                     session,
                     intent=current,

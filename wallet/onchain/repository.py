@@ -68,6 +68,7 @@ class Attempt:
     tx_hash: str | None
     sends: int
     seconds_since_sent: float | None
+    age_seconds: float
     last_outcome: str | None
     last_message: str | None
     created_at: datetime
@@ -307,7 +308,8 @@ async def attempts_of(
     rows = await session.execute(
         text(
             "SELECT *, extract(epoch FROM clock_timestamp() - last_sent_at)::float8"
-            " AS seconds_since_sent FROM chain_attempts"
+            " AS seconds_since_sent, extract(epoch FROM clock_timestamp()"
+            " - coalesce(first_sent_at, created_at))::float8 AS age_seconds FROM chain_attempts"
             " WHERE intent_id = ANY(:ids) ORDER BY intent_id, seq"
         ),
         {"ids": list(intent_ids)},
@@ -403,6 +405,7 @@ def _attempt_of(row: Any) -> Attempt:
         tx_hash=row.tx_hash,
         sends=row.sends,
         seconds_since_sent=row.seconds_since_sent,
+        age_seconds=row.age_seconds,
         last_outcome=row.last_outcome,
         last_message=row.last_message,
         created_at=row.created_at,

@@ -11,7 +11,7 @@ from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository
-from wallet.onchain.deliver import Deliverer
+from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.observe import IntentObserver
@@ -28,10 +28,18 @@ log = structlog.get_logger(__name__)
 class IntentRunner:
     """Sends and follows the payments of one network: observe, deliver, then take on new ones."""
 
-    def __init__(self, desk: Desk, *, rebroadcast_seconds: float = REBROADCAST_SECONDS) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        rebroadcast_seconds: float = REBROADCAST_SECONDS,
+        bump_seconds: float = BUMP_AFTER_SECONDS,
+    ) -> None:
         self._desk = desk
         self._observer = IntentObserver(desk)
-        self._deliverer = Deliverer(desk, rebroadcast_seconds=rebroadcast_seconds)
+        self._deliverer = Deliverer(
+            desk, rebroadcast_seconds=rebroadcast_seconds, bump_seconds=bump_seconds
+        )
         self._preparer = Preparer(desk)
 
     @property

@@ -33,6 +33,7 @@ from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.reconcile import chain_lines
 from wallet.withdrawals import (
     PURPOSE,
     Plan,
@@ -64,6 +65,7 @@ class Seam:
     url: str
     deriver: DepositDeriver
     rebroadcast_seconds: float = 0.0
+    bump_seconds: float = 60.0
     opened: list[JsonRpc] = field(default_factory=list)
     chain: ChainClient = field(init=False)
     observer: NetworkObserver = field(init=False)
@@ -156,7 +158,9 @@ class Seam:
         """A runner as another worker would have it."""
         follower = WithdrawalFollower(self.assets, {"local": self.network})
         desk = Desk(self.db, chain or self.chain, self.signer, {PURPOSE: follower})
-        return IntentRunner(desk, rebroadcast_seconds=self.rebroadcast_seconds)
+        return IntentRunner(
+            desk, rebroadcast_seconds=self.rebroadcast_seconds, bump_seconds=self.bump_seconds
+        )
 
     # Loops
 
@@ -242,6 +246,14 @@ class Seam:
         async with self.db.transaction() as session:
             return await ledger.balance_of(session, accounts.on_chain("local", asset, place))
 
+    async def differences(self) -> list[str]:
+        """What `bifold reconcile` would name about the chain, and books that do not sum to zero."""
+        report = await chain_lines(self.db, {"local": self.chain})
+        async with self.db.transaction() as session:
+            trial = await ledger.trial_balance(session)
+        off = [f"{line.account} {line.difference}" for line in report.lines if line.difference]
+        return off + [f"trial {asset} {minor}" for asset, minor in trial.items() if minor]
+
     # Withdrawals
 
     async def plan(self, amount: str, asset: str, to: str) -> Plan:
@@ -276,14 +288,19 @@ class Seam:
                 assets=self.assets,
             )
 
+    async def node(self, method: str, *params: object) -> object:
+        """Any call to the node itself, behind nobody's proxy."""
+        return await self.opened[0].call(method, params)
+
+    async def automine(self, on: bool) -> None:
+        """Whether the node mines each transaction at once."""
+        await self.node("evm_setAutomine", on)
+
     async def on_chain(self, address: str, asset: str) -> int:
         """What the node says an address has, now."""
-        client = ChainClient(self.network, JsonRpc(self.url))
-        try:
-            head = await client.head()
-            return (await client.balances([address], asset, head.number))[0]
-        finally:
-            await client.aclose()
+        client = ChainClient(self.network, self.opened[0])
+        head = await client.head()
+        return (await client.balances([address], asset, head.number))[0]
 
     async def rows(self, query: str, **values: Any) -> list[Any]:
         """Look into the database, as a test may."""
