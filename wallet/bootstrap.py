@@ -12,9 +12,9 @@ from chain.rpc import JsonRpc, Rpc
 from keys.derivation import DepositDeriver
 from keys.descriptors import take
 from keys.errors import SignerUnavailable
+from keys.public import PublicKeys, read_public
 from keys.remote import RemoteSigner
 from keys.request import Kind, SignedTx
-from keys.setup import PublicKeys, read_public
 from keys.signer import Signer
 from wallet import faults
 from wallet.db import Database

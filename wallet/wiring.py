@@ -6,12 +6,15 @@ from wallet import outbox
 from wallet.bootstrap import Services
 from wallet.deposits import Scanner
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
+from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.jobs import JobRunner, Loop
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
+from wallet.payments import ADVANCE, PaymentTasks
+from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
@@ -26,7 +29,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
         Loop("fx.rates", feed.tick, RATE_SECONDS),
         *_chain(services, runner),
-        *_bank(services),
+        *_bank(services, runner),
     ]
 
 
@@ -50,13 +53,20 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
     return loops
 
 
-def _bank(services: Services) -> list[Loop]:
-    """The simulated bank's own day, and our reading of its statement. Sandbox only."""
+def _bank(services: Services, runner: JobRunner) -> list[Loop]:
+    """Payments over the simulated bank, its own day, and our reading of its statement."""
     if not services.settings.sandbox:
         return []
     bank = SimulatedBank(services.db)
     reader = StatementReader(services.db, bank, services.assets)
+    payments = PaymentTasks(
+        services.db,
+        services.assets,
+        {corridor.rail: bank for corridor in corridors(services.assets)},
+    )
+    runner.register(ADVANCE, payments.advance)
     return [
+        Loop("payments.sweep", payments.tick, PAYMENT_SECONDS),
         Loop("simbank", bank.tick, BANK_SECONDS),
         Loop("bank.statement", reader.tick, STATEMENT_SECONDS),
     ]
