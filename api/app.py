@@ -24,10 +24,13 @@ from api.routes import (
     people,
     sessions,
     transfers,
+    withdrawals,
 )
+from api.sandbox import chain, house
 from api.state import State
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
+from wallet.withdrawals import Planner
 
 FAULTS_REFRESH_SECONDS = 1.0
 log = structlog.get_logger("api")
@@ -35,7 +38,12 @@ log = structlog.get_logger("api")
 
 def create_app(services: Services) -> FastAPI:
     """The app over built services; its lifespan closes them."""
-    state = State(services=services, callers=CallerCache(), figures=Figures())
+    state = State(
+        services=services,
+        callers=CallerCache(),
+        figures=Figures(),
+        planner=Planner(services.db, services.chains, services.assets),
+    )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -80,11 +88,14 @@ def _routes(app: FastAPI, services: Services) -> None:
         transfers.router,
         exchange.router,
         exchange.public,
+        withdrawals.router,
     ):
         app.include_router(router)
     if services.settings.sandbox:
         # Production registration is finished by a mailed code; it comes with the mail room.
         app.include_router(people.public)
+        app.include_router(chain.router)
+        app.include_router(house.router)
 
 
 @asynccontextmanager

@@ -57,6 +57,7 @@ STATUS: dict[str, int] = {
     "self_transfer": 422,
     "invalid_address": 422,
     "invalid_chain_address": 422,
+    "max_fee_too_low": 422,
     "idempotency_mismatch": 422,
     # the state of things
     "email_taken": 409,
@@ -68,6 +69,7 @@ STATUS: dict[str, int] = {
     "hold_closed": 409,
     "hold_exceeded": 409,
     "too_many_addresses": 409,
+    "faucet_refused": 409,
     "quote_used": 409,
     "quote_expired": 410,
     # what we lean on

@@ -5,7 +5,6 @@ Run as `python -m api.server`; settings come from `BIFOLD_*`.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import sys
 from asyncio import TimerHandle, Transport
@@ -15,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
+from api.binding import is_loopback
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
@@ -92,16 +92,6 @@ class BoundedProtocol(HttpToolsProtocol):
             b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
         self.transport.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound there can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_bind(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from wallet.db import Session
 if TYPE_CHECKING:
     from api.authentication import CallerCache
     from api.metrics import Figures
+    from wallet.withdrawals import Planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class State:
     services: Services
     callers: CallerCache
     figures: Figures
+    planner: Planner
 
 
 def state_of(request: Request) -> State:

@@ -19,3 +19,15 @@ async def now(session: AsyncSession) -> datetime:
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with a trailing Z, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def advance(session: AsyncSession, *, seconds: int) -> int:
+    """Sandbox: move business time forward; returns the whole offset. Never back."""
+    moved = await session.execute(
+        text(
+            "UPDATE sandbox_clock SET offset_seconds = offset_seconds + :seconds"
+            " RETURNING offset_seconds"
+        ),
+        {"seconds": seconds},
+    )
+    return int(moved.scalar_one())

@@ -84,13 +84,22 @@ async def _networks(session: AsyncSession) -> tuple[NetworkVitals, ...]:
 
 
 async def _processes(session: AsyncSession) -> tuple[ProcessVitals, ...]:
+    """Workers come and go under names of their own: together they are as well as the best one."""
     rows = await session.execute(
         text(
             "SELECT name, healthy, extract(epoch FROM clock_timestamp() - at)::float8 AS age"
             " FROM process_state ORDER BY name"
         )
     )
-    return tuple(ProcessVitals(r.name, r.healthy, r.age) for r in rows)
+    single: list[ProcessVitals] = []
+    workers: list[ProcessVitals] = []
+    for row in rows:
+        seen = ProcessVitals(row.name, row.healthy, row.age)
+        (workers if seen.name.startswith("worker:") else single).append(seen)
+    best = min(workers, key=lambda seen: (not seen.well, seen.age_seconds), default=None)
+    if best is not None:
+        single.append(ProcessVitals("workers", best.healthy, best.age_seconds))
+    return tuple(single)
 
 
 async def _jobs(session: AsyncSession) -> dict[str, int]:

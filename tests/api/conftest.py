@@ -17,7 +17,7 @@ from chain.faults import FaultSwitch
 from chain.registry import Network, Token
 from chain.testing.fake_node import FAUCET, FakeNode
 from keys import derivation
-from keys.house import PublicKeys
+from keys.public import PublicKeys
 from keys.mnemonic import to_seed
 from keys.secret import SecretText
 from wallet import identity
