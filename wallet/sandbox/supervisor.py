@@ -235,7 +235,7 @@ class Supervisor:
                 *bifold("signer", "--vault", str(config.vault_dir), "--socket", str(socket)),
                 *("--policy", str(config.policy_path)),
                 *("--passphrase-fd", "{passphrase}", "--capability-fd", "{capability}"),
-                "--inspectable",  # its memory figures may be read; the sandbox keeps no secret worth it
+                "--inspectable",  # its memory figures may be read
             ),
             environment=base_environment(config),
             secrets={
