@@ -6,10 +6,8 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +15,11 @@ from typing import Any
 
 import httpx2
 
-from wallet.sandbox.config import free_port
 from wallet.sandbox.demo.client import Api, DemoFailed, Node
 from wallet.sandbox.demo.stage import Stage
 from wallet.sandbox.demo.story import Story
+from wallet.sandbox.temporary import SandboxFailed, TemporarySandbox
 
-START_SECONDS = 90
-STOP_SECONDS = 15
 REQUEST_SECONDS = 20.0
 
 
@@ -120,47 +116,16 @@ def _reconcile(stage: Stage, data_dir: Path) -> bool:
 @contextlib.contextmanager
 def _temporary_sandbox(stage: Stage) -> Iterator[tuple[str, Path]]:
     """A sandbox of its own in a temporary folder, ended and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="bifold-demo-") as folder:
-        data_dir = Path(folder) / "data"
-        port = free_port()
-        env = {k: v for k, v in os.environ.items() if not k.startswith("BIFOLD_")} | {
-            "BIFOLD_DATA_DIR": str(data_dir),
-            "BIFOLD_PORT": str(port),
-        }
-        log = Path(folder) / "sandbox.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "wallet.sandbox"],
-                env=env,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        url = f"http://127.0.0.1:{port}"
-        try:
-            with stage.progress("starting database, chain, signer, API and worker"):
-                _await_ready(process, url, log)
-            yield url, data_dir
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _await_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise DemoFailed(f"the sandbox ended: {log.read_text(errors='replace')[-400:]}")
-        with contextlib.suppress(httpx2.HTTPError):
-            if httpx2.get(f"{url}/readyz", timeout=2).status_code == 200:
-                return
-        time.sleep(0.3)
-    raise DemoFailed(f"not ready after {START_SECONDS} s: {log.read_text(errors='replace')[-400:]}")
+    sandbox = TemporarySandbox()
+    try:
+        with stage.progress("starting database, chain, signer, API and worker"):
+            sandbox.start()
+        yield sandbox.url, sandbox.data_dir
+    except SandboxFailed as failure:
+        raise DemoFailed(f"the sandbox did not start: {failure}") from None
+    finally:
+        sandbox.stop()
+        sandbox.remove()
 
 
 if __name__ == "__main__":
