@@ -21,13 +21,16 @@ from api.routes import (
     deposits,
     exchange,
     health,
+    payments,
     people,
+    recipients,
     sessions,
     transfers,
     withdrawals,
 )
 from api.sandbox import chain, house
 from api.state import State
+from api.web.router import mount as mount_web
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
 from wallet.withdrawals import Planner
@@ -66,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     _routes(app, services)
     openapi.install(app)
+    mount_web(app, services)
     app.add_middleware(BodyLimit)
     app.add_middleware(
         RequestContext,
@@ -89,6 +93,8 @@ def _routes(app: FastAPI, services: Services) -> None:
         exchange.router,
         exchange.public,
         withdrawals.router,
+        recipients.router,
+        payments.router,
     ):
         app.include_router(router)
     if services.settings.sandbox:
