@@ -124,8 +124,7 @@ async def by_floor(connection: psycopg.AsyncConnection[Any], payer: str, payee: 
 async def rate(conninfo: str, accounts: list[str], call: Call, seconds: float) -> float:
     """Calls a second over `CONNECTIONS` connections, each its own stream of random pairs."""
     connections = [
-        await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
-        for _ in range(CONNECTIONS)
+        await psycopg.AsyncConnection.connect(conninfo, autocommit=True) for _ in range(CONNECTIONS)
     ]
     done = 0
     until = time.monotonic() + seconds

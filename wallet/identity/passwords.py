@@ -24,7 +24,8 @@ _DECOY = _HASHER.hash("a password that nobody has")
 def check_strength(password: str, *, about: tuple[str, ...] = ()) -> None:
     """Refuse the short, the common and the person's own name. Raises PasswordTooWeak."""
     normal = unicodedata.normalize("NFKC", password)
-    if len(normal) < MIN_LENGTH:
+    # Both forms: one character may become eighteen, and is still one to guess.
+    if min(len(normal), len(password)) < MIN_LENGTH:
         raise PasswordTooWeak(f"Use at least {MIN_LENGTH} characters.", field="/password")
     if len(password) > MAX_LENGTH:
         raise PasswordTooWeak(f"Use at most {MAX_LENGTH} characters.", field="/password")

@@ -75,6 +75,8 @@ async def register(
         text("INSERT INTO principals (id, kind) VALUES (:id, 'user')"), {"id": user_id}
     )
     for _ in range(HANDLE_TRIES):
+        proposed = _propose(name)
+        await _lock_handles(session, proposed)
         made = await session.execute(
             text(
                 "INSERT INTO users (id, handle, email, email_key, email_verified_at, password_hash,"
@@ -85,7 +87,7 @@ async def register(
             ),
             {
                 "id": user_id,
-                "handle": _propose(name),
+                "handle": proposed,
                 "email": shown,
                 "key": key,
                 "sandbox": sandbox,
@@ -155,8 +157,9 @@ async def _change_handle(session: AsyncSession, *, user_id: str, handle: str) ->
     current = await session.scalar(
         text("SELECT handle FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}
     )
-    if current == wanted:
+    if current is None or current == wanted:
         return
+    await _lock_handles(session, current, wanted)
     taken = await session.scalar(
         text(
             "SELECT 1 FROM users WHERE handle = :handle"
@@ -172,6 +175,15 @@ async def _change_handle(session: AsyncSession, *, user_id: str, handle: str) ->
     await session.execute(
         text("UPDATE users SET handle = :handle WHERE id = :id"), {"id": user_id, "handle": wanted}
     )
+
+
+async def _lock_handles(session: AsyncSession, *handles: str) -> None:
+    """Until the commit nobody else takes or leaves these: what is read of them stays true."""
+    for handle in sorted(handles):
+        await session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
+            {"name": f"handle:{handle}"},
+        )
 
 
 async def find_recipient(session: AsyncSession, to: str) -> User:

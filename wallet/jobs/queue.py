@@ -14,8 +14,9 @@ from typing import Any
 import procrastinate
 import structlog
 from procrastinate import BaseRetryStrategy, RetryDecision
-from procrastinate.exceptions import AlreadyEnqueued, ProcrastinateException
-from procrastinate.jobs import Job
+from procrastinate.exceptions import AlreadyEnqueued, ProcrastinateException, UniqueViolation
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,6 +46,18 @@ class _PatientRetry(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": min(MAX_BACKOFF_SECONDS, 1 + 2 * job.attempts)})
 
 
+class _Manager(JobManager):
+    """Ends a job that was to run again while the same work waits under its `once` name."""
+
+    async def retry_job(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """Without this the name's uniqueness would leave the job `doing` until its worker ends."""
+        try:
+            await super().retry_job(job, *args, **kwargs)
+        except UniqueViolation:
+            log.info("job.superseded", job=job.id, task=job.task_name, once=job.queueing_lock)
+            await self.finish_job(job, status=Status.SUCCEEDED, delete_job=True)
+
+
 # Never opened: it only builds the public `defer` call, which runs on the caller's connection.
 _deferrer = procrastinate.App(connector=procrastinate.PsycopgConnector())
 
@@ -69,18 +82,18 @@ async def enqueue(
         {"lock": once},
     ):
         return
-    connection = (await (await session.connection()).get_raw_connection()).driver_connection
-    deferrer = _deferrer.configure_task(
-        task,
-        allow_unknown=True,
-        queue=QUEUE,
-        queueing_lock=once,
-        schedule_in={"seconds": delay_seconds} if delay_seconds else None,
-        connection=connection,
-    )
     try:
         async with session.begin_nested():
-            await deferrer.defer_async(**args)
+            # Asked for inside: SQLAlchemy sends the SAVEPOINT when the connection is first used.
+            connection = await (await session.connection()).get_raw_connection()
+            await _deferrer.configure_task(
+                task,
+                allow_unknown=True,
+                queue=QUEUE,
+                queueing_lock=once,
+                schedule_in={"seconds": delay_seconds} if delay_seconds else None,
+                connection=connection.driver_connection,
+            ).defer_async(**args)
     except AlreadyEnqueued:
         return
 
@@ -109,6 +122,7 @@ class JobRunner:
             },
         )
         self.app = procrastinate.App(connector=connector)
+        self.app.job_manager = _Manager(connector)
 
     def register(self, name: str, handler: Handler) -> None:
         """Serve `name` with `handler`; raise in it to try again later."""
@@ -142,8 +156,13 @@ class JobRunner:
                 stalled = await manager.get_stalled_jobs(
                     seconds_since_heartbeat=self._stalled_after_seconds
                 )
-                for job in stalled:
-                    log.warning("job.taken_over", job=job.id, task=job.task_name)
-                    await manager.retry_job(job)
             except ProcrastinateException as error:
                 log.warning("job.sweep_failed", error=type(error).__name__)
+                continue
+            for job in stalled:
+                try:
+                    await manager.retry_job(job)
+                except ProcrastinateException as error:  # this one next time, the others now
+                    log.warning("job.sweep_failed", job=job.id, error=type(error).__name__)
+                else:
+                    log.warning("job.taken_over", job=job.id, task=job.task_name)

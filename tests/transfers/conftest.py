@@ -1,0 +1,18 @@
+"""An application's connection to an empty database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from wallet.db import Database
+from wallet.testing.databases import ScratchDatabase
+
+
+@pytest.fixture
+async def db(database: ScratchDatabase) -> AsyncIterator[Database]:
+    """As `bifold_app`."""
+    db = Database(database.app_url)
+    yield db
+    await db.dispose()
