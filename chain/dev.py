@@ -145,7 +145,11 @@ class DevNode:
             if not unlocked:
                 raise NoUnlockedAccount("the node has no unlocked account to send from")
             sender = self._sender = unlocked[0]
-        answer = await self._rpc.call("eth_sendTransaction", ({"from": sender, **request},))
+        request = {"from": sender, **request}
+        if "gas" not in request:  # Ganache would take 90,000, too little for a deployment.
+            estimate = await self._rpc.call("eth_estimateGas", (request,))
+            request["gas"] = hex(parse.quantity(estimate, "eth_estimateGas") * 5 // 4)
+        answer = await self._rpc.call("eth_sendTransaction", (request,))
         return parse.hash32(answer, "eth_sendTransaction")
 
 

@@ -74,7 +74,7 @@ class Erc20:
     """Reads of one token contract. Raises NodeRejected, NodeGarbage and the transport's errors."""
 
     def __init__(self, rpc: Rpc, contract: str) -> None:
-        web3 = AsyncWeb3(RpcProvider(rpc))
+        web3 = AsyncWeb3(RpcProvider(rpc), middleware=[])  # Its own would ask more than we do.
         self._contract: AsyncContract = web3.eth.contract(
             address=web3.to_checksum_address(checked(contract)),
             abi=cast(Any, list(artifact("TestToken").abi)),

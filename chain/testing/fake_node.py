@@ -217,9 +217,11 @@ class FakeNode:
     def _estimate(self, params: list[object]) -> object:
         request = params[0]
         assert isinstance(request, dict)
+        if "to" not in request:
+            raise _Refusal(-32000, "this fake node deploys nothing: use add_token")
         to, sender = parse_address(request["to"], "to"), parse_address(request["from"], "from")
         if to not in self.chain.contracts:
-            if self.chain.state.wei.get(sender, 0) < quantity(request["value"], "value"):
+            if self.chain.state.wei.get(sender, 0) < quantity(request.get("value", "0x0"), "value"):
                 raise _Refusal(-32003, "Insufficient funds for gas * price + value")
             return hex(PLAIN_TRANSFER_GAS)
         decoded = decode_transfer(parse_data(request["data"], "data"))
@@ -258,7 +260,8 @@ class FakeNode:
         salt = f"{sender}/{nonce}/{self.chain.head.hash}"
         tx = FakeTx(
             "0x" + keccak(salt.encode()).hex(), sender, parse_address(request["to"], "to"),
-            quantity(request.get("value", "0x0"), "value"), nonce, 100_000, _TIP_WEI,
+            quantity(request.get("value", "0x0"), "value"), nonce,
+            quantity(request.get("gas", "0x186a0"), "gas"), _TIP_WEI,
             2 * BASE_FEE_WEI + _TIP_WEI, parse_data(request.get("data", "0x"), "data"),
         )  # fmt: skip
         return self._admit(tx)
