@@ -55,11 +55,12 @@ class Identity:
             return Identity()
         # initdb wants its user to have a name, so the mapped number is one that has.
         known = {entry.pw_uid: entry.pw_gid for entry in pwd.getpwall() if entry.pw_uid != 0}
+        unshare = shutil.which("unshare", path=clean_environment()["PATH"] + ":/usr/bin:/bin")
         mapped = 1000 if 1000 in known else max(known, default=1000)
         own_namespace = Identity(
-            prefix=("unshare", "--user", f"--map-user={mapped}", f"--map-group={mapped}")
+            prefix=(unshare or "unshare", "--user", f"--map-user={mapped}", f"--map-group={mapped}")
         )
-        if shutil.which("unshare") and own_namespace.run("test", "-x", home).returncode == 0:
+        if unshare and own_namespace.run("test", "-x", home).returncode == 0:
             return own_namespace
         if not known:
             raise NoIdentity(

@@ -134,7 +134,7 @@ class TestIdentity:
         self, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As an ordinary user there is nothing to become: the server runs as ourselves."""
-        monkeypatch.setattr(shutil, "which", lambda _: None)
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
         server = EmbeddedPostgres(home / "dropped" / "postgres", home / "dropped-run")
         server.start()
         try:

@@ -22,7 +22,7 @@ from wallet.postgres import (
     ensure_roles,
 )
 from wallet.sandbox.config import SandboxConfig, SandboxError
-from wallet.sandbox.runtime import locked, runtime_dir
+from wallet.sandbox.runtime import locked, remove_runtime_dir, runtime_dir
 
 DUMP_TIMEOUT_SECONDS = 3600
 
@@ -64,6 +64,7 @@ def upgrade(data_dir: Path) -> str:
     place.rename(kept)
     finished.rename(place)
     dump.unlink()
+    remove_runtime_dir(runtime)
     return f"The database is PostgreSQL {POSTGRES_MAJOR} now; the old one is kept in {kept}."
 
 

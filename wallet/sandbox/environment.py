@@ -8,7 +8,11 @@ from pathlib import Path
 from wallet.sandbox.config import SandboxConfig
 from wallet.sandbox.runtime import write_private
 
-_KEPT_BACK = ("BIFOLD_MIGRATION_DATABASE_URL", "BIFOLD_AUDIT_DATABASE_URL")
+_KEPT_BACK = (
+    "BIFOLD_MIGRATION_DATABASE_URL",
+    "BIFOLD_AUDIT_DATABASE_URL",
+    "PYTHONDONTWRITEBYTECODE",  # without kept bytecode every start compiles everything again
+)
 
 
 def bifold(*arguments: str) -> tuple[str, ...]:
@@ -17,7 +21,7 @@ def bifold(*arguments: str) -> tuple[str, ...]:
 
 
 def base_environment(config: SandboxConfig) -> dict[str, str]:
-    """The caller's environment without the other roles' database addresses."""
+    """The caller's environment without what children must not have."""
     kept = {key: value for key, value in config.environment.items() if key not in _KEPT_BACK}
     root = str(Path(__file__).resolve().parents[2])
     return kept | {"PYTHONPATH": root, "PYTHONUNBUFFERED": "1"}

@@ -63,6 +63,13 @@ def runtime_dir(data_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="bifold-", dir="/tmp"))
 
 
+def remove_runtime_dir(path: Path) -> None:
+    """Leave nothing behind in /tmp; a directory that is still in use stays."""
+    for directory in (path, path.with_name(path.name + "-pg")):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
 def _is_ours_alone(path: Path) -> bool:
     """Not a link, owned by us, closed to others: somebody else may have made the name first."""
     status = path.lstat()

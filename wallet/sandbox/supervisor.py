@@ -34,7 +34,7 @@ from wallet.sandbox.environment import (
 )
 from wallet.sandbox.node import NodeError
 from wallet.sandbox.ready import ask_ready, wait_for_file
-from wallet.sandbox.runtime import locked, runtime_dir
+from wallet.sandbox.runtime import locked, remove_runtime_dir, runtime_dir
 
 SNAPSHOT_POLL_SECONDS = 0.2
 BLOCK_SECONDS = 1.0
@@ -353,6 +353,8 @@ class Supervisor:
             self.database.close()
         if self.postgres is not None:
             await asyncio.to_thread(self.postgres.stop, STOP_DATABASE_SECONDS)
+        if self.runtime != Path():
+            remove_runtime_dir(self.runtime)
 
     # --- environments ---
 
