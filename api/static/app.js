@@ -47,10 +47,14 @@ document.addEventListener("alpine:init", () => {
 
   /* "All of it": puts the available amount of the chosen asset into the field. */
   Alpine.data("amount", () => ({
+    shown: "",
+    init() { this.choose(); },
+    choose() { this.shown = this.$root.querySelector("select")?.selectedOptions[0]?.dataset.shown ?? ""; },
+    get known() { return this.shown !== ""; },
+    get unknown() { return this.shown === ""; },
     all() {
-      const chosen = this.$root.querySelector("select")?.selectedOptions[0];
       const field = this.$root.querySelector("input");
-      const most = chosen?.dataset.available ?? field.dataset.available;
+      const most = this.$root.querySelector("select")?.selectedOptions[0]?.dataset.available;
       if (most) { field.value = most; field.focus(); }
     },
   }));
@@ -61,6 +65,7 @@ document.addEventListener("alpine:init", () => {
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
   const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
   const sameYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
   const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
   function said(moment) {
@@ -75,7 +80,8 @@ document.addEventListener("alpine:init", () => {
     for (const element of document.querySelectorAll("time[datetime]")) {
       const moment = new Date(element.getAttribute("datetime"));
       if (Number.isNaN(moment.getTime())) continue;
-      const text = element.hasAttribute("data-exact") ? exact.format(moment) : said(moment);
+      const text = element.hasAttribute("data-exact") ? exact.format(moment)
+        : element.hasAttribute("data-clock") ? clock.format(moment) : said(moment);
       if (element.textContent !== text) element.textContent = text;
       element.title = exact.format(moment);
     }

@@ -19,6 +19,7 @@ API_DIR = Path(__file__).resolve().parent.parent
 KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,
     "N_": None,
+    "t": None,
     "gettext": None,
     "ngettext": (1, 2),
 }

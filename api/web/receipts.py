@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from babel.dates import format_datetime
+
+from api.web.once import new_key
+from api.web.shown import money_text
 from api.web.timeline import Step, along
 from api.web.visit import Visit
+from api.web.words import PURPOSES
 from wallet import conversions, deposits, transfers, withdrawals
 from wallet.activity import Activity
 from wallet.db import Session
 from wallet.deposits import Deposit
 from wallet.fx import quotes
+from wallet.payments import reading
+from wallet.payments.states import TRANSITIONS
+from wallet.payments.views import Payment
 from wallet.withdrawals import Withdrawal
 
 
@@ -104,6 +112,7 @@ async def _withdrawal(session: Session, visit: Visit, item: Activity) -> dict[st
         "withdrawal": found,
         "network": network,
         "steps": _withdrawal_steps(found, visit, network.confirmations if network else 0),
+        "cancel_key": new_key(),
         "waiting": found.status in ("held", "signed", "broadcast", "mined"),
     }
 
@@ -156,10 +165,57 @@ async def _topup(session: Session, visit: Visit, item: Activity) -> dict[str, An
     return {}
 
 
+async def _payment(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    found = await reading.get(
+        session,
+        assets=visit.services.assets,
+        principal_id=visit.member.id,
+        payment_id=item.id,
+    )
+    return {
+        "payment": found,
+        "steps": _payment_steps(found, visit),
+        "purpose": visit.t(PURPOSES.get(found.purpose, found.purpose)),
+        "cancellable": "cancelled" in TRANSITIONS.get(found.status, ()),
+        "cancel_key": new_key(),
+        "waiting": found.ended_at is None,
+    }
+
+
+def _payment_steps(found: Payment, visit: Visit) -> list[Step]:
+    path = [
+        ("created", visit.t("Order taken")),
+        ("funded", visit.t("Money taken from your balance")),
+        ("converted", visit.t("Converted at the locked rate")),
+        ("settling", visit.t("Settled with the paying bank")),
+        ("paying_out", visit.t("Handed to the bank over there")),
+        ("completed", visit.t("Arrived")),
+    ]
+    times = {event.type.partition(".")[2]: event.at for event in found.events}
+    back = money_text(found.refund) if found.refund else ""
+    endings = {
+        "returned": visit.t("The bank sent it back: %(money)s is yours again", money=back),
+        "failed": visit.t("The bank did not take it: %(money)s is yours again", money=back),
+        "cancelled": visit.t("Cancelled: %(money)s is yours again", money=back),
+    }
+    ending = None
+    if found.status in endings:
+        ending = Step("bad", endings[found.status], found.ended_at, found.reason or "")
+    waiting = {
+        "bank_answer": visit.t("Waiting for the bank's answer"),
+        "bank_settlement": visit.t("Waiting for the bank to settle"),
+    }.get(found.waiting_for or "", "")
+    if waiting and found.waiting_until:
+        until = format_datetime(found.waiting_until, "HH:mm", locale=visit.language.babel)
+        waiting = visit.t("%(what)s, by %(time)s UTC", what=waiting, time=until)
+    return along(path, times=times, waiting=waiting, ending=ending)
+
+
 _READERS = {
     "transfer": _transfer,
     "deposit": _deposit,
     "conversion": _conversion,
     "withdrawal": _withdrawal,
+    "payment": _payment,
     "topup": _topup,
 }

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from api.web import shown, words
 from api.web.i18n import Language
+from wallet.money import Asset
 
 if TYPE_CHECKING:
     from api.web.visit import Visit
@@ -62,11 +63,13 @@ class Renderer:
             money=shown.money_html,
             money_text=shown.money_text,
             in_fours=shown.in_fours,
+            device=shown.device,
             kinds=words.KINDS,
             state_of=words.state_of,
             refusal=lambda error: words.refusal(error, language),
-            when=lambda moment: _when(moment, language),
+            when=lambda moment, style="": _when(moment, language, style),
             lasting=lambda seconds: _lasting(seconds, language),
+            asset_name=lambda asset: _asset_name(asset, language),
             country_name=lambda code: language.babel.territories.get(code, code),
         )
         environment.filters.update(
@@ -80,13 +83,24 @@ class Renderer:
         return f"/static/{name}?v={self._versions[name]}"
 
 
-def _when(moment: datetime, language: Language) -> Markup:
-    """A moment that the browser turns into the viewer's zone; UTC, and said so, without it."""
+def _when(moment: datetime, language: Language, style: str) -> Markup:
+    """A moment that the browser turns into the viewer's zone; UTC, and said so, without it.
+
+    `style` "clock" shows the time of day, "exact" all of it, else how long ago.
+    """
     utc = moment.astimezone(UTC)
     text = format_datetime(utc, "d MMM y HH:mm", locale=language.babel)
-    return Markup('<time datetime="{iso}" title="{text} UTC">{text} UTC</time>').format(
-        iso=utc.isoformat(timespec="seconds"), text=text
+    mark = Markup(' data-{}').format(style) if style else ""
+    return Markup('<time datetime="{iso}" title="{text} UTC"{mark}>{text} UTC</time>').format(
+        iso=utc.isoformat(timespec="seconds"), text=text, mark=mark
     )
+
+
+def _asset_name(asset: Asset, language: Language) -> str:
+    """Money by its name in this language; coins keep their own."""
+    if asset.kind != "fiat":
+        return asset.name
+    return str(language.babel.currencies.get(asset.code, asset.name))
 
 
 def _lasting(seconds: int, language: Language) -> str:

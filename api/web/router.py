@@ -6,7 +6,6 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -33,20 +32,6 @@ from wallet.bootstrap import Services
 
 FOREVER = "public, max-age=31536000, immutable"
 BRIEFLY = "public, max-age=300"
-
-
-class PagePath(Convertor[str]):
-    """Any path that is not the API's: those answer with problem documents."""
-
-    regex = r"(?!(?:v1|sandbox|static|livez|readyz|metrics|openapi\.json)(?:/|$)).*"
-
-    def convert(self, value: str) -> str:
-        """As it is."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """As it is."""
-        return value
 
 
 class VersionedFiles(StaticFiles):
@@ -86,5 +71,4 @@ def mount(app: FastAPI, services: Services) -> None:
         live,
     ):
         app.include_router(page.router)
-    register_url_convertor("page", PagePath())
-    app.include_router(lost.router)
+    app.include_router(lost.last_router())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from wallet.money import Asset, Money, format_amount
 
@@ -100,6 +100,16 @@ def masked_name(name: str) -> str:
     return " ".join([words[0], *(f"{word[0]}•••" for word in words[1:3])])
 
 
-def plain(value: object) -> str:
-    """Escaped text, for places that build markup by hand."""
-    return str(escape(value))
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"),
+             ("Safari/", "Safari"))  # fmt: skip
+_SYSTEMS = (("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+            ("Mac OS", "macOS"), ("Linux", "Linux"))  # fmt: skip
+
+
+def device(user_agent: str) -> str:
+    """`Firefox · Linux` out of a User-Agent header; its first word where nothing is known."""
+    found = [
+        next((name for mark, name in table if mark in user_agent), "")
+        for table in (_BROWSERS, _SYSTEMS)
+    ]
+    return " · ".join(filter(None, found)) or user_agent.partition("/")[0][:40]

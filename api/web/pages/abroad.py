@@ -15,14 +15,14 @@ from api.web.pages.send import covered
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from api.web.words import PURPOSES
-from wallet import clock, payments
+from wallet import clock
 from wallet.db import Session
 from wallet.errors import InvalidField, NotFound, WalletError
 from wallet.fx import corridors, quotes
 from wallet.fx.corridors import Corridor
 from wallet.fx.quotes import Quote, QuoteDraft
 from wallet.money import Money
-from wallet.payments import recipients
+from wallet.payments import recipients, service
 from wallet.payments.recipients import Recipient, RecipientDraft
 
 FLOW = "abroad"
@@ -65,8 +65,7 @@ async def add_recipient(visit: Member, corridor_id: str) -> Response:
         return f"/abroad/{chosen.id}/{made.id}"
 
     try:
-        if values.get("country") not in chosen.countries:
-            raise InvalidField("This corridor leads elsewhere.", field="/country")
+        _set_country(chosen, values)
         return visit.go(await once(visit, values, work))
     except WalletError as error:
         return await _recipients(visit, chosen, values, {error.field or "": error}, status=422)
@@ -118,11 +117,11 @@ async def confirm(visit: Member, corridor_id: str, recipient_id: str, quote_id: 
     chosen = _corridor(visit, corridor_id)
 
     async def work(session: Session) -> str:
-        made = await payments.create(
+        made = await service.create(
             session,
             assets=visit.services.assets,
             principal_id=visit.member.id,
-            draft=payments.PaymentDraft(
+            draft=service.PaymentDraft(
                 quote_id=quote_id,
                 recipient_id=recipient_id,
                 purpose=values.get("purpose", ""),
@@ -149,7 +148,7 @@ async def cancel(visit: Member, payment_id: str) -> Response:
     values = await visit.form()
 
     async def work(session: Session) -> str:
-        made = await payments.cancel(
+        made = await service.cancel(
             session,
             assets=visit.services.assets,
             principal_id=visit.member.id,
@@ -189,6 +188,16 @@ async def _quote(
     return made
 
 
+def _set_country(chosen: Corridor, values: dict[str, str]) -> None:
+    """The country of the account: an IBAN says it itself, else the corridor has one."""
+    if chosen.recipient_type != "iban":
+        values["country"] = chosen.target_country
+        return
+    values["country"] = values.get("iban", "").replace(" ", "")[:2].upper()
+    if values["country"] not in chosen.countries:
+        raise InvalidField("This corridor does not reach that country.", field="/iban")
+
+
 def _at(error: WalletError) -> str:
     if error.field in ("/source_amount", "/target_amount", "/money/amount"):
         return "/amount"
@@ -210,15 +219,12 @@ async def _recipients(
             cursor=None,
             type_=chosen.recipient_type,
         )
-    names = visit.language.babel.territories
-    countries = sorted(((c, names.get(c, c)) for c in chosen.countries), key=lambda p: p[1])
     properties = chosen.recipient_schema["properties"]
     return visit.page(
         "abroad_recipient.html",
         status=status,
         corridor=chosen,
         known=[one for one in known[:KNOWN_SHOWN] if one.country in chosen.countries],
-        countries=countries,
         extra=[(n, properties[n]["title"]) for n in recipients.FIELDS[chosen.recipient_type]],
         values=values,
         errors=errors,

@@ -88,6 +88,6 @@ async def _settings(
         errors=errors,
         values={**known, **(values or {})},
         sessions=living,
-        currencies=[(asset.code, f"{asset.code} · {asset.name}") for asset in FIAT],
+        currencies=FIAT,
         saved=visit.request.query_params.get("saved") == "1",
     )

@@ -125,7 +125,7 @@ async def _form(
 ) -> Response:
     async with visit.services.db.snapshot() as session:
         held = await spendable(session, visit.services, visit.member.id)
-    targets = [(asset.code, f"{asset.code} · {asset.name}") for asset in visit.services.assets]
+    targets = list(visit.services.assets)
     return visit.page(
         "convert.html",
         status=status,

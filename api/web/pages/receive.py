@@ -13,11 +13,16 @@ from api.web.once import new_key
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from chain.address import eip681
+from chain.dev import DevNode
+from chain.errors import ChainError
 from chain.registry import Network
 from wallet import custody
 from wallet.custody import DepositAddress
 from wallet.errors import NotFound, WalletError
+from wallet.money import UnknownAsset
 
+FAUCET_NATIVE_WEI = 10**18
+FAUCET_TOKENS = 1_000
 QUIET_ZONE_MODULES = 4  # ISO/IEC 18004
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
@@ -54,6 +59,38 @@ async def qr(visit: Member, network: str) -> Response:
     return visit.dressed(Response(image.getvalue(), media_type="image/svg+xml"))
 
 
+@router.post("/receive/{network}/faucet")
+async def faucet(visit: Member, network: str) -> Response:
+    """Sandbox: real transactions of worthless coins, from the local node's own account."""
+    fields = await visit.form()
+    known = visit.services.networks.get(network)
+    if not visit.services.settings.sandbox or known is None:
+        raise NotFound("There is nothing here.")
+    shown = await _address(visit, known)
+    coin = fields.get("coin", "")
+    token = known.token(coin)
+    node = DevNode(visit.services.rpcs[network])
+    try:
+        if coin == known.native_asset:
+            await node.send_native(shown.address, FAUCET_NATIVE_WEI)
+        elif token is not None:
+            amount = FAUCET_TOKENS * 10**token.decimals
+            await node.send_token(token.contract, shown.address, amount)
+        else:
+            raise UnknownAsset("The faucet has no such coin.", field="/coin")
+    except ChainError:
+        away = FaucetAway("The local chain does not answer.")
+        return _page(visit, known, shown, {"": away}, status=503)
+    return visit.go(f"/receive?network={network}&sent=1")
+
+
+class FaucetAway(WalletError):
+    """The sandbox's node did not take the faucet's transaction."""
+
+    code = "chain_unavailable"
+    retryable = True
+
+
 async def _address(visit: Visit, network: Network) -> DepositAddress:
     """This person's current address there, derived anew before it is shown."""
     async with visit.services.db.transaction() as session:
@@ -80,7 +117,7 @@ def _page(
         "receive.html",
         status=status,
         network=network,
-        networks=list(visit.services.networks.values()),
+        network_options=[(name, name) for name in visit.services.networks],
         shown=shown,
         link=_link(network, shown),
         coins=[network.native_asset, *(token.code for token in network.tokens)],
