@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,10 +132,8 @@ def test_any_text_is_an_amount_or_a_refusal(text: str, asset: Asset) -> None:
 @given(st.from_regex(AMOUNT_PATTERN, fullmatch=True))
 def test_every_string_of_the_contracts_form_passes_the_syntax(text: str) -> None:
     assert len(text) <= MAX_AMOUNT_CHARS
-    try:
+    with contextlib.suppress(AmountTooLarge, AmountNotPositive):
         parse_amount(text, ETH)
-    except (AmountTooLarge, AmountNotPositive):
-        pass
 
 
 def test_assets_do_not_mix() -> None:
@@ -151,8 +151,8 @@ def test_minor_units_are_an_int_and_nothing_like_it(minor: object) -> None:
 
 
 def test_the_fiat_table_is_iso_4217() -> None:
-    wanted = "EUR USD GBP CNY HKD JPY SGD AED MXN BRL INR NGN KES PHP KWD CHF".split()
-    assert [asset.code for asset in FIAT] == wanted
+    wanted = "EUR USD GBP CNY HKD JPY SGD AED MXN BRL INR NGN KES PHP KWD CHF"
+    assert " ".join(asset.code for asset in FIAT) == wanted
     odd = {asset.code: asset.scale for asset in FIAT if asset.scale != 2}
     assert odd == {"JPY": 0, "KWD": 3}
 

@@ -21,7 +21,7 @@ from wallet.throttle import hit
 LIFETIME = timedelta(hours=24)  # NIST 800-63B AAL2: 24 h overall
 IDLE = timedelta(hours=1)  # and 1 h without use
 TOUCH_EVERY = timedelta(seconds=60)
-TOKEN_PREFIX = "bfs_"  # noqa: S105 - marks a session token, is none
+TOKEN_PREFIX = "bfs_"  # marks a session token
 SIGN_INS_PER_ADDRESS = 10  # a quarter of an hour, for one e-mail
 SIGN_INS_PER_CLIENT = 60  # and for one client address
 SIGN_IN_WINDOW_SECONDS = 900
@@ -142,7 +142,8 @@ async def live_sessions(session: AsyncSession, *, principal_id: str) -> list[Sig
             f"SELECT {_COLUMNS} FROM sessions"
             " WHERE principal_id = :principal"
             " AND revoked_at IS NULL AND expires_at > clock_timestamp()"
-            " AND last_seen_at > clock_timestamp() - :idle ORDER BY created_at DESC, id DESC LIMIT 200"
+            " AND last_seen_at > clock_timestamp() - :idle"
+            " ORDER BY created_at DESC, id DESC LIMIT 200"
         ),
         {"principal": principal_id, "idle": IDLE},
     )

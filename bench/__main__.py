@@ -1,0 +1,50 @@
+"""`./dev bench [NAME] [--json]`: figures as ratios taken inside one run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import Any
+
+from bench import database, transfers
+from wallet.migrate import upgrade
+from wallet.testing.databases import ScratchCluster
+
+
+def in_database(*, rounds: int, seconds: float) -> dict[str, Any]:
+    """`ledger_post` against a stripped transfer."""
+    cluster = ScratchCluster(durable=True, migrate=upgrade)
+    try:
+        return asyncio.run(database.measure(cluster.create(), rounds=rounds, seconds=seconds))
+    finally:
+        cluster.close()
+
+
+BENCHES = {"transfers": transfers.measure, "database": in_database}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named benchmark, or all."""
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("name", nargs="?", choices=sorted(BENCHES))
+    parser.add_argument("--json", action="store_true", help="one JSON document, nothing else")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each side, each round")
+    chosen = parser.parse_args(arguments)
+    results = {}
+    for name in [chosen.name] if chosen.name else sorted(BENCHES):
+        if not chosen.json:
+            print(f"{name} …", flush=True)
+        results[name] = BENCHES[name](rounds=chosen.rounds, seconds=chosen.seconds)
+        if not chosen.json:
+            for key, value in results[name].items():
+                print(f"  {key:<30} {value}", flush=True)
+    if chosen.json:
+        print(json.dumps(results, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
