@@ -17,8 +17,9 @@ async def _spend_from_hot(seam: Seam, nonce: int) -> str:
     key = derive_key(seed_of_tests(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))
     signed = Account.sign_transaction(
         {
-            "type": 2, "chainId": 31337, "nonce": nonce, "to": THIEF, "value": 5, "gas": 21000,
-            "maxFeePerGas": 100 * GWEI, "maxPriorityFeePerGas": 2 * GWEI, "data": b"",
+            "type": 2, "chainId": 31337, "nonce": nonce, "to": bytes.fromhex(THIEF[2:]),
+            "value": 5, "gas": 21000, "data": b"",
+            "maxFeePerGas": 100 * GWEI, "maxPriorityFeePerGas": 2 * GWEI,
         },
         key.reveal(),
     )  # fmt: skip

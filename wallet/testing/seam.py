@@ -248,7 +248,8 @@ class Seam:
 
     async def differences(self) -> list[str]:
         """What `bifold reconcile` would name about the chain, and books that do not sum to zero."""
-        report = await chain_lines(self.db, {"local": self.chain})
+        directly = ChainClient(self.network, self.opened[0])
+        report = await chain_lines(self.db, {"local": directly})
         async with self.db.transaction() as session:
             trial = await ledger.trial_balance(session)
         off = [f"{line.account} {line.difference}" for line in report.lines if line.difference]
