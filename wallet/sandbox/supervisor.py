@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 import signal
@@ -16,11 +17,9 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import psycopg
-
 from chain.registry import Network
-from wallet.postgres import POSTGRES_MAJOR, EmbeddedPostgres, PostgresError, ensure_roles
-from wallet.sandbox import networks
+from wallet.postgres import POSTGRES_MAJOR, EmbeddedPostgres, ensure_roles
+from wallet.sandbox import loops, networks, schema
 from wallet.sandbox.anvil import Anvil
 from wallet.sandbox.board import Board
 from wallet.sandbox.children import Child, Launch, last_words, run_tool
@@ -36,10 +35,6 @@ from wallet.sandbox.node import NodeError
 from wallet.sandbox.ready import ask_ready, wait_for_file
 from wallet.sandbox.runtime import locked, remove_runtime_dir, runtime_dir
 
-SNAPSHOT_POLL_SECONDS = 0.2
-BLOCK_SECONDS = 1.0
-REPORT_SECONDS = 2.0
-DATABASE_POLL_SECONDS = 0.5
 READY_POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 60.0
 HOPELESS_RESTARTS = 4  # of one child before the first readiness
@@ -68,7 +63,6 @@ class Supervisor:
         self.runtime = Path()
         self.app_url = self.owner_url = self.audit_url = ""
         self.rpc_url = ""
-        self._postgres_restarts = 0
 
     # --- the run ---
 
@@ -157,7 +151,8 @@ class Supervisor:
             audit = config.environment.get("BIFOLD_AUDIT_DATABASE_URL")
             self.audit_url = audit or config.database_url
         self.database = HouseDatabase(self.app_url)
-        await self._tool("wallet.sandbox.schema", BIFOLD_MIGRATION_DATABASE_URL=self.owner_url)
+        if not await asyncio.to_thread(schema.is_current, self.owner_url):
+            await self._tool("wallet.sandbox.schema", BIFOLD_MIGRATION_DATABASE_URL=self.owner_url)
         await asyncio.to_thread(self.database.forget_processes)
         log.info("database is at the newest schema")
 
@@ -199,13 +194,16 @@ class Supervisor:
             )
 
     async def _start_loops(self) -> None:
+        assert self.database is not None
         if self.postgres is not None:
-            self._keep("postgres", self._keep_database())
+            self._keep("postgres", loops.keep_database(self.postgres))
         if self.anvil is not None:
-            await self._record_height()
-            self._keep("chain", self.anvil.keep(self._record_height))
-            self._keep("snapshots", self._keep_snapshots())
-            self._keep("miner", self._keep_mining())
+            record = functools.partial(loops.record_height, self.anvil, self.database)
+            await record()
+            self._keep("chain", self.anvil.keep(record))
+            self._keep("snapshots", loops.keep_snapshots(self.anvil, record))
+            self._keep("miner", loops.keep_mining(self.anvil, self.database))
+        self._keep("report", loops.keep_reporting(self.database, self._processes))
 
     async def _start_children(self) -> None:
         """The signer first: a worker without it would only wait."""
@@ -226,7 +224,6 @@ class Supervisor:
                 fd_environment={"BIFOLD_SIGNER_CAPABILITY_FD": "capability"},
             ),
         )
-        self._keep("report", self._keep_reporting())
 
     def _signer_launch(self, socket: Path, capability: bytes) -> Launch:
         config = self.config
@@ -269,64 +266,6 @@ class Supervisor:
         raise SandboxError(
             f"Not ready after {READY_TIMEOUT_SECONDS:.0f} s: {answer} {words}".strip()
         )
-
-    # --- staying ---
-
-    async def _keep_database(self) -> None:
-        assert self.postgres is not None
-        while True:
-            await asyncio.sleep(DATABASE_POLL_SECONDS)
-            if self.postgres.alive():
-                continue
-            self._postgres_restarts += 1
-            log.warning("postgres ended and is started again")
-            try:
-                await asyncio.to_thread(self.postgres.prepare)
-                self.postgres.launch()
-                await asyncio.to_thread(self.postgres.wait_ready)
-            except PostgresError as error:
-                log.error("postgres: %s", error)
-
-    async def _keep_snapshots(self) -> None:
-        """Store each change; never spend more than half the time on it."""
-        assert self.anvil is not None
-        while True:
-            began = time.monotonic()
-            try:
-                if await self.anvil.store_if_changed():
-                    await self._record_height()
-            except (NodeError, OSError, psycopg.Error) as error:
-                log.warning("snapshot: %s", error)
-            await asyncio.sleep(max(SNAPSHOT_POLL_SECONDS, time.monotonic() - began))
-
-    async def _record_height(self) -> None:
-        assert self.anvil is not None and self.database is not None
-        await asyncio.to_thread(self.database.record_snapshot, self.anvil.newest_height())
-
-    async def _keep_mining(self) -> None:
-        """One block a second while anything waits for confirmations; none on an idle chain."""
-        assert self.anvil is not None and self.database is not None
-        while True:
-            await asyncio.sleep(BLOCK_SECONDS)
-            try:
-                if await asyncio.to_thread(self.database.waiting_for_blocks):
-                    await asyncio.to_thread(self.anvil.node.call, "evm_mine")
-            except (NodeError, psycopg.Error) as error:
-                log.warning("miner: %s", error)
-
-    async def _keep_reporting(self) -> None:
-        """Write what /readyz should know of the processes; a dead one is named within seconds."""
-        assert self.database is not None
-        while True:
-            states = [(child.name, child.healthy, child.state) for child in self._processes()]
-            try:
-                for name, healthy, detail in states:
-                    await asyncio.to_thread(
-                        self.database.record_process, name, healthy=healthy, detail=detail
-                    )
-            except psycopg.Error as error:
-                log.warning("report: %s", error)
-            await asyncio.sleep(REPORT_SECONDS)
 
     def _processes(self) -> list[Child]:
         return [*self.children, *([self.anvil.child] if self.anvil else [])]
