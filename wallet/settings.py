@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Mode = Literal["sandbox", "production"]
 # Written by the supervisor: BIFOLD_* names and values; `bifold reconcile` finds its sandbox so.
-RUNNING_SANDBOX = Path("sandbox") / "environment.json"
+RUNNING_SANDBOX = Path("sandbox") / "environment"
 
 
 class Settings(BaseSettings):
@@ -47,8 +46,8 @@ class Settings(BaseSettings):
         running = data_dir / RUNNING_SANDBOX
         if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
             return cls()
-        written = json.loads(running.read_text("utf-8"))
-        known = {name.removeprefix("BIFOLD_").lower(): value for name, value in written.items()}
+        lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
+        known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}
         return cls(**{name: v for name, v in known.items() if name in cls.model_fields})
 
     @property

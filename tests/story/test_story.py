@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from wallet.sandbox.demo.client import Api, wait_for
+from wallet.sandbox.demo.client import Api, DemoFailed, wait_for
 from wallet.sandbox.temporary import ROOT, TemporarySandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -178,7 +178,7 @@ def test_work_finishes_after_kill_9_of_any_process(
                 funded.get(f"/v1/withdrawals/{withdrawal['id']}")["status"],
                 funded.get(f"/v1/payments/{payment['id']}")["status"],
             )
-        except Exception as error:  # the API itself may be the one that is away
+        except (DemoFailed, httpx2.HTTPError) as error:  # the API itself may be away
             return (type(error).__name__, "")
 
     ended = wait_for(

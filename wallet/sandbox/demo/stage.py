@@ -49,7 +49,7 @@ class Stage:
 
     def moved(self, label: str, amount: str, note: str = "") -> None:
         """One movement of money: label, amount, aside."""
-        line = Text.assemble("    ", (f"{label:<30}", ""), (f"{amount:>28}", "bold"))
+        line = Text.assemble("    ", (f"{label:<25}", ""), (f"{amount:>27}", "bold"))
         if note:
             line.append(f"   {note}", style="dim")
         self.console.print(line)

@@ -16,6 +16,11 @@ IBAN = "DE89370400440532013000"  # the example of the IBAN registry
 WEI = 18
 
 
+def _path(events: list[dict[str, Any]]) -> str:
+    """The events of a timeline without their common first word."""
+    return " → ".join(event["type"].split(".")[-1].replace("_", " ") for event in events)
+
+
 @dataclass(slots=True)
 class Story:
     """Everything the steps share."""
@@ -72,7 +77,7 @@ class Story:
     def _deposit(self) -> None:
         self.stage.step("Ada takes a deposit address and receives USDC and ETH from outside")
         place = self.ada.post("/v1/deposit-addresses", {"network": self.network})
-        self.stage.say(f"address {place['address']}  (a child key of the house, hers alone)")
+        self.stage.say(f"address {place['address']}  (hers alone)")
         for amount, asset in (("250.000000", "USDC"), ("2.000000000000000000", "ETH")):
             money = {"amount": amount, "asset": asset}
             sent = self.public.post(
@@ -182,7 +187,7 @@ class Story:
                 seen=lambda p: tell(f"payment {p['status']}"),
                 what="the payment to end",
             )
-        self.stage.say(" → ".join(event["type"] for event in done["events"]))
+        self.stage.say(_path(done["events"]))
         if done["status"] != "completed":
             raise DemoFailed(f"the payment ended as {done['status']}")
         self.stage.moved(
@@ -213,7 +218,7 @@ class Story:
             )
         if done["status"] != "settled":
             raise DemoFailed(f"the withdrawal ended as {done['status']}")
-        self.stage.say(" → ".join(event["type"] for event in done["events"]))
+        self.stage.say(_path(done["events"]))
         self.stage.moved("fee booked", f"{done['fee']['amount']} {asset}")
         receipt = self.node.receipt(done["tx_hash"])
         arrived = self.node.balance(outside, contract)
