@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import orjson
@@ -40,7 +40,7 @@ class Published:
     ref: str
 
 
-async def listen(dsn: str) -> AsyncIterator[Wake]:
+async def listen(dsn: str) -> AsyncGenerator[Wake, None]:
     """Every wake, for ever. After a lost connection the first one concerns everybody."""
     while True:
         try:

@@ -57,7 +57,7 @@ def missing(folder: str) -> list[str]:
         texts = known.string if known and isinstance(known.string, (list, tuple)) else None
         said = all(texts) if texts else bool(known and known.string)
         if not said or (known is not None and known.fuzzy):
-            absent.append(message.id[0] if isinstance(message.id, tuple) else message.id)
+            absent.append(message.id if isinstance(message.id, str) else message.id[0])
     return absent
 
 

@@ -1,4 +1,4 @@
-"""What somebody holds, as the pages show it: figures by asset, the ≈ total, what is still coming."""
+"""What somebody holds, as pages show it: figures by asset, the ≈ total, what is still coming."""
 
 from __future__ import annotations
 

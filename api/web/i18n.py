@@ -20,7 +20,7 @@ LOCALE_DIR = Path(__file__).resolve().parent.parent / "locale"
 DEFAULT = "en"
 
 
-def N_(message: str) -> str:  # noqa: N802 - gettext's own name for "translate this later"
+def N_(message: str) -> str:
     """Mark a message of a table for the catalogues; it is translated where it is shown."""
     return message
 
@@ -88,9 +88,9 @@ def negotiate(accept_language: str, languages: Mapping[str, Language]) -> str:
         digits = (weight.strip() or "1").ljust(5, "0")
         thousandths = 1000 if digits[0] == "1" else _thousandths(digits[2:5])
         wishes.append((-thousandths, position, tag.strip()))
-    for weight, _position, tag in sorted(wishes):
-        found = known_tag(tag, languages)
-        if found and weight < 0:
+    for order, _position, wish in sorted(wishes):
+        found = known_tag(wish, languages)
+        if found and order < 0:
             return found
     return DEFAULT
 

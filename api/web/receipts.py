@@ -132,16 +132,12 @@ def _withdrawal_steps(found: Withdrawal, visit: Visit, needed: int) -> list[Step
         times = {s: at for s, at in times.items() if s not in order or order.index(s) <= reached}
     ending = None
     if found.status == "failed":
-        ending = Step(
-            "bad", visit.t("Failed: the rest is back in your balance"), found.updated_at
-        )
+        ending = Step("bad", visit.t("Failed: the rest is back in your balance"), found.updated_at)
     elif found.status == "cancelled":
         ending = Step("bad", visit.t("Cancelled: everything is back"), found.updated_at)
     elif found.status == "in_review":
         ending = Step("now", visit.t("Somebody looks at it by hand"), found.updated_at)
-    return along(
-        path, times=times, waiting=_waiting(found, visit, needed), ending=ending
-    )
+    return along(path, times=times, waiting=_waiting(found, visit, needed), ending=ending)
 
 
 def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
@@ -176,9 +172,16 @@ async def _payment(session: Session, visit: Visit, item: Activity) -> dict[str, 
         "payment": found,
         "steps": _payment_steps(found, visit),
         "purpose": visit.t(PURPOSES.get(found.purpose, found.purpose)),
-        "cancellable": "cancelled" in TRANSITIONS.get(found.status, ()),
+        "cancellable": found.ended_at is None and "cancelled" in _next(found.status),
         "cancel_key": new_key(),
         "waiting": found.ended_at is None,
+    }
+
+
+def _next(status: str) -> set[str]:
+    """The states that may follow."""
+    return {
+        str(after) for before, nexts in TRANSITIONS.items() if before == status for after in nexts
     }
 
 

@@ -90,7 +90,7 @@ def _when(moment: datetime, language: Language, style: str) -> Markup:
     """
     utc = moment.astimezone(UTC)
     text = format_datetime(utc, "d MMM y HH:mm", locale=language.babel)
-    mark = Markup(' data-{}').format(style) if style else ""
+    mark = Markup(" data-{}").format(style) if style else ""
     return Markup('<time datetime="{iso}" title="{text} UTC"{mark}>{text} UTC</time>').format(
         iso=utc.isoformat(timespec="seconds"), text=text, mark=mark
     )

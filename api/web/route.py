@@ -42,7 +42,7 @@ class WebRoute(APIRoute):
             except (ChainError, KeysError) as error:
                 log.warning("page.lower_error", code=error.code, exc_info=error)
                 return await _broken(request)
-            except Exception as error:  # noqa: BLE001 - the last net: logged whole, told in words
+            except Exception as error:
                 log.error("page.defect", path=request.scope.get("path"), exc_info=error)
                 return await _broken(request)
 
@@ -74,7 +74,7 @@ async def _broken(request: Request) -> Response:
     """Said without the error's own words, and without the database where that is what broke."""
     try:
         visit = await _visit(request)
-    except Exception as error:  # noqa: BLE001 - the page that must not fail; the first was logged
+    except Exception as error:
         log.error("page.no_visit", exc_info=error)
         return Response("Bifold is not available for a moment.", 503, media_type="text/plain")
     return visit.page("error.html", status=500, error=None, status_code=500)

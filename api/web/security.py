@@ -65,7 +65,7 @@ def check_csrf(*, secret: str, given: str) -> None:
 
 
 def check_origin(request: Request, settings: Settings) -> None:
-    """Raises ForeignOrigin when a browser names another site. Clients without Origin are no browser."""
+    """Raises ForeignOrigin when a browser names another site. No Origin at all: no browser."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         raise ForeignOrigin("This form was sent by another site.")
     origin = request.headers.get("origin")

@@ -10,6 +10,14 @@ MINUS = "\u2212"  # a true minus, as wide as the plus
 NBSP = "\u00a0"
 CHAIN_DECIMALS = 6
 SHORT_HEAD, SHORT_TAIL = 6, 4
+# Filled by `Markup.format`, which escapes what it is given. The gaps are no-break spaces.
+_MONEY = Markup(
+    '<span class="money {klass}" title="{title}">{mark}{symbol}<span class="money-number">{whole}'
+    '<span class="money-fraction">{fraction}</span></span>\u00a0<span class="money-code">{code}'
+    "</span></span>"
+)
+_SIGN = Markup('<span class="money-sign">{}</span>')
+_SYMBOL = Markup('<span class="money-symbol">{}</span>\u00a0')
 
 
 def grouped(digits: str) -> str:
@@ -29,7 +37,7 @@ def exact_number(minor: int, asset: Asset) -> str:
 
 
 def short_number(minor: int, asset: Asset) -> str:
-    """Six decimals of a coin, cut and never rounded up; a dust amount shows its first six digits."""
+    """Six decimals of a coin, cut and never rounded up; dust shows its first six digits."""
     if asset.kind == "fiat" or asset.scale <= CHAIN_DECIMALS:
         return exact_number(minor, asset)
     whole, _, fraction = format_amount(abs(minor), asset.scale).partition(".")
@@ -56,17 +64,11 @@ def money_html(money: Money, *, exact: bool = False, sign: str = "", klass: str 
     mark = sign or (MINUS if money.minor < 0 else "")
     symbol = money.asset.symbol if money.asset.symbol != money.asset.code else ""
     whole, point, fraction = shown.partition(".")
-    return Markup(
-        '<span class="money {klass}" title="{title}">{mark}{symbol}'
-        '<span class="money-number">{whole}<span class="money-fraction">{fraction}</span></span>'
-        f'{NBSP}<span class="money-code">{{code}}</span></span>'
-    ).format(
+    return _MONEY.format(
         klass=klass,
         title=money_text(money, sign=sign),
-        mark=Markup('<span class="money-sign">{}</span>').format(mark) if mark else "",
-        symbol=Markup('<span class="money-symbol">{}</span>' + NBSP).format(symbol)
-        if symbol
-        else "",
+        mark=_SIGN.format(mark) if mark else "",
+        symbol=_SYMBOL.format(symbol) if symbol else "",
         whole=whole,
         fraction=point + fraction,
         code=money.asset.code,

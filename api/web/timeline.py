@@ -30,13 +30,9 @@ def along(
     """
     reached = max((n for n, (status, _) in enumerate(path) if status in times), default=-1)
     if ending is not None:
-        done = [
-            Step("done", words, times[status]) for status, words in path if status in times
-        ]
+        done = [Step("done", words, times[status]) for status, words in path if status in times]
         return [*done, ending]
-    steps = [
-        Step("done", words, times.get(status)) for status, words in path[: reached + 1]
-    ]
+    steps = [Step("done", words, times.get(status)) for status, words in path[: reached + 1]]
     rest = path[reached + 1 :]
     if rest:
         steps.append(Step("now", rest[0][1], None, waiting))

@@ -1,12 +1,12 @@
-"""Every code, kind and state in plain words. Messages are marked here and translated where shown."""
+"""Every code, kind and state in plain words, marked here and translated where they are shown."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from api.web.i18n import Language, N_
-from wallet.errors import WalletError
+from api.web.i18n import N_, Language
 
 KINDS: dict[str, str] = {
     "transfer": N_("Transfer"),
@@ -132,7 +132,26 @@ _ASK = N_("This cannot be used. Please check it.")
 _OTHER = N_("Something went wrong on our side. Nothing was lost; try again in a moment.")
 
 
-def refusal(error: WalletError, language: Language) -> str:
+class Refused(Protocol):
+    """A refusal, or what was kept of one."""
+
+    @property
+    def code(self) -> str:
+        """Stable code."""
+        ...
+
+    @property
+    def field(self) -> str | None:
+        """JSON pointer of the field at fault."""
+        ...
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """Members of the problem document."""
+        ...
+
+
+def refusal(error: Refused, language: Language) -> str:
     """What a refusal means to a person, and the way out."""
     by_field = _BY_FIELD.get((error.code, error.field or ""))
     message = by_field or _REFUSALS.get(error.code) or (_ASK if error.field else _OTHER)

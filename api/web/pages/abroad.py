@@ -26,6 +26,7 @@ from wallet.payments import recipients, service
 from wallet.payments.recipients import Recipient, RecipientDraft
 
 FLOW = "abroad"
+RECIPIENT = "recipient"
 KNOWN_SHOWN = 20
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
@@ -41,7 +42,25 @@ async def choose_corridor(visit: Member) -> Response:
 @router.get("/abroad/{corridor_id}")
 async def choose_recipient(visit: Member, corridor_id: str) -> Response:
     """To whom: somebody known, or somebody new."""
-    return await _recipients(visit, _corridor(visit, corridor_id), {}, {})
+    chosen = _corridor(visit, corridor_id)
+    async with visit.services.db.snapshot() as session:
+        known = await recipients.page(
+            session,
+            principal_id=visit.member.id,
+            limit=KNOWN_SHOWN,
+            cursor=None,
+            type_=chosen.recipient_type,
+        )
+    properties = chosen.recipient_schema["properties"]
+    return visit.page(
+        "abroad_recipient.html",
+        corridor=chosen,
+        known=[one for one in known[:KNOWN_SHOWN] if one.country in chosen.countries],
+        extra=[(n, properties[n]["title"]) for n in recipients.FIELDS[chosen.recipient_type]],
+        values=drafts.recall(visit, RECIPIENT),
+        errors=drafts.told(visit),
+        key=new_key(),
+    )
 
 
 @router.post("/abroad/{corridor_id}")
@@ -66,16 +85,33 @@ async def add_recipient(visit: Member, corridor_id: str) -> Response:
 
     try:
         _set_country(chosen, values)
-        return visit.go(await once(visit, values, work))
+        path = await once(visit, values, work)
     except WalletError as error:
-        return await _recipients(visit, chosen, values, {error.field or "": error}, status=422)
+        drafts.keep(visit, RECIPIENT, {n: v for n, v in values.items() if n != "key"})
+        return drafts.tell(visit, f"/abroad/{chosen.id}", error)
+    drafts.forget(visit, RECIPIENT)
+    return visit.go(path)
 
 
 @router.get("/abroad/{corridor_id}/{recipient_id}")
 async def enter(visit: Member, corridor_id: str, recipient_id: str) -> Response:
     """How much, what for."""
     chosen = _corridor(visit, corridor_id)
-    return await _amount(visit, chosen, recipient_id, drafts.recall(visit, FLOW), {})
+    async with visit.services.db.snapshot() as session:
+        recipient = await _recipient(session, visit, chosen, recipient_id)
+        held = await spendable(session, visit.services, visit.member.id)
+    nothing = Money(0, visit.services.assets.get(chosen.source_asset))
+    have = next((h.available for h in held if h.asset.code == chosen.source_asset), nothing)
+    return visit.page(
+        "abroad_amount.html",
+        corridor=chosen,
+        recipient=recipient,
+        available=have,
+        purposes=[(name, visit.t(PURPOSES.get(name, name))) for name in chosen.purposes],
+        values=drafts.recall(visit, FLOW),
+        errors=drafts.told(visit),
+        key=new_key(),
+    )
 
 
 @router.post("/abroad/{corridor_id}/{recipient_id}")
@@ -98,16 +134,40 @@ async def ask(visit: Member, corridor_id: str, recipient_id: str) -> Response:
             raise InvalidField("This reference is too long.", field="/reference")
         return visit.go(await once(visit, values, work))
     except WalletError as error:
-        return await _amount(
-            visit, chosen, recipient_id, values, {_at(error): error}, status=422
-        )
+        return drafts.tell(visit, f"/abroad/{chosen.id}/{recipient_id}", error, at=_at(error))
 
 
 @router.get("/abroad/{corridor_id}/{recipient_id}/{quote_id}")
 async def review(visit: Member, corridor_id: str, recipient_id: str, quote_id: str) -> Response:
     """A sentence that says exactly what will happen, and what if it comes back."""
     chosen = _corridor(visit, corridor_id)
-    return await _review(visit, chosen, recipient_id, quote_id, {})
+    values = drafts.recall(visit, FLOW)
+    if not values.get("purpose"):
+        return visit.go(f"/abroad/{chosen.id}/{recipient_id}")
+    async with visit.services.db.snapshot() as session:
+        recipient = await _recipient(session, visit, chosen, recipient_id)
+        quote = await quotes.get(
+            session,
+            assets=visit.services.assets,
+            principal_id=visit.member.id,
+            quote_id=quote_id,
+        )
+        now = await clock.now(session)
+    if quote.corridor != chosen.id:
+        raise NotFound("There is no such quote.")
+    return visit.page(
+        "abroad_review.html",
+        corridor=chosen,
+        recipient=recipient,
+        quote=quote,
+        now=now,
+        over=quote.expires_at <= now or quote.used_at is not None,
+        purpose=visit.t(PURPOSES.get(values["purpose"], values["purpose"])),
+        values=values,
+        errors=drafts.told(visit),
+        key=new_key(),
+        fresh_key=new_key(),
+    )
 
 
 @router.post("/abroad/{corridor_id}/{recipient_id}/{quote_id}/confirm")
@@ -135,9 +195,7 @@ async def confirm(visit: Member, corridor_id: str, recipient_id: str, quote_id: 
     except WalletError as error:
         if error.code == "not_found":
             raise
-        return await _review(
-            visit, chosen, recipient_id, quote_id, {"": error}, values, status=422
-        )
+        return drafts.tell(visit, f"/abroad/{chosen.id}/{recipient_id}/{quote_id}", error, at="")
     drafts.forget(visit, FLOW)
     return visit.go(path)
 
@@ -166,9 +224,7 @@ def _corridor(visit: Visit, corridor_id: str) -> Corridor:
         raise NotFound("There is no such corridor.") from None
 
 
-async def _quote(
-    session: Session, visit: Visit, chosen: Corridor, values: dict[str, str]
-) -> Quote:
+async def _quote(session: Session, visit: Visit, chosen: Corridor, values: dict[str, str]) -> Quote:
     """A price for the amount typed, on the side it was typed for."""
     typed = amount_text(values.get("amount", ""))
     backwards = values.get("side") == "target"
@@ -204,105 +260,10 @@ def _at(error: WalletError) -> str:
     return error.field or ""
 
 
-async def _recipients(
-    visit: Visit,
-    chosen: Corridor,
-    values: dict[str, str],
-    errors: dict[str, WalletError],
-    status: int = 200,
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        known = await recipients.page(
-            session,
-            principal_id=visit.member.id,
-            limit=KNOWN_SHOWN,
-            cursor=None,
-            type_=chosen.recipient_type,
-        )
-    properties = chosen.recipient_schema["properties"]
-    return visit.page(
-        "abroad_recipient.html",
-        status=status,
-        corridor=chosen,
-        known=[one for one in known[:KNOWN_SHOWN] if one.country in chosen.countries],
-        extra=[(n, properties[n]["title"]) for n in recipients.FIELDS[chosen.recipient_type]],
-        values=values,
-        errors=errors,
-        key=new_key(),
-    )
-
-
-async def _amount(
-    visit: Visit,
-    chosen: Corridor,
-    recipient_id: str,
-    values: dict[str, str],
-    errors: dict[str, WalletError],
-    status: int = 200,
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        recipient = await _recipient(session, visit, chosen, recipient_id)
-        held = await spendable(session, visit.services, visit.member.id)
-    nothing = Money(0, visit.services.assets.get(chosen.source_asset))
-    have = next((h.available for h in held if h.asset.code == chosen.source_asset), nothing)
-    return visit.page(
-        "abroad_amount.html",
-        status=status,
-        corridor=chosen,
-        recipient=recipient,
-        available=have,
-        purposes=[(name, visit.t(PURPOSES.get(name, name))) for name in chosen.purposes],
-        values=values,
-        errors=errors,
-        key=new_key(),
-    )
-
-
-async def _review(
-    visit: Visit,
-    chosen: Corridor,
-    recipient_id: str,
-    quote_id: str,
-    errors: dict[str, WalletError],
-    typed: dict[str, str] | None = None,
-    status: int = 200,
-) -> Response:
-    values = typed or drafts.recall(visit, FLOW)
-    if not values.get("purpose"):
-        return visit.go(f"/abroad/{chosen.id}/{recipient_id}")
-    async with visit.services.db.snapshot() as session:
-        recipient = await _recipient(session, visit, chosen, recipient_id)
-        quote = await quotes.get(
-            session,
-            assets=visit.services.assets,
-            principal_id=visit.member.id,
-            quote_id=quote_id,
-        )
-        now = await clock.now(session)
-    if quote.corridor != chosen.id:
-        raise NotFound("There is no such quote.")
-    return visit.page(
-        "abroad_review.html",
-        status=status,
-        corridor=chosen,
-        recipient=recipient,
-        quote=quote,
-        now=now,
-        over=quote.expires_at <= now or quote.used_at is not None,
-        purpose=visit.t(PURPOSES.get(values["purpose"], values["purpose"])),
-        values=values,
-        errors=errors,
-        key=new_key(),
-        fresh_key=new_key(),
-    )
-
-
 async def _recipient(
     session: Session, visit: Visit, chosen: Corridor, recipient_id: str
 ) -> Recipient:
-    found = await recipients.get(
-        session, principal_id=visit.member.id, recipient_id=recipient_id
-    )
+    found = await recipients.get(session, principal_id=visit.member.id, recipient_id=recipient_id)
     if found.type != chosen.recipient_type or found.country not in chosen.countries:
         raise NotFound("This recipient is not in this corridor.")
     return found

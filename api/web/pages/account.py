@@ -7,12 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.web import drafts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from wallet import identity
 from wallet.errors import WalletError
 from wallet.money import FIAT, Money
 from wallet.risk import limits
+
+FLOW = "settings"
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
 Member = Annotated[Visit, Depends(member)]
@@ -36,44 +39,6 @@ async def limits_page(visit: Member) -> Response:
 @router.get("/settings")
 async def settings_page(visit: Member) -> Response:
     """Name, handle, currency, sessions."""
-    return await _settings(visit, {})
-
-
-@router.post("/settings")
-async def change_settings(visit: Member) -> Response:
-    """Change what the form gives."""
-    fields = await visit.form()
-    display = fields.get("display_asset", visit.member.display_asset)
-    try:
-        visit.services.assets.get(display, field="/display_asset")
-        async with visit.services.db.transaction() as session:
-            visit.user = await identity.change_user(
-                session,
-                user_id=visit.member.id,
-                display_name=fields.get("display_name"),
-                handle=fields.get("handle") or None,
-                display_asset=display,
-            )
-    except WalletError as error:
-        return await _settings(visit, {error.field or "": error}, fields, status=422)
-    return visit.go("/settings?saved=1")
-
-
-@router.post("/settings/sessions/{session_id}/revoke")
-async def revoke(visit: Member, session_id: str) -> Response:
-    """End one session, this one included."""
-    await visit.form()
-    async with visit.services.db.transaction() as session:
-        await identity.revoke(session, principal_id=visit.member.id, session_id=session_id)
-    return visit.go("/settings#sessions")
-
-
-async def _settings(
-    visit: Visit,
-    errors: dict[str, WalletError],
-    values: dict[str, str] | None = None,
-    status: int = 200,
-) -> Response:
     person = visit.member
     async with visit.services.db.snapshot() as session:
         living = await identity.live_sessions(session, principal_id=person.id)
@@ -84,10 +49,40 @@ async def _settings(
     }
     return visit.page(
         "settings.html",
-        status=status,
-        errors=errors,
-        values={**known, **(values or {})},
+        errors=drafts.told(visit),
+        values={**known, **drafts.recall(visit, FLOW)},
         sessions=living,
         currencies=FIAT,
         saved=visit.request.query_params.get("saved") == "1",
     )
+
+
+@router.post("/settings")
+async def change_settings(visit: Member) -> Response:
+    """Change what the form gives."""
+    fields = await visit.form()
+    display = fields.get("display_asset", visit.member.display_asset)
+    try:
+        visit.services.assets.get(display, field="/display_asset")
+        async with visit.services.db.transaction() as session:
+            await identity.change_user(
+                session,
+                user_id=visit.member.id,
+                display_name=fields.get("display_name"),
+                handle=fields.get("handle") or None,
+                display_asset=display,
+            )
+    except WalletError as error:
+        drafts.keep(visit, FLOW, fields)
+        return drafts.tell(visit, "/settings", error)
+    drafts.forget(visit, FLOW)
+    return visit.go("/settings?saved=1")
+
+
+@router.post("/settings/sessions/{session_id}/revoke")
+async def revoke(visit: Member, session_id: str) -> Response:
+    """End one session, this one included."""
+    await visit.form()
+    async with visit.services.db.transaction() as session:
+        await identity.revoke(session, principal_id=visit.member.id, session_id=session_id)
+    return visit.go("/settings#sessions")

@@ -29,7 +29,16 @@ Member = Annotated[Visit, Depends(member)]
 @router.get("/convert")
 async def enter(visit: Member) -> Response:
     """The form, with what was typed before."""
-    return await _form(visit, drafts.recall(visit, FLOW), {})
+    async with visit.services.db.snapshot() as session:
+        held = await spendable(session, visit.services, visit.member.id)
+    return visit.page(
+        "convert.html",
+        values=drafts.recall(visit, FLOW),
+        errors=drafts.told(visit),
+        holdings=held,
+        targets=list(visit.services.assets),
+        key=new_key(),
+    )
 
 
 @router.post("/convert")
@@ -57,13 +66,29 @@ async def ask(visit: Member) -> Response:
     try:
         return visit.go(await once(visit, values, work))
     except WalletError as error:
-        return await _form(visit, values, {_at(error): error}, status=422)
+        return drafts.tell(visit, "/convert", error, at=_at(error))
 
 
 @router.get("/convert/{quote_id}")
 async def review(visit: Member, quote_id: str) -> Response:
     """The locked price with everything in it, and how long it holds."""
-    return await _review(visit, quote_id, {})
+    async with visit.services.db.snapshot() as session:
+        quote = await quotes.get(
+            session,
+            assets=visit.services.assets,
+            principal_id=visit.member.id,
+            quote_id=quote_id,
+        )
+        now = await clock.now(session)
+    return visit.page(
+        "convert_review.html",
+        quote=quote,
+        now=now,
+        over=quote.expires_at <= now or quote.used_at is not None,
+        key=new_key(),
+        fresh_key=new_key(),
+        errors=drafts.told(visit),
+    )
 
 
 @router.post("/convert/{quote_id}/confirm")
@@ -85,7 +110,7 @@ async def confirm(visit: Member, quote_id: str) -> Response:
     except WalletError as error:
         if error.code == "not_found":
             raise
-        return await _review(visit, quote_id, {"": error}, status=422)
+        return drafts.tell(visit, f"/convert/{quote_id}", error, at="")
     drafts.forget(visit, FLOW)
     return visit.go(path)
 
@@ -95,43 +120,3 @@ def _at(error: WalletError) -> str:
     if error.field in ("/source_amount", "/target_amount", "/money/amount"):
         return "/money/amount"
     return {"/source_asset": "/money/asset", "/target_asset": "/target"}.get(error.field or "", "")
-
-
-async def _review(
-    visit: Visit, quote_id: str, errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        quote = await quotes.get(
-            session,
-            assets=visit.services.assets,
-            principal_id=visit.member.id,
-            quote_id=quote_id,
-        )
-        now = await clock.now(session)
-    return visit.page(
-        "convert_review.html",
-        status=status,
-        quote=quote,
-        now=now,
-        over=quote.expires_at <= now or quote.used_at is not None,
-        key=new_key(),
-        fresh_key=new_key(),
-        errors=errors,
-    )
-
-
-async def _form(
-    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        held = await spendable(session, visit.services, visit.member.id)
-    targets = list(visit.services.assets)
-    return visit.page(
-        "convert.html",
-        status=status,
-        values=values,
-        errors=errors,
-        holdings=held,
-        targets=targets,
-        key=new_key(),
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.web import drafts
 from api.web.i18n import Language, known_tag
 from api.web.route import WebRoute
 from api.web.security import check_origin, safe_next
@@ -18,7 +20,7 @@ from wallet.throttle import hit
 
 REGISTRATIONS_PER_CLIENT = 60
 REGISTRATION_WINDOW_SECONDS = 600
-DRAFTS = ("send", "withdraw", "convert", "abroad")
+DRAFTS = ("sign_in", "register", "send", "withdraw", "convert", "abroad", "recipient", "settings")
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
 AnyVisit = Annotated[Visit, Depends(visitor)]
@@ -35,10 +37,12 @@ async def landing(visit: AnyVisit) -> Response:
 @router.get("/sign-in")
 async def sign_in_page(visit: AnyVisit) -> Response:
     """The door, with where to go afterwards."""
-    wanted = safe_next(visit.request.query_params.get("next"))
+    asked = visit.request.query_params.get("next") or unquote(visit.read_cookie("next"))
+    wanted = safe_next(asked)
     if visit.user:
         return visit.go(wanted or "/home")
-    return visit.page("sign_in.html", values={}, errors={}, next=wanted)
+    values, errors = drafts.recall(visit, "sign_in"), drafts.told(visit)
+    return visit.page("sign_in.html", values=values, errors=errors, next=wanted)
 
 
 @router.post("/sign-in")
@@ -54,9 +58,10 @@ async def sign_in(visit: AnyVisit) -> Response:
             user = await identity.authenticate(session, email=email, password=password)
             await enter(visit, session, user.id)
     except WalletError as error:
-        return visit.page(
-            "sign_in.html", status=401, values=fields, errors={"": error}, next=wanted
-        )
+        drafts.keep(visit, "sign_in", {"email": email})
+        visit.set_cookie("next", quote(wanted or ""), drafts.NOTICE_SECONDS)
+        return drafts.tell(visit, "/sign-in", error, at="")
+    drafts.forget(visit, "sign_in")
     return visit.go(wanted or "/home")
 
 
@@ -65,8 +70,19 @@ async def register_page(visit: AnyVisit) -> Response:
     """The form for new people."""
     if visit.user:
         return visit.go("/home")
-    values = {"country": "CN" if visit.language.tag == "zh-Hans" else ""}
-    return _register(visit, values, {})
+    kept = drafts.recall(visit, "register")
+    values = {"country": "CN" if visit.language.tag == "zh-Hans" else "", **kept}
+    territories = visit.language.babel.territories
+    countries = sorted(
+        ((code, name) for code, name in territories.items() if len(code) == 2 and code.isalpha()),
+        key=lambda pair: pair[1],
+    )
+    return visit.page(
+        "register.html",
+        values=values,
+        errors=drafts.told(visit),
+        countries=[("", visit.t("Choose a country")), *countries],
+    )
 
 
 @router.post("/register")
@@ -94,7 +110,10 @@ async def register(visit: AnyVisit) -> Response:
             await enter(visit, session, user.id)
     except WalletError as error:
         at = "/password" if error.code == "password_too_weak" else error.field or ""
-        return _register(visit, fields, {at: error}, status=422)
+        kept = {name: fields.get(name, "") for name in ("display_name", "email", "country")}
+        drafts.keep(visit, "register", kept)
+        return drafts.tell(visit, "/register", error, at=at)
+    drafts.forget(visit, "register")
     return visit.go("/home")
 
 
@@ -155,17 +174,3 @@ def client_of(visit: Visit) -> str:
 def short_tag(language: Language) -> str:
     """`zh-Hans` as the person's setting: `zh`."""
     return language.tag.split("-", 1)[0]
-
-
-def _register(
-    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    territories = visit.language.babel.territories
-    countries = sorted(
-        ((code, name) for code, name in territories.items() if len(code) == 2 and code.isalpha()),
-        key=lambda pair: pair[1],
-    )
-    first = [("", visit.t("Choose a country"))]
-    return visit.page(
-        "register.html", status=status, values=values, errors=errors, countries=first + countries
-    )

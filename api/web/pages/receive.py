@@ -1,4 +1,4 @@
-"""Receive: an own address on a chain, as text, QR code and payment link; play coins in the sandbox."""
+"""Receive: an own address as text, QR code and payment link; play coins in the sandbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import segno
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from api.web.once import new_key
+from api.web import drafts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from chain.address import eip681
@@ -36,7 +36,17 @@ async def receive(visit: Member) -> Response:
     asked = visit.request.query_params.get("network", "")
     name = asked if asked in networks else next(iter(networks))
     shown = await _address(visit, networks[name])
-    return _page(visit, networks[name], shown, {})
+    network = networks[name]
+    return visit.page(
+        "receive.html",
+        network=network,
+        network_options=[(known, known) for known in networks],
+        shown=shown,
+        link=_link(network, shown),
+        coins=[network.native_asset, *(token.code for token in network.tokens)],
+        errors=drafts.told(visit),
+        sent=visit.request.query_params.get("sent") == "1",
+    )
 
 
 @router.get("/receive/{network}/qr.svg")
@@ -80,7 +90,7 @@ async def faucet(visit: Member, network: str) -> Response:
             raise UnknownAsset("The faucet has no such coin.", field="/coin")
     except ChainError:
         away = FaucetAway("The local chain does not answer.")
-        return _page(visit, known, shown, {"": away}, status=503)
+        return drafts.tell(visit, "/receive", away, at="")
     return visit.go(f"/receive?network={network}&sent=1")
 
 
@@ -104,26 +114,3 @@ async def _address(visit: Visit, network: Network) -> DepositAddress:
 
 def _link(network: Network, shown: DepositAddress) -> str:
     return eip681(shown.address, chain_id=network.chain_id)
-
-
-def _page(
-    visit: Visit,
-    network: Network,
-    shown: DepositAddress,
-    errors: dict[str, WalletError],
-    status: int = 200,
-) -> Response:
-    return visit.page(
-        "receive.html",
-        status=status,
-        network=network,
-        network_options=[(name, name) for name in visit.services.networks],
-        shown=shown,
-        link=_link(network, shown),
-        coins=[network.native_asset, *(token.code for token in network.tokens)],
-        values={},
-        errors=errors,
-        key=new_key(),
-        sent=visit.request.query_params.get("sent") == "1",
-        waiting=False,
-    )

@@ -35,18 +35,20 @@ async def enter(visit: Member) -> Response:
     for name in FIELDS:
         if name in visit.request.query_params:
             values[name] = visit.request.query_params[name][:320]
-    return await _form(visit, values, {})
+    async with visit.services.db.snapshot() as session:
+        held = await spendable(session, visit.services, visit.member.id)
+    return visit.page("send.html", values=values, errors=drafts.told(visit), holdings=held)
 
 
 @router.post("/send")
 async def check(visit: Member) -> Response:
     """Check what was typed, keep it, go on to the review."""
     values = {name: value.strip() for name, value in (await visit.form()).items()}
+    drafts.keep(visit, FLOW, {name: values.get(name, "") for name in FIELDS})
     try:
         await _understood(visit, values)
     except WalletError as error:
-        return await _form(visit, values, {error.field or "": error}, status=422)
-    drafts.keep(visit, FLOW, {name: values.get(name, "") for name in FIELDS})
+        return drafts.tell(visit, "/send", error)
     return visit.go("/send/review")
 
 
@@ -59,10 +61,8 @@ async def review(visit: Member) -> Response:
     try:
         payee, money = await _understood(visit, values)
     except WalletError as error:
-        return await _form(visit, values, {error.field or "": error}, status=422)
-    return visit.page(
-        "send_review.html", values=values, payee=payee, amount=money, key=new_key(), errors={}
-    )
+        return drafts.tell(visit, "/send", error)
+    return visit.page("send_review.html", values=values, payee=payee, amount=money, key=new_key())
 
 
 @router.post("/send/confirm")
@@ -84,13 +84,13 @@ async def confirm(visit: Member) -> Response:
 
         path = await once(visit, values, work)
     except WalletError as error:
-        return await _form(visit, values, {_at(error): error}, status=422)
+        return drafts.tell(visit, "/send", error, at=_at(error))
     drafts.forget(visit, FLOW)
     return visit.go(path)
 
 
 async def _understood(visit: Visit, values: dict[str, str]) -> tuple[User, Money]:
-    """Payee and money of the form. Raises what the flow itself would refuse with, with its field."""
+    """Payee and money of the form. Raises what the flow would refuse with, with its field."""
     async with visit.services.db.snapshot() as session:
         payee = await identity.find_recipient(session, values.get("to", ""))
         if payee.id == visit.member.id:
@@ -106,18 +106,8 @@ def covered(held: list[Holding], money: Money) -> None:
     """Raises InsufficientFunds beside the amount when there is not that much."""
     have = next((one.available.minor for one in held if one.asset.code == money.asset.code), 0)
     if have < money.minor:
-        raise InsufficientFunds(
-            "The available balance does not cover this.", field="/money/amount"
-        )
+        raise InsufficientFunds("The available balance does not cover this.", field="/money/amount")
 
 
 def _at(error: WalletError) -> str:
     return "/money/amount" if error.code == "insufficient_funds" else error.field or ""
-
-
-async def _form(
-    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        held = await spendable(session, visit.services, visit.member.id)
-    return visit.page("send.html", status=status, values=values, errors=errors, holdings=held)

@@ -31,18 +31,26 @@ Member = Annotated[Visit, Depends(member)]
 @router.get("/withdraw")
 async def enter(visit: Member) -> Response:
     """The form, with what was typed before."""
-    return await _form(visit, drafts.recall(visit, FLOW), {})
+    async with visit.services.db.snapshot() as session:
+        held = await spendable(session, visit.services, visit.member.id)
+    return visit.page(
+        "withdraw.html",
+        values=drafts.recall(visit, FLOW),
+        errors=drafts.told(visit),
+        holdings=[one for one in held if _leaves(visit, one)],
+        networks=[(name, name) for name in visit.services.networks],
+    )
 
 
 @router.post("/withdraw")
 async def check(visit: Member) -> Response:
     """Check address and amount, ask the network for its price, go on to the review."""
     values = {name: value.strip() for name, value in (await visit.form()).items()}
+    drafts.keep(visit, FLOW, {name: values.get(name, "") for name in FIELDS})
     try:
         await _planned(visit, values)
     except WalletError as error:
-        return await _form(visit, values, {_at(error): error}, status=422)
-    drafts.keep(visit, FLOW, {name: values.get(name, "") for name in FIELDS})
+        return drafts.tell(visit, "/withdraw", error, at=_at(error))
     return visit.go("/withdraw/review")
 
 
@@ -52,7 +60,18 @@ async def review(visit: Member) -> Response:
     values = drafts.recall(visit, FLOW)
     if not values:
         return visit.go("/withdraw")
-    return await _review(visit, values, {})
+    try:
+        plan = await _planned(visit, values)
+    except WalletError as error:
+        return drafts.tell(visit, "/withdraw", error, at=_at(error))
+    return visit.page(
+        "withdraw_review.html",
+        values=values,
+        plan=plan,
+        most=plan.money + plan.terms.bound,
+        key=new_key(),
+        errors=drafts.told(visit),
+    )
 
 
 @router.post("/withdraw/confirm")
@@ -77,8 +96,8 @@ async def confirm(visit: Member) -> Response:
         path = await once(visit, values, work, before=plan)
     except WalletError as error:
         if error.code == "max_fee_too_low":
-            return await _review(visit, values, {"": error}, status=409)
-        return await _form(visit, values, {_at(error): error}, status=422)
+            return drafts.tell(visit, "/withdraw/review", error, at="")
+        return drafts.tell(visit, "/withdraw", error, at=_at(error))
     drafts.forget(visit, FLOW)
     return visit.go(path)
 
@@ -122,7 +141,9 @@ async def _planned(visit: Visit, values: dict[str, str]) -> Plan:
     try:
         covered(held, money + plan.terms.bound)
     except InsufficientFunds:
-        raise _NotWithFee("The fee does not fit beside this amount.", field="/money/amount") from None
+        raise _NotWithFee(
+            "The fee does not fit beside this amount.", field="/money/amount"
+        ) from None
     return plan
 
 
@@ -134,40 +155,6 @@ class _NotWithFee(WalletError):
 
 def _at(error: WalletError) -> str:
     return "/money/amount" if error.code == "insufficient_funds" else error.field or ""
-
-
-async def _review(
-    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    shown = {name: values.get(name, "") for name in FIELDS}
-    try:
-        plan = await _planned(visit, shown)
-    except WalletError as error:
-        return await _form(visit, shown, {_at(error): error}, status=422)
-    return visit.page(
-        "withdraw_review.html",
-        status=status,
-        values=shown,
-        plan=plan,
-        most=plan.money + plan.terms.bound,
-        key=new_key(),
-        errors=errors,
-    )
-
-
-async def _form(
-    visit: Visit, values: dict[str, str], errors: dict[str, WalletError], status: int = 200
-) -> Response:
-    async with visit.services.db.snapshot() as session:
-        held = await spendable(session, visit.services, visit.member.id)
-    return visit.page(
-        "withdraw.html",
-        status=status,
-        values=values,
-        errors=errors,
-        holdings=[one for one in held if _leaves(visit, one)],
-        networks=[(name, name) for name in visit.services.networks],
-    )
 
 
 def _leaves(visit: Visit, one: Holding) -> bool:
