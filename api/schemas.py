@@ -33,7 +33,7 @@ class Schema(BaseModel):
 class View(BaseModel):
     """An answer: built by us, shown as it is."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 def _amount(value: object) -> str:

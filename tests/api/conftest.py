@@ -17,12 +17,13 @@ from chain.faults import FaultSwitch
 from chain.registry import Network, Token
 from chain.testing.fake_node import FAUCET, FakeNode
 from keys import derivation
-from keys.public import PublicKeys
 from keys.mnemonic import to_seed
+from keys.public import PublicKeys
 from keys.secret import SecretText
-from wallet import identity
+from wallet import identity, payouts
 from wallet.bootstrap import Services, asset_book
 from wallet.db import Database
+from wallet.payouts import SimulatedBank
 from wallet.settings import Settings
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.exchange import ExchangeBed
@@ -165,6 +166,7 @@ async def world(database: ScratchDatabase, node: FakeNode) -> AsyncIterator[Worl
     services = build_services(database.app_url, node)
     bed = ExchangeBed(services.db, services.assets)
     await bed.table_rates()
+    await payouts.seed_house(services.db, SimulatedBank(services.db), services.assets)
     transport = httpx2.ASGITransport(app=create_app(services), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as http:
         yield World(services, node, http, bed)
