@@ -14,7 +14,7 @@ PACKAGES = ("api", "chain", "contracts", "keys", "wallet")
 MODULE_LINES_LIMIT = 450
 # Whole words of people and machines that no tracked file may hold.
 MACHINE_PATHS = re.compile(
-    r"(?<![\w.])/(?:home|Users)/[a-z][\w.-]*/|(?<![\w.])/root/(?!\.)\w|/opt/(?:wheels|pypi)|\.pyenv"
+    r"(?<![\w.])/(?:home|Users)/(?!someone/)[a-z][\w.-]*/|(?<![\w.])/root/(?!\.)\w|/opt/(?:wheels|pypi)|\.pyenv"
 )
 LOCK_FILES = re.compile(r"(?:requirements.*|package-lock\.json|\.npmrc|.*\.lock)\Z")
 

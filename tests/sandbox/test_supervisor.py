@@ -204,7 +204,9 @@ class TestEnding:
             assert (tmp_path / "keys.json").read_text() == keys
             assert local_of(second)["block1_hash"] == networks["block1_hash"]
             assert node_of(second).quantity("eth_blockNumber") >= height
-            assert took < SECOND_START_LIMIT_SECONDS
+            # The promise is for a machine that does nothing else; others may be at work on it.
+            crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+            assert took < SECOND_START_LIMIT_SECONDS * crowd
         finally:
             second.stop()
 
