@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,12 +89,29 @@ def unattributed(scope: str, asset: str) -> AccountSpec:
 
 async def account_id(session: AsyncSession, spec: AccountSpec) -> str:
     """The id of the account, opened now if it does not exist. Safe against a rival opening it."""
-    found = await session.execute(
-        text("SELECT id FROM accounts WHERE path = :path"), {"path": spec.path}
+    return (await account_ids(session, [spec]))[spec.path]
+
+
+async def account_ids(session: AsyncSession, specs: Iterable[AccountSpec]) -> dict[str, str]:
+    """Path to id, each opened now if it does not exist.
+
+    Opened in the order of their paths: rivals that open the same accounts cannot deadlock.
+    """
+    wanted = {spec.path: spec for spec in specs}
+    known = await _known(session, list(wanted))
+    for path in sorted(wanted.keys() - known.keys()):
+        known[path] = await _open(session, wanted[path])
+    return known
+
+
+async def _known(session: AsyncSession, paths: list[str]) -> dict[str, str]:
+    rows = await session.execute(
+        text("SELECT path, id FROM accounts WHERE path = ANY(:paths)"), {"paths": paths}
     )
-    known = found.scalar_one_or_none()
-    if known is not None:
-        return str(known)
+    return {row.path: row.id for row in rows}
+
+
+async def _open(session: AsyncSession, spec: AccountSpec) -> str:
     made = await session.execute(
         text(
             "INSERT INTO accounts (id, path, principal_id, asset, kind, side)"
@@ -112,7 +130,4 @@ async def account_id(session: AsyncSession, spec: AccountSpec) -> str:
     opened = made.scalar_one_or_none()
     if opened is not None:
         return str(opened)
-    again = await session.execute(
-        text("SELECT id FROM accounts WHERE path = :path"), {"path": spec.path}
-    )
-    return str(again.scalar_one())
+    return (await _known(session, [spec.path]))[spec.path]  # a rival was first

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet.errors import NotFound
 from wallet.ids import new_id
-from wallet.ledger.accounts import AccountSpec, account_id
+from wallet.ledger.accounts import AccountSpec, account_ids
 from wallet.ledger.errors import BY_CODE, TEXT, AlreadyReversed, LedgerError
 from wallet.money import Money
 from wallet.outbox import Notice
@@ -157,6 +157,10 @@ async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
 
 async def _payload(session: AsyncSession, command: Command, entry_id: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {}
+    specs = [line.account for line in command.lines]
+    if command.open is not None:
+        specs.append(command.open.account)
+    ids = await account_ids(session, specs) if specs else {}
     if entry_id is not None:
         body["entry"] = {
             "id": entry_id,
@@ -166,21 +170,20 @@ async def _payload(session: AsyncSession, command: Command, entry_id: str | None
             "reverses": command.reverses,
             "meta": dict(command.meta),
         }
-        # In the order of their paths: two rivals that open the same new accounts cannot deadlock.
         body["postings"] = [
             {
-                "account": await account_id(session, line.account),
+                "account": ids[line.account.path],
                 "asset": line.amount.asset.code,
                 "amount": str(line.amount.minor),
             }
-            for line in sorted(command.lines, key=lambda line: line.account.path)
+            for line in command.lines
             if line.amount.minor
         ]
     if command.open is not None:
         opening = command.open
         body["open"] = {
             "id": opening.hold_id,
-            "account": await account_id(session, opening.account),
+            "account": ids[opening.account.path],
             "asset": opening.amount.asset.code,
             "amount": str(opening.amount.minor),
             "kind": opening.kind,
