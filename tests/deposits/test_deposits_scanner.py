@@ -24,7 +24,6 @@ from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 
 
-
 class Crash(BaseException):
     """The process dies here."""
 

@@ -35,6 +35,12 @@ MAYBE_OUT = frozenset(
     {SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN}
 )
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
+WAITS_FOR = {
+    SendKind.INSUFFICIENT_FUNDS: "liquidity",
+    SendKind.FEE_TOO_LOW: "fees",
+    SendKind.REPLACEMENT_UNDERPRICED: "fees",
+    SendKind.MALFORMED: "chain",
+}
 log = structlog.get_logger(__name__)
 
 
@@ -189,8 +195,7 @@ class Deliverer:
                 else:
                     await repository.set_waiting(session, [intent.id], None)
             else:
-                reason = "liquidity" if outcome.kind is SendKind.INSUFFICIENT_FUNDS else "fees"
-                await repository.set_waiting(session, [intent.id], reason)
+                await repository.set_waiting(session, [intent.id], WAITS_FOR[outcome.kind])
             hit("intent.before_commit_sent")
         hit("intent.after_commit_sent")
         log.info("intent.sent", intent=intent.id, seq=seq, outcome=str(outcome.kind))

@@ -60,7 +60,7 @@ class Desk:
         after = await repository.update_intent(
             session, intent_id, {"state": str(to), "waiting_for": None, **changes}
         )
-        log.info("intent.moved", intent=intent_id, before=str(before.state), after=str(to))
+        log.info("intent.moving", intent=intent_id, before=str(before.state), after=str(to))
         follower = self.followers.get(after.purpose)
         if follower is not None:
             await follower.intent_moved(session, intent=after, previous=before.state, at=at)

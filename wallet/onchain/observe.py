@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from chain.blocks import BlockRef, Receipt
 from chain.observe import transfer_in
 from wallet.crashpoints import hit
+from wallet.errors import WalletError
 from wallet.onchain import repository
 from wallet.onchain.desk import Desk
 from wallet.onchain.prepare import FOREIGN
@@ -18,7 +20,8 @@ from wallet.onchain.states import State
 
 log = structlog.get_logger(__name__)
 
-Mined = tuple[Attempt, Receipt]
+InBlock = tuple[Receipt, BlockRef]
+Mined = tuple[Attempt, Receipt, BlockRef]
 NOT_MINED: dict[str, Any] = {
     "mined_tx_hash": None,
     "mined_kind": None,
@@ -50,25 +53,35 @@ class IntentObserver:
             attempts = await repository.attempts_of(session, [intent.id for intent in intents])
         receipts = await self._canonical_receipts(attempts)
         for intent in intents:
-            mined = next(
-                (
-                    (attempt, receipts[attempt.tx_hash])
-                    for attempt in attempts[intent.id]
-                    if attempt.tx_hash is not None and attempt.tx_hash in receipts
-                ),
-                None,
-            )
-            if mined is not None:
-                await self._found(intent, mined, final)
-            elif intent.state is State.MINED:
-                await self._lost(intent, head)
-            else:
-                await self._absent(intent, head, final, mined_nonces)
+            try:
+                await self._look(intent, attempts[intent.id], receipts, head, final, mined_nonces)
+            except WalletError as error:
+                # The books refuse its end: it stays where it is, is tried again, holds up nobody.
+                log.error("intent.refused_by_books", intent=intent.id, code=error.code)
+
+    async def _look(
+        self, intent: Intent, attempts: Sequence[Attempt], receipts: Mapping[str, InBlock],
+        head: BlockRef, final: int, mined_nonces: int,
+    ) -> None:  # fmt: skip
+        mined = next(
+            (
+                (attempt, *receipts[attempt.tx_hash])
+                for attempt in attempts
+                if attempt.tx_hash is not None and attempt.tx_hash in receipts
+            ),
+            None,
+        )
+        if mined is not None:
+            await self._found(intent, mined, final)
+        elif intent.state is State.MINED:
+            await self._lost(intent, head)
+        else:
+            await self._absent(intent, head, final, mined_nonces)
 
     async def _canonical_receipts(
         self, attempts: Mapping[str, list[Attempt]]
-    ) -> dict[str, Receipt]:
-        """Receipts by hash, of those whose block is in the chain the node follows now."""
+    ) -> dict[str, InBlock]:
+        """Receipt and block by hash, of those whose block is in the chain the node follows now."""
         hashes = [a.tx_hash for many in attempts.values() for a in many if a.tx_hash is not None]
         if not hashes:
             return {}
@@ -76,15 +89,15 @@ class IntentObserver:
         found = [receipt for receipt in await chain.receipts(hashes) if receipt is not None]
         numbers = sorted({receipt.block_number for receipt in found})
         refs = await chain.block_refs(numbers) if numbers else []
-        canonical = {ref.number: ref.hash for ref in refs if ref is not None}
+        canonical = {ref.hash: ref for ref in refs if ref is not None}
         return {
-            receipt.tx_hash: receipt
+            receipt.tx_hash: (receipt, canonical[receipt.block_hash])
             for receipt in found
-            if canonical.get(receipt.block_number) == receipt.block_hash
+            if receipt.block_hash in canonical
         }
 
     async def _found(self, intent: Intent, mined: Mined, final: int) -> None:
-        attempt, receipt = mined
+        attempt, receipt, block = mined
         if receipt.fee_wei > intent.gas_limit * attempt.cap_wei:
             log.error("node.impossible_fee", intent=intent.id, fee_wei=receipt.fee_wei)
             return  # the node lies or errs; nothing is booked on its word
@@ -107,14 +120,17 @@ class IntentObserver:
                 return
             intent = moved
         if receipt.block_number <= final:
-            await self._end(intent, attempt, receipt)
+            at = datetime.fromtimestamp(block.timestamp, UTC)
+            await self._end(intent, attempt, receipt, at)
 
-    async def _end(self, intent: Intent, attempt: Attempt, receipt: Receipt) -> None:
+    async def _end(
+        self, intent: Intent, attempt: Attempt, receipt: Receipt, at: datetime
+    ) -> None:
         """Final. The follower books it in the same transaction, so that nothing is between."""
         to, reason = self._verdict(intent, attempt, receipt)
         changes: dict[str, Any] = {} if reason is None else {"reason": reason}
         async with self._desk.db.transaction() as session:
-            await self._desk.move(session, intent.id, to, expected=intent, **changes)
+            await self._desk.move(session, intent.id, to, expected=intent, at=at, **changes)
             hit("intent.before_commit_final")
         hit("intent.after_commit_final")
 

@@ -106,8 +106,9 @@ class Preparer:
             return 0
         mined = await desk.chain.nonce(address)
         done = 0
-        for intent in queued[: MAX_IN_FLIGHT - busy]:
-            done += await self._prepare(intent, address, fees, head, mined)
+        for intent in queued:  # one that must wait holds up none behind it
+            if done < MAX_IN_FLIGHT - busy:
+                done += await self._prepare(intent, address, fees, head, mined)
         return done
 
     async def _prepare(

@@ -233,13 +233,16 @@ CREATE TABLE withdrawal_events (
 );
 CREATE INDEX withdrawal_events_idx ON withdrawal_events (withdrawal_id, id);
 
--- Whether anything on this network waits for blocks: the sandbox's miner rests while nothing does.
+-- Whether anything on this network waits for blocks: the sandbox's miner rests while nothing does,
+-- and on a halted network nothing will come of them.
 CREATE FUNCTION chain_waiting(of_network text) RETURNS boolean LANGUAGE sql STABLE
 SET search_path = public, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM deposits
-                    WHERE network = of_network AND status IN ('seen', 'confirmed'))
+    SELECT (EXISTS (SELECT FROM deposits
+                     WHERE network = of_network AND status IN ('seen', 'confirmed'))
         OR EXISTS (SELECT FROM chain_intents
-                    WHERE network = of_network AND state IN ('allocated', 'signed', 'sent', 'mined'))
+                    WHERE network = of_network AND state IN ('allocated', 'signed', 'sent', 'mined')))
+       AND NOT EXISTS (SELECT FROM network_state
+                        WHERE network = of_network AND halted_reason IS NOT NULL)
 $$;
 
 DO $$

@@ -1,0 +1,132 @@
+"""An address belongs to one person, everywhere, and a false one is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from keys.derivation import DepositDeriver
+from keys.testing import open_desk
+from wallet import custody
+from wallet.custody import AddressMismatch, DepositAddress, TooManyAddresses
+from wallet.custody.addresses import list_addresses
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.testing.databases import ScratchDatabase
+
+
+@pytest.fixture(scope="module")
+def deriver() -> DepositDeriver:
+    """The public half of the test phrase's deposit account."""
+    return DepositDeriver(open_desk().deposit_xpub)
+
+
+async def _person(db: Database) -> str:
+    principal_id = new_id("usr")
+    async with db.transaction() as session:
+        await session.execute(
+            text("INSERT INTO principals (id, kind) VALUES (:id, 'user')"), {"id": principal_id}
+        )
+    return principal_id
+
+
+async def _issue(
+    db: Database, deriver: DepositDeriver, who: str, *, network: str = "local", fresh: bool = False
+) -> DepositAddress:
+    async with db.transaction() as session:
+        return await custody.issue_address(
+            session, principal_id=who, network=network, deriver=deriver, fresh=fresh
+        )
+
+
+class TestIssuing:
+    async def test_again_gives_the_same_one_unless_fresh(
+        self, db: Database, deriver: DepositDeriver
+    ) -> None:
+        ada = await _person(db)
+        first = await _issue(db, deriver, ada)
+        assert await _issue(db, deriver, ada) == first
+        fresh = await _issue(db, deriver, ada, fresh=True)
+        assert fresh.address != first.address
+        assert await _issue(db, deriver, ada) == fresh
+        async with db.transaction() as session:
+            listed = await list_addresses(session, principal_id=ada, deriver=deriver)
+        assert [row.id for row in listed] == [fresh.id, first.id]
+
+    async def test_no_address_serves_two_people_or_two_networks(
+        self, db: Database, deriver: DepositDeriver
+    ) -> None:
+        """Coins sent on the wrong network reach an address of the same person, or of nobody."""
+        people = [await _person(db) for _ in range(3)]
+        issued = [
+            await _issue(db, deriver, who, network=network)
+            for who in people
+            for network in ("local", "elsewhere")
+        ]
+        assert len({row.address for row in issued}) == 6
+        assert {row.address for row in issued} == {deriver.address(i) for i in range(6)}
+
+    async def test_ten_at_once_get_one(self, db: Database, deriver: DepositDeriver) -> None:
+        ada = await _person(db)
+        issued = await asyncio.gather(*(_issue(db, deriver, ada) for _ in range(10)))
+        assert len({row.address for row in issued}) == 1
+
+    async def test_there_is_an_end_to_fresh_ones(
+        self, db: Database, deriver: DepositDeriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wallet.custody.addresses.MAX_ADDRESSES", 2)
+        ada = await _person(db)
+        await _issue(db, deriver, ada)
+        last = await _issue(db, deriver, ada, fresh=True)
+        with pytest.raises(TooManyAddresses):
+            await _issue(db, deriver, ada, fresh=True)
+        assert await _issue(db, deriver, ada) == last
+
+
+class TestShowing:
+    async def test_an_address_swapped_in_the_database_is_never_shown(
+        self, db: Database, deriver: DepositDeriver, database: ScratchDatabase
+    ) -> None:
+        ada = await _person(db)
+        await _issue(db, deriver, ada)
+        owner = Database(database.owner_url)
+        async with owner.transaction() as session:
+            await session.execute(
+                text("UPDATE deposit_addresses SET address = :address"),
+                {"address": "0x" + "ab" * 20},
+            )
+        await owner.dispose()
+        with pytest.raises(AddressMismatch) as refused:
+            await _issue(db, deriver, ada)
+        assert "abab" not in refused.value.detail
+
+    async def test_the_application_itself_cannot_swap_one(
+        self, db: Database, deriver: DepositDeriver
+    ) -> None:
+        ada = await _person(db)
+        await _issue(db, deriver, ada)
+        with pytest.raises(Exception, match="permission denied"):
+            async with db.transaction() as session:
+                await session.execute(
+                    text("UPDATE deposit_addresses SET address = :address"),
+                    {"address": "0x" + "ab" * 20},
+                )
+
+
+class TestHouse:
+    async def test_which_addresses_are_ours(self, db: Database, deriver: DepositDeriver) -> None:
+        ada = await _person(db)
+        theirs = (await _issue(db, deriver, ada, network="elsewhere")).address
+        hot, cold, faucet = (deriver.address(90 + i) for i in range(3))
+        async with db.transaction() as session:
+            for address, place in ((hot, "hot"), (cold, "cold"), (faucet, "faucet")):
+                await custody.register_house_address(
+                    session, network="local", address=address, place=place
+                )
+            found = {
+                address: await custody.is_house_address(session, network="local", address=address)
+                for address in (hot, cold.lower(), theirs, faucet, deriver.address(95))
+            }
+        assert list(found.values()) == [True, True, True, False, False]
