@@ -1,4 +1,4 @@
-"""A database with people and rates."""
+"""A house with money at its bank, and people who send."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 
 from wallet.db import Database
 from wallet.testing.databases import ScratchDatabase
-from wallet.testing.exchange import ExchangeBed
+from wallet.testing.payments import PaymentWorld
 
 
 @pytest.fixture
-async def bed(database: ScratchDatabase) -> AsyncIterator[ExchangeBed]:
-    db = Database(database.app_url)
-    bed = ExchangeBed(db)
-    await bed.table_rates()
-    yield bed
+async def world(database: ScratchDatabase) -> AsyncIterator[PaymentWorld]:
+    db, bank_db = Database(database.app_url), Database(database.app_url)
+    world = PaymentWorld(db, bank_db)
+    await world.open()
+    yield world
     await db.dispose()
+    await bank_db.dispose()

@@ -1,7 +1,8 @@
 """Moving payments on: one transition a transaction, the bank asked with none open.
 
 `advance` may run any number of times, at once or after a death anywhere: the row is locked for each
-step, the bank knows the order by one reference made with the payment, and is asked before told.
+step, and the bank knows the order by one reference made with the payment. That it is to be told is
+committed before it is told; ever after it is asked first.
 """
 
 from __future__ import annotations
@@ -54,16 +55,13 @@ class PaymentTasks:
     async def advance(self, payment_id: str) -> None:
         """Go on as far as possible now. Does nothing to a payment that has ended."""
         while True:
-            hit("payment.before_step")
             async with self._db.transaction() as session:
                 row = await repository.lock(session, payment_id)
                 if row is None or row["status"] in TERMINAL:
                     return
                 if row["status"] == "paying_out":
                     break
-                after = await self._step(session, row)
-                hit(f"payment.before_commit_{after}")
-            hit(f"payment.after_commit_{after}")
+                await self._step(session, row)
         await self._ask_bank(payment_id)
 
     async def tick(self) -> None:
@@ -81,14 +79,13 @@ class PaymentTasks:
                     detail="The bank did otherwise than it had said; an operator looks at it.",
                 )
 
-    async def _step(self, session: AsyncSession, row: RowMapping) -> Status:
+    async def _step(self, session: AsyncSession, row: RowMapping) -> None:
         after, step = self._steps[row["status"]]
         check_move(row["status"], after)
         (payment,) = await reading.whole(session, [row], self._assets)
         await step(session, payment)
         await repository.set_status(session, payment_id=payment.id, status=after, ended=False)
         await outbox.put(session, notice(payment_id=payment.id, quote=payment.quote, status=after))
-        return after
 
     def _books(self, payment: Payment) -> PaymentBooks:
         return books_of(payment.id, payment.quote, corridor(self._assets, payment.corridor))
@@ -112,18 +109,20 @@ class PaymentTasks:
         await _event(session, payment, "paying_out", f"By {payment.rail.upper()}.")
 
     async def _ask_bank(self, payment_id: str) -> None:
-        """Ask for the order; tell it when the bank has never heard of it; write the answer down."""
+        """Tell the bank the first time; later ask, and tell again only what it never heard of."""
         async with self._db.transaction() as session:
             row = await repository.lock(session, payment_id)
             if row is None or row["status"] != "paying_out":
                 return
             (payment,) = await reading.whole(session, [row], self._assets)
-        order, rail = _order(payment), self._rails[payment.rail]
+            order, rail = _order(payment), self._rails[payment.rail]
+            first = await payouts.mark_told(session, reference=order.reference)
         answer: BankAnswer | None = None
         try:
-            hit("payment.before_query")
-            answer = await rail.query(order.reference)
-            hit("payment.after_query")
+            if not first:
+                hit("payment.before_query")
+                answer = await rail.query(order.reference)
+                hit("payment.after_query")
             if answer is None:
                 hit("payment.before_submit")
                 answer = await rail.submit(order)
@@ -146,8 +145,6 @@ class PaymentTasks:
                     session, reference=_order(payment).reference, answer=answer
                 )
                 await self._apply(session, payment, row, answer)
-            hit("payment.before_commit_answer")
-        hit("payment.after_commit_answer")
 
     async def _apply(
         self, session: AsyncSession, payment: Payment, row: RowMapping, answer: BankAnswer

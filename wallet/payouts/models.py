@@ -28,6 +28,7 @@ class Payout(SQLModel, table=True):
     reason: str | None = Field(sa_type=Text)
     contradicted_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
+    told_at: datetime | None = Field(sa_type=STAMP)
     answered_at: datetime | None = Field(sa_type=STAMP)
 
 

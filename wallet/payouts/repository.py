@@ -37,6 +37,18 @@ async def of(session: AsyncSession, *, ref: str) -> RowMapping | None:
     return row.mappings().one_or_none()
 
 
+async def mark_told(session: AsyncSession, *, reference: str) -> bool:
+    """Note that the bank is about to be told. False when it may have been told before."""
+    row = await session.execute(
+        text(
+            "UPDATE payouts SET told_at = bifold_now()"
+            " WHERE reference = :reference AND told_at IS NULL RETURNING reference"
+        ),
+        {"reference": reference},
+    )
+    return row.scalar_one_or_none() is not None
+
+
 async def record_answer(session: AsyncSession, *, reference: str, answer: BankAnswer) -> None:
     """Keep what the bank said. A final answer stays what it is."""
     await session.execute(

@@ -68,7 +68,6 @@ class StatementReader:
             await repository.lock_statement(session, self._rail.bank)
             for line in await repository.unmatched(session, bank=self._rail.bank, limit=BATCH):
                 await self._match(session, line)
-            hit("bank_line.matched")
 
     async def _read(self, asset: str) -> int:
         async with self._db.transaction() as session:
@@ -82,8 +81,6 @@ class StatementReader:
             for line in lines:
                 if line.line_id > after:  # else a rival read it meanwhile
                     await self._keep(session, line)
-            hit("bank_line.read")
-        hit("bank_line.committed")
         return len(lines)
 
     async def _keep(self, session: AsyncSession, line: StatementLine) -> None:

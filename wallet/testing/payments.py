@@ -118,6 +118,14 @@ class PaymentWorld(ExchangeBed):
             )
             return [int(amount) for amount in rows.scalars()]
 
+    async def bank_credits(self) -> int:
+        """How many incoming transfers the bank shows."""
+        async with self.db.transaction() as session:
+            found = await session.execute(
+                text("SELECT count(*) FROM simbank.statement WHERE kind = 'credit'")
+            )
+            return int(found.scalar_one())
+
     async def assert_sound(self) -> None:
         """Books sum to zero, nothing is in transit, and the bank agrees."""
         assert await self.imbalance() == {}

@@ -146,6 +146,7 @@ CREATE TABLE payouts (
     reason text,
     contradicted_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT bifold_now(),
+    told_at timestamptz,  -- committed before the bank is first told: from then on ask, then tell
     answered_at timestamptz
 );
 
