@@ -56,26 +56,41 @@ class Lab:
         self.hot = house.hot[0]
         asyncio.run(self._fund_house())
         env = {k: v for k, v in os.environ.items() if not k.startswith("BIFOLD_")}
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.home / "zygote.log").open("w"),
-            text=True,
-            cwd=ROOT,
-            env=env | {"PYTHONPATH": str(ROOT)},
-        )
+        with (self.home / "zygote.log").open("w") as log:
+            self._zygote = self._start_zygote(env, log)
         assert self._zygote.stdout is not None
-        assert self._zygote.stdout.readline().strip() == "ready"
+        assert self._zygote.stdout.readline().strip() == "ready", self.last_words()
         for name in ("ada", "ben"):
             self._person(name)
         self._deposit()
 
+    def last_words(self) -> str:
+        """The end of the zygote's log."""
+        return (self.home / "zygote.log").read_text("utf-8", "replace")[-3000:]
+
+    def _start_zygote(self, env: dict[str, str], log: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env=env | {"PYTHONPATH": str(ROOT)},
+        )
+
     def close(self) -> None:
         """End the zygote."""
-        if self._zygote is not None and self._zygote.stdin is not None:
-            self._zygote.stdin.close()
+        if self._zygote is None:
+            return
+        for pipe in (self._zygote.stdin, self._zygote.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
             self._zygote.wait(10)
+        except subprocess.TimeoutExpired:
+            self._zygote.kill()
+            self._zygote.wait()
 
     async def _fund_house(self) -> None:
         rpc = JsonRpc(self.rpc_url)
@@ -187,7 +202,9 @@ class Lab:
         try:
             self._zygote.stdin.write(json.dumps(order) + "\n")
             self._zygote.stdin.flush()
-            result: dict[str, Any] = json.loads(self._zygote.stdout.readline())
+            told = self._zygote.stdout.readline()
+            assert told, self.last_words()
+            result: dict[str, Any] = json.loads(told)
         finally:
             stop.set()
             mining.join()

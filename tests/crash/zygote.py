@@ -33,7 +33,7 @@ from keys.request import Kind, SignedTx
 from keys.secret import SecretText
 from keys.signer import LocalSigner
 from keys.vault import VAULT_FILE, Vault
-from wallet import crashpoints
+from wallet import crashpoints, log
 from wallet.bootstrap import Services, build
 from wallet.jobs import JobRunner, run_loops
 from wallet.settings import Settings
@@ -200,6 +200,7 @@ def child(order: dict[str, Any], writing: int) -> None:
 
 def main() -> None:
     """Serve orders until standard input ends."""
+    log.configure("INFO")  # to standard error; standard output carries the results
     print("ready", flush=True)
     for line in sys.stdin:
         reading, writing = os.pipe()
