@@ -48,7 +48,7 @@ class Settings(BaseSettings):
             return cls()
         lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
         known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}
-        return cls(**{name: v for name, v in known.items() if name in cls.model_fields})
+        return cls.model_validate({k: v for k, v in known.items() if k in cls.model_fields})
 
     @property
     def sandbox(self) -> bool:

@@ -1,8 +1,8 @@
-"""Every flow dies at every commit and around every external call; a restart loses and doubles nothing.
+"""Every flow dies at every commit and around every external call; nothing is lost or doubled.
 
 One plain run of a flow counts its crash points. Then, for each chosen point, a child dies there by
-SIGKILL, a second child sends the same request with the same idempotency key and works until the end,
-and the books, the chain and the bank are judged from outside. CI samples by seed
+SIGKILL, a second child sends the same request with the same idempotency key and works until the
+end, and the books, the chain and the bank are judged from outside. CI samples by seed
 (`BIFOLD_CRASH_SEED`, `BIFOLD_CRASH_CASES`); `./dev campaign` runs all points.
 """
 

@@ -175,7 +175,7 @@ async def ask(
             if task.done():
                 task.result()
         now = (await http.get(follow["path"].format(**sent.json()), headers=headers)).json()
-        rows = now["data"] if "data" in now else [now]
+        rows = now.get("data", [now])
         if len(rows) >= follow.get("count", 1) and all(
             row["status"] in follow["until"] for row in rows
         ):
