@@ -8,6 +8,8 @@ import os
 import sys
 from typing import NoReturn
 
+from chain.errors import ChainError
+from keys.errors import KeysError
 from wallet.errors import WalletError
 from wallet.settings import Settings
 
@@ -28,7 +30,9 @@ def run(chosen: argparse.Namespace) -> int:
                 return _keys(chosen)
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
-        return 1
+    except (ChainError, KeysError, OSError) as error:
+        print(f"bifold: {error}", file=sys.stderr)
+    return 1
 
 
 def _serve() -> NoReturn:

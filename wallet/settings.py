@@ -6,11 +6,29 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wallet.errors import WalletError
 
 Mode = Literal["sandbox", "production"]
 # Written by the supervisor: BIFOLD_* names and values; `bifold reconcile` finds its sandbox so.
 RUNNING_SANDBOX = Path("sandbox") / "environment"
+
+
+class InvalidSettings(WalletError):
+    """The environment does not say what this process needs."""
+
+    code = "invalid_settings"
+
+
+def _told(error: ValidationError) -> str:
+    names = {f"BIFOLD_{str(item['loc'][0]).upper()}": item["type"] for item in error.errors()}
+    missing = [name for name, kind in names.items() if kind == "missing"]
+    wrong = [name for name in names if name not in missing]
+    parts = [f"set {', '.join(missing)}"] if missing else []
+    parts += [f"{name} has a value that cannot be" for name in wrong]
+    return f"{'; '.join(parts)} (docs/configuration.md); or start ./dev run first."
 
 
 class Settings(BaseSettings):
@@ -40,12 +58,15 @@ class Settings(BaseSettings):
     def from_env(cls) -> Settings:
         """Read the environment; beside a running sandbox, what it wrote down about itself.
 
-        Raises pydantic.ValidationError when a needed one is missing.
+        Raises InvalidSettings, naming each variable that is missing or cannot be meant.
         """
         data_dir = Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
         running = data_dir / RUNNING_SANDBOX
         if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
-            return cls()
+            try:
+                return cls()
+            except ValidationError as error:
+                raise InvalidSettings(_told(error)) from None
         lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
         known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}
         return cls.model_validate({k: v for k, v in known.items() if k in cls.model_fields})
