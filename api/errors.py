@@ -95,6 +95,7 @@ STATUS: dict[str, int] = {
     "asset_mismatch": 500,
     "unbalanced": 500,
     "refused_to_start": 500,
+    "invalid_settings": 500,
     "payout_reference_reused": 500,
     "chain_error": 500,
     "invalid_chain_transaction": 500,
