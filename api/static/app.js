@@ -112,7 +112,7 @@ document.addEventListener("alpine:init", () => {
   let source = null;
   let lostTimer = 0;
   let pollTimer = 0;
-  let lastId = "";
+  let lastId = document.body.dataset.seq ?? "";
   let lastOk = new Date();
 
   function refresh() { htmx.trigger(document.body, "bifold:changed"); }

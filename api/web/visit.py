@@ -20,6 +20,7 @@ from wallet.bootstrap import Services
 from wallet.errors import WalletError
 from wallet.identity import SignedIn, User
 from wallet.identity.errors import Unauthenticated
+from wallet.listener import last_seq
 
 SESSION_SECONDS = 24 * 60 * 60
 PREFERENCE_SECONDS = 365 * 24 * 60 * 60
@@ -59,7 +60,11 @@ class Web:
 
 @dataclass(slots=True)
 class Visit:
-    """Made by `visitor` for every page. `secret` keys the form tokens of this browser."""
+    """Made by `visitor` for every page. `secret` keys the form tokens of this browser.
+
+    `seq` is the newest event published before the page's figures were read: the live stream begins
+    behind it, so that nothing between page and stream is missed.
+    """
 
     web: Web
     request: Request
@@ -68,6 +73,7 @@ class Visit:
     secret: str
     session: SignedIn | None = None
     user: User | None = None
+    seq: int = 0
     cookies: list[tuple[str, str, int]] = field(default_factory=list)
 
     @property
@@ -162,7 +168,7 @@ async def visitor(request: Request) -> Visit:
     """Who is there, signed in or not. A cookie that no longer opens anything is taken back."""
     web = web_of(request)
     token = request.cookies.get(web.cookie("session"), "")
-    signed_in, user = await _resolve(web, token) if token else (None, None)
+    signed_in, user, seq = await _resolve(web, token) if token else (None, None, 0)
     secret = token if signed_in else request.cookies.get(web.cookie("visitor"), "")
     visit = Visit(
         web=web,
@@ -172,6 +178,7 @@ async def visitor(request: Request) -> Visit:
         secret=secret,
         session=signed_in,
         user=user,
+        seq=seq,
     )
     if token and signed_in is None:
         visit.set_cookie("session", "", 0)
@@ -190,13 +197,14 @@ async def member(request: Request) -> Visit:
     return visit
 
 
-async def _resolve(web: Web, token: str) -> tuple[SignedIn | None, User | None]:
+async def _resolve(web: Web, token: str) -> tuple[SignedIn | None, User | None, int]:
     try:
         async with web.services.db.transaction() as session:
             signed_in = await identity.resolve(session, token, kind="web")
-            return signed_in, await identity.get_user(session, signed_in.principal_id)
+            user = await identity.get_user(session, signed_in.principal_id)
+            return signed_in, user, await last_seq(session)
     except Unauthenticated:
-        return None, None
+        return None, None, 0
 
 
 def _language(request: Request, web: Web, user: User | None) -> Language:
