@@ -11,6 +11,7 @@ from asyncio import TimerHandle, Transport
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
@@ -22,6 +23,8 @@ from wallet.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
 HEAD_TIMEOUT_SECONDS = 10.0  # a head that trickles in (slow loris) is cut
+# A connection closed with unread bytes is reset, and the client never sees the refusal.
+LINGER_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 7  # `./dev run` promises that all ends within 10 s
 MAX_CONNECTIONS = 1_024
@@ -36,22 +39,26 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _timer: TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._begin_head()
+        self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_head()
+        self._end_head()  # the timer, whichever it is
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return  # thrown away: see LINGER_SECONDS
         if self._in_head:
             self._head_bytes += len(data)
             if self._timer is None:
                 self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._give_up)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._refused:
             self._refuse_head()
 
     def on_headers_complete(self) -> None:
@@ -67,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin_head()
 
     def send_400_response(self, msg: str) -> None:
-        if not self.transport.is_closing():
+        if not self._refused and not self.transport.is_closing():
             super().send_400_response(msg)
 
     def _begin_head(self) -> None:
@@ -91,7 +98,11 @@ class BoundedProtocol(HttpToolsProtocol):
             b"content-type: application/problem+json\r\nconnection: close\r\n"
             b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
-        self.transport.close()
+        self._refused = True
+        self._end_head()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self._give_up)
 
 
 def check_bind(settings: Settings) -> None:
@@ -106,8 +117,16 @@ def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight get GRACEFUL_SECONDS to end."""
     check_bind(settings)
     logs.configure(settings.log_level)
-    app = create_app(build(settings, role="api"))
-    config = uvicorn.Config(
+    server = uvicorn.Server(configuration(create_app(build(settings, role="api")), settings))
+    if settings.host == "localhost":  # browsers may try either family
+        server.run(sockets=_localhost(settings.port))
+    else:
+        server.run()
+
+
+def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the app."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -124,11 +143,6 @@ def run(settings: Settings) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    server = uvicorn.Server(config)
-    if settings.host == "localhost":  # browsers may try either family
-        server.run(sockets=_localhost(settings.port))
-    else:
-        server.run()
 
 
 def _localhost(port: int) -> list[socket.socket]:

@@ -93,7 +93,7 @@ class ActivityView(View):
     )
     note: str | None = Field(description="Note or reference.", examples=["for lunch"])
     created_at: Moment = Field(description="When it began.", examples=[MOMENT_EXAMPLE])
-    links: LinksView = Field(description="Where to read more.")
+    links: LinksView = Field(description="The resource behind it.")
 
     @classmethod
     def of(cls, line: Activity) -> ActivityView:

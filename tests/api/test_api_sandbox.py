@@ -1,0 +1,244 @@
+"""Sandbox routes: what they do, and who may not call them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from api.app import create_app
+from wallet.settings import Settings
+
+OUTSIDE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+
+def draw(amount: str = "1.5", asset: str = "USDC", **changed: Any) -> dict[str, Any]:
+    money = {"amount": amount, "asset": asset}
+    return {"network": "local", "address": OUTSIDE, "money": money, **changed}
+
+
+class TestFaucet:
+    @pytest.mark.parametrize("asset", ["ETH", "USDC"])
+    async def test_real_coins_move(self, world: Any, node: Any, asset: str) -> None:
+        chain = world.services.chains["local"]
+        head = (await chain.head()).number
+        sent = await world.http.post("/sandbox/faucet", json=draw(asset=asset))
+        assert sent.status_code == 200, sent.text
+        assert sent.json()["durable"] is True
+        assert sent.json()["block_number"] == head + 1
+        held = await chain.balances([OUTSIDE], asset, head + 1)
+        assert held == [1_500_000 if asset == "USDC" else 15 * 10**17]
+
+    @pytest.mark.parametrize(
+        ("body", "status", "code"),
+        [
+            (draw(address="0x123"), 422, "invalid_address"),
+            (draw(address=OUTSIDE.replace("C8", "c8")), 422, "invalid_address"),
+            (draw(network="moon"), 422, "unknown_network"),
+            (draw(asset="EUR"), 422, "unknown_asset"),
+            (draw(amount="999999999999"), 409, "faucet_refused"),
+        ],
+    )
+    async def test_what_cannot_be_is_told(
+        self, world: Any, body: dict[str, Any], status: int, code: str
+    ) -> None:
+        refused = await world.http.post("/sandbox/faucet", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+    async def test_a_node_that_is_away_is_503(self, world: Any, node: Any) -> None:
+        node.away = True
+        refused = await world.http.post("/sandbox/faucet", json=draw())
+        assert (refused.status_code, refused.json()["code"]) == (503, "chain_unavailable")
+
+    async def test_it_waits_for_the_snapshot_that_keeps_it(self, observed: Any) -> None:
+        """On a node we snapshot ourselves, coins that a kill could take back are not yet given."""
+        networks = observed.services.networks
+        networks["local"] = replace(networks["local"], local_snapshots=True)
+        async with observed.services.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET snapshot_block = 0"))
+        asked = asyncio.create_task(observed.http.post("/sandbox/faucet", json=draw()))
+        await asyncio.sleep(0.6)
+        assert not asked.done()
+        async with observed.services.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET snapshot_block = 99"))
+        assert (await asked).json()["durable"] is True
+
+
+class TestBlocks:
+    async def test_mine_and_reorg_tell_the_head(self, world: Any) -> None:
+        mined = await world.http.post("/sandbox/mine", json={"network": "local", "blocks": 5})
+        assert mined.status_code == 200, mined.text
+        head = mined.json()["head_block"]
+        again = await world.http.post("/sandbox/reorg", json={"network": "local", "depth": 2})
+        assert again.json()["head_block"] == head
+
+    @pytest.mark.parametrize("blocks", [0, -1, 1_001, 1.5, "5", True, None])
+    async def test_odd_numbers_of_blocks_are_refused(self, world: Any, blocks: Any) -> None:
+        refused = await world.http.post(
+            "/sandbox/mine", json={"network": "local", "blocks": blocks}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+
+
+class TestHouse:
+    async def test_time_moves_forward_only(self, world: Any) -> None:
+        moved = await world.http.post("/sandbox/clock", json={"advance_seconds": 3600})
+        assert moved.json()["offset_seconds"] == 3600
+        for seconds in (0, -5, 10**12, "60", 1.5):
+            refused = await world.http.post("/sandbox/clock", json={"advance_seconds": seconds})
+            assert refused.status_code == 422
+
+    async def test_a_bank_transfer_is_credited_at_once(self, world: Any) -> None:
+        ada = await world.person()
+        body = {"user": ada.id, "money": {"amount": "250.00", "asset": "EUR"}}
+        made = await world.http.post("/sandbox/bank-credits", json=body)
+        assert made.status_code == 201, made.text
+        assert await ada.available("EUR") == "250.00"
+        line = (await ada.get("/v1/activity")).json()["data"][0]
+        assert (line["kind"], line["status"], line["id"]) == (
+            "topup", "succeeded", made.json()["id"],
+        )  # fmt: skip
+        assert await world.bed.imbalance() == {}
+
+    async def test_nobody_and_coins_are_refused(self, world: Any) -> None:
+        ada = await world.person()
+        euro = {"amount": "1.00", "asset": "EUR"}
+        for user in ("usr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0", "nobody", "prn_house"):
+            refused = await world.http.post(
+                "/sandbox/bank-credits", json={"user": user, "money": euro}
+            )
+            assert (refused.status_code, refused.json()["code"]) == (404, "recipient_not_found")
+        coins = {"user": ada.id, "money": {"amount": "1", "asset": "ETH"}}
+        assert (await world.http.post("/sandbox/bank-credits", json=coins)).status_code == 422
+
+    async def test_faults_are_listed_and_switched_in_both_forms(self, world: Any) -> None:
+        listed = (await world.http.get("/sandbox/faults")).json()["data"]
+        assert {row["name"] for row in listed} >= {"rpc_drops_reply", "node_away", "payout_silent"}
+        assert not any(row["enabled"] for row in listed)
+        await world.http.put("/sandbox/faults", json={"faults": {"node_away": True}})
+        put = await world.http.put(
+            "/sandbox/faults", json={"name": "payout_silent", "enabled": True}
+        )
+        on = {row["name"] for row in put.json()["data"] if row["enabled"]}
+        assert on == {"node_away", "payout_silent"}
+        assert world.services.faults.names == on
+
+    @pytest.mark.parametrize(
+        "body",
+        [{}, {"name": "node_away"}, {"enabled": True}, {"faults": {"meteor": True}},
+         {"faults": {"node_away": 1}}, {"faults": {"node_away": True}, "name": "node_away"},
+         {"faults": [], "name": "node_away", "enabled": True}],
+    )  # fmt: skip
+    async def test_half_a_switch_is_refused(self, world: Any, body: dict[str, Any]) -> None:
+        refused = await world.http.put("/sandbox/faults", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+        listed = (await world.http.get("/sandbox/faults")).json()["data"]
+        assert not any(row["enabled"] for row in listed)
+
+
+class TestGuard:
+    BODY = '{"network": "local", "blocks": 1}'
+    JSON = {"Content-Type": "application/json"}  # noqa: RUF012 - read only
+
+    @pytest.mark.parametrize(
+        ("headers", "status", "code"),
+        [
+            ({"Host": "evil.example"}, 400, "host_not_allowed"),
+            ({"Host": "localhost.evil.example:8000"}, 400, "host_not_allowed"),
+            ({"Host": "169.254.169.254"}, 400, "host_not_allowed"),
+            ({"Host": ""}, 400, "host_not_allowed"),
+            ({"Origin": "https://evil.example"}, 403, "origin_not_allowed"),
+            ({"Origin": "null"}, 403, "origin_not_allowed"),
+            ({"Origin": "http://localhost.evil.example"}, 403, "origin_not_allowed"),
+            ({"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
+            ({"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+        ],
+    )
+    async def test_another_sites_page_gets_nothing(
+        self, world: Any, node: Any, headers: dict[str, str], status: int, code: str
+    ) -> None:
+        head = node.chain.head.number
+        refused = await world.http.post(
+            "/sandbox/mine", content=self.BODY, headers={**self.JSON, **headers}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+        assert node.chain.head.number == head
+
+    @pytest.mark.parametrize(
+        "host", ["localhost:8000", "127.0.0.1:8000", "[::1]:8000", "localhost"]
+    )
+    async def test_this_machine_may(self, world: Any, host: str) -> None:
+        headers = {**self.JSON, "Host": host, "Origin": f"http://{host}"}
+        done = await world.http.post("/sandbox/mine", content=self.BODY, headers=headers)
+        assert done.status_code == 200, done.text
+
+    async def test_beyond_loopback_only_with_the_token(self, world: Any) -> None:
+        world.services.settings = Settings(
+            mode="sandbox",
+            database_url=world.services.settings.database_url,
+            host="0.0.0.0",
+            public_url="http://box.example:8000",
+            sandbox_token="let-me-play",
+        )
+        transport = httpx2.ASGITransport(app=create_app(world.services), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://box.example:8000"
+        ) as http:
+            for headers, status in (
+                ({}, 401), ({"Authorization": "Bearer wrong"}, 401),
+                ({"Authorization": "Bearer let-me-play"}, 200),
+                ({"Authorization": "Bearer let-me-play", "Host": "localhost:8000"}, 400),
+            ):  # fmt: skip
+                got = await http.get("/sandbox/faults", headers=headers)
+                assert got.status_code == status, headers
+
+
+class TestHealth:
+    async def test_what_is_down_is_named(self, world: Any) -> None:
+        ready = await world.http.get("/readyz")
+        assert (ready.status_code, ready.json()["down"]) == (503, ["network:local"])
+
+    async def test_ready_when_all_is_well(self, observed: Any) -> None:
+        ready = await observed.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"status": "ready", "down": []})
+
+    async def test_a_silent_process_is_named_and_one_living_worker_is_enough(
+        self, observed: Any
+    ) -> None:
+        async with observed.services.db.transaction() as session:
+            await session.execute(
+                text(
+                    "INSERT INTO process_state (name, healthy, detail, at) VALUES"
+                    " ('signer', false, 'dead', clock_timestamp()),"
+                    " ('anvil', true, '', clock_timestamp() - interval '1 minute'),"
+                    " ('worker:a:1', true, '', clock_timestamp() - interval '1 minute'),"
+                    " ('worker:a:2', true, '', clock_timestamp())"
+                )
+            )
+        ready = await observed.http.get("/readyz")
+        assert ready.json()["down"] == ["process:anvil", "process:signer"]
+
+    async def test_a_halted_network_is_down(self, observed: Any) -> None:
+        async with observed.services.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET halted_reason = 'deep reorg'"))
+        assert (await observed.http.get("/readyz")).json()["down"] == ["network:local"]
+
+    async def test_an_older_schema_is_down(self, observed: Any, database: Any) -> None:
+        import psycopg
+
+        with psycopg.connect(database.conninfo("bifold_owner")) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'r0001'")
+        assert "migrations" in (await observed.http.get("/readyz")).json()["down"]
+
+    async def test_figures_are_by_route_and_never_by_id(self, observed: Any) -> None:
+        ada = await observed.person()
+        await ada.get("/v1/transfers/trf_01JD3VQ4T0Z8Y6X5W4V3T2S1R0")
+        await ada.get("/v1/nothing/secret-path")
+        figures = (await observed.http.get("/metrics")).text
+        assert 'route="/v1/transfers/{transfer_id}",status="404"' in figures
+        assert "01JD3VQ4" not in figures and "secret-path" not in figures
+        assert "bifold_network_head_age_seconds" in figures
