@@ -33,6 +33,18 @@ async def hit(session: AsyncSession, bucket: str, *, limit: int, window_seconds:
     return int(row.hits)
 
 
+async def give_back(session: AsyncSession, bucket: str, *, window_seconds: int) -> None:
+    """Take one hit back from the running window: what it counted turned out to be welcome."""
+    await session.execute(
+        text(
+            "UPDATE rate_counters SET hits = hits - 1 WHERE bucket = :bucket AND hits > 0"
+            " AND window_start ="
+            " to_timestamp(floor(extract(epoch FROM clock_timestamp()) / :window) * :window)"
+        ),
+        {"bucket": bucket, "window": window_seconds},
+    )
+
+
 async def forget_old(session: AsyncSession) -> None:
     """Drop windows that can no longer matter."""
     await session.execute(

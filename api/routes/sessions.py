@@ -81,6 +81,7 @@ async def sign_in(body: SessionCreate, request: Request, services: ServicesDep) 
         opened = await identity.open_session(
             session, principal_id=user.id, kind="api", user_agent=agent
         )
+        await identity.forgive_try(session, email=body.email, client=client)
         return user, opened
 
     user, opened = await services.db.run(work)

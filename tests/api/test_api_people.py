@@ -78,6 +78,11 @@ class TestSignIn:
         assert stopped and stopped[0].json()["code"] == "rate_limited"
         assert int(stopped[0].headers["Retry-After"]) > 0
 
+    async def test_signing_in_rightly_is_never_counted_against_anybody(self, world: Any) -> None:
+        await world.http.post("/v1/users", json=ADA)
+        for _ in range(12):
+            assert (await sign_in(world)).status_code == 201
+
 
 class TestAuthentication:
     @pytest.mark.parametrize(

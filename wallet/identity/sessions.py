@@ -16,7 +16,7 @@ from wallet.identity.errors import InvalidCredentials, InvalidEmail, Unauthentic
 from wallet.identity.passwords import verify_password
 from wallet.identity.users import User, get_user, normal_email
 from wallet.ids import new_id
-from wallet.throttle import hit
+from wallet.throttle import give_back, hit
 
 LIFETIME = timedelta(hours=24)  # NIST 800-63B AAL2: 24 h overall
 IDLE = timedelta(hours=1)  # and 1 h without use
@@ -67,19 +67,20 @@ async def authenticate(session: AsyncSession, *, email: str, password: str) -> U
 
 async def count_try(session: AsyncSession, *, email: str, client: str) -> None:
     """Count a sign-in try, in a transaction of its own, before it runs. Raises RateLimited."""
+    mail, origin = _buckets(email, client)
+    await hit(session, mail, limit=SIGN_INS_PER_ADDRESS, window_seconds=SIGN_IN_WINDOW_SECONDS)
+    await hit(session, origin, limit=SIGN_INS_PER_CLIENT, window_seconds=SIGN_IN_WINDOW_SECONDS)
+
+
+async def forgive_try(session: AsyncSession, *, email: str, client: str) -> None:
+    """The try was right: only wrong ones count. It takes back its own hit and nobody else's."""
+    for bucket in _buckets(email, client):
+        await give_back(session, bucket, window_seconds=SIGN_IN_WINDOW_SECONDS)
+
+
+def _buckets(email: str, client: str) -> tuple[str, str]:
     marked = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
-    await hit(
-        session,
-        f"signin:mail:{marked}",
-        limit=SIGN_INS_PER_ADDRESS,
-        window_seconds=SIGN_IN_WINDOW_SECONDS,
-    )
-    await hit(
-        session,
-        f"signin:from:{client}",
-        limit=SIGN_INS_PER_CLIENT,
-        window_seconds=SIGN_IN_WINDOW_SECONDS,
-    )
+    return f"signin:mail:{marked}", f"signin:from:{client}"
 
 
 async def open_session(
