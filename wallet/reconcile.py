@@ -24,11 +24,11 @@ from wallet.bootstrap import build
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
 from wallet.deposits import repository as deposits
-from wallet.errors import WalletError
 from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
 from wallet.ledger.reconcile_line import ReconcileLine
 from wallet.money import AssetBook, format_amount
+from wallet.onchain import ChainUnavailable
 from wallet.payouts.reconcile import bank_lines
 from wallet.settings import Settings
 
@@ -37,10 +37,8 @@ TRIES = 5
 Key = tuple[Place, str]  # where on the chain, which asset
 
 
-class ReconcileFailed(WalletError):
+class ReconcileFailed(ChainUnavailable):
     """The chain could not be read at one block, so nothing can be said."""
-
-    code = "reconcile_failed"
 
 
 @dataclass(frozen=True, slots=True)

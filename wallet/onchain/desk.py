@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.client import ChainClient
 from keys.signer import Signer
 from wallet.db import Database
-from wallet.onchain import repository
+from wallet.onchain import repository, signers
 from wallet.onchain.intents import Follower
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import TRANSITIONS, State
@@ -71,7 +71,7 @@ class Desk:
         async with self.db.transaction() as session:
             moved = await self.move(session, intent.id, State.IN_REVIEW, reason=reason)
             if halt and intent.from_address is not None:
-                await repository.halt_signer(
+                await signers.halt_signer(
                     session, network=self.network, address=intent.from_address, reason=reason
                 )
         if moved is not None:

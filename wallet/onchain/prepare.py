@@ -24,7 +24,7 @@ from chain.transactions import (
 )
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
-from wallet.onchain import repository
+from wallet.onchain import repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
@@ -135,14 +135,14 @@ class Preparer:
     ) -> bool:
         """Transaction A: nonce and unsigned payload, under the signer's row."""
         desk = self._desk
-        signer = await repository.lock_signer(session, network=desk.network, address=address)
+        signer = await signers.lock_signer(session, network=desk.network, address=address)
         if signer.halted_reason is not None:
             return False
         await networks.require_usable(session, desk.network)
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our
             # database is an old copy. Either way nobody pays from here until a person has looked.
-            await repository.halt_signer(
+            await signers.halt_signer(
                 session, network=desk.network, address=address, reason=FOREIGN
             )
             log.error("signer.halted", network=desk.network, address=address, reason=FOREIGN)
@@ -166,7 +166,7 @@ class Preparer:
             tip_wei=tip,
             cap_wei=cap,
         )
-        await repository.set_next_nonce(
+        await signers.set_next_nonce(
             session, network=desk.network, address=address, next_nonce=nonce + 1
         )
         return True

@@ -10,13 +10,13 @@ from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
-from wallet.onchain import repository
+from wallet.onchain import repository, signers
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
-from wallet.onchain.repository import SignerRow
+from wallet.onchain.signers import SignerRow
 from wallet.onchain.states import IN_FLIGHT, State
 
 TICK_SECONDS = 0.5
@@ -63,7 +63,7 @@ class IntentRunner:
             final = await final_number(desk.chain, status=status, head=head)
             signer_there = await self._introduce_signers()
             async with desk.db.transaction() as session:
-                known = await repository.signers(session, desk.network)
+                known = await signers.all_signers(session, desk.network)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
@@ -102,7 +102,7 @@ class IntentRunner:
 
     async def _may_sign(self, address: str) -> bool:
         async with self._desk.db.transaction() as session:
-            known = await repository.signers(session, self._desk.network)
+            known = await signers.all_signers(session, self._desk.network)
             passed = await repository.nonce_passed(
                 session, network=self._desk.network, address=address
             )
@@ -120,7 +120,7 @@ class IntentRunner:
         except SignerUnavailable:
             return False
         async with desk.db.transaction() as session:
-            known = {row.address for row in await repository.signers(session, desk.network)}
+            known = {row.address for row in await signers.all_signers(session, desk.network)}
         for address in addresses:
             if address in known:
                 continue
@@ -131,7 +131,7 @@ class IntentRunner:
                 log.error("signer.unsafe_first_nonce", network=desk.network, address=address)
                 continue
             async with desk.db.transaction() as session:
-                await repository.add_signer(
+                await signers.add_signer(
                     session, network=desk.network, address=address, next_nonce=nonce
                 )
                 await custody.register_house_address(
