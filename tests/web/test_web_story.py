@@ -68,7 +68,7 @@ def abroad(person: Person, corridor: str, account: tuple[str, str], amount: str)
     """Step 5: corridor, recipient, price, review, timeline."""
     person.go(f"/abroad/{corridor}")
     person.page.fill("[name=name]", "María Fernández")
-    person.page.fill(f"[name={account[0]}]", account[1][:-1] + "0")
+    person.page.fill(f"[name={account[0]}]", account[1][:-1] + "1")
     person.page.click(f"form[action='/abroad/{corridor}'] button[type=submit]")
     expect(person.page.locator(f"#f-{account[0]}-problem")).to_contain_text("cannot be right")
     assert person.page.input_value("[name=name]") == "María Fernández"
