@@ -63,6 +63,7 @@ STATUS: dict[str, int] = {
     "email_taken": 409,
     "handle_unavailable": 409,
     "insufficient_funds": 409,
+    "insufficient_funds_for_fee": 409,
     "invalid_state": 409,
     "idempotency_in_progress": 409,
     "already_reversed": 409,
