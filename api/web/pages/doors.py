@@ -57,6 +57,7 @@ async def sign_in(visit: AnyVisit) -> Response:
         async with visit.services.db.transaction() as session:
             user = await identity.authenticate(session, email=email, password=password)
             await enter(visit, session, user.id)
+            await identity.forgive_try(session, email=email, client=client_of(visit))
     except WalletError as error:
         drafts.keep(visit, "sign_in", {"email": email})
         visit.set_cookie("next", quote(wanted or ""), drafts.NOTICE_SECONDS)

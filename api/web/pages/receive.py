@@ -18,8 +18,9 @@ from chain.errors import ChainError
 from chain.registry import Network
 from wallet import custody
 from wallet.custody import DepositAddress
-from wallet.errors import NotFound, WalletError
+from wallet.errors import NotFound
 from wallet.money import UnknownAsset
+from wallet.onchain import ChainUnavailable
 
 FAUCET_NATIVE_WEI = 10**18
 FAUCET_TOKENS = 1_000
@@ -89,16 +90,9 @@ async def faucet(visit: Member, network: str) -> Response:
         else:
             raise UnknownAsset("The faucet has no such coin.", field="/coin")
     except ChainError:
-        away = FaucetAway("The local chain does not answer.")
+        away = ChainUnavailable("The local chain does not answer.")
         return drafts.tell(visit, "/receive", away, at="")
     return visit.go(f"/receive?network={network}&sent=1")
-
-
-class FaucetAway(WalletError):
-    """The sandbox's node did not take the faucet's transaction."""
-
-    code = "chain_unavailable"
-    retryable = True
 
 
 async def _address(visit: Visit, network: Network) -> DepositAddress:
