@@ -152,9 +152,7 @@ async def _unbooked_arrivals(
         books.in_flight[place, row.asset] += int(row.amount_minor)
 
 
-async def _payments(
-    session: AsyncSession, chain: ChainClient, up_to: int, books: _Books
-) -> None:
+async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books: _Books) -> None:
     """Payments booked above the block, and the hashes of those whose end is not booked."""
     rows = await session.execute(
         text(
@@ -274,9 +272,7 @@ def _line_document(line: ReconcileLine, assets: AssetBook) -> dict[str, object]:
 
 def _table(lines: list[ReconcileLine], assets: AssetBook) -> str:
     titles = ("account", "books", "outside", "in_flight", "difference", "note")
-    rows = [
-        [str(_line_document(line, assets)[title]) for title in titles] for line in lines
-    ]
+    rows = [[str(_line_document(line, assets)[title]) for title in titles] for line in lines]
     widths = [max(len(row[i]) for row in [list(titles), *rows]) for i in range(len(titles))]
     text_lines = []
     for row in [[title.replace("_", " ") for title in titles], *rows]:

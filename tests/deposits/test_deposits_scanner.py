@@ -385,5 +385,3 @@ async def _reopened(seam: Seam, url: str) -> Seam:
     seam.dev = DevNode(rpc)
     seam.restart_worker(url=url)
     return seam
-
-

@@ -64,9 +64,7 @@ class TestTerms:
 
     def test_a_max_fee_that_pays_for_no_block_is_refused(self) -> None:
         with pytest.raises(MaxFeeTooLow) as refused:
-            _terms(
-                rate=fees.gas_rate(mid=MID, native=ETH, asset=USDC), max_fee=Money(1_000, USDC)
-            )
+            _terms(rate=fees.gas_rate(mid=MID, native=ETH, asset=USDC), max_fee=Money(1_000, USDC))
         least = refused.value.extra["min"]
         assert least["asset"] == "USDC"
         assert _terms(

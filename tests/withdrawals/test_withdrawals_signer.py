@@ -146,6 +146,9 @@ class TestCrashes:
         await seam.finish()
         assert await seam.differences() == []
         expected = {"before_sign", "after_sign", "before_send", "after_send"}
-        expected |= {f"{side}_commit_{step}" for side in ("before", "after")
-                     for step in ("allocated", "signed", "sent", "mined", "final")}
+        expected |= {
+            f"{side}_commit_{step}"
+            for side in ("before", "after")
+            for step in ("allocated", "signed", "sent", "mined", "final")
+        }
         assert expected <= {name.removeprefix("intent.") for name in named}

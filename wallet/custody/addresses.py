@@ -119,9 +119,7 @@ async def owners(
     return {row.address: row.principal_id for row in rows}
 
 
-async def issued_since(
-    session: AsyncSession, *, network: str, since: datetime | None
-) -> list[str]:
+async def issued_since(session: AsyncSession, *, network: str, since: datetime | None) -> list[str]:
     """Addresses of this network made after `since` (None: all). For the scanner's watch."""
     rows = await session.execute(
         text(

@@ -62,9 +62,7 @@ class Crediter:
             session, row.id, status=status, entry_id=entry_id, reason=reason
         )
 
-    async def _sides(
-        self, session: AsyncSession, row: DepositRow
-    ) -> tuple[Place, AccountSpec]:
+    async def _sides(self, session: AsyncSession, row: DepositRow) -> tuple[Place, AccountSpec]:
         """Where the coins lie, and whose they are."""
         if row.principal_id is not None:
             return "deposit", accounts.customer(row.principal_id, row.asset)

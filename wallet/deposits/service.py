@@ -92,9 +92,7 @@ async def pending(session: AsyncSession, *, principal_id: str) -> dict[str, int]
     return {row.asset: int(row.total) for row in rows}
 
 
-_SELECT = (
-    "SELECT d.*, s.tip_number FROM deposits d LEFT JOIN scan_state s ON s.network = d.network"
-)
+_SELECT = "SELECT d.*, s.tip_number FROM deposits d LEFT JOIN scan_state s ON s.network = d.network"
 
 
 def _deposit(row: Any, assets: AssetBook, networks: Mapping[str, Network]) -> Deposit:

@@ -31,9 +31,7 @@ from wallet.onchain.states import State
 
 BUMP_AFTER_SECONDS = 30.0
 MAX_ATTEMPTS = 20
-MAYBE_OUT = frozenset(
-    {SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN}
-)
+MAYBE_OUT = frozenset({SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN})
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
 WAITS_FOR = {
     SendKind.INSUFFICIENT_FUNDS: "liquidity",
@@ -47,9 +45,7 @@ log = structlog.get_logger(__name__)
 class Deliverer:
     """Brings allocated intents of one network to the node and keeps them there."""
 
-    def __init__(
-        self, desk: Desk, *, rebroadcast_seconds: float, bump_seconds: float
-    ) -> None:
+    def __init__(self, desk: Desk, *, rebroadcast_seconds: float, bump_seconds: float) -> None:
         self._desk = desk
         self._rebroadcast_seconds = rebroadcast_seconds
         self._bump_seconds = bump_seconds

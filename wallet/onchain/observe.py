@@ -123,9 +123,7 @@ class IntentObserver:
             at = datetime.fromtimestamp(block.timestamp, UTC)
             await self._end(intent, attempt, receipt, at)
 
-    async def _end(
-        self, intent: Intent, attempt: Attempt, receipt: Receipt, at: datetime
-    ) -> None:
+    async def _end(self, intent: Intent, attempt: Attempt, receipt: Receipt, at: datetime) -> None:
         """Final. The follower books it in the same transaction, so that nothing is between."""
         to, reason = self._verdict(intent, attempt, receipt)
         changes: dict[str, Any] = {} if reason is None else {"reason": reason}
@@ -164,9 +162,7 @@ class IntentObserver:
             hit("intent.before_commit_reorged")
         hit("intent.after_commit_reorged")
 
-    async def _absent(
-        self, intent: Intent, head: BlockRef, final: int, mined_nonces: int
-    ) -> None:
+    async def _absent(self, intent: Intent, head: BlockRef, final: int, mined_nonces: int) -> None:
         """No receipt of ours. If the chain is past the nonce, somebody else may have used it."""
         if intent.nonce is None:
             return

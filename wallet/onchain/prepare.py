@@ -35,9 +35,7 @@ FOREIGN = "foreign_transaction"
 log = structlog.get_logger(__name__)
 
 
-def build_fields(
-    chain: ChainClient, intent: Intent, *, nonce: int, tip: int, cap: int
-) -> TxFields:
+def build_fields(chain: ChainClient, intent: Intent, *, nonce: int, tip: int, cap: int) -> TxFields:
     """The unsigned transaction that pays this intent. Raises InvalidTransaction."""
     token = chain.network.token(intent.asset)
     if intent.asset == chain.network.native_asset:
@@ -93,9 +91,7 @@ class Preparer:
             queued = await repository.intents_in(
                 session, network=desk.network, states=[State.QUEUED], limit=MAX_QUEUE_LOOK
             )
-            busy = await repository.in_flight_count(
-                session, network=desk.network, address=address
-            )
+            busy = await repository.in_flight_count(session, network=desk.network, address=address)
         if not queued or busy >= MAX_IN_FLIGHT:
             return 0
         hit("intent.before_estimate")
@@ -229,4 +225,3 @@ def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
     """(tip, cap) to send with: the quote's, as far as the intent's ceiling allows."""
     cap = min(fees.cap, ceiling_wei)
     return min(fees.tip, cap), cap
-

@@ -82,9 +82,7 @@ async def insert_intent(session: AsyncSession, values: Mapping[str, Any]) -> Non
 async def get_intent(session: AsyncSession, intent_id: str) -> Intent:
     """The intent as it is now."""
     row = (
-        await session.execute(
-            text("SELECT * FROM chain_intents WHERE id = :id"), {"id": intent_id}
-        )
+        await session.execute(text("SELECT * FROM chain_intents WHERE id = :id"), {"id": intent_id})
     ).one()
     return intent_of(row)
 
@@ -116,9 +114,7 @@ async def update_intent(
     return intent_of(row)
 
 
-async def set_waiting(
-    session: AsyncSession, intent_ids: Sequence[str], reason: str | None
-) -> None:
+async def set_waiting(session: AsyncSession, intent_ids: Sequence[str], reason: str | None) -> None:
     """Say why these wait. Writes only what changes."""
     await session.execute(
         text(
@@ -226,9 +222,7 @@ async def insert_attempt(
     )
 
 
-async def attempts_of(
-    session: AsyncSession, intent_ids: Sequence[str]
-) -> dict[str, list[Attempt]]:
+async def attempts_of(session: AsyncSession, intent_ids: Sequence[str]) -> dict[str, list[Attempt]]:
     """Attempts by intent, oldest first."""
     rows = await session.execute(
         text(
@@ -260,9 +254,7 @@ async def store_signed(
     return stored is not None
 
 
-async def store_refused(
-    session: AsyncSession, *, intent_id: str, seq: int, reason: str
-) -> bool:
+async def store_refused(session: AsyncSession, *, intent_id: str, seq: int, reason: str) -> bool:
     """Keep that the signer will not sign these bytes. False when they are signed after all."""
     stored = await session.scalar(
         text(

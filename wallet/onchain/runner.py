@@ -84,9 +84,7 @@ class IntentRunner:
             )
         # The count before the receipts: see IntentObserver.run.
         mined_nonces = await desk.chain.nonce(address)
-        await self._observer.run(
-            open_intents, head=head, final=final, mined_nonces=mined_nonces
-        )
+        await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
             return
         if signer_there and await self._preparer.run(address, head=head):

@@ -29,9 +29,7 @@ async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
     return [SignerRow(row.address, row.next_nonce, row.halted_reason) for row in rows]
 
 
-async def add_signer(
-    session: AsyncSession, *, network: str, address: str, next_nonce: int
-) -> None:
+async def add_signer(session: AsyncSession, *, network: str, address: str, next_nonce: int) -> None:
     """Know a hot address from now on; again changes nothing."""
     await session.execute(
         text(

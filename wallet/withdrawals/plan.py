@@ -62,9 +62,7 @@ class _Basis:
 class Planner:
     """Plans withdrawals on every network of this instance."""
 
-    def __init__(
-        self, db: Database, chains: Mapping[str, ChainClient], assets: AssetBook
-    ) -> None:
+    def __init__(self, db: Database, chains: Mapping[str, ChainClient], assets: AssetBook) -> None:
         self._db = db
         self._chains = chains
         self._assets = assets

@@ -120,9 +120,7 @@ async def events(session: AsyncSession, withdrawal_ids: list[str]) -> dict[str, 
     return found
 
 
-async def find(
-    session: AsyncSession, *, principal_id: str, withdrawal_id: str
-) -> Joined | None:
+async def find(session: AsyncSession, *, principal_id: str, withdrawal_id: str) -> Joined | None:
     """One withdrawal of this principal."""
     row = (
         await session.execute(
@@ -165,9 +163,7 @@ _SELECT = (
 
 
 def _joined(row: Any) -> Joined:
-    return Joined(
-        _row(row), row.waiting_for, row.mined_tx_hash, row.mined_block, row.head_number
-    )
+    return Joined(_row(row), row.waiting_for, row.mined_tx_hash, row.mined_block, row.head_number)
 
 
 def _row(row: Any) -> Row:

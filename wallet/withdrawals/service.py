@@ -135,9 +135,7 @@ async def create(
     await record(session, row, "withdrawal.held", {"fee_max": terms.bound.json()}, assets)
     await jobs.enqueue(session, SUBMIT, withdrawal_id=withdrawal_id)
     hit("withdrawal.created")
-    return await get(
-        session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets
-    )
+    return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
 
 
 async def cancel(
@@ -159,9 +157,7 @@ async def cancel(
     row = await repository.update(session, row.id, {"status": Status.CANCELLED, "fee_minor": 0})
     await record(session, row, "withdrawal.cancelled", {}, assets)
     hit("withdrawal.cancelled")
-    return await get(
-        session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets
-    )
+    return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
 
 
 def too_late(status: Status) -> InvalidState:
@@ -210,15 +206,11 @@ async def page(
     assets: AssetBook,
 ) -> list[Withdrawal]:
     """Newest first, `limit + 1` rows at most, so that the caller sees whether there are more."""
-    rows = await repository.page(
-        session, principal_id=principal_id, limit=limit + 1, cursor=cursor
-    )
+    rows = await repository.page(session, principal_id=principal_id, limit=limit + 1, cursor=cursor)
     return await _views(session, rows, assets)
 
 
-async def _views(
-    session: AsyncSession, rows: list[Joined], assets: AssetBook
-) -> list[Withdrawal]:
+async def _views(session: AsyncSession, rows: list[Joined], assets: AssetBook) -> list[Withdrawal]:
     if not rows:
         return []
     attempts = await chain_repository.attempts_of(session, [item.row.intent_id for item in rows])
