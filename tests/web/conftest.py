@@ -1,4 +1,4 @@
-"""A whole sandbox and a real browser. `BIFOLD_WEB_TEST_URL` names a running sandbox to use instead."""
+"""A whole sandbox and a real browser. `BIFOLD_WEB_TEST_URL` names a running sandbox instead."""
 
 from __future__ import annotations
 
@@ -127,9 +127,11 @@ def somebody(browser: Browser, sandbox_url: str) -> Iterator[Callable[..., Perso
         person = Person(page, sandbox_url, email)
         page.on(
             "console",
-            lambda message: person.complaints.append(message.text)
-            if message.type in ("error", "warning")
-            else None,
+            lambda message: (
+                person.complaints.append(message.text)
+                if message.type in ("error", "warning")
+                else None
+            ),
         )
         page.on("pageerror", lambda error: person.complaints.append(str(error)))
         page.on("dialog", lambda dialog: person.complaints.append(f"dialog: {dialog.message}"))

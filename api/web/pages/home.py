@@ -26,7 +26,7 @@ router = APIRouter(route_class=WebRoute, include_in_schema=False)
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """One side of the wallet: `money` or `chains`."""
+    """One side of the wallet: `fiat` or `chains`."""
 
     kind: str
     holdings: list[Holding]
@@ -47,7 +47,7 @@ async def home(visit: Annotated[Visit, Depends(member)]) -> Response:
     shown = rows[:ROWS]
     return visit.page(
         "home.html",
-        folds=[Fold("money", fiat), Fold("chains", chains)],
+        folds=[Fold("fiat", fiat), Fold("chains", chains)],
         total=total,
         activity=shown,
         waiting=any(one.status in UNFINISHED for one in shown),

@@ -1,0 +1,183 @@
+"""Pictures of every page, to be looked at: `python tests/web/shots.py URL [FOLDER]`.
+
+Needs a running sandbox (`./dev run`). Plays enough of the story that every page has something to
+show, then takes each page at 390×844 and 1280×800, light and dark, English and Chinese. The folder
+defaults to `.cache/shots`, which git ignores. Prints pages that overflow or complain.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+PASSWORD = "an unlikely passphrase 7"
+SIZES = ((390, 844), (1280, 800))
+THEMES = ("light", "dark")
+LANGUAGES = ("en", "zh-Hans")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+LONG_NAME = "Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh Ngũgĩ"
+OUTSIDE = "0x52908400098527886E0F7030069857D2E4169EE7"
+
+
+def register(page: Page, url: str, name: str, country: str) -> None:
+    page.goto(url + "/register")
+    page.fill("[name=display_name]", name)
+    page.fill("[name=email]", f"{secrets.token_hex(5)}@example.org")
+    page.fill("[name=password]", PASSWORD)
+    page.select_option("[name=country]", country)
+    page.click("form[action='/register'] button")
+    page.wait_for_url("**/home")
+
+
+def handle(page: Page, url: str) -> str:
+    page.goto(url + "/settings")
+    return "@" + page.input_value("[name=handle]")
+
+
+def fill(page: Page, url: str, path: str, values: dict[str, str], submit: str) -> None:
+    page.goto(url + path)
+    for name, value in values.items():
+        field = page.locator(f"main [name={name}]").first
+        if field.evaluate("element => element.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
+    page.click(submit)
+    page.wait_for_load_state()
+
+
+def _submit(action: str) -> str:
+    return f"form[action='{action}'] button[type=submit]"
+
+
+def play(page: Page, url: str, others: list[str]) -> dict[str, str]:
+    """Make something of every kind happen; returns names and paths of the pages that show it."""
+    paths: dict[str, str] = {}
+    for coin in ("USDC", "ETH"):
+        page.goto(url + "/receive")
+        page.click(f"button[name=coin][value={coin}]")
+        page.wait_for_load_state()
+    page.goto(url + "/home")
+    figures = page.locator(".chains .holding-figure > .money")
+    expect(figures).to_have_count(2, timeout=90_000)
+    expect(page.locator(".chains .holding-figure small")).to_have_count(0, timeout=90_000)
+    convert_form, withdraw_form = _submit("/convert"), _submit("/withdraw")
+    send = _submit("/send")
+    for to, amount, note in zip(
+        others, ("50.25", "12.5"), ("午饭 / lunch", "rent " * 30), strict=True
+    ):
+        fill(page, url, "/send", {"to": to, "amount": amount, "asset": "USDC", "note": note}, send)
+        page.click("form[action='/send/confirm'] button")
+        page.wait_for_url("**/activity/**")
+        paths["receipt-transfer"] = page.url.removeprefix(url)
+    convert = {"amount": "400", "asset": "USDC", "target": "EUR"}
+    fill(page, url, "/convert", convert, convert_form)
+    page.click("form[action$='/confirm'] button")
+    page.wait_for_url("**/activity/**")
+    paths["receipt-conversion"] = page.url.removeprefix(url)
+    fill(
+        page,
+        url,
+        "/convert",
+        {**convert, "amount": "25"},
+        convert_form,
+    )
+    paths["convert-review"] = page.url.removeprefix(url)
+    person = {"name": "María Fernández", "clabe": "032180000118359719"}
+    fill(page, url, "/abroad/EUR-MX", person, _submit("/abroad/EUR-MX"))
+    paths["abroad-amount"] = page.url.removeprefix(url)
+    money = {"amount": "40", "purpose": "family_support", "reference": "Para mamá"}
+    fill(page, url, paths["abroad-amount"], money, "main form.sheet button[type=submit]")
+    page.click("form[action$='/confirm'] button")
+    page.wait_for_url("**/activity/**")
+    paths["receipt-payment"] = page.url.removeprefix(url)
+    fill(page, url, paths["abroad-amount"], money, "main form.sheet button[type=submit]")
+    paths["abroad-review"] = page.url.removeprefix(url)
+    out = {"to_address": OUTSIDE, "amount": "0.5", "asset": "ETH"}
+    fill(page, url, "/withdraw", out, withdraw_form)
+    page.click("form[action='/withdraw/confirm'] button")
+    page.wait_for_url("**/activity/**")
+    paths["receipt-withdrawal"] = page.url.removeprefix(url)
+    page.goto(url + "/activity?kind=deposit")
+    paths["receipt-deposit"] = str(page.locator(".rows a").first.get_attribute("href"))
+    fill(
+        page,
+        url,
+        "/withdraw",
+        {**out, "asset": "USDC", "amount": "20"},
+        withdraw_form,
+    )
+    paths["withdraw-review"] = "/withdraw/review"
+    values = {"to": others[0], "amount": "1,000.5", "asset": "USDC", "note": "x"}
+    fill(page, url, "/send", {**values, "amount": "5"}, send)
+    paths["send-review"] = "/send/review"
+    return paths
+
+
+def pictures(
+    browser: Browser, url: str, folder: Path, state: Any, paths: dict[str, str], mark: str
+) -> None:
+    """Every page in every dress."""
+    for (width, height), theme, language in itertools.product(SIZES, THEMES, LANGUAGES):
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, storage_state=state
+        )
+        page = context.new_page()
+        page.on("console", lambda m: m.type == "error" and print("  console:", m.text))
+        page.goto(url + paths.get("door", "/settings"))
+        page.click(f"#main button[name=language][value={language}]")
+        page.wait_for_load_state()
+        for name, path in paths.items():
+            page.goto(url + path)
+            page.wait_for_timeout(150)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            if wide > width:
+                print(f"  {name} overflows: {wide} > {width} ({language}, {theme})")
+            file = folder / f"{mark}{name}-{width}-{theme}-{language[:2]}.png"
+            page.screenshot(path=file, full_page=width < 700)
+        context.close()
+
+
+PLAIN = {
+    "home": "/home", "activity": "/activity", "receive": "/receive", "send": "/send",
+    "withdraw": "/withdraw", "convert": "/convert", "abroad": "/abroad",
+    "abroad-recipient": "/abroad/EUR-MX", "recipients": "/recipients", "limits": "/limits",
+    "settings": "/settings", "lost": "/nowhere",
+}  # fmt: skip
+OUTER = {"door": "/sign-in", "register": "/register"}
+
+
+def main(url: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        people = []
+        for name, country in (("林小雨", "CN"), (LONG_NAME, "KE"), ("Ada Lovelace", "DE")):
+            context = browser.new_context()
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            register(page, url, name, country)
+            people.append((context, page))
+        (_, lin), (empty, long), (context, ada) = people
+        empty_state = empty.storage_state()
+        paths = {**PLAIN, **play(ada, url, [handle(lin, url), handle(long, url)])}
+        pictures(browser, url, folder, context.storage_state(), paths, "")
+        register(fresh := browser.new_context().new_page(), url, "Nora New", "FR")
+        empty_state = fresh.context.storage_state()
+        nothing = {name: PLAIN[name] for name in ("home", "activity", "send", "recipients")}
+        pictures(browser, url, folder, empty_state, nothing, "empty-")
+        pictures(browser, url, folder, None, OUTER, "")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(
+        sys.argv[1].rstrip("/") if len(sys.argv) > 1 else "http://localhost:8000",
+        Path(sys.argv[2] if len(sys.argv) > 2 else ".cache/shots"),
+    )
