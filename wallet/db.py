@@ -94,6 +94,7 @@ class Database:
             max_overflow=POOL_OVERFLOW,
             pool_timeout=POOL_TIMEOUT_SECONDS,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error's text would carry them into the log
             connect_args=connect_args,
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=True)
