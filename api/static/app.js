@@ -148,6 +148,8 @@ document.addEventListener("alpine:init", () => {
       if (source?.readyState === EventSource.CLOSED) { close(); poll(); }
     });
   }
+  window.addEventListener("offline", () => { close(); ill(); });
+  window.addEventListener("online", () => { if (!pollTimer) open(); refresh(); });
   document.addEventListener("htmx:error", ill);
   document.addEventListener("htmx:after:swap", () => {
     lastOk = new Date();
