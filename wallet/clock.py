@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+MAX_OFFSET_SECONDS = 100 * 366 * 86_400  # far beyond any test; beyond year 9999 nothing would run
+
 
 async def now(session: AsyncSession) -> datetime:
     """`bifold_now()`: business time, aware, UTC."""
@@ -22,12 +24,12 @@ def rfc3339(moment: datetime) -> str:
 
 
 async def advance(session: AsyncSession, *, seconds: int) -> int:
-    """Sandbox: move business time forward; returns the whole offset. Never back."""
+    """Sandbox: move business time forward, a century at most; returns the whole offset."""
     moved = await session.execute(
         text(
-            "UPDATE sandbox_clock SET offset_seconds = offset_seconds + :seconds"
-            " RETURNING offset_seconds"
+            "UPDATE sandbox_clock SET offset_seconds = least(offset_seconds + :seconds,"
+            " greatest(offset_seconds, :most)) RETURNING offset_seconds"
         ),
-        {"seconds": seconds},
+        {"seconds": seconds, "most": MAX_OFFSET_SECONDS},
     )
     return int(moved.scalar_one())

@@ -79,7 +79,12 @@ async def forgive_try(session: AsyncSession, *, email: str, client: str) -> None
 
 
 def _buckets(email: str, client: str) -> tuple[str, str]:
-    marked = hashlib.sha256(email.strip().lower().encode()).hexdigest()[:32]
+    """One account is one bucket, however its address is spelled: by the key that finds it."""
+    try:
+        _shown, key = normal_email(email)
+    except InvalidEmail:
+        key = email.strip().lower()
+    marked = hashlib.sha256(key.encode()).hexdigest()[:32]
     return f"signin:mail:{marked}", f"signin:from:{client}"
 
 

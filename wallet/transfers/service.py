@@ -19,6 +19,8 @@ from wallet.money import AssetBook, Money
 from wallet.outbox import Notice
 
 MAX_NOTE = 200
+# Embeddings, overrides and isolates: with them a note shows other words, or amounts, than it has.
+REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 class SelfTransfer(WalletError):
@@ -152,7 +154,10 @@ def clean_note(note: str | None) -> str | None:
     if note is None:
         return None
     cleaned = " ".join(unicodedata.normalize("NFC", note).split())
-    if len(cleaned) > MAX_NOTE or any(unicodedata.category(c) in {"Cc", "Cs"} for c in cleaned):
+    if len(cleaned) > MAX_NOTE or any(
+        unicodedata.category(c) in {"Cc", "Cs"} or unicodedata.bidirectional(c) in REORDERING
+        for c in cleaned
+    ):
         raise InvalidField(f"A note of at most {MAX_NOTE} visible characters.", field="/note")
     return cleaned or None
 

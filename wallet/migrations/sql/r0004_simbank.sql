@@ -45,6 +45,9 @@ BEGIN
         GRANT USAGE ON SCHEMA simbank TO bifold_app;
         GRANT SELECT, INSERT, UPDATE ON simbank.accounts, simbank.orders TO bifold_app;
         GRANT SELECT, INSERT ON simbank.statement TO bifold_app;
+        -- Default privileges gave more: a statement is not rewritten, an order not forgotten.
+        REVOKE UPDATE, DELETE ON simbank.statement FROM bifold_app;
+        REVOKE DELETE ON simbank.accounts, simbank.orders FROM bifold_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_audit') THEN
         GRANT USAGE ON SCHEMA simbank TO bifold_audit;

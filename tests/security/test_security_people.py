@@ -1,0 +1,67 @@
+"""Guessing passwords, and showing people other words than were written."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from wallet import clock, identity
+from wallet.db import Database
+from wallet.errors import InvalidField, RateLimited
+from wallet.identity.sessions import SIGN_INS_PER_ADDRESS
+from wallet.testing.databases import ScratchDatabase
+from wallet.transfers.service import clean_note
+
+ADDRESS = "abcdefgh@example.org"
+FULL_WIDTH = {letter: chr(ord(letter) - ord("a") + 0xFF41) for letter in "abcdefgh"}
+
+
+def _spelling(number: int) -> str:
+    """The same address with some of its letters full-width: 256 ways."""
+    local, _, domain = ADDRESS.partition("@")
+    letters = (FULL_WIDTH[c] if number >> place & 1 else c for place, c in enumerate(local))
+    return f"{''.join(letters)}@{domain}"
+
+
+async def test_another_spelling_of_an_address_is_no_fresh_set_of_tries(
+    database: ScratchDatabase,
+) -> None:
+    db = Database(database.app_url)
+    tries = 0
+    try:
+        with pytest.raises(RateLimited):
+            for number in range(SIGN_INS_PER_ADDRESS + 1):
+                spelled = _spelling(number)
+                assert identity.users.normal_email(spelled)[1] == ADDRESS  # it opens the account
+                async with db.transaction() as session:
+                    await identity.count_try(session, email=spelled, client=f"10.0.0.{number}")
+                tries += 1
+    finally:
+        await db.dispose()
+    assert tries == SIGN_INS_PER_ADDRESS
+
+
+@pytest.mark.parametrize("mark", ["\u202a", "\u202b", "\u202d", "\u202e", "\u2066", "\u2067"])
+def test_a_note_cannot_be_shown_in_another_order_than_it_is_written(mark: str) -> None:
+    with pytest.raises(InvalidField):
+        clean_note(f"paid {mark}00.1 RUE")
+
+
+def test_a_note_in_arabic_or_hebrew_or_with_joined_emoji_is_fine() -> None:
+    for words in ("شكرا ٥", "תודה רבה", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "می‌خواهم"):
+        assert clean_note(words) == words
+
+
+async def test_the_sandbox_clock_never_leaves_the_calendar(database: ScratchDatabase) -> None:
+    """Beyond year 9999 no query that reads a time would answer again."""
+    db = Database(database.app_url)
+    try:
+        for _ in range(3):
+            async with db.transaction() as session:
+                offset = await clock.advance(session, seconds=5_000 * 366 * 86_400)
+        async with db.transaction() as session:
+            assert offset == clock.MAX_OFFSET_SECONDS
+            assert (await clock.now(session)).year < 2200
+            await session.execute(text("SELECT bifold_now()"))
+    finally:
+        await db.dispose()
