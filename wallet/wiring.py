@@ -24,10 +24,8 @@ from wallet.withdrawals import PURPOSE, SUBMIT, WithdrawalFollower, WithdrawalTa
 
 def wire(services: Services, runner: JobRunner) -> list[Loop]:
     """Register every job handler with `runner`; returns every loop of the rooms."""
-    feed = RateFeed(services.db, source=SimulatedRates())
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
-        Loop("fx.rates", feed.tick, RATE_SECONDS),
         *_chain(services, runner),
         *_bank(services, runner),
     ]
@@ -54,7 +52,10 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
 
 
 def _bank(services: Services, runner: JobRunner) -> list[Loop]:
-    """Payments over the simulated bank, its own day, and our reading of its statement."""
+    """Simulated rates, payments over the simulated bank, its own day, our reading of its statement.
+
+    In production none of these exist yet: quotes answer `rate_stale`, and that is right there.
+    """
     if not services.settings.sandbox:
         return []
     bank = SimulatedBank(services.db)
@@ -65,7 +66,9 @@ def _bank(services: Services, runner: JobRunner) -> list[Loop]:
         {corridor.rail: bank for corridor in corridors(services.assets)},
     )
     runner.register(ADVANCE, payments.advance)
+    feed = RateFeed(services.db, source=SimulatedRates())
     return [
+        Loop("fx.rates", feed.tick, RATE_SECONDS),
         Loop("payments.sweep", payments.tick, PAYMENT_SECONDS),
         Loop("simbank", bank.tick, BANK_SECONDS),
         Loop("bank.statement", reader.tick, STATEMENT_SECONDS),

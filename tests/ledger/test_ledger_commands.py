@@ -214,6 +214,33 @@ class TestAccounts:
                 await open_hold(session, who, 1)
             assert await available(session, who) == (105, 0)
 
+    async def test_frozen_lets_go_what_was_held_before_and_no_more(self, db: Database) -> None:
+        async with db.transaction() as session:
+            who = await new_principal(session)
+            await fund(session, who, 100)
+            held = await open_hold(session, who, 60)
+            await set_status(session, who, "frozen")
+            with pytest.raises(LedgerError) as refused:
+                await ledger.post(
+                    session,
+                    ledger.Command(
+                        kind="capture",
+                        ref=held,
+                        lines=[
+                            ledger.Line(accounts.customer(who, "EUR"), Money(-61, EUR)),
+                            ledger.Line(accounts.fee_income("test", "EUR"), Money(61, EUR)),
+                        ],
+                        close=[ledger.HoldClosing(held, 60, 0)],
+                    ),
+                )
+            assert "capture_not_posted" in refused.value.detail
+            await capture(session, held, who, 50, back=10)
+            assert await available(session, who) == (50, 0)
+            spent = await session.execute(
+                text("SELECT amount_minor FROM hold_captures WHERE hold_id = :id"), {"id": held}
+            )
+            assert [int(row.amount_minor) for row in spent] == [50]
+
     async def test_closed_takes_part_in_nothing(self, db: Database) -> None:
         async with db.transaction() as session:
             who = await new_principal(session)

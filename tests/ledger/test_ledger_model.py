@@ -61,7 +61,8 @@ class Model:
         status = self.status.get(key, "open")
         if status == "closed" and (change or hold_change > 0):
             found.add("account_closed")
-        if status == "frozen" and (change < 0 or hold_change > 0):
+        captured = change < 0 and hold_change <= change  # set aside before: it may go
+        if status == "frozen" and ((change < 0 and not captured) or hold_change > 0):
             found.add("account_frozen")
         left = self.balance.get(key, 0) + change - self.held.get(key, 0) - hold_change
         if left < 0:

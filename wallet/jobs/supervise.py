@@ -18,6 +18,7 @@ import structlog
 
 RETRY_LEAD_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 10.0
+STILL_LEADING_SECONDS = 0.5
 log = structlog.get_logger(__name__)
 
 
@@ -66,10 +67,12 @@ async def _lead(connection: psycopg.AsyncConnection[Any], loop: Loop) -> None:
 
 
 async def _beat(loop: Loop, *, still_leading: psycopg.AsyncConnection[Any] | None) -> None:
+    asked = 0.0
     while True:
-        if still_leading is not None:
-            await still_leading.execute("SELECT 1")  # raises once the lock's connection is gone
         started = time.monotonic()
+        if still_leading is not None and started - asked > STILL_LEADING_SECONDS:
+            await still_leading.execute("SELECT 1")  # raises once the lock's connection is gone
+            asked = started
         try:
             await loop.tick()
             loop.failures = 0

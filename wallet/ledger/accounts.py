@@ -116,7 +116,7 @@ async def _open(session: AsyncSession, spec: AccountSpec) -> str:
         text(
             "INSERT INTO accounts (id, path, principal_id, asset, kind, side)"
             " VALUES (:id, :path, :principal, :asset, :kind, :side)"
-            " ON CONFLICT (path) DO NOTHING RETURNING id"
+            " ON CONFLICT DO NOTHING RETURNING id"
         ),
         {
             "id": new_id("acc"),

@@ -85,6 +85,16 @@ class Hold(SQLModel, table=True):
     closed_at: datetime | None = Field(sa_type=STAMP)
 
 
+class HoldCapture(SQLModel, table=True):
+    """Which entry spent what of a hold."""
+
+    __tablename__ = "hold_captures"
+    entry_id: str = Field(primary_key=True, sa_type=Text, foreign_key="entries.id")
+    hold_id: str = Field(primary_key=True, sa_type=Text, foreign_key="holds.id")
+    account_id: str = Field(sa_type=Text, foreign_key="accounts.id")
+    amount_minor: Decimal = Field(sa_type=MINOR)
+
+
 class Transfer(SQLModel, table=True):
     """A customer's instruction inside the wallet; written with its entry by `ledger_post`."""
 

@@ -133,12 +133,18 @@ async def intents_in(
     address: str | None = None,
     limit: int = 1_000,
 ) -> list[Intent]:
-    """Intents in these states: by nonce where they have one, then oldest first."""
+    """Intents in these states: by nonce where they have one, then oldest first.
+
+    Who waits for lower fees comes after who does not, and who would pay most first among them: a
+    crowd of tiny payments that hardly pay anything is looked at last.
+    """
     rows = await session.execute(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
-            " ORDER BY nonce NULLS LAST, created_at, id LIMIT :limit"
+            " ORDER BY nonce NULLS LAST,"
+            " CASE WHEN waiting_for = 'fees' THEN fee_ceiling_wei END DESC NULLS FIRST,"
+            " created_at, id LIMIT :limit"
         ),
         {
             "network": network,

@@ -97,6 +97,10 @@ class Anvil:
         stored = self.store.newest_first()
         return stored[0].height if stored else 0
 
+    def newest_hash(self) -> str | None:
+        """The block at that height, so that another fork's block is never taken for it."""
+        return self.store.newest_hash()
+
     async def keep(self, on_restart: Callable[[], Awaitable[None]]) -> None:
         """Start it again whenever it ends; `on_restart` hears that it went back to a snapshot."""
         while self.child.process is not None:

@@ -30,13 +30,15 @@ class HouseDatabase:
         row = self._execute("SELECT chain_waiting(%s)", NETWORK)
         return bool(row and row[0])
 
-    def record_snapshot(self, height: int) -> None:
+    def record_snapshot(self, height: int, block_hash: str | None) -> None:
         """Nothing above `height` may become final: it would be lost with the local node."""
         self._execute(
-            "INSERT INTO network_state (network, snapshot_block) VALUES (%s, %s) "
-            "ON CONFLICT (network) DO UPDATE SET snapshot_block = EXCLUDED.snapshot_block",
+            "INSERT INTO network_state (network, snapshot_block, snapshot_hash) VALUES (%s, %s, %s)"
+            " ON CONFLICT (network) DO UPDATE SET snapshot_block = EXCLUDED.snapshot_block,"
+            " snapshot_hash = EXCLUDED.snapshot_hash",
             NETWORK,
             height,
+            block_hash,
         )
 
     def forget_processes(self) -> None:

@@ -47,7 +47,9 @@ async def record_height(anvil: Anvil, database: HouseDatabase) -> None:
     """
     while True:
         try:
-            await asyncio.to_thread(database.record_snapshot, anvil.newest_height())
+            await asyncio.to_thread(
+                database.record_snapshot, anvil.newest_height(), anvil.newest_hash()
+            )
         except psycopg.Error as error:
             log.warning("height of the snapshot: %s", error)
             await asyncio.sleep(SNAPSHOT_POLL_SECONDS)

@@ -32,6 +32,7 @@ from wallet.withdrawals.fees import FeeTerms
 
 NODE_TIMEOUT_SECONDS = 2.0
 PLAN_LIFE = timedelta(seconds=60)
+MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
 INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
 
@@ -84,6 +85,10 @@ class Planner:
         async with self._db.transaction() as session:
             basis = await self._basis(session, chain.network, money, to)
         estimate = await self._estimate(chain, basis, money, to)
+        if fees.gas_limit_for(estimate) > MAX_GAS:
+            raise InvalidAddress(
+                "This address takes more gas than any payment may use.", field="/to_address"
+            )
         status = basis.status
         if status.base_fee_wei is None or status.tip_wei is None or status.cap_wei is None:
             raise ChainUnavailable("This network's fees are above the ceiling; try again later.")

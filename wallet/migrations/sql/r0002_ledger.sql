@@ -74,6 +74,16 @@ CREATE TABLE holds (
 CREATE INDEX holds_ref_idx ON holds (ref);
 CREATE INDEX holds_account_open_idx ON holds (account_id) WHERE status = 'open';
 
+-- Which entry spent what of a hold. Money set aside before an account was frozen has left already
+-- when it is captured, so a frozen account lets exactly that much go.
+CREATE TABLE hold_captures (
+    hold_id text NOT NULL REFERENCES holds (id),
+    entry_id text NOT NULL REFERENCES entries (id),
+    account_id text NOT NULL REFERENCES accounts (id),
+    amount_minor numeric(78,0) NOT NULL CHECK (amount_minor > 0 AND amount_minor <> 'NaN'),
+    PRIMARY KEY (entry_id, hold_id)
+);
+
 -- Refusals of the database itself -----------------------------------------------------------------
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -81,6 +91,8 @@ BEGIN
         MESSAGE = format('%s is append-only; correct it with a reversing entry', TG_TABLE_NAME);
 END $$;
 CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER hold_captures_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON hold_captures
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 CREATE TRIGGER postings_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
@@ -105,7 +117,9 @@ BEGIN
     SELECT n.account_id, n.asset, n.amount_minor, a.asset AS account_asset, a.status INTO bad
       FROM new_postings n JOIN public.accounts a ON a.id = n.account_id
      WHERE a.asset <> n.asset OR a.status = 'closed'
-        OR (a.status = 'frozen' AND n.amount_minor < 0) LIMIT 1;
+        OR (a.status = 'frozen' AND n.amount_minor < 0 AND -n.amount_minor > coalesce((
+            SELECT sum(c.amount_minor) FROM public.hold_captures c
+             WHERE c.entry_id = n.entry_id AND c.account_id = n.account_id), 0)) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION USING
             ERRCODE = CASE WHEN bad.asset <> bad.account_asset THEN 'BF004'
@@ -197,7 +211,7 @@ DECLARE
 BEGIN
     IF NOT command ? 'close' THEN RETURN NULL; END IF;
     FOR line IN
-        SELECT k.hold, k.capture, k.release, h.id, h.status,
+        SELECT k.hold, k.capture, k.release, h.id, h.account_id, h.status,
                h.amount_minor - h.captured_minor - h.released_minor AS kept
           FROM jsonb_to_recordset(command->'close') k(hold text, capture numeric, release numeric)
           LEFT JOIN holds h ON h.id = k.hold
@@ -211,6 +225,11 @@ BEGIN
         -- NaN and infinity are above every amount, so they exceed too.
         IF line.capture < 0 OR line.release < 0 OR line.capture + line.release > line.kept THEN
             RETURN ARRAY['hold_exceeded', line.hold]; END IF;
+        -- What is captured is spent by a posting of this command, to the unit.
+        IF line.capture > 0 AND ledger_captured(command, line.account_id) <> coalesce((
+            SELECT -r.amount FROM jsonb_to_recordset(command->'postings')
+                AS r(account text, amount numeric) WHERE r.account = line.account_id LIMIT 1), 0) THEN
+            RETURN ARRAY['capture_not_posted', line.hold]; END IF;
     END LOOP;
     RETURN NULL;
 END $$;
@@ -251,7 +270,8 @@ BEGIN
             IF line.amount IS NULL OR abs(line.amount) NOT BETWEEN 1 AND 1e78 - 1
                OR line.amount <> trunc(line.amount) THEN
                 RETURN ARRAY['amount_malformed', line.id]; END IF;
-            IF line.status = 'frozen' AND line.amount < 0 THEN
+            IF line.status = 'frozen' AND line.amount < 0
+               AND -line.amount > ledger_captured(command, line.id) THEN
                 RETURN ARRAY['account_frozen', line.id]; END IF;
         END IF;
         IF line.kind = 'customer' AND (line.opens OR line.amount < 0) THEN
@@ -283,6 +303,13 @@ CREATE FUNCTION ledger_freed(command jsonb, account text) RETURNS numeric LANGUA
       JOIN holds h ON h.id = k.hold WHERE h.account_id = account
 $$;
 
+-- What the command captures on one account: spent, by the postings beside it.
+CREATE FUNCTION ledger_captured(command jsonb, account text) RETURNS numeric LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(k.capture), 0)
+      FROM jsonb_to_recordset(command->'close') k(hold text, capture numeric)
+      JOIN holds h ON h.id = k.hold WHERE h.account_id = account
+$$;
+
 CREATE FUNCTION ledger_refuse_entry(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
     about text;
@@ -305,14 +332,16 @@ DECLARE
 BEGIN
     -- First what frees money, last what sets it aside: the check on balance and held amount looks
     -- after each statement.
-    IF command ? 'close' THEN
-        PERFORM ledger_close_holds(command->'close');
-    END IF;
     IF entry IS NOT NULL THEN
         INSERT INTO entries (id, kind, ref, reverses, meta, event_at)
         VALUES (entry->>'id', entry->>'kind', entry->>'ref', entry->>'reverses',
                 coalesce(entry->'meta', '{}'),
                 coalesce((entry->>'event_at')::timestamptz, bifold_now()));
+    END IF;
+    IF command ? 'close' THEN
+        PERFORM ledger_close_holds(command->'close', entry->>'id');
+    END IF;
+    IF entry IS NOT NULL THEN
         WITH lines AS (
             SELECT r.account, r.asset, r.amount, a.kind
               FROM jsonb_to_recordset(command->'postings')
@@ -363,8 +392,12 @@ BEGIN
      WHERE id = opened->>'account';
 END $$;
 
-CREATE FUNCTION ledger_close_holds(closing jsonb) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger_close_holds(closing jsonb, spent_by text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    INSERT INTO hold_captures (hold_id, entry_id, account_id, amount_minor)
+    SELECT k.hold, spent_by, h.account_id, k.capture
+      FROM jsonb_to_recordset(closing) k(hold text, capture numeric) JOIN holds h ON h.id = k.hold
+     WHERE k.capture > 0;
     WITH taken AS (
         UPDATE holds h
            SET captured_minor = h.captured_minor + k.capture,
@@ -426,11 +459,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
 REVOKE EXECUTE ON FUNCTION ledger_post(jsonb), ledger_fold(integer), ledger_lock(jsonb),
     ledger_refuse_closing(jsonb), ledger_refuse_moves(jsonb), ledger_refuse_entry(jsonb),
     ledger_freed(jsonb, text), ledger_apply(jsonb), ledger_open_hold(jsonb),
-    ledger_close_holds(jsonb), ledger_set_status(text, text), ledger_lock_hold(text) FROM PUBLIC;
+    ledger_close_holds(jsonb, text), ledger_captured(jsonb, text), ledger_set_status(text, text), ledger_lock_hold(text) FROM PUBLIC;
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
-        REVOKE INSERT, UPDATE, DELETE ON accounts, account_deltas, entries, postings, holds,
+        REVOKE INSERT, UPDATE, DELETE ON accounts, account_deltas, entries, postings, holds, hold_captures,
             account_balances FROM bifold_app;
         GRANT INSERT (id, path, principal_id, asset, kind, side) ON accounts TO bifold_app;
         GRANT EXECUTE ON FUNCTION ledger_post(jsonb), ledger_fold(integer),

@@ -1,4 +1,4 @@
-"""One timeline over everything that moves a person's money: a view, so that nothing can disagree."""
+"""One timeline over everything that moves a person's money: a view, so nothing can disagree."""
 
 from __future__ import annotations
 
