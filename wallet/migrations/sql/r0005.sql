@@ -26,7 +26,7 @@ CREATE VIEW activity AS
       FROM conversions c
     UNION ALL
     SELECT p.id, p.principal_id, 'payment', p.status, 'out', q.source_asset, q.source_minor,
-           q.source_asset, q.fee_minor, q.target_asset, q.target_minor, r.name, p.corridor,
+           q.source_asset, q.fee_minor, q.target_asset, q.target_minor, p.corridor, r.name,
            p.reference, p.created_at
       FROM payments p JOIN quotes q ON q.id = p.quote_id JOIN recipients r ON r.id = p.recipient_id
     UNION ALL
