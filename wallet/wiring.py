@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wallet import outbox
-from wallet.bootstrap import Services
+from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.fx.corridors import corridors
@@ -39,14 +39,14 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
     senders: dict[str, IntentRunner] = {}
     loops = []
     for name, chain in services.chains.items():
-        sender = IntentRunner(Desk(db, chain, services.signer, followers))
-        senders[name] = sender
         scanner = Scanner(db, chain, assets)
         loops += [
             Loop(f"observe.{name}", NetworkObserver(db, chain).tick, OBSERVE_SECONDS),
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
-            Loop(f"send.{name}", sender.tick, SEND_SECONDS),
         ]
+        if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing
+            senders[name] = IntentRunner(Desk(db, chain, services.signer, followers))
+            loops.append(Loop(f"send.{name}", senders[name].tick, SEND_SECONDS))
     runner.register(SUBMIT, WithdrawalTasks(db, senders).submit)
     return loops
 
