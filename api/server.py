@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
-from api.binding import is_loopback
+from api.binding import is_private
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
@@ -107,9 +107,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def check_bind(settings: Settings) -> None:
     """A sandbox that others can reach needs a token. Raises RefusedToStart."""
-    if settings.sandbox and not is_loopback(settings.host) and not settings.sandbox_token:
+    if settings.sandbox and not is_private(settings) and not settings.sandbox_token:
         raise RefusedToStart(
-            "The sandbox gives money away: to listen beyond loopback, set BIFOLD_SANDBOX_TOKEN."
+            "The sandbox gives money away: to be reached from beyond this machine"
+            " (BIFOLD_HOST, BIFOLD_PUBLIC_URL), set BIFOLD_SANDBOX_TOKEN."
         )
 
 

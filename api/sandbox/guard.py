@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.authentication import bearer_token
-from api.binding import is_loopback
+from api.binding import is_private
 from api.errors import HostNotAllowed, OriginNotAllowed, UnsupportedMediaType
 from api.state import state_of
 from wallet.identity.errors import Unauthenticated
@@ -44,7 +44,7 @@ def guard(request: Request, _documented: Annotated[object, Depends(token)]) -> N
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise UnsupportedMediaType("Send the body as application/json.")
-    if not is_loopback(settings.host):
+    if not is_private(settings):
         wanted = settings.sandbox_token or ""
         sent = bearer_token(request) or ""
         if not wanted or not hmac.compare_digest(wanted.encode(), sent.encode()):
@@ -53,7 +53,7 @@ def guard(request: Request, _documented: Annotated[object, Depends(token)]) -> N
 
 def _names(settings: Settings) -> frozenset[str]:
     own = {_host_of(settings.base_url), settings.host.lower()}
-    if not is_loopback(settings.host):
+    if not is_private(settings):
         return frozenset(own)
     return LOOPBACK_NAMES | own
 

@@ -31,6 +31,8 @@ class WebRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
+            if "\0" in request.scope["path"]:  # no text of ours, and nothing to ask a database
+                return await refused(request, NotFound("There is nothing here."))
             try:
                 return await handle(request)
             except SignInNeeded:

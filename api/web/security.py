@@ -60,7 +60,7 @@ def csrf_token(secret: str) -> str:
 
 def check_csrf(*, secret: str, given: str) -> None:
     """Raises FormExpired unless the form carries this visitor's token."""
-    if not secret or not hmac.compare_digest(csrf_token(secret), given):
+    if not secret or not hmac.compare_digest(csrf_token(secret).encode(), given.encode()):
         raise FormExpired("This page is too old; load it again.")
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
+from api.server import check_bind
 from wallet import clock, identity
+from wallet.bootstrap import RefusedToStart
 from wallet.db import Database
 from wallet.errors import InvalidField, RateLimited
 from wallet.identity.sessions import SIGN_INS_PER_ADDRESS
+from wallet.settings import Settings
 from wallet.testing.databases import ScratchDatabase
 from wallet.transfers.service import clean_note
 
@@ -65,3 +68,15 @@ async def test_the_sandbox_clock_never_leaves_the_calendar(database: ScratchData
             await session.execute(text("SELECT bifold_now()"))
     finally:
         await db.dispose()
+
+
+def test_a_sandbox_behind_a_proxy_is_open_to_everybody_and_needs_its_token() -> None:
+    """It listens on loopback, and its public name says that others are let in."""
+    settings = Settings(
+        mode="sandbox", database_url="x", host="127.0.0.1", public_url="https://play.example"
+    )
+    with pytest.raises(RefusedToStart):
+        check_bind(settings)
+    check_bind(settings.model_copy(update={"sandbox_token": "a token"}))
+    for own in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"):
+        check_bind(settings.model_copy(update={"public_url": own}))

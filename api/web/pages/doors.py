@@ -15,10 +15,10 @@ from api.web.security import check_origin, safe_next
 from api.web.visit import PREFERENCE_SECONDS, SESSION_SECONDS, THEMES, Visit, visitor
 from wallet import identity
 from wallet.db import Session
-from wallet.errors import WalletError
+from wallet.errors import NotFound, WalletError
 from wallet.throttle import hit
 
-REGISTRATIONS_PER_CLIENT = 60
+REGISTRATIONS_PER_CLIENT = 600
 REGISTRATION_WINDOW_SECONDS = 600
 DRAFTS = ("sign_in", "register", "send", "withdraw", "convert", "abroad", "recipient", "settings")
 
@@ -69,6 +69,7 @@ async def sign_in(visit: AnyVisit) -> Response:
 @router.get("/register")
 async def register_page(visit: AnyVisit) -> Response:
     """The form for new people."""
+    _only_here(visit)
     if visit.user:
         return visit.go("/home")
     kept = drafts.recall(visit, "register")
@@ -89,6 +90,7 @@ async def register_page(visit: AnyVisit) -> Response:
 @router.post("/register")
 async def register(visit: AnyVisit) -> Response:
     """A new person, signed in at once. The sandbox only: production finishes by a mailed code."""
+    _only_here(visit)
     fields = await visit.form()
     try:
         async with visit.services.db.transaction() as session:
@@ -165,6 +167,12 @@ async def enter(visit: Visit, session: Session, principal_id: str) -> None:
     assert opened.token is not None
     visit.set_cookie("session", opened.token, SESSION_SECONDS)
     visit.set_cookie("visitor", "", 0)
+
+
+def _only_here(visit: Visit) -> None:
+    """Raises NotFound in production: a page that tells taken addresses would give people away."""
+    if not visit.services.settings.sandbox:
+        raise NotFound("There is nothing here.")
 
 
 def client_of(visit: Visit) -> str:

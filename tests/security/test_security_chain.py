@@ -1,0 +1,60 @@
+"""Withdrawals as a weapon: contracts that burn gas, crowds that pay next to nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from wallet.custody.errors import InvalidAddress
+from wallet.onchain import repository
+from wallet.onchain.prepare import MAX_QUEUE_LOOK
+from wallet.onchain.states import State
+from wallet.testing.seam import Seam
+
+# Counts down from 560,000 whenever it is sent something: 14.6 million gas.
+BURNER = "62" + "088b80" + "5b" + "6001900380600457" + "00"
+ELSEWHERE = "0x00000000000000000000000000000000000A11cE"
+
+
+async def _deploy(seam: Seam, runtime: str) -> str:
+    size = f"60{len(runtime) // 2:02x}"
+    code = f"0x{size}600c600039{size}6000f3{runtime}"
+    accounts: Any = await seam.node("eth_accounts")
+    wanted = {"from": accounts[0], "data": code, "gas": hex(1_000_000)}
+    tx_hash = await seam.node("eth_sendTransaction", wanted)
+    await seam.mine()
+    receipt: Any = await seam.node("eth_getTransactionReceipt", tx_hash)
+    return to_checksum_address(receipt["contractAddress"])
+
+
+async def test_a_contract_that_burns_more_gas_than_may_be_signed_is_refused(seam: Seam) -> None:
+    person = await seam.funded_person()
+    burner = await _deploy(seam, BURNER)
+    with pytest.raises(InvalidAddress):
+        await seam.plan("0.001", "ETH", burner)
+    with pytest.raises(InvalidAddress):
+        await seam.withdraw(person, "0.001", "ETH", burner)
+    assert (await seam.balance(person, "ETH")).held_minor == 0
+
+
+async def test_a_crowd_that_waits_for_cheaper_gas_is_not_in_anybodys_way(seam: Seam) -> None:
+    person = await seam.funded_person()
+    insert = (
+        "INSERT INTO chain_intents (id, purpose, ref, network, asset, to_address, amount_minor,"
+        " gas_limit, fee_ceiling_wei, waiting_for, created_at) SELECT 'int_' || n, 'crowd', n,"
+        " 'local', 'ETH', :to, 1, 21000, n, 'fees', bifold_now() - interval '1 day'"
+        " FROM generate_series(1, :many) n RETURNING id"
+    )
+    await seam.rows(insert, to=ELSEWHERE, many=MAX_QUEUE_LOOK + 5)
+    made = await seam.withdraw(person, "1", "USDC", ELSEWHERE)
+    async with seam.db.transaction() as session:
+        looked_at = await repository.intents_in(
+            session, network="local", states=[State.QUEUED], limit=MAX_QUEUE_LOOK
+        )
+    assert looked_at[0].ref == made.id
+    # Of those who wait, whoever would pay most comes first: the only one that may fit soonest.
+    assert [intent.fee_ceiling_wei for intent in looked_at[1:4]] == [69, 68, 67]
+    await seam.pass_once()
+    assert (await seam.withdrawal(person, made.id)).status != "held"
