@@ -66,7 +66,7 @@ def play(page: Page, url: str, others: list[str]) -> dict[str, str]:
     page.goto(url + "/home")
     figures = page.locator(".chains .holding-figure > .money")
     expect(figures).to_have_count(2, timeout=90_000)
-    expect(page.locator(".chains .holding-figure small")).to_have_count(0, timeout=90_000)
+    expect(page.locator(".chains .holding-notes small")).to_have_count(0, timeout=90_000)
     convert_form, withdraw_form = _submit("/convert"), _submit("/withdraw")
     send = _submit("/send")
     for to, amount, note in zip(
