@@ -132,7 +132,7 @@ class TestPaths:
     async def test_what_is_not_built_is_not_found(self, world: Any, path: str) -> None:
         refused = await world.http.get(path, headers={"Accept": "application/json"})
         assert refused.status_code == 404
-        if path.startswith("/v1/"):
+        if path.startswith("/v1/") and ".." not in path:
             is_problem(refused, 404, "not_found")
 
     async def test_a_wrong_method_names_the_right_ones(self, world: Any) -> None:

@@ -181,33 +181,42 @@ class TestRivals:
     async def test_a_rival_gives_up_politely(self, world: Any) -> None:
         ada = await world.person()
         asked = Claim(ada.id, "POST", "/v1/x", "k", b"f" * 32)
-
-        async def slow(_session: Any) -> Answer:
-            await asyncio.sleep(1.0)
-            return Answer(201, "{}")
-
+        work = Patient()
         db = world.services.db
-        first = asyncio.create_task(once(db, asked, slow))
-        await asyncio.sleep(0.2)
+        first = asyncio.create_task(once(db, asked, work))
+        await work.begun.wait()
         with pytest.raises(IdempotencyInProgress):
-            await once(db, asked, slow, wait_seconds=0.1)
+            await once(db, asked, work, wait_seconds=0.1)
+        work.end.set()
         assert not (await first).replayed
 
     async def test_waiting_rivals_hold_no_connection(self, world: Any) -> None:
         """The pool has 16 connections; 40 waiting rivals leave it free for others."""
         ada = await world.person(EUR="1.00")
         asked = Claim(ada.id, "POST", "/v1/x", "k", b"f" * 32)
-
-        async def slow(_session: Any) -> Answer:
-            await asyncio.sleep(1.0)
-            return Answer(201, "{}")
-
-        rivals = [asyncio.create_task(once(world.services.db, asked, slow)) for _ in range(41)]
+        work = Patient()
+        db = world.services.db
+        rivals = [asyncio.create_task(once(db, asked, work, wait_seconds=60)) for _ in range(41)]
+        await work.begun.wait()
         await asyncio.sleep(0.3)
-        async with asyncio.timeout(0.7):
-            assert await ada.available("EUR") == "1.00"
+        assert await ada.available("EUR") == "1.00"  # with a full pool: 503 after ten seconds
+        assert not any(rival.done() for rival in rivals)
+        work.end.set()
         outcomes = await asyncio.gather(*rivals)
         assert sum(not outcome.replayed for outcome in outcomes) == 1
+
+
+class Patient:
+    """Work that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.end = asyncio.Event()
+
+    async def __call__(self, _session: Any) -> Answer:
+        self.begun.set()
+        await self.end.wait()
+        return Answer(201, "{}")
 
 
 class TestRoom:

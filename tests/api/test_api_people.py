@@ -120,8 +120,10 @@ class TestAuthentication:
         async with world.services.db.transaction() as session:
             await session.execute(text("UPDATE sessions SET revoked_at = clock_timestamp()"))
         ended = time.monotonic()
+        asked = ended
         while (await ada.get("/v1/me")).status_code == 200:
-            assert time.monotonic() - ended < 1.5
+            assert asked - ended < 1.0  # a question asked later than that gets no
+            asked = time.monotonic()
 
     async def test_somebody_elses_session_is_not_found(self, world: Any) -> None:
         ada, eve = await world.person(), await world.person()

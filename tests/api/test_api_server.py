@@ -112,7 +112,7 @@ class TestHeads:
         began = time.monotonic()
         got = await talk(port, b"GET /livez HTTP/1.1\r\nHost: lo", seconds=5)
         assert got == b""
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5
 
     async def test_ordinary_keep_alive_goes_on(self, port: int) -> None:
         one = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -199,7 +199,7 @@ class TestEnd:
 
 
 async def _until_alive(http: httpx2.AsyncClient) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         try:
             if (await http.get("/livez")).status_code == 200:
