@@ -58,3 +58,27 @@ async def test_a_crowd_that_waits_for_cheaper_gas_is_not_in_anybodys_way(seam: S
     assert [intent.fee_ceiling_wei for intent in looked_at[1:4]] == [69, 68, 67]
     await seam.pass_once()
     assert (await seam.withdrawal(person, made.id)).status != "held"
+
+
+async def test_a_row_in_the_queue_alone_pays_nobody(seam: Seam) -> None:
+    """The application's role can write an intent; only the signer's limits stood behind it."""
+    person = await seam.funded_person()
+    theft = (
+        "INSERT INTO chain_intents (id, purpose, ref, network, asset, to_address, amount_minor,"
+        " gas_limit, fee_ceiling_wei) VALUES ('int_' || :purpose, :purpose, 'x', 'local', 'USDC',"
+        " :to, 1000000, 80000, 100000000000) RETURNING id"
+    )
+    for purpose in ("withdrawal", "theft"):
+        await seam.rows(theft, purpose=purpose, to=ELSEWHERE)
+    bent = await seam.withdraw(person, "2", "USDC", ELSEWHERE)
+    await seam.rows(
+        "UPDATE withdrawals SET amount_minor = 1 WHERE id = :id RETURNING id", id=bent.id
+    )
+    true = await seam.withdraw(person, "3", "USDC", ELSEWHERE)
+    await seam.finish()
+    for _ in range(12):
+        await seam.pass_once()
+        await seam.mine()
+    assert await seam.on_chain(ELSEWHERE, "USDC") == 3_000_000
+    assert (await seam.withdrawal(person, true.id)).status == "settled"
+    assert (await seam.withdrawal(person, bent.id)).waiting_for == "review"

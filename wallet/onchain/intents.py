@@ -42,6 +42,10 @@ class Follower(Protocol):
         """`intent` is now where it says; `at` is when it happened on chain, where that is known."""
         ...
 
+    async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
+        """Whether the promise behind `intent` stands, in every figure, with its money set aside."""
+        ...
+
 
 async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
     """Promise a payment in the caller's transaction; the worker acts. Returns the intent's id."""

@@ -146,6 +146,8 @@ class Preparer:
         busy = await repository.in_flight_count(session, network=desk.network, address=address)
         if busy >= MAX_IN_FLIGHT:
             return False
+        if not await self._vouched_for(session, intent_id):
+            return False
         nonce = signer.next_nonce
         moved = await desk.move(
             session, intent_id, State.ALLOCATED, from_address=address, nonce=nonce
@@ -166,6 +168,22 @@ class Preparer:
             session, network=desk.network, address=address, next_nonce=nonce + 1
         )
         return True
+
+    async def _vouched_for(self, session: AsyncSession, intent_id: str) -> bool:
+        """Whether somebody's held money stands behind it. Else it waits for a person.
+
+        A row in the queue alone pays nobody: whoever can write one needs a withdrawal and a hold in
+        the books that say the same.
+        """
+        intent = await repository.lock_intent(session, intent_id)
+        if intent.state is not State.QUEUED:
+            return True  # a rival was faster; the move says so
+        follower = self._desk.followers.get(intent.purpose)
+        if follower is not None and await follower.vouches_for(session, intent):
+            return True
+        log.error("intent.nobody_vouches", intent=intent.id, purpose=intent.purpose)
+        await repository.set_waiting(session, [intent.id], "review")
+        return False
 
     async def _liquid(self, intent: Intent, address: str, cap: int, head: BlockRef) -> bool:
         """Whether the hot wallet covers amount and gas beside everything already on its way."""

@@ -70,6 +70,26 @@ async def lock_by_intent(session: AsyncSession, intent_id: str) -> Row | None:
     return None if row is None else _row(row)
 
 
+async def is_backed(session: AsyncSession, *, intent_id: str, ref: str) -> bool:
+    """Whether intent, withdrawal and hold say the same, and the money is its owner's."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents i JOIN withdrawals w"
+                "  ON w.intent_id = i.id AND w.network = i.network AND w.asset = i.asset"
+                "  AND w.amount_minor = i.amount_minor AND w.to_address = i.to_address"
+                " JOIN holds h ON h.id = w.hold_id AND h.ref = w.id AND h.status = 'open'"
+                "  AND h.captured_minor = 0 AND h.released_minor = 0"
+                "  AND h.amount_minor = w.amount_minor + w.fee_bound_minor"
+                " JOIN accounts a ON a.id = h.account_id AND a.asset = w.asset"
+                "  AND a.principal_id = w.principal_id"
+                " WHERE i.id = :intent AND w.id = :ref AND w.status = 'held')"
+            ),
+            {"intent": intent_id, "ref": ref},
+        )
+    )
+
+
 async def network_of(session: AsyncSession, withdrawal_id: str) -> str | None:
     """The network a withdrawal leaves on."""
     return await session.scalar(  # type: ignore[no-any-return]

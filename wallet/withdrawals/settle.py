@@ -67,6 +67,10 @@ class WithdrawalFollower:
         if to is Status.FAILED:
             await limits.release_outgoing(session, row.id)
 
+    async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
+        """A held withdrawal of the same figures, with amount and bound held by its owner."""
+        return await repository.is_backed(session, intent_id=intent.id, ref=intent.ref)
+
     def _end(self, intent: Intent, row: Row) -> dict[str, Any]:
         """The fee that is due. Only gas burnt for the customer's own payment is charged."""
         charged = intent.state in (State.FINAL_OK, State.FINAL_REVERTED)
