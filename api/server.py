@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import sys
 from asyncio import TimerHandle, Transport
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
 from api.binding import is_private
+from api.web.events import Hub
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
@@ -114,11 +116,21 @@ def check_bind(settings: Settings) -> None:
         )
 
 
+class WebAwareServer(uvicorn.Server):
+    """Ends the live streams of open pages first: they would hold the shutdown until its limit."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """On SIGINT and SIGTERM."""
+        hub: Hub = self.config.app.state.web.hub  # type: ignore[union-attr]
+        hub.close()
+        super().handle_exit(sig, frame)
+
+
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight get GRACEFUL_SECONDS to end."""
     check_bind(settings)
     logs.configure(settings.log_level)
-    server = uvicorn.Server(configuration(create_app(build(settings, role="api")), settings))
+    server = WebAwareServer(configuration(create_app(build(settings, role="api")), settings))
     if settings.host == "localhost":  # browsers may try either family
         server.run(sockets=_localhost(settings.port))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import orjson
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.outbox import CHANNEL
 
 RECONNECT_SECONDS = 1.0
+QUIET_SECONDS = 15.0
 log = structlog.get_logger(__name__)
 
 
@@ -40,17 +41,22 @@ class Published:
     ref: str
 
 
-async def listen(dsn: str) -> AsyncGenerator[Wake, None]:
-    """Every wake, for ever. After a lost connection the first one concerns everybody."""
-    while True:
+async def listen(dsn: str, *, wanted: Callable[[], bool]) -> AsyncGenerator[Wake, None]:
+    """Every wake while `wanted()`, which is asked each QUIET_SECONDS. Reconnects by itself.
+
+    The first wake of a connection concerns everybody: nobody knows what was missed before it.
+    """
+    while wanted():
         try:
             async with await psycopg.AsyncConnection.connect(
                 dsn, autocommit=True, application_name="bifold-listener"
             ) as connection:
                 await connection.execute(f"LISTEN {CHANNEL}")
                 yield Wake(0, None)
-                async for notice in connection.notifies():
-                    yield parse(notice.payload)
+                while wanted():
+                    async for notice in connection.notifies(timeout=QUIET_SECONDS):
+                        yield parse(notice.payload)
+                return
         except psycopg.Error as error:
             log.warning("listener.lost_database", error=type(error).__name__)
         await asyncio.sleep(RECONNECT_SECONDS)

@@ -1,7 +1,8 @@
 """Server-sent events: one LISTEN connection a process wakes the streams of the people concerned.
 
 A stream says only that something changed (`type` and `ref`); the browser fetches the page's own
-fragment again. `Last-Event-ID` replays what was missed. The listener runs while anybody listens.
+fragment again. `Last-Event-ID` replays what was missed. The listener runs while anybody listens
+and a little longer, so that going from page to page does not open it anew.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import orjson
 
@@ -34,6 +35,14 @@ class Hub:
         self._waiting: dict[asyncio.Event, str] = {}
         self._by_session: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = False
+
+    def close(self) -> None:
+        """End every stream, so that the server can end. Safe to call from a signal handler."""
+        self._closing = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake, Wake(0, None))
 
     def admit(self, session: SignedIn) -> None:
         """Count one more stream. Raises RateLimited above five of one session."""
@@ -44,8 +53,8 @@ class Hub:
     async def stream(self, session: SignedIn, last_event_id: str | None) -> AsyncIterator[bytes]:
         """The events of this principal as they are published. `admit` came before."""
         woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._waiting[woken] = session.principal_id
-        self._start()
         try:
             yield b"retry: %d\n\n" % RETRY_MILLISECONDS
             async for chunk in self._follow(session, await self._begin(last_event_id), woken):
@@ -55,7 +64,6 @@ class Hub:
             self._by_session[session.id] -= 1
             if not self._by_session[session.id]:
                 del self._by_session[session.id]
-            await self._stop_when_idle()
 
     async def _begin(self, last_event_id: str | None) -> int:
         async with self._services.db.transaction() as db:
@@ -68,8 +76,9 @@ class Hub:
         self, session: SignedIn, seq: int, woken: asyncio.Event
     ) -> AsyncIterator[bytes]:
         ends = asyncio.get_running_loop().time() + STREAM_SECONDS
-        while asyncio.get_running_loop().time() < ends:
+        while not self._closing and asyncio.get_running_loop().time() < ends:
             woken.clear()
+            self._start()
             for event in await self._news(session, seq):
                 seq = event.seq
                 yield _message(event)
@@ -97,16 +106,12 @@ class Hub:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen(), name="web-events")
 
-    async def _stop_when_idle(self) -> None:
-        if self._waiting or self._task is None:
-            return
-        task, self._task = self._task, None
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    def _wanted(self) -> bool:
+        return bool(self._waiting) and not self._closing
 
     async def _listen(self) -> None:
-        async with aclosing(listen(dsn_of(self._services))) as wakes:
+        dsn = dsn_of(self._services)
+        async with aclosing(listen(dsn, wanted=self._wanted)) as wakes:
             async for wake in wakes:
                 self._wake(wake)
 
