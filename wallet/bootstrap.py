@@ -25,6 +25,7 @@ from wallet.settings import Settings
 Role = Literal["api", "worker", "cli"]
 NATIVE_NAMES = {"ETH": "Ether", "POL": "POL", "XDAI": "xDai"}
 TOKEN_NAMES = {"USDC": "USD Coin", "EURC": "Euro Coin"}
+PLAY_CHAIN_IDS = frozenset({1337, 31337})  # Ganache, Anvil and Hardhat as they come
 NATIVE_DECIMALS = 18  # every EVM chain counts its coin in wei
 
 
@@ -88,6 +89,7 @@ def build(settings: Settings, *, role: Role) -> Services:
     """Read the public configuration and connect nothing yet. Raises RefusedToStart."""
     _refuse_unsafe(settings)
     networks = load_networks(settings.networks_path)
+    _refuse_play_chains(settings, networks)
     house = read_public(settings.keys_path)
     switch = FaultSwitch()
     rpcs: dict[str, Rpc] = {}
@@ -148,3 +150,10 @@ def _refuse_unsafe(settings: Settings) -> None:
         raise RefusedToStart(
             "This data directory holds sandbox secrets; production needs one of its own."
         )
+
+
+def _refuse_play_chains(settings: Settings, networks: dict[str, Network]) -> None:
+    """Coins of a development chain come from nothing; in production they would buy real ones."""
+    for name, network in networks.items():
+        if not settings.sandbox and (network.local_snapshots or network.chain_id in PLAY_CHAIN_IDS):
+            raise RefusedToStart(f"Network {name} is a development chain; production takes none.")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
 from api.server import check_bind
+from chain.registry import dump_networks
+from tests.api.conftest import local_network
 from wallet import clock, identity
-from wallet.bootstrap import RefusedToStart
+from wallet.bootstrap import RefusedToStart, build
 from wallet.db import Database
 from wallet.errors import InvalidField, RateLimited
 from wallet.identity.sessions import SIGN_INS_PER_ADDRESS
@@ -80,3 +85,18 @@ def test_a_sandbox_behind_a_proxy_is_open_to_everybody_and_needs_its_token() -> 
     check_bind(settings.model_copy(update={"sandbox_token": "a token"}))
     for own in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"):
         check_bind(settings.model_copy(update={"public_url": own}))
+
+
+def test_production_refuses_a_chain_whose_coins_are_made_from_nothing(tmp_path: Path) -> None:
+    settings = Settings(
+        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path
+    )
+    anvil = local_network()
+    for network in (
+        anvil,
+        replace(anvil, chain_id=1337),
+        replace(anvil, chain_id=5, local_snapshots=True),
+    ):
+        dump_networks(settings.networks_path, {"local": network})
+        with pytest.raises(RefusedToStart, match="development chain"):
+            build(settings, role="worker")
