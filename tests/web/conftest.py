@@ -109,7 +109,7 @@ class Person:
 
     def finished(self, words: str) -> None:
         """The receipt says so by itself, live."""
-        expect(self.page.locator(".sheet .state").first).to_have_text(words, timeout=WAIT_MS)
+        expect(self.page.locator(".hero .state").first).to_have_text(words, timeout=WAIT_MS)
 
 
 @pytest.fixture
