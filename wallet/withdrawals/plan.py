@@ -35,6 +35,7 @@ PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
 INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
+LAST_RESERVED_ADDRESS = 0xFFFF  # precompiled contracts live in the low range
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,11 @@ def check_destination(network: Network, asset: str, to_address: str) -> str:
         to = checked(to_address)
     except ChainInvalidAddress as error:
         raise InvalidAddress(f"Check the address: {error}.", field="/to_address") from error
+    if int(to, 16) <= LAST_RESERVED_ADDRESS:
+        raise InvalidAddress(
+            "That address belongs to the chain itself; what is sent there is lost.",
+            field="/to_address",
+        )
     if any(token.contract == to for token in network.tokens):
         raise InvalidAddress(
             "That is a token's contract; what is sent there is lost.", field="/to_address"
