@@ -40,9 +40,10 @@ def sandbox_url() -> Iterator[str]:
         yield sandbox.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+    """The system's Chromium. A module at a time: while it lives its loop runs in this thread, and
+    no asynchronous test of another room could."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
