@@ -38,6 +38,19 @@ def locked(data_dir: Path, *, url: str) -> Iterator[None]:
         yield
 
 
+def refuse_second(data_dir: Path) -> None:
+    """Raises SandboxError when another process holds the data directory; makes nothing."""
+    try:
+        lock = (data_dir / LOCK_NAME).open("r")
+    except OSError:
+        return  # no sandbox of this person was ever there
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SandboxError(_who_holds(lock.fileno(), data_dir)) from None
+
+
 def _who_holds(descriptor: int, data_dir: Path) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))

@@ -33,7 +33,7 @@ from wallet.sandbox.environment import (
 )
 from wallet.sandbox.node import NodeError
 from wallet.sandbox.ready import ask_ready, wait_for_file
-from wallet.sandbox.runtime import locked, remove_runtime_dir, runtime_dir
+from wallet.sandbox.runtime import locked, refuse_second, remove_runtime_dir, runtime_dir
 
 READY_POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 60.0
@@ -70,6 +70,7 @@ class Supervisor:
         """Start, stay, end. Returns the exit code; raises SandboxError when it cannot start."""
         config = self.config
         if not port_is_free(config.host, config.port):
+            refuse_second(config.data_dir)  # our own sandbox may be what uses it
             raise SandboxError(
                 f"Port {config.port} on {config.host} is in use; end what uses it, "
                 "or choose another with BIFOLD_PORT."

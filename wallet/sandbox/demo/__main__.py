@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -88,26 +89,12 @@ def _reconcile(stage: Stage, data_dir: Path) -> bool:
         report: dict[str, Any] = json.loads(ran.stdout)
     except ValueError:
         raise DemoFailed(f"bifold reconcile said: {ran.stderr.strip()[-300:]}") from None
-    rows = [
-        [
-            f"    {line['account']}",
-            line["books"],
-            line["outside"],
-            line["in_flight"],
-            line["difference"],
-        ]
-        for line in report["lines"]
-    ]
-    stage.table(
-        [
-            ("    account", "left"),
-            ("books", "right"),
-            ("outside", "right"),
-            ("in flight", "right"),
-            ("difference", "right"),
-        ],
-        rows,
-    )
+    rows = [[f"  {line['account']}", line["books"], line["outside"]] for line in report["lines"]]
+    stage.table([("  account", "left"), ("books", "right"), ("outside", "right")], rows)
+    for line in report["lines"]:
+        for name in ("in_flight", "difference"):
+            if Decimal(line[name]):
+                stage.say(f"{line['account']}: {name.replace('_', ' ')} {line[name]}")
     for network, block in report["blocks"].items():
         stage.chain(f"{network} at block {block['number']} {block['hash'][:14]}…")
     return ran.returncode == 0 and bool(report["balanced"])

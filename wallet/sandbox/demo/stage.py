@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -78,7 +78,8 @@ class Stage:
         """A table; each heading is (text, justify)."""
         table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
         for text, justify in heading:
-            table.add_column(text, justify="right" if justify == "right" else "left", no_wrap=True)
+            side: JustifyMethod = "right" if justify == "right" else "left"
+            table.add_column(text, justify=side, overflow="fold")  # a figure is never cut
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

@@ -213,7 +213,7 @@ class Story:
             done = wait_for(
                 lambda: self.ada.get(f"/v1/withdrawals/{made['id']}"),
                 lambda w: w["status"] in ("settled", "failed", "cancelled", "in_review"),
-                seen=lambda w: tell(f"{w['status']}  {w.get('waiting_for') or ''}"),
+                seen=lambda w: tell(f"{w['status']}  {w.get('waiting_for') or ''}".rstrip()),
                 what="the withdrawal to settle",
             )
         if done["status"] != "settled":
@@ -226,8 +226,9 @@ class Story:
             raise DemoFailed(f"the chain shows {format_amount(arrived, scale)} {asset} there")
         self.stage.chain(
             f"{done['tx_hash'][:14]}… status {int(receipt['status'], 16)} in block"
-            f" {int(receipt['blockNumber'], 16)}; recipient has exactly {amount} {asset}"
+            f" {int(receipt['blockNumber'], 16)}"
         )
+        self.stage.chain(f"recipient has exactly {amount} {asset}")
 
     def _balances(self) -> None:
         self.stage.step("What both hold now")
