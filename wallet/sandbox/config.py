@@ -85,6 +85,11 @@ class SandboxConfig:
         return self.data_dir / "vault"
 
     @property
+    def environment_path(self) -> Path:
+        """As `wallet.settings.RUNNING_SANDBOX`, which this process is too small to import."""
+        return self.data_dir / "sandbox" / "environment"
+
+    @property
     def passphrase_path(self) -> Path:
         return self.data_dir / "sandbox" / "passphrase"
 

@@ -51,4 +51,4 @@ def write_environment_file(
         "BIFOLD_AUDIT_DATABASE_URL": audit_url,
     }
     lines = [f"{key}={value}\n" for key, value in values.items() if key.startswith("BIFOLD_")]
-    write_private(config.data_dir / "sandbox" / "environment", "".join(lines))
+    write_private(config.environment_path, "".join(lines))

@@ -275,6 +275,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Front to back, each with its own limit; together below ten seconds."""
+        self.config.environment_path.unlink(missing_ok=True)
         front = [child for child in self.children if child.name != "signer"]
         back = [child for child in self.children if child.name == "signer"]
         await asyncio.gather(*(child.stop(STOP_FRONT_SECONDS) for child in front))
