@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--words", type=int, default=24, choices=[12, 15, 18, 21, 24])
     make.add_argument("--language", default="english", help="BIP-39 word list")
     show = actions.add_parser("show", help="print the public half and the first deposit addresses")
-    show.add_argument("--public", required=True, help="keys.json")
+    show.add_argument("--public", help="keys.json (default: the data folder's)")
     show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
     return parser
 

@@ -68,8 +68,14 @@ def _reconcile(*, as_json: bool) -> int:
 
 def _keys(chosen: argparse.Namespace) -> int:
     if chosen.action == "show":
-        return _keys_show(chosen.public, chosen.count)
+        return _keys_show(chosen.public or _keys_file(), chosen.count)
     return _keys_init(chosen)
+
+
+def _keys_file() -> str:
+    """Where the public half lies, without asking for settings that showing it does not need."""
+    data_dir = os.environ.get("BIFOLD_DATA_DIR") or ".bifold"
+    return os.environ.get("BIFOLD_KEYS_FILE") or os.path.join(data_dir, "keys.json")
 
 
 def _keys_show(public_file: str, count: int) -> int:

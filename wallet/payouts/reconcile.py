@@ -63,7 +63,7 @@ async def _line(session: AsyncSession, asset: str, outside: dict[str, int]) -> R
 
 def _note(lines: int, problems: list[str]) -> str:
     if not problems:
-        return f"{lines} statement lines agree by reference"
+        return f"by reference, {lines} on the statement"
     named = "; ".join(problems[:NAMED_LIMIT])
     more = len(problems) - NAMED_LIMIT
     return named + (f"; and {more} more" if more > 0 else "")
