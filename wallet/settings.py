@@ -28,7 +28,8 @@ def _told(error: ValidationError) -> str:
     wrong = [name for name in names if name not in missing]
     parts = [f"set {', '.join(missing)}"] if missing else []
     parts += [f"{name} has a value that cannot be" for name in wrong]
-    return f"{'; '.join(parts)} (docs/configuration.md); or start ./dev run first (BIFOLD_DATA_DIR names its folder)."
+    way_out = "start ./dev run first (BIFOLD_DATA_DIR names its folder)"
+    return f"{'; '.join(parts)} (docs/configuration.md), or {way_out}."
 
 
 class Settings(BaseSettings):
