@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from wallet.sandbox.node import LocalNode
+from wallet.sandbox.node import LocalNode, NodeError
 from wallet.sandbox.temporary import ROOT, TemporarySandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -37,6 +37,13 @@ def until(condition: Callable[[], bool], within_seconds: float) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def answers(node: LocalNode) -> bool:
+    try:
+        return node.quantity("eth_blockNumber") >= 0
+    except NodeError:
+        return False
 
 
 def children(sandbox: TemporarySandbox) -> dict[str, int]:
@@ -143,6 +150,7 @@ class TestDeaths:
         before = children(sandbox)["chain"]
         os.kill(before, signal.SIGKILL)
         assert until(lambda: children(sandbox).get("chain", before) != before, 20)
+        assert until(lambda: answers(node), 40)  # started is not yet listening
         assert until(lambda: ready(sandbox), 40)
         assert node.call("eth_getTransactionReceipt", tx_hash) is not None
 
