@@ -264,7 +264,7 @@ class EmbeddedPostgres:
         identity, home = self._identity, self.data_dir.parent
         if identity.uid is not None:
             home.chmod(stat.S_IMODE(home.stat().st_mode) | 0o011)
-            if identity.run("test", "-x", home).returncode:
+            if not identity.can_enter(home):
                 raise PostgresError(
                     f"PostgreSQL must not run as root, and no other user can enter {home}; "
                     "set BIFOLD_DATA_DIR to a folder outside private ones, such as /var/lib/bifold."

@@ -60,7 +60,7 @@ class Identity:
         own_namespace = Identity(
             prefix=(unshare or "unshare", "--user", f"--map-user={mapped}", f"--map-group={mapped}")
         )
-        if unshare and own_namespace.run("test", "-x", home).returncode == 0:
+        if unshare and own_namespace.can_enter(home):
             return own_namespace
         if not known:
             raise NoIdentity(
@@ -70,6 +70,11 @@ class Identity:
         owner = home.stat().st_uid
         uid = owner if owner in known else max(known)
         return Identity(uid=uid, gid=known[uid])
+
+    def can_enter(self, folder: Path) -> bool:
+        """Whether this identity may search `folder`. Asks the shell, which is always there; a
+        program named test may not be."""
+        return self.run("/bin/sh", "-c", '[ -x "$1" ]', "sh", folder).returncode == 0
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command as this identity; one it may not execute answers as a shell would."""
