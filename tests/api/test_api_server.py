@@ -20,6 +20,7 @@ from api.app import create_app
 from api.server import check_bind, configuration
 from wallet.bootstrap import RefusedToStart
 from wallet.settings import Settings
+from wallet.testing.pace import patience
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ async def talk(port: int, sent: bytes, *, seconds: float = 5.0) -> bytes:
     await writer.drain()
     got = b""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(patience(seconds)):
             while chunk := await reader.read(65_536):
                 got += chunk
     except TimeoutError:
@@ -61,7 +62,7 @@ class TestLargeBodies:
             b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\n"
             b"Content-Type: application/json\r\nContent-Length: 10485760\r\n\r\n"
         )
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(patience(2)):
             head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 413 ")
         assert b"application/problem+json" in head and b"connection: close" in head.lower()
@@ -112,7 +113,7 @@ class TestHeads:
         began = time.monotonic()
         got = await talk(port, b"GET /livez HTTP/1.1\r\nHost: lo", seconds=5)
         assert got == b""
-        assert time.monotonic() - began < 4.5
+        assert time.monotonic() - began < patience(4.5)
 
     async def test_ordinary_keep_alive_goes_on(self, port: int) -> None:
         one = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -193,8 +194,8 @@ class TestEnd:
             _reader, idle = await asyncio.open_connection("127.0.0.1", port)
             began = time.monotonic()
             child.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(child.communicate(), 10)
-            assert time.monotonic() - began < 8
+            await asyncio.wait_for(child.communicate(), patience(10))
+            assert time.monotonic() - began < patience(8)
             idle.close()
 
 

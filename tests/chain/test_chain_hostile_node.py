@@ -166,7 +166,7 @@ class TestLimits:
             started = time.monotonic()
             error = await outcome_of(server, max_bytes=1_000_000)
             assert isinstance(error, NodeGarbage) and "larger" in str(error)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 15
         assert sent < 50_000_000
 
     async def test_an_announced_200_mb_is_not_even_read(self) -> None:

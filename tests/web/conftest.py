@@ -124,7 +124,7 @@ def somebody(browser: Browser, sandbox_url: str) -> Iterator[Callable[..., Perso
         context = browser.new_context(**{"locale": "en-GB", **options})  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         email = f"w{secrets.token_hex(5)}{next(numbers)}@example.org"
         person = Person(page, sandbox_url, email)
         page.on(

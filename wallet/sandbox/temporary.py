@@ -21,7 +21,7 @@ from wallet.sandbox.ready import ask_ready
 from wallet.sandbox.runtime import runtime_dir
 
 READY_TIMEOUT_SECONDS = 90.0
-STOP_TIMEOUT_SECONDS = 12.0
+STOP_TIMEOUT_SECONDS = 40.0
 POLL_SECONDS = 0.1
 ROOT = Path(__file__).resolve().parents[2]
 
