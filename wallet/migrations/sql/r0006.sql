@@ -1,0 +1,1 @@
+-- Sending: lanes, cancel and speed-up after broadcast, cases.

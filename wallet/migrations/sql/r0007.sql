@@ -1,0 +1,1 @@
+-- Several nodes per network: how each one stands.

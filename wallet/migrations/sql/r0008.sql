@@ -1,0 +1,1 @@
+-- Receiving: back-fill, gaps, unattributed arrivals.

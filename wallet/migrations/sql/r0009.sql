@@ -1,0 +1,1 @@
+-- Treasury: proposals, unsigned exports, freeze.

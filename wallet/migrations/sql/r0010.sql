@@ -1,0 +1,1 @@
+-- Self-custody, watch-only accounts, sign-in with Ethereum.

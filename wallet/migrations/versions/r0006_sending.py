@@ -1,0 +1,15 @@
+"""Sending: lanes, cancel and speed-up after broadcast, cases."""
+
+from __future__ import annotations
+
+from wallet.migrations.load import run_sql
+
+revision = "r0006"
+down_revision = "r0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    run_sql("r0006.sql")
