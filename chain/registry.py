@@ -11,7 +11,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -20,6 +20,10 @@ from chain.address import checked
 from chain.errors import InvalidAddress, InvalidNetworks
 
 Finality = Literal["depth", "tag", "both"]
+FeeModel = Literal["l1", "op", "arbitrum"]
+DepositKind = Literal["eoa", "create2"]
+ABILITIES = frozenset({"eip7702", "traces"})
+CONTRACTS = frozenset({"batch_payout", "sweeper", "forwarder_factory", "treasury"})
 MAX_TOKEN_DECIMALS = 18  # Tokens with more are not listed (decisions.md 9).
 MIN_BUMP_PERCENT = 13  # The first whole percentage above 12.5, which every pool we know accepts.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}\Z")
@@ -29,11 +33,15 @@ _HASH = re.compile(r"0x[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A listed ERC-20 contract. `contract` is EIP-55; `decimals` are fixed at listing."""
+    """A listed ERC-20 contract. `contract` is EIP-55; `decimals` are fixed at listing.
+
+    `sweep_min`: smallest unit; a deposit address that holds less is not swept.
+    """
 
     code: str
     contract: str
     decimals: int
+    sweep_min: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,11 @@ class Network:
     `confirmations`: blocks from the mined one to the head, both counted. `finality`: by depth,
     by the node's `finalized` tag, or both. `block1_hash` pins the chain (None: not pinned yet).
     `local_snapshots`: a node we snapshot ourselves; nothing above the last snapshot is final.
+    `fee_model`: `op` adds an L1 data fee to each transaction, `arbitrum` folds it into gas units.
+    `supports`: what its nodes are known to do beyond the common ground (`ABILITIES`).
+    `deposit_kind`: `eoa` are children of the deposit xpub, `create2` addresses have no key at all.
+    `contracts`: EIP-55 addresses of ours by role (`CONTRACTS`); `treasury` receives sweeps.
+    `native_sweep_min` in wei, like a token's `sweep_min`.
     """
 
     name: str
@@ -59,6 +72,11 @@ class Network:
     tokens: tuple[Token, ...] = ()
     block1_hash: str | None = None
     local_snapshots: bool = False
+    fee_model: FeeModel = "l1"
+    supports: tuple[str, ...] = ()
+    deposit_kind: DepositKind = "eoa"
+    contracts: Mapping[str, str] = field(default_factory=dict)
+    native_sweep_min: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a network that contradicts itself. Raises InvalidNetworks."""
@@ -83,7 +101,24 @@ class Network:
         )
         pinned = self.block1_hash is None or bool(_HASH.match(self.block1_hash))
         _check(pinned, self.name, "block1_hash must be 0x and 64 lower-case digits")
+        _check(self.fee_model in ("l1", "op", "arbitrum"), self.name, "fee_model is unknown")
+        _check(set(self.supports) <= ABILITIES, self.name, "supports names an unknown ability")
+        _check(self.deposit_kind in ("eoa", "create2"), self.name, "deposit_kind is unknown")
+        _check(self.native_sweep_min >= 0, self.name, "native_sweep_min is below zero")
         self._check_tokens()
+        self._check_contracts()
+
+    def _check_contracts(self) -> None:
+        unknown = self.contracts.keys() - CONTRACTS
+        _check(not unknown, self.name, f"contracts: unknown roles {sorted(unknown)}")
+        for role, address in self.contracts.items():
+            _check_address(self.name, f"contracts.{role}", address)
+        create2 = {"forwarder_factory", "treasury"} <= self.contracts.keys()
+        _check(
+            self.deposit_kind == "eoa" or create2,
+            self.name,
+            "deposit_kind create2 needs contracts.forwarder_factory and contracts.treasury",
+        )
 
     def _check_tokens(self) -> None:
         codes = [self.native_asset, *(token.code for token in self.tokens)]
@@ -94,11 +129,8 @@ class Network:
             _check(bool(_CODE.match(token.code)), self.name, f"{token.code!r} is not a code")
             decimals_fit = 0 <= token.decimals <= MAX_TOKEN_DECIMALS
             _check(decimals_fit, self.name, f"{token.code}: decimals must be 0 to 18")
-            try:
-                canonical = checked(token.contract)
-            except InvalidAddress as error:
-                raise InvalidNetworks(f"network {self.name}: {token.code}: {error}") from None
-            _check(token.contract == canonical, self.name, f"{token.code}: contract not EIP-55")
+            _check(token.sweep_min >= 0, self.name, f"{token.code}: sweep_min is below zero")
+            _check_address(self.name, token.code, token.contract)
 
     def token(self, code: str) -> Token | None:
         """The listed token with this asset code, or None."""
@@ -151,13 +183,25 @@ def _check(holds: bool, name: str, problem: str) -> None:
         raise InvalidNetworks(f"network {name}: {problem}")
 
 
+def _check_address(name: str, what: str, address: str) -> None:
+    try:
+        canonical = checked(address)
+    except InvalidAddress as error:
+        raise InvalidNetworks(f"network {name}: {what}: {error}") from None
+    _check(address == canonical, name, f"{what}: contract not EIP-55")
+
+
 _TYPES: dict[str, type] = {
     "chain_id": int, "rpc_urls": list, "native_asset": str, "block_time_ms": int,
     "confirmations": int, "finality": str, "logs_window": int, "min_tip_wei": int,
     "max_fee_wei": int, "bump_percent": int, "tokens": list, "block1_hash": str,
-    "local_snapshots": bool,
+    "local_snapshots": bool, "fee_model": str, "supports": list, "deposit_kind": str,
+    "contracts": dict, "native_sweep_min": int,
 }  # fmt: skip
-_OPTIONAL = {"tokens", "block1_hash", "local_snapshots"}
+_OPTIONAL = {
+    "tokens", "block1_hash", "local_snapshots", "fee_model", "supports", "deposit_kind",
+    "contracts", "native_sweep_min",
+}  # fmt: skip
 
 
 def _parse_network(name: str, table: object) -> Network:
@@ -171,25 +215,35 @@ def _parse_network(name: str, table: object) -> Network:
     values = dict(table)
     values["rpc_urls"] = tuple(values["rpc_urls"])
     _check(all(isinstance(url, str) for url in values["rpc_urls"]), name, "rpc_urls holds texts")
+    values["supports"] = tuple(values.get("supports", []))
+    _check(all(isinstance(one, str) for one in values["supports"]), name, "supports holds texts")
+    contracts = values.get("contracts", {})
+    _check(all(isinstance(one, str) for one in contracts.values()), name, "contracts hold texts")
     values["tokens"] = tuple(_parse_token(name, item) for item in values.get("tokens", []))
     return Network(name=name, **values)
 
 
 def _parse_token(name: str, item: object) -> Token:
-    wanted = {"code": str, "contract": str, "decimals": int}
-    if not isinstance(item, dict) or item.keys() != wanted.keys():
+    wanted = {"code": str, "contract": str, "decimals": int, "sweep_min": int}
+    needed = wanted.keys() - {"sweep_min"}
+    if not isinstance(item, dict) or not needed <= item.keys() <= wanted.keys():
         raise InvalidNetworks(f"network {name}: a token has code, contract and decimals")
     for key, kind in wanted.items():
-        _check(type(item[key]) is kind, name, f"token {key} must be {kind.__name__}")
+        _check(
+            key not in item or type(item[key]) is kind, name, f"token {key} must be {kind.__name__}"
+        )
     return Token(**item)
 
 
 def _render(network: Network) -> str:
     lines = [f"[networks.{network.name}]"]
-    for field in fields(network):
-        value = cast(object, getattr(network, field.name))
-        if field.name not in ("name", "tokens") and value is not None:
-            lines.append(f"{field.name} = {_toml(value)}")
+    for item in fields(network):
+        value = cast(object, getattr(network, item.name))
+        if item.name not in ("name", "tokens", "contracts") and value not in (None, ()):
+            lines.append(f"{item.name} = {_toml(value)}")
+    if network.contracts:
+        lines.append(f"\n[networks.{network.name}.contracts]")
+        lines += [f"{role} = {_toml(address)}" for role, address in network.contracts.items()]
     for token in network.tokens:
         lines.append(f"\n[[networks.{network.name}.tokens]]")
         lines += [f"{f.name} = {_toml(getattr(token, f.name))}" for f in fields(token)]
