@@ -21,6 +21,7 @@ from api.web.events import Hub
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
+from wallet.processes import leave_no_core
 from wallet.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -129,6 +130,7 @@ class WebAwareServer(uvicorn.Server):
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight get GRACEFUL_SECONDS to end."""
     check_bind(settings)
+    leave_no_core()
     logs.configure(settings.log_level)
     server = WebAwareServer(configuration(create_app(build(settings, role="api")), settings))
     if settings.host == "localhost":  # browsers may try either family

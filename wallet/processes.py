@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,14 @@ NOT_EXECUTABLE = 126
 
 class NoIdentity(Exception):
     """There is nobody but root here; the message is one plain line with the way out."""
+
+
+def leave_no_core() -> None:
+    """Let the kernel write no core file of this process, whatever the shell allowed.
+
+    A server's memory holds what people just typed: passwords, tokens.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def die_with_parent(signum: signal.Signals) -> Callable[[], None]:

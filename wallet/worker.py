@@ -14,6 +14,7 @@ from sqlalchemy import text
 from wallet import ledger, log, throttle
 from wallet.bootstrap import Services, build
 from wallet.jobs import JobRunner, Loop, run_loops
+from wallet.processes import leave_no_core
 from wallet.settings import Settings
 from wallet.wiring import wire
 
@@ -29,6 +30,7 @@ logger = structlog.get_logger(__name__)
 
 async def main(settings: Settings) -> int:
     """Work until SIGINT or SIGTERM. Returns the exit code."""
+    leave_no_core()
     log.configure(settings.log_level)
     services = build(settings, role="worker")
     stop = asyncio.Event()
