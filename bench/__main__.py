@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import database, transfers
+from bench import broadcast, database, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -22,7 +22,11 @@ def in_database(*, rounds: int, seconds: float) -> dict[str, Any]:
         cluster.close()
 
 
-BENCHES = {"transfers": transfers.measure, "database": in_database}
+BENCHES = {
+    "broadcast": broadcast.measure,
+    "database": in_database,
+    "transfers": transfers.measure,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ import importlib
 import sys
 
 CAMPAIGNS: dict[str, str] = {}
-"""Name → module with `main(arguments) -> exit code`. One line each, in the order of the alphabet."""
+"""Name → module with `main(arguments) -> exit code`; one line each, sorted."""
 
 
 def main(arguments: list[str]) -> int:
