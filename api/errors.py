@@ -65,6 +65,7 @@ STATUS: dict[str, int] = {
     "insufficient_funds": 409,
     "insufficient_funds_for_fee": 409,
     "invalid_state": 409,
+    "fee_bound_reached": 409,
     "idempotency_in_progress": 409,
     "already_reversed": 409,
     "hold_closed": 409,

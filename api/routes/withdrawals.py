@@ -136,6 +136,9 @@ class WithdrawalView(View):
     )
     block_number: int | None = Field(description="Its block.", examples=[128])
     confirmations: int = Field(description="Blocks from its own to the head.", examples=[3])
+    cancel_requested: bool = Field(
+        description="A cancel is under way; the payment may still be faster.", examples=[False]
+    )
     failure_code: str | None = Field(description="Why it failed.", examples=["reverted"])
     attempts: list[AttemptShown] = Field(description="Every transaction prepared for it.")
     events: list[EventShown] = Field(description="Its history, oldest first.")
@@ -158,6 +161,7 @@ class WithdrawalView(View):
             tx_hash=made.tx_hash,
             block_number=made.block_number,
             confirmations=made.confirmations,
+            cancel_requested=made.cancel_requested,
             failure_code=made.failure_code,
             attempts=[AttemptShown.of(attempt) for attempt in made.attempts],
             events=[EventShown.of(event) for event in made.events],
@@ -282,12 +286,29 @@ async def get(
     "/withdrawals/{withdrawal_id}/cancel",
     response_model=WithdrawalView,
     summary="Take a withdrawal back",
-    responses=documented((*idempotency.CODES, "unauthenticated", "not_found", "invalid_state")),
+    responses={
+        202: {"model": WithdrawalView, "description": "A cancel is under way."},
+        **documented(
+            (
+                *idempotency.CODES,
+                "unauthenticated",
+                "not_found",
+                "invalid_state",
+                "fee_bound_reached",
+            )
+        ),
+    },
 )
 async def cancel(
     withdrawal_id: str, caller: CallerDep, services: ServicesDep, once: OnceDep
 ) -> Response:
-    """Only while it is `held`; later 409 `invalid_state`, with the `state` it is in."""
+    """While it is `held`: cancelled at once, free (200).
+
+    Once it is signed: a transfer of nothing takes its nonce, within the fee bound (202,
+    `cancel_requested`). Whichever the chain takes first decides: `cancelled` costs the gas of the
+    cancel, `settled` means that the payment was faster. From `mined` on 409 `invalid_state`, with
+    the `state` it is in; 409 `fee_bound_reached` when the bound leaves no room for a replacement.
+    """
     known = _known(withdrawal_id)
 
     async def work(session: Session) -> Answer:
@@ -296,8 +317,40 @@ async def cancel(
             principal_id=caller.principal_id,
             withdrawal_id=known,
             assets=services.assets,
+            networks=services.networks,
         )
-        return answer(200, WithdrawalView.of(made))
+        return answer(202 if made.cancel_requested else 200, WithdrawalView.of(made))
+
+    return await once(work)
+
+
+@router.post(
+    "/withdrawals/{withdrawal_id}/speed-up",
+    status_code=202,
+    response_model=WithdrawalView,
+    summary="Send a withdrawal again with higher fees",
+    responses=documented(
+        (*idempotency.CODES, "unauthenticated", "not_found", "invalid_state", "fee_bound_reached")
+    ),
+)
+async def speed_up(
+    withdrawal_id: str, caller: CallerDep, services: ServicesDep, once: OnceDep
+) -> Response:
+    """While it is `signed` or `broadcast`: the same payment at the same nonce, both fees at least
+    12.5 % higher and inside the bound that is held. Before and after that 409 `invalid_state` with
+    the `state`; 409 `fee_bound_reached` when the bound leaves no room.
+    """
+    known = _known(withdrawal_id)
+
+    async def work(session: Session) -> Answer:
+        made = await withdrawals.speed_up(
+            session,
+            principal_id=caller.principal_id,
+            withdrawal_id=known,
+            assets=services.assets,
+            networks=services.networks,
+        )
+        return answer(202, WithdrawalView.of(made))
 
     return await once(work)
 

@@ -113,6 +113,7 @@ async def _withdrawal(session: Session, visit: Visit, item: Activity) -> dict[st
         "network": network,
         "steps": _withdrawal_steps(found, visit, network.confirmations if network else 0),
         "cancel_key": new_key(),
+        "speed_up_key": new_key(),
         "waiting": found.status in ("held", "signed", "broadcast", "mined"),
     }
 
@@ -134,7 +135,12 @@ def _withdrawal_steps(found: Withdrawal, visit: Visit, needed: int) -> list[Step
     if found.status == "failed":
         ending = Step("bad", visit.t("Failed: the rest is back in your balance"), found.updated_at)
     elif found.status == "cancelled":
-        ending = Step("bad", visit.t("Cancelled: everything is back"), found.updated_at)
+        told = (
+            visit.t("Cancelled on the network: all but its fee is back")
+            if found.fee.minor
+            else visit.t("Cancelled: everything is back")
+        )
+        ending = Step("bad", told, found.updated_at)
     elif found.status == "in_review":
         ending = Step("now", visit.t("Somebody looks at it by hand"), found.updated_at)
     return along(path, times=times, waiting=_waiting(found, visit, needed), ending=ending)
@@ -145,6 +151,7 @@ def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
         "signature": visit.t("Waiting for the signature"),
         "broadcast": visit.t("About to be sent"),
         "block": visit.t("Waiting for a block to take it in"),
+        "cancellation": visit.t("Being cancelled; if the network was faster, it still arrives"),
         "confirmations": visit.t(
             "%(have)s of %(need)s confirmations",
             have=min(found.confirmations, needed),

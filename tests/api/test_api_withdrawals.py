@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from chain.transactions import TxFields, encode_unsigned
 from wallet import custody, ledger
 from wallet.ledger import accounts
 from wallet.money import Money
@@ -144,6 +145,35 @@ class TestCreate:
         assert again.headers["idempotent-replayed"] == "true"
 
 
+async def _given_a_nonce(house: Any, withdrawal_id: str) -> None:
+    """What the worker does to it, up to the broadcast; no node is needed for that here."""
+    fields = TxFields(31337, 0, 10**9, 2 * 10**9, 21_000, OUTSIDE, 10**16)
+    async with house.services.db.transaction() as session:
+        found = await session.execute(
+            text("SELECT intent_id FROM withdrawals WHERE id = :id"), {"id": withdrawal_id}
+        )
+        intent_id = found.scalar_one()
+        await session.execute(
+            text(
+                "UPDATE chain_intents SET from_address = :hot, nonce = 0, state = 'sent',"
+                " fee_ceiling_wei = 20000000000 WHERE id = :id"
+            ),
+            {"id": intent_id, "hot": house.services.house.hot[0]},
+        )
+        await session.execute(
+            text(
+                "INSERT INTO chain_attempts (intent_id, seq, network, kind, unsigned, tip_wei,"
+                " cap_wei, raw, tx_hash, sends) VALUES (:id, 1, 'local', 'pay', :unsigned,"
+                " 1000000000, 2000000000, '\\x02', '0xaa', 1)"
+            ),
+            {"id": intent_id, "unsigned": encode_unsigned(fields)},
+        )
+        await session.execute(
+            text("UPDATE withdrawals SET status = 'broadcast' WHERE id = :id"),
+            {"id": withdrawal_id},
+        )
+
+
 class TestCancel:
     async def test_while_held_it_comes_back_whole_and_only_once(self, house: Any) -> None:
         ada = await house.person(ETH="2")
@@ -156,6 +186,28 @@ class TestCancel:
         late = await ada.post(f"/v1/withdrawals/{made['id']}/cancel", key="c2")
         assert (late.status_code, late.json()["code"]) == (409, "invalid_state")
         assert late.json()["state"] == "cancelled"
+
+    async def test_after_the_nonce_is_given_it_is_a_wish(self, house: Any) -> None:
+        """202 until the chain has decided; speed-up answers alike, and 409 names the state."""
+        ada = await house.person(ETH="4")
+        made = (await ada.post("/v1/withdrawals", draft())).json()
+        early = await ada.post(f"/v1/withdrawals/{made['id']}/speed-up")
+        assert (early.status_code, early.json()["code"]) == (409, "invalid_state")
+        assert early.json()["state"] == "held"
+        await _given_a_nonce(house, made["id"])
+        faster = await ada.post(f"/v1/withdrawals/{made['id']}/speed-up", key="s1")
+        assert (faster.status_code, faster.json()["status"]) == (202, "broadcast")
+        back = await ada.post(f"/v1/withdrawals/{made['id']}/cancel", key="c1")
+        assert (back.status_code, back.json()["cancel_requested"]) == (202, True)
+        assert back.json()["waiting_for"] == "cancellation"
+        replay = await ada.post(f"/v1/withdrawals/{made['id']}/cancel", key="c1")
+        assert (replay.status_code, replay.content) == (202, back.content)
+        refused = await ada.post(f"/v1/withdrawals/{made['id']}/speed-up", key="s2")
+        assert refused.status_code == 409
+        other = await house.person(ETH="1")
+        for action in ("cancel", "speed-up"):
+            theirs = await other.post(f"/v1/withdrawals/{made['id']}/{action}")
+            assert (theirs.status_code, theirs.json()["code"]) == (404, "not_found")
 
     async def test_a_key_belongs_to_one_concrete_path(self, house: Any) -> None:
         ada = await house.person(ETH="4")

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.errors import FeeCeiling, InvalidTransaction
+from chain.errors import FeeCeiling
 from chain.outcomes import SendKind
 from chain.transactions import (
-    PLAIN_TRANSFER_GAS,
-    TxFields,
-    bumped,
     decode_unsigned,
     encode_unsigned,
     signed_matches,
@@ -26,11 +24,19 @@ from keys.request import SignedTx
 from wallet.crashpoints import hit
 from wallet.onchain import repository
 from wallet.onchain.desk import Desk
+from wallet.onchain.intents import CANCELLED
+from wallet.onchain.replace import (
+    Replacement,
+    cancelling,
+    dearer,
+    nothing,
+    wants_cancel,
+    wants_speed,
+)
 from wallet.onchain.repository import Attempt, Intent
-from wallet.onchain.states import State
+from wallet.onchain.states import UNMINED, State
 
 BUMP_AFTER_SECONDS = 30.0
-MAX_ATTEMPTS = 20
 MAYBE_OUT = frozenset({SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN})
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
 WAITS_FOR = {
@@ -77,6 +83,9 @@ class Deliverer:
     async def _deliver(
         self, intent: Intent, attempts: list[Attempt], known: set[str], *, lowest: bool
     ) -> None:
+        if wants_cancel(intent, attempts):
+            await self._cancel(intent, attempts)
+            return  # what it made is signed in the next pass
         pending = next((a for a in attempts if a.raw is None and a.refused is None), None)
         if pending is not None and self._signer_there:
             try:
@@ -95,7 +104,9 @@ class Deliverer:
             for attempt in reversed(sendable):  # newest first; an older one may be the one taken
                 if self._due(attempt) and attempt.raw is not None:
                     await self._send(intent, attempt.seq, attempt.raw)
-        if lowest:
+        if wants_speed(intent, sendable):
+            await self._replace(intent, sendable[-1], self._dearer(intent, sendable))
+        elif lowest:
             await self._bump_if_stuck(intent, sendable)
 
     def _due(self, attempt: Attempt) -> bool:
@@ -146,7 +157,7 @@ class Deliverer:
         that transfer is final.
         """
         log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
-        if attempt.kind == "noop":
+        if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
             await self._desk.send_to_review(intent, f"signer_{reason}", halt=True)
             return
         async with self._desk.db.transaction() as session:
@@ -155,7 +166,7 @@ class Deliverer:
                 session, intent_id=intent.id, seq=attempt.seq, reason=reason
             )
             if refused and attempt.kind == "pay":
-                fields = _nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
+                fields = nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
                 await repository.insert_attempt(
                     session,
                     intent=intent,
@@ -198,50 +209,65 @@ class Deliverer:
 
     # Replacing
 
+    def _dearer(self, intent: Intent, attempts: Sequence[Attempt]) -> Replacement | None:
+        return dearer(intent, attempts, self._desk.chain.network.bump_percent)
+
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
         """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling."""
         newest = attempts[-1]
-        if newest.age_seconds < self._bump_seconds or newest.kind == "noop":
+        if newest.age_seconds < self._bump_seconds:
             return
         try:
             fees = await self._desk.chain.fees()
-            if newest.cap_wei >= fees.base_fee + newest.tip_wei or newest.seq >= MAX_ATTEMPTS:
-                return  # the fee is enough: it waits for something else
-            dearer = bumped(
-                decode_unsigned(newest.unsigned),
-                self._desk.chain.network.bump_percent,
-                ceiling_wei=intent.fee_ceiling_wei,
-            )
-        except (FeeCeiling, InvalidTransaction):
+        except FeeCeiling:
+            fees = None
+        if fees is not None and newest.cap_wei >= fees.base_fee + newest.tip_wei:
+            return  # the fee is enough: it waits for something else
+        await self._replace(intent, newest, self._dearer(intent, attempts))
+
+    async def _replace(
+        self, intent: Intent, newest: Attempt, replacement: Replacement | None
+    ) -> None:
+        """Fix the bytes that shall outbid `newest`; the next pass signs and sends them."""
+        if replacement is None:
             async with self._desk.db.transaction() as session:
                 await repository.set_waiting(session, [intent.id], "fees")
             return
         async with self._desk.db.transaction() as session:
-            current = await repository.lock_intent(session, intent.id)
-            existing = (await repository.attempts_of(session, [intent.id]))[intent.id]
-            open_still = current.state in (State.SIGNED, State.SENT)
-            if open_still and existing[-1].seq == newest.seq:
-                await repository.insert_attempt(
-                    session,
-                    intent=current,
-                    seq=newest.seq + 1,
-                    kind="bump",
-                    unsigned=encode_unsigned(dearer),
-                    tip_wei=dearer.tip,
-                    cap_wei=dearer.cap,
-                )
+            await self._add(session, intent, newest, replacement)
             hit("intent.before_commit_bumped")
         hit("intent.after_commit_bumped")
 
+    async def _cancel(self, intent: Intent, attempts: Sequence[Attempt]) -> None:
+        """Answer the wish to cancel. What was never signed never will be."""
+        replacement = cancelling(intent, attempts, self._desk.chain.network.bump_percent)
+        if replacement is None:  # the bound held room when it was asked for; a bump took it since
+            await self._replace(intent, attempts[-1], None)
+            return
+        async with self._desk.db.transaction() as session:
+            for attempt in attempts:
+                if attempt.raw is None:
+                    await repository.store_refused(
+                        session, intent_id=intent.id, seq=attempt.seq, reason=CANCELLED
+                    )
+            await self._add(session, intent, attempts[-1], replacement)
+            hit("intent.before_commit_cancelling")
+        hit("intent.after_commit_cancelling")
 
-def _nothing(fields: TxFields, sender: str) -> TxFields:
-    """A transfer of nothing to oneself at the same nonce and fees."""
-    return TxFields(
-        chain_id=fields.chain_id,
-        nonce=fields.nonce,
-        tip=fields.tip,
-        cap=fields.cap,
-        gas=PLAIN_TRANSFER_GAS,
-        to=sender,
-        value=0,
-    )
+    async def _add(
+        self, session: AsyncSession, intent: Intent, newest: Attempt, replacement: Replacement
+    ) -> None:
+        """One more attempt, if the intent is still open and `newest` still the newest."""
+        kind, fields = replacement
+        current = await repository.lock_intent(session, intent.id)
+        existing = (await repository.attempts_of(session, [intent.id]))[intent.id]
+        if current.state in UNMINED and existing[-1].seq == newest.seq:
+            await repository.insert_attempt(
+                session,
+                intent=current,
+                seq=newest.seq + 1,
+                kind=kind,
+                unsigned=encode_unsigned(fields),
+                tip_wei=fields.tip,
+                cap_wei=fields.cap,
+            )

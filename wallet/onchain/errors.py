@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wallet.errors import WalletError
+from wallet.onchain.states import State
 
 
 class ChainUnavailable(WalletError):
@@ -10,3 +11,17 @@ class ChainUnavailable(WalletError):
 
     code = "chain_unavailable"
     retryable = True
+
+
+class FeeBoundReached(WalletError):
+    """A replacement would cost more per gas than the payment may."""
+
+    code = "fee_bound_reached"
+
+
+class TooLate(Exception):
+    """The intent is where this can no longer, or not yet, be asked; `state` says where."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(str(state))
+        self.state = state

@@ -13,7 +13,17 @@ from wallet.onchain import repository
 from wallet.onchain.repository import Attempt, Intent
 from wallet.onchain.states import State
 
-__all__ = ["Attempt", "Follower", "Intent", "IntentDraft", "cancel_queued", "create_intent"]
+CANCELLED = "cancelled"
+"""The reason of an intent that its owner took back."""
+__all__ = [
+    "CANCELLED",
+    "Attempt",
+    "Follower",
+    "Intent",
+    "IntentDraft",
+    "cancel_queued",
+    "create_intent",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,6 @@ async def cancel_queued(session: AsyncSession, intent_id: str) -> State | None:
     if intent.state is not State.QUEUED:
         return intent.state
     await repository.update_intent(
-        session, intent_id, {"state": State.CANCELLED, "reason": "cancelled", "waiting_for": None}
+        session, intent_id, {"state": State.CANCELLED, "reason": CANCELLED, "waiting_for": None}
     )
     return None

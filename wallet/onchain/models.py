@@ -53,6 +53,8 @@ class ChainIntent(SQLModel, table=True):
     gas_used: int | None = Field(sa_type=BigInteger)
     gas_fee_wei: Decimal | None = Field(sa_type=MINOR)
     passed_at_block: int | None = Field(sa_type=BigInteger)
+    cancel_requested_at: datetime | None = Field(sa_type=STAMP)
+    speed_up_requested_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
     updated_at: datetime = Field(sa_type=STAMP)
 

@@ -14,6 +14,7 @@ from wallet.crashpoints import hit
 from wallet.errors import WalletError
 from wallet.onchain import repository
 from wallet.onchain.desk import Desk
+from wallet.onchain.intents import CANCELLED
 from wallet.onchain.prepare import FOREIGN
 from wallet.onchain.repository import PAYING, Attempt, Intent
 from wallet.onchain.states import State
@@ -136,7 +137,7 @@ class IntentObserver:
         self, intent: Intent, attempt: Attempt, receipt: Receipt
     ) -> tuple[State, str | None]:
         if attempt.kind not in PAYING:
-            return State.CANCELLED, intent.reason or "cancelled"
+            return State.CANCELLED, intent.reason or CANCELLED
         if receipt.status == 0:
             return State.FINAL_REVERTED, "reverted"
         token = self._desk.chain.network.token(intent.asset)

@@ -42,6 +42,8 @@ class Intent:
     gas_used: int | None
     gas_fee_wei: int | None
     passed_at_block: int | None
+    cancel_requested_at: datetime | None
+    speed_up_requested_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,23 @@ async def update_intent(
                 " WHERE id = :intent_id RETURNING *"
             ),
             {**changes, "intent_id": intent_id},
+        )
+    ).one()
+    return intent_of(row)
+
+
+async def stamp_request(
+    session: AsyncSession,
+    intent_id: str,
+    column: Literal["cancel_requested_at", "speed_up_requested_at"],
+) -> Intent:
+    """Note a wish for this intent, by the database's real clock."""
+    row = (
+        await session.execute(
+            text(
+                f"UPDATE chain_intents SET {column} = clock_timestamp() WHERE id = :id RETURNING *"
+            ),
+            {"id": intent_id},
         )
     ).one()
     return intent_of(row)
@@ -312,6 +331,8 @@ def intent_of(row: Any) -> Intent:
         gas_used=row.gas_used,
         gas_fee_wei=None if row.gas_fee_wei is None else int(row.gas_fee_wei),
         passed_at_block=row.passed_at_block,
+        cancel_requested_at=row.cancel_requested_at,
+        speed_up_requested_at=row.speed_up_requested_at,
     )
 
 

@@ -44,6 +44,7 @@ from wallet.withdrawals import (
     cancel,
     create,
     get,
+    speed_up,
 )
 
 FIRST_HOT_INDEX = 40  # beyond the accounts that Anvil endows: the books must explain every wei
@@ -287,6 +288,18 @@ class Seam:
                 principal_id=principal_id,
                 withdrawal_id=withdrawal_id,
                 assets=self.assets,
+                networks={"local": self.network},
+            )
+
+    async def speed_up(self, principal_id: str, withdrawal_id: str) -> Withdrawal:
+        """Ask for higher fees."""
+        async with self.db.transaction() as session:
+            return await speed_up(
+                session,
+                principal_id=principal_id,
+                withdrawal_id=withdrawal_id,
+                assets=self.assets,
+                networks={"local": self.network},
             )
 
     async def node(self, method: str, *params: object) -> object:

@@ -12,6 +12,7 @@ from wallet.withdrawals.service import (
     create,
     get,
     page,
+    speed_up,
 )
 from wallet.withdrawals.settle import WithdrawalFollower
 from wallet.withdrawals.states import Status
@@ -33,4 +34,5 @@ __all__ = [
     "create",
     "get",
     "page",
+    "speed_up",
 ]

@@ -45,6 +45,7 @@ class Joined:
     waiting_for: str | None
     mined_tx_hash: str | None
     mined_block: int | None
+    cancel_requested: bool
     head_number: int | None
 
 
@@ -176,14 +177,22 @@ async def page(
 
 
 _SELECT = (
-    "SELECT w.*, i.waiting_for, i.mined_tx_hash, i.mined_block, n.head_number FROM withdrawals w"
+    "SELECT w.*, i.waiting_for, i.mined_tx_hash, i.mined_block,"
+    " i.cancel_requested_at IS NOT NULL AS cancel_requested, n.head_number FROM withdrawals w"
     " JOIN chain_intents i ON i.id = w.intent_id"
     " LEFT JOIN network_state n ON n.network = w.network"
 )
 
 
 def _joined(row: Any) -> Joined:
-    return Joined(_row(row), row.waiting_for, row.mined_tx_hash, row.mined_block, row.head_number)
+    return Joined(
+        _row(row),
+        row.waiting_for,
+        row.mined_tx_hash,
+        row.mined_block,
+        row.cancel_requested,
+        row.head_number,
+    )
 
 
 def _row(row: Any) -> Row:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.registry import Network
 from wallet import jobs, ledger, outbox
 from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
@@ -15,7 +17,13 @@ from wallet.fx import rates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
-from wallet.onchain import IntentDraft, require_usable
+from wallet.onchain import (
+    IntentDraft,
+    TooLate,
+    request_cancel,
+    request_speed_up,
+    require_usable,
+)
 from wallet.onchain import repository as chain_repository
 from wallet.onchain.intents import Attempt, cancel_queued, create_intent
 from wallet.outbox import Notice
@@ -67,6 +75,7 @@ class Withdrawal:
     block_number: int | None
     confirmations: int
     waiting_for: str | None
+    cancel_requested: bool
     failure_code: str | None
     attempts: list[AttemptView]
     events: list[EventView]
@@ -139,30 +148,89 @@ async def create(
 
 
 async def cancel(
-    session: AsyncSession, *, principal_id: str, withdrawal_id: str, assets: AssetBook
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    withdrawal_id: str,
+    assets: AssetBook,
+    networks: Mapping[str, Network],
 ) -> Withdrawal:
-    """Take it back while it is held and uses no nonce. Raises NotFound, InvalidState."""
-    found = await repository.find(session, principal_id=principal_id, withdrawal_id=withdrawal_id)
-    if found is None:
-        raise NotFound("There is no such withdrawal.")
-    if found.row.status is not Status.HELD:
-        raise too_late(found.row.status)
-    if await cancel_queued(session, found.row.intent_id) is not None:
-        raise too_late(Status.SIGNED)  # it is being signed this moment
-    row = await repository.lock_by_intent(session, found.row.intent_id)
-    if row is None or row.status is not Status.HELD:
-        raise too_late(found.row.status if row is None else row.status)
-    await ledger.release(session, hold_id=row.hold_id)
-    await limits.release_outgoing(session, row.id)
-    row = await repository.update(session, row.id, {"status": Status.CANCELLED, "fee_minor": 0})
-    await record(session, row, "withdrawal.cancelled", {}, assets)
+    """Take it back: at once and free while it is held; afterwards by a transfer of nothing at the
+    same nonce, which the payment may still outrun. Asking again changes nothing.
+
+    Raises NotFound, InvalidState (`state`), FeeBoundReached.
+    """
+    found = await _found(session, principal_id, withdrawal_id)
+    intent_id = found.row.intent_id
+    if await cancel_queued(session, intent_id) is None:
+        await _taken_back(session, intent_id, assets)
+    else:
+        before = await chain_repository.get_intent(session, intent_id)
+        try:
+            percent = networks[found.row.network].bump_percent
+            intent = await request_cancel(session, intent_id, bump_percent=percent)
+        except TooLate:
+            raise await _too_late(session, principal_id, withdrawal_id) from None
+        if before.cancel_requested_at != intent.cancel_requested_at:
+            await record(session, found.row, "withdrawal.cancel_requested", {}, assets)
+            await jobs.enqueue(session, SUBMIT, withdrawal_id=withdrawal_id)
     hit("withdrawal.cancelled")
     return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
 
 
-def too_late(status: Status) -> InvalidState:
-    """The refusal of a cancel, with the state it is in."""
-    return InvalidState("It is too late to cancel this.", extra={"state": str(status)})
+async def speed_up(
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    withdrawal_id: str,
+    assets: AssetBook,
+    networks: Mapping[str, Network],
+) -> Withdrawal:
+    """Send it again at the same nonce with higher fees, inside the fee bound that is held.
+
+    Raises NotFound, InvalidState (`state`: not signed yet, mined, or being cancelled),
+    FeeBoundReached.
+    """
+    found = await _found(session, principal_id, withdrawal_id)
+    intent_id = found.row.intent_id
+    before = await chain_repository.get_intent(session, intent_id)
+    try:
+        percent = networks[found.row.network].bump_percent
+        intent = await request_speed_up(session, intent_id, bump_percent=percent)
+    except TooLate:
+        raise await _too_late(session, principal_id, withdrawal_id) from None
+    if before.speed_up_requested_at != intent.speed_up_requested_at:
+        await record(session, found.row, "withdrawal.speed_up_requested", {}, assets)
+        await jobs.enqueue(session, SUBMIT, withdrawal_id=withdrawal_id)
+    hit("withdrawal.sped_up")
+    return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
+
+
+async def _found(session: AsyncSession, principal_id: str, withdrawal_id: str) -> Joined:
+    found = await repository.find(session, principal_id=principal_id, withdrawal_id=withdrawal_id)
+    if found is None:
+        raise NotFound("There is no such withdrawal.")
+    return found
+
+
+async def _taken_back(session: AsyncSession, intent_id: str, assets: AssetBook) -> None:
+    """The end of one that used no nonce: everything held is free again."""
+    row = await repository.lock_by_intent(session, intent_id)
+    if row is None or row.status is not Status.HELD:
+        raise AssertionError("a queued intent belongs to a held withdrawal")
+    await ledger.release(session, hold_id=row.hold_id)
+    await limits.release_outgoing(session, row.id)
+    row = await repository.update(session, row.id, {"status": Status.CANCELLED, "fee_minor": 0})
+    await record(session, row, "withdrawal.cancelled", {}, assets)
+
+
+async def _too_late(session: AsyncSession, principal_id: str, withdrawal_id: str) -> InvalidState:
+    """The refusal, with the state it is in by now."""
+    found = await _found(session, principal_id, withdrawal_id)
+    return InvalidState(
+        "This withdrawal is not at a point where that can be done.",
+        extra={"state": str(found.row.status)},
+    )
 
 
 async def record(
@@ -242,6 +310,7 @@ def _view(
         block_number=item.mined_block,
         confirmations=depth,
         waiting_for=_waiting_for(item),
+        cancel_requested=item.cancel_requested,
         failure_code=row.failure_code,
         attempts=[_attempt(attempt, item.mined_tx_hash) for attempt in attempts],
         events=[EventView(line.type, line.at, line.detail) for line in history],
@@ -261,8 +330,11 @@ _WAITING = {
 
 def _waiting_for(item: Joined) -> str | None:
     """Why it waits: a hindrance (liquidity, fees, signer, chain), else what comes next."""
-    if item.row.status in (Status.HELD, Status.SIGNED, Status.BROADCAST) and item.waiting_for:
-        return item.waiting_for
+    if item.row.status in (Status.HELD, Status.SIGNED, Status.BROADCAST):
+        if item.waiting_for:
+            return item.waiting_for
+        if item.cancel_requested:
+            return "cancellation"
     return _WAITING.get(item.row.status)
 
 

@@ -18,13 +18,13 @@ from wallet import ledger, outbox
 from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
-from wallet.onchain.intents import Intent
+from wallet.onchain.intents import CANCELLED, Intent
 from wallet.onchain.states import State
 from wallet.risk import limits
 from wallet.withdrawals import fees, repository
 from wallet.withdrawals.repository import Row
 from wallet.withdrawals.service import notice
-from wallet.withdrawals.states import STATUS_OF, TRANSITIONS, Status
+from wallet.withdrawals.states import TRANSITIONS, Status, status_of
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class WithdrawalFollower:
         self, session: AsyncSession, *, intent: Intent, previous: State, at: datetime | None
     ) -> None:
         """Bring the withdrawal to where its intent is; at the end, book it."""
-        to = STATUS_OF.get(intent.state)
+        to = status_of(intent)
         row = await repository.lock_by_intent(session, intent.id)
         if to is None or row is None:
             return
@@ -59,12 +59,12 @@ class WithdrawalFollower:
         row = await repository.update(session, row.id, changes)
         await repository.add_event(session, row.id, event, detail)
         told = notice(row, event, detail, self._assets)
-        if to in (Status.SETTLED, Status.FAILED):
+        if to in (Status.SETTLED, Status.FAILED, Status.CANCELLED):
             entry_id = await self._book(session, intent, row, told, at)
             await repository.update(session, row.id, {"entry_id": entry_id})
         else:
             await outbox.put(session, told)
-        if to is Status.FAILED:
+        if to in (Status.FAILED, Status.CANCELLED):
             await limits.release_outgoing(session, row.id)
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
@@ -72,11 +72,17 @@ class WithdrawalFollower:
         return await repository.is_backed(session, intent_id=intent.id, ref=intent.ref)
 
     def _end(self, intent: Intent, row: Row) -> dict[str, Any]:
-        """The fee that is due. Only gas burnt for the customer's own payment is charged."""
-        charged = intent.state in (State.FINAL_OK, State.FINAL_REVERTED)
+        """The fee that is due: gas burnt for the payment, or for the cancel its owner asked for.
+
+        What the house's own signer refused costs the customer nothing.
+        """
+        charged = intent.state in (State.FINAL_OK, State.FINAL_REVERTED) or (
+            status_of(intent) is Status.CANCELLED
+        )
         gas = (intent.gas_fee_wei or 0) if charged else 0
         due = fees.fee_due(gas, row.gas_rate, bound_minor=row.fee_bound_minor)
-        failure = None if intent.state is State.FINAL_OK else intent.reason or str(intent.state)
+        paid_or_taken_back = intent.state is State.FINAL_OK or intent.reason == CANCELLED
+        failure = None if paid_or_taken_back else intent.reason or str(intent.state)
         return {"fee_minor": due, "failure_code": failure}
 
     async def _book(
@@ -101,7 +107,7 @@ class WithdrawalFollower:
         return await ledger.post(
             session,
             ledger.Command(
-                kind="withdrawal" if paid else "withdrawal_failed",
+                kind="withdrawal" if paid else f"withdrawal_{row.status}",
                 ref=row.id,
                 event_at=at,
                 meta={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from wallet.onchain.intents import CANCELLED, Intent
 from wallet.onchain.states import State
 
 
@@ -25,7 +26,14 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SIGNED: frozenset({Status.BROADCAST, Status.MINED, Status.IN_REVIEW}),
     Status.BROADCAST: frozenset({Status.MINED, Status.IN_REVIEW}),
     Status.MINED: frozenset(
-        {Status.MINED, Status.BROADCAST, Status.SETTLED, Status.FAILED, Status.IN_REVIEW}
+        {
+            Status.MINED,
+            Status.BROADCAST,
+            Status.SETTLED,
+            Status.FAILED,
+            Status.CANCELLED,
+            Status.IN_REVIEW,
+        }
     ),
     Status.SETTLED: frozenset(),
     Status.IN_REVIEW: frozenset(),
@@ -33,14 +41,24 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.CANCELLED: frozenset(),
 }
 
-STATUS_OF: dict[State, Status] = {
+_STATUS_OF: dict[State, Status] = {
     State.SIGNED: Status.SIGNED,
     State.SENT: Status.BROADCAST,
     State.MINED: Status.MINED,
     State.FINAL_OK: Status.SETTLED,
     State.FINAL_REVERTED: Status.FAILED,
-    State.CANCELLED: Status.FAILED,  # not by the owner: the signer refused it
+    State.CANCELLED: Status.CANCELLED,
     State.FAILED: Status.FAILED,
     State.IN_REVIEW: Status.IN_REVIEW,
 }
-"""What an intent's move means for its withdrawal. A queued or allocated one is still held."""
+
+
+def status_of(intent: Intent) -> Status | None:
+    """What an intent's move means for its withdrawal. A queued or allocated one is still held.
+
+    A nonce used for nothing is a cancel when its owner wanted that, and a failure when the signer
+    refused the payment.
+    """
+    if intent.state is State.CANCELLED and intent.reason != CANCELLED:
+        return Status.FAILED
+    return _STATUS_OF.get(intent.state)

@@ -104,7 +104,7 @@ async def confirm(visit: Member) -> Response:
 
 @router.post("/withdraw/{withdrawal_id}/cancel")
 async def cancel(visit: Member, withdrawal_id: str) -> Response:
-    """Take it back while it is only held."""
+    """Take it back: at once while it is held, else by a replacement that may come too late."""
     values = await visit.form()
 
     async def work(session: Session) -> str:
@@ -113,6 +113,25 @@ async def cancel(visit: Member, withdrawal_id: str) -> Response:
             principal_id=visit.member.id,
             withdrawal_id=withdrawal_id,
             assets=visit.services.assets,
+            networks=visit.services.networks,
+        )
+        return f"/activity/{made.id}"
+
+    return visit.go(await once(visit, values, work))
+
+
+@router.post("/withdraw/{withdrawal_id}/speed-up")
+async def speed_up(visit: Member, withdrawal_id: str) -> Response:
+    """Send it again with higher fees, inside the bound that is held."""
+    values = await visit.form()
+
+    async def work(session: Session) -> str:
+        made = await withdrawals.speed_up(
+            session,
+            principal_id=visit.member.id,
+            withdrawal_id=withdrawal_id,
+            assets=visit.services.assets,
+            networks=visit.services.networks,
         )
         return f"/activity/{made.id}"
 

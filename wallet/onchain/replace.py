@@ -1,0 +1,122 @@
+"""Cancel and speed-up once a nonce is given: wishes, answered by another attempt at the same nonce.
+
+Nothing here decides an end. The original may be mined before its replacement, and then it paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.errors import FeeCeiling, InvalidTransaction
+from chain.transactions import (
+    PLAIN_TRANSFER_GAS,
+    TxFields,
+    bumped,
+    decode_unsigned,
+    self_cancel,
+)
+from wallet.onchain import repository
+from wallet.onchain.errors import FeeBoundReached, TooLate
+from wallet.onchain.repository import Attempt, AttemptKind, Intent
+from wallet.onchain.states import UNMINED, State
+
+MAX_ATTEMPTS = 20
+"""Replacements of one nonce; the table takes 50."""
+Replacement = tuple[AttemptKind, TxFields]
+
+
+async def request_cancel(session: AsyncSession, intent_id: str, *, bump_percent: int) -> Intent:
+    """Ask that the nonce be used for a transfer of nothing instead. Again changes nothing.
+
+    Raises TooLate (`state`) once a receipt is there, FeeBoundReached when the fee bound leaves no
+    room for a replacement that a node would take.
+    """
+    intent = await repository.lock_intent(session, intent_id)
+    if intent.state not in UNMINED:
+        raise TooLate(intent.state)
+    if intent.cancel_requested_at is not None:
+        return intent
+    attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
+    _demand_room(cancelling(intent, attempts, bump_percent))
+    return await repository.stamp_request(session, intent_id, "cancel_requested_at")
+
+
+async def request_speed_up(session: AsyncSession, intent_id: str, *, bump_percent: int) -> Intent:
+    """Ask for higher fees at the same nonce. While one request is not answered yet, another
+    changes nothing.
+
+    Raises TooLate (`state`) while there is nothing to replace, when it is mined, or when it is
+    being cancelled; FeeBoundReached.
+    """
+    intent = await repository.lock_intent(session, intent_id)
+    if intent.state not in (State.SIGNED, State.SENT) or intent.cancel_requested_at is not None:
+        raise TooLate(intent.state)
+    attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
+    if wants_speed(intent, attempts):
+        return intent
+    _demand_room(dearer(intent, attempts, bump_percent))
+    return await repository.stamp_request(session, intent_id, "speed_up_requested_at")
+
+
+def wants_cancel(intent: Intent, attempts: Sequence[Attempt]) -> bool:
+    """Whether a cancel is asked for and no attempt does it yet."""
+    asked = intent.cancel_requested_at is not None
+    return asked and all(attempt.kind not in ("cancel", "noop") for attempt in attempts)
+
+
+def wants_speed(intent: Intent, attempts: Sequence[Attempt]) -> bool:
+    """Whether higher fees are asked for and no attempt has been made since."""
+    asked = intent.speed_up_requested_at
+    return asked is not None and asked > attempts[-1].created_at
+
+
+def cancelling(
+    intent: Intent, attempts: Sequence[Attempt], bump_percent: int
+) -> Replacement | None:
+    """A transfer of nothing that replaces every attempt so far; None when it passes the bound.
+
+    Where nothing was signed yet there is nothing to outbid.
+    """
+    sender = intent.from_address or ""
+    signed = [attempt for attempt in attempts if attempt.raw is not None]
+    newest = decode_unsigned((signed or attempts)[-1].unsigned)
+    if not signed:
+        return "cancel", nothing(newest, sender)
+    try:
+        fields = self_cancel(
+            newest, sender=sender, percent=bump_percent, ceiling_wei=intent.fee_ceiling_wei
+        )
+    except (FeeCeiling, InvalidTransaction):
+        return None
+    return "cancel", fields
+
+
+def dearer(intent: Intent, attempts: Sequence[Attempt], bump_percent: int) -> Replacement | None:
+    """The newest attempt with both fees raised; None when it passes the bound or is the last."""
+    newest = attempts[-1]
+    if newest.seq >= MAX_ATTEMPTS:
+        return None
+    # A transfer of nothing is outbid by another one: to the signer that is a cancel.
+    kind: AttemptKind = "cancel" if newest.kind in ("cancel", "noop") else "bump"
+    try:
+        fields = bumped(
+            decode_unsigned(newest.unsigned), bump_percent, ceiling_wei=intent.fee_ceiling_wei
+        )
+    except (FeeCeiling, InvalidTransaction):
+        return None
+    return kind, fields
+
+
+def nothing(fields: TxFields, sender: str) -> TxFields:
+    """A transfer of nothing to oneself at the same nonce and fees."""
+    return replace(fields, gas=PLAIN_TRANSFER_GAS, to=sender, value=0, data=b"")
+
+
+def _demand_room(replacement: Replacement | None) -> None:
+    if replacement is None:
+        raise FeeBoundReached(
+            "Its fee bound leaves no room for a replacement; what was sent goes on."
+        )
