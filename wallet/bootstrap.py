@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chain.client import ChainClient
+from chain.failover import FailoverRpc
 from chain.faults import FaultSwitch, FaultyRpc
 from chain.registry import Network, load_networks
 from chain.rpc import JsonRpc, Rpc
@@ -45,6 +46,7 @@ class Services:
     networks: dict[str, Network]
     chains: dict[str, ChainClient]
     rpcs: dict[str, Rpc]
+    failovers: dict[str, FailoverRpc]
     faults: FaultSwitch
     house: PublicKeys
     deriver: DepositDeriver
@@ -93,8 +95,13 @@ def build(settings: Settings, *, role: Role) -> Services:
     house = read_public(settings.keys_path)
     switch = FaultSwitch()
     rpcs: dict[str, Rpc] = {}
+    failovers: dict[str, FailoverRpc] = {}
     for name, network in networks.items():
-        plain = JsonRpc(network.rpc_urls[0])
+        plain: Rpc = JsonRpc(network.rpc_urls[0])
+        if len(network.rpc_urls) > 1:
+            several = [plain, *map(JsonRpc, network.rpc_urls[1:])]
+            # The API reads once a request; the worker's passes start anew at another node.
+            plain = failovers[name] = FailoverRpc(network, several, retry_reads=role != "worker")
         rpcs[name] = FaultyRpc(plain, switch) if settings.sandbox else plain
     return Services(
         settings=settings,
@@ -107,6 +114,7 @@ def build(settings: Settings, *, role: Role) -> Services:
         networks=networks,
         chains={name: ChainClient(network, rpcs[name]) for name, network in networks.items()},
         rpcs=rpcs,
+        failovers=failovers,
         faults=switch,
         house=house,
         deriver=DepositDeriver(house.deposit_xpub),

@@ -20,6 +20,8 @@ class NetworkView:
     as_of: datetime | None
     healthy: bool
     snapshot_block: int | None
+    detail: str
+    nodes_well: int
 
 
 async def states(session: AsyncSession) -> dict[str, NetworkView]:
@@ -27,7 +29,11 @@ async def states(session: AsyncSession) -> dict[str, NetworkView]:
     rows = await session.execute(
         text(
             "SELECT network, head_number, as_of, snapshot_block, healthy AND halted_reason IS NULL"
-            " AND as_of > clock_timestamp() - :fresh * interval '1 second' AS well"
+            " AND as_of > clock_timestamp() - :fresh * interval '1 second' AS well,"
+            " coalesce(halted_reason, detail) AS detail,"
+            " (SELECT count(*) FROM network_nodes k WHERE k.network = network_state.network"
+            "  AND k.state IN ('serving', 'standby')"
+            "  AND k.at > clock_timestamp() - :fresh * interval '1 second') AS nodes_well"
             " FROM network_state"
         ),
         {"fresh": NETWORK_FRESH_SECONDS},
@@ -39,6 +45,8 @@ async def states(session: AsyncSession) -> dict[str, NetworkView]:
             row.as_of.astimezone(UTC) if row.as_of else None,
             bool(row.well),
             row.snapshot_block,
+            row.detail,
+            row.nodes_well,
         )
         for row in rows
     }

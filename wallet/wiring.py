@@ -41,7 +41,11 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
     for name, chain in services.chains.items():
         scanner = Scanner(db, chain, assets)
         loops += [
-            Loop(f"observe.{name}", NetworkObserver(db, chain).tick, OBSERVE_SECONDS),
+            Loop(
+                f"observe.{name}",
+                NetworkObserver(db, chain, nodes=services.failovers.get(name)).tick,
+                OBSERVE_SECONDS,
+            ),
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
         ]
         if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing

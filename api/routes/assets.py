@@ -44,6 +44,13 @@ class AssetList(View):
     data: list[AssetView] = Field(description="One row an asset.")
 
 
+class NodesView(View):
+    """The nodes behind a network."""
+
+    healthy: int = Field(description="Right chain, answering, not behind.", examples=[2])
+    total: int = Field(description="Configured.", examples=[2])
+
+
 class NetworkView(View):
     """A network, as the observer last saw it."""
 
@@ -56,6 +63,7 @@ class NetworkView(View):
     )
     confirmations: int = Field(description="Blocks until something is final.", examples=[8])
     native_asset: str = Field(description="The coin that pays for gas.", examples=["ETH"])
+    nodes: NodesView = Field(description="How many of its nodes can serve.")
     rpc_url: str | None = Field(
         default=None, description="Sandbox only.", examples=["http://127.0.0.1:8545"]
     )
@@ -124,5 +132,14 @@ def _network(network: Network, seen: Seen | None, *, shown: bool) -> NetworkView
         healthy=seen is not None and seen.healthy,
         confirmations=network.confirmations,
         native_asset=network.native_asset,
+        nodes=_nodes(network, seen),
     )
     return view.model_copy(update={"rpc_url": network.rpc_urls[0]}) if shown else view
+
+
+def _nodes(network: Network, seen: Seen | None) -> NodesView:
+    """Where there is one node, it is as well as the network."""
+    total = len(network.rpc_urls)
+    if total == 1:
+        return NodesView(healthy=int(seen is not None and seen.healthy), total=1)
+    return NodesView(healthy=min(seen.nodes_well, total) if seen else 0, total=total)

@@ -145,6 +145,7 @@ def build_services(url: str, node: FakeNode, **settings: Any) -> Services:
         assets=asset_book(networks),
         networks=networks,
         chains={"local": ChainClient(networks["local"], node.rpc)},
+        failovers={},
         rpcs={"local": node.rpc},
         faults=FaultSwitch(),
         house=house,

@@ -23,6 +23,18 @@ class ChainSigner(SQLModel, table=True):
     created_at: datetime = Field(sa_type=STAMP)
 
 
+class NetworkNode(SQLModel, table=True):
+    """How one node of a network stood when the observer last looked."""
+
+    __tablename__ = "network_nodes"
+    network: str = Field(primary_key=True, sa_type=Text)
+    position: int = Field(primary_key=True, sa_type=SmallInteger)
+    state: str = Field(sa_type=Text)
+    head_number: int | None = Field(sa_type=BigInteger)
+    detail: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=STAMP)
+
+
 class ChainIntent(SQLModel, table=True):
     """One payment on chain, made once. `(purpose, ref)` names it; `amount_minor` in `asset`."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.client import ChainClient, ChainIdentity
 from chain.errors import ChainError, FeeCeiling, WrongChain
+from chain.failover import Disagreement, FailoverRpc, NodeHealth
 from chain.fees import FeeQuote
 from wallet.crashpoints import hit
 from wallet.db import Database
@@ -94,16 +96,50 @@ async def halt(session: AsyncSession, network: str, reason: str) -> None:
     log.error("network.halted", network=network, reason=reason)
 
 
+async def write_nodes(session: AsyncSession, network: str, healths: Sequence[NodeHealth]) -> None:
+    """Replace what is known of a network's nodes."""
+    await session.execute(
+        text("DELETE FROM network_nodes WHERE network = :network AND position >= :count"),
+        {"network": network, "count": len(healths)},
+    )
+    await session.execute(
+        text(
+            "INSERT INTO network_nodes (network, position, state, head_number, detail, at)"
+            " VALUES (:network, :position, :state, :head, :detail, clock_timestamp())"
+            " ON CONFLICT (network, position) DO UPDATE SET state = excluded.state,"
+            " head_number = excluded.head_number, detail = excluded.detail, at = excluded.at"
+        ),
+        [
+            {
+                "network": network,
+                "position": health.position,
+                "state": health.state,
+                "head": health.head_number,
+                "detail": health.detail,
+            }
+            for health in healths
+        ],
+    )
+
+
 class NetworkObserver:
     """Asks one network's node each second which chain it serves, its head and its fees."""
 
-    def __init__(self, db: Database, chain: ChainClient) -> None:
+    def __init__(
+        self, db: Database, chain: ChainClient, *, nodes: FailoverRpc | None = None
+    ) -> None:
         self._db = db
         self._chain = chain
+        self._nodes = nodes
         self._network = chain.network.name
 
     async def tick(self) -> None:
-        """Write what the node says now. A node that is away makes the row grow old, no more."""
+        """Write what the node says now. A node that is away makes the row grow old, no more.
+
+        Nodes that disagree about what is final stop the network until they agree again.
+        """
+        if self._nodes is not None and not await self._look_at_nodes(self._nodes):
+            return
         try:
             identity = await self._chain.verify_identity()
             head = await self._chain.head()
@@ -127,6 +163,17 @@ class NetworkObserver:
             await self._write(session, identity, head, fees, detail)
             hit("network.before_commit")
         hit("network.after_commit")
+
+    async def _look_at_nodes(self, nodes: FailoverRpc) -> bool:
+        """Keep how each node stands. False when they contradict each other."""
+        try:
+            healths = await nodes.probe()
+        except Disagreement as error:
+            await self._note(f"{error}; nothing is sent or credited until they agree.", wrong=True)
+            return False
+        async with self._db.transaction() as session:
+            await write_nodes(session, self._network, healths)
+        return True
 
     async def _fees(self) -> tuple[FeeQuote | None, str]:
         try:

@@ -1,0 +1,231 @@
+"""Several nodes of one network behind one transport: one view at a time, another when it fails.
+
+All calls go to the current node. When it fails, the call fails too and the next one goes to another
+node: whoever reads in several steps starts anew, and no pass mixes two nodes' views unnoticed.
+`retry_reads` is for callers whose every read stands alone. A submission is never repeated here. A
+node is asked for chain id and block 1 before it serves, and again after every failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from chain import parse
+from chain.blocks import BlockRef, parse_ref
+from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.registry import Network
+from chain.rpc import Answer, Call, Rpc
+
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_LAST_SECONDS = 30.0
+STANDBY_PROBE_SECONDS = 5.0
+MAX_LAG_BLOCKS = 5
+"""A node further behind the best head is not read from while another one is not."""
+SUBMISSION = "eth_sendRawTransaction"
+FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Node:
+    """One node by its place in the networks file; its address is kept out of every message."""
+
+    position: int
+    rpc: Rpc
+    verified: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+    head: BlockRef | None = None
+    probed_at: float | None = None
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """As logs and operators call it."""
+        return f"node {self.position + 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """How one node stands. `state`: serving, standby, lagging, away or wrong_chain."""
+
+    position: int
+    state: str
+    head_number: int | None
+    detail: str
+
+
+class Disagreement(Exception):
+    """Two nodes hold different blocks at a height that both call final: nobody can be trusted."""
+
+    def __init__(self, number: int, nodes: Sequence[str]) -> None:
+        self.number = number
+        super().__init__(f"{' and '.join(nodes)} disagree about final block {number}")
+
+
+class FailoverRpc:
+    """The `Rpc` of a network with several nodes, in the order of preference of its file."""
+
+    def __init__(
+        self,
+        network: Network,
+        rpcs: Sequence[Rpc],
+        *,
+        retry_reads: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._network = network
+        self._nodes = [Node(position, rpc) for position, rpc in enumerate(rpcs)]
+        self._current = self._nodes[0]
+        self._retry_reads = retry_reads
+        self._clock = clock
+        self._block1 = network.block1_hash
+
+    # The transport
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> object:
+        """One call at the current node. Raises what it raised."""
+        return await self._use(lambda rpc: rpc.call(method, params), sends=method == SUBMISSION)
+
+    async def batch(self, calls: Sequence[Call]) -> list[object]:
+        """A batch at the current node."""
+        return await self._use(lambda rpc: rpc.batch(calls), sends=_sends(calls))
+
+    async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
+        """A batch at the current node, rejections in place."""
+        return await self._use(lambda rpc: rpc.batch_answers(calls), sends=_sends(calls))
+
+    async def aclose(self) -> None:
+        """Close every node's connections."""
+        for node in self._nodes:
+            await node.rpc.aclose()
+
+    async def _use(self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool) -> T:
+        tries = len(self._nodes) if self._retry_reads and not sends else 1
+        for left in reversed(range(tries)):
+            node = await self._serving()
+            try:
+                answer = await work(node.rpc)
+            except FAILURES as error:
+                self._failed(node, error)
+                if left == 0:
+                    raise
+            else:
+                node.failures = 0
+                return answer
+        raise AssertionError("unreachable")
+
+    async def _serving(self) -> Node:
+        """The current node, verified; another one when it may not serve. Raises NodeUnavailable."""
+        for node in self._by_preference():
+            if not node.verified and not await self._verify(node):
+                continue
+            if node is not self._current:
+                log.warning("%s: switched to %s", self._network.name, node.name)
+                self._current = node
+            return node
+        raise NodeUnavailable("no node of this network can be used")
+
+    def _by_preference(self) -> list[Node]:
+        """Who may serve now: the current one first, as long as it is well; then file order."""
+        now = self._clock()
+        best = max((n.head.number for n in self._nodes if n.head and n.verified), default=0)
+
+        def lags(node: Node) -> bool:
+            return node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
+
+        waiting = [node for node in self._nodes if node.not_before > now]
+        able = [node for node in self._nodes if node not in waiting]
+        # All of them failed lately: better the one whose pause ends first than none at all.
+        able = able or sorted(waiting, key=lambda node: node.not_before)[:1]
+        return sorted(able, key=lambda node: (lags(node), node is not self._current, node.position))
+
+    def _failed(self, node: Node, error: ChainError) -> None:
+        node.failures += 1
+        node.verified = False
+        node.head = None
+        node.problem = error.code
+        pause = min(BACKOFF_FIRST_SECONDS * 2 ** (node.failures - 1), BACKOFF_LAST_SECONDS)
+        node.not_before = self._clock() + pause
+        log.warning("%s: %s failed: %s", self._network.name, node.name, error.code)
+
+    # Which chain it is
+
+    async def _verify(self, node: Node) -> bool:
+        """Whether the node serves the chain of the file and of the other nodes; notes its head."""
+        try:
+            chain_id, block1, latest = await node.rpc.batch(
+                [
+                    ("eth_chainId", ()),
+                    ("eth_getBlockByNumber", ("0x1", False)),
+                    ("eth_getBlockByNumber", ("latest", False)),
+                ]
+            )
+            served = parse.quantity(chain_id, "eth_chainId")
+            first = None if block1 is None else parse_ref(block1).hash
+            head = None if latest is None else parse_ref(latest)
+        except (*FAILURES, NodeRejected) as error:
+            self._failed(node, error)
+            return False
+        if served != self._network.chain_id or (self._block1 is not None and first != self._block1):
+            node.problem = "wrong_chain"
+            node.verified, node.head = False, None
+            node.not_before = self._clock() + BACKOFF_LAST_SECONDS
+            log.error("%s: %s serves another chain", self._network.name, node.name)
+            return False
+        self._block1 = self._block1 or first
+        node.verified, node.problem, node.not_before = True, "", 0.0
+        node.head, node.probed_at = head, self._clock()
+        return True
+
+    # Watching all of them
+
+    async def probe(self) -> list[NodeHealth]:
+        """Look at the serving node now and at the others every few seconds; say how each stands.
+
+        Raises Disagreement when two of them hold different final blocks.
+        """
+        now = self._clock()
+        for node in self._nodes:
+            due = node.probed_at is None or now - node.probed_at >= STANDBY_PROBE_SECONDS
+            if node.not_before <= now and (node is self._current or due):
+                await self._verify(node)
+        await self._compare()
+        return [self._health(node) for node in self._nodes]
+
+    async def _compare(self) -> None:
+        """All verified nodes must hold the same block where the shortest of them is final."""
+        able = [node for node in self._nodes if node.verified and node.head is not None]
+        heads = [node.head.number for node in able if node.head is not None]
+        if len(able) < 2 or min(heads) < self._network.confirmations:
+            return
+        number = min(heads) - self._network.confirmations + 1
+        seen: dict[str, str] = {}
+        for node in able:
+            try:
+                answer = await node.rpc.call("eth_getBlockByNumber", (hex(number), False))
+                if answer is not None:
+                    seen[node.name] = parse_ref(answer).hash
+            except (*FAILURES, NodeRejected) as error:
+                self._failed(node, error)
+        if len(set(seen.values())) > 1:
+            raise Disagreement(number, list(seen))
+
+    def _health(self, node: Node) -> NodeHealth:
+        best = max((n.head.number for n in self._nodes if n.head), default=0)
+        state = "serving" if node is self._current else "standby"
+        if not node.verified:
+            state = "wrong_chain" if node.problem == "wrong_chain" else "away"
+        elif node.head is not None and node.head.number < best - MAX_LAG_BLOCKS:
+            state = "lagging"
+        number = node.head.number if node.head else None
+        return NodeHealth(node.position, state, number, node.problem)
+
+
+def _sends(calls: Sequence[Call]) -> bool:
+    return any(method == SUBMISSION for method, _ in calls)
