@@ -11,9 +11,11 @@ from chain.client import ChainClient
 from chain.failover import FailoverRpc
 from chain.rpc import JsonRpc
 from chain.testing import AnvilProcess, FaultProxy
+from wallet.deposits import Scanner
 from wallet.networks import states
 from wallet.onchain import ChainUnavailable, NetworkObserver
 from wallet.testing.seam import Seam
+from wallet.withdrawals import Planner
 
 OUTSIDE = "0x00000000000000000000000000000000000A11cE"
 EVERYTHING = {
@@ -38,7 +40,8 @@ def _stand_behind(seam: Seam, *urls: str) -> None:
     seam.chain = ChainClient(seam.network, failover)
     seam.observer = NetworkObserver(seam.db, seam.chain, nodes=failover)
     seam.runner = seam.new_runner()
-    seam.scanner = type(seam.scanner)(seam.db, seam.chain, seam.assets)
+    seam.scanner = Scanner(seam.db, seam.chain, seam.assets)
+    seam.planner = Planner(seam.db, {"local": seam.chain}, seam.assets)
 
 
 async def test_paid_once_through_the_other_node(
