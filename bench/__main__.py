@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import broadcast, database, transfers
+from bench import broadcast, database, gas, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -25,6 +25,7 @@ def in_database(*, rounds: int, seconds: float) -> dict[str, Any]:
 BENCHES = {
     "broadcast": broadcast.measure,
     "database": in_database,
+    "gas": gas.measure,
     "transfers": transfers.measure,
 }
 

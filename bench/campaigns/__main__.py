@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-CAMPAIGNS: dict[str, str] = {}
+CAMPAIGNS: dict[str, str] = {
+    "contracts": "bench.campaigns.contracts",
+}
 """Name → module with `main(arguments) -> exit code`; one line each, sorted."""
 
 
