@@ -30,6 +30,7 @@ STATUS: dict[str, int] = {
     "account_frozen": 403,
     "account_closed": 403,
     "limit_exceeded": 403,
+    "four_eyes_required": 403,
     "not_found": 404,
     "recipient_not_found": 404,
     "method_not_allowed": 405,

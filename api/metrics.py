@@ -38,6 +38,12 @@ class Figures:
             ["network"],
             registry=self.registry,
         )
+        self._gaps = Gauge(
+            "bifold_scanner_gaps",
+            "Scanned blocks that do not follow the one before them; above 0 is an alarm.",
+            ["network"],
+            registry=self.registry,
+        )
         self._head_age = Gauge(
             "bifold_network_head_age_seconds",
             "Since the observer last saw the network.",
@@ -60,12 +66,13 @@ class Figures:
 
     def render(self, vitals: Vitals) -> bytes:
         """The exposition text, with the database's figures of this moment."""
-        for gauge in (self._queue, self._lag, self._head_age, self._up):
+        for gauge in (self._queue, self._lag, self._gaps, self._head_age, self._up):
             gauge.clear()
         for status, count in vitals.jobs.items():
             self._queue.labels(status).set(count)
         self._outbox.set(vitals.outbox_rows)
         for network in vitals.networks:
+            self._gaps.labels(network.name).set(network.scanner_gaps)
             if network.scanner_lag_blocks is not None:
                 self._lag.labels(network.name).set(network.scanner_lag_blocks)
             if network.age_seconds is not None:

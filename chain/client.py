@@ -35,6 +35,7 @@ from chain.observe import (
     deposits_in,
     may_hold_transfers,
     native_candidates,
+    net_transfers,
     verified_logs,
 )
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
@@ -45,6 +46,7 @@ from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
 MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
 MAX_CLIENT_VERSION = 200
 _BALANCE_OF = "0x70a08231"  # balanceOf(address)
+_DECIMALS = "0x313ce567"  # decimals()
 _METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
 
 
@@ -178,18 +180,83 @@ class ChainClient:
         up to the header (nodes behind balancers have left logs out under a correct block hash).
         Raises NodeGarbage when they do not.
         """
+        return (await self._arrivals(block, watched))[0]
+
+    async def checked_deposits(
+        self, block: Block, *, watched: Container[str]
+    ) -> list[tuple[ObservedDeposit, bool]]:
+        """Like `deposits`, each with whether the recipient's balance moved as the logs say.
+
+        A token may log what it never moved, keep a fee, or move balances without a log. Where the
+        node has no state of the block any more the logs stand alone: listed tokens were looked at
+        when they were listed.
+        """
+        deposits, logs = await self._arrivals(block, watched)
+        pairs = {(d.asset, d.to_address) for d in deposits if d.contract is not None}
+        if not pairs:
+            return [(deposit, True) for deposit in deposits]
+        told = net_transfers(logs, self.network.tokens)
+        wrong = {
+            pair
+            for pair, moved in (await self._balance_changes(block, sorted(pairs))).items()
+            if moved is not None and moved != told[pair[0], pair[1].lower()]
+        }
+        return [(d, d.contract is None or (d.asset, d.to_address) not in wrong) for d in deposits]
+
+    async def _arrivals(
+        self, block: Block, watched: Container[str]
+    ) -> tuple[list[ObservedDeposit], list[Log]]:
         tokens = [item for item in self.network.tokens if may_hold_transfers(block, item)]
         if not tokens and not native_candidates(block, watched):
-            return []
+            return [], []
         receipts = await self.block_receipts(block)
-        return deposits_in(
+        logs = verified_logs(block, receipts)
+        deposits = deposits_in(
             block,
             receipts,
-            verified_logs(block, receipts),
+            logs,
             watched=watched,
             native_asset=self.network.native_asset,
             tokens=tokens,
         )
+        return deposits, logs
+
+    async def _balance_changes(
+        self, block: Block, pairs: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], int | None]:
+        """What each (asset, address) gained in this block; None where the node cannot say.
+
+        A balance that cannot be read because the call reverts counts as one that did not move.
+        """
+        calls: list[Call] = []
+        for asset, address in pairs:
+            token = self.network.token(asset)
+            assert token is not None
+            request = {"to": token.contract, "data": _balance_of(address)}
+            calls += [
+                ("eth_call", (request, hex(number))) for number in (block.number - 1, block.number)
+            ]
+        answers = await self._rpc.batch_answers(calls)
+        changes: dict[tuple[str, str], int | None] = {}
+        for pair, before, after in zip(pairs, answers[::2], answers[1::2], strict=True):
+            values = [_balance_or_none(answer) for answer in (before, after)]
+            known = [value for value in values if value is not None]
+            changes[pair] = known[1] - known[0] if len(known) == 2 else None
+        return changes
+
+    async def decimals(self) -> dict[str, int]:
+        """Asset → what its contract answers to `decimals()` now; those that answer nothing
+        readable are left out."""
+        calls: list[Call] = [
+            ("eth_call", ({"to": token.contract, "data": _DECIMALS}, "latest"))
+            for token in self.network.tokens
+        ]
+        answers = await self._rpc.batch_answers(calls) if calls else []
+        return {
+            token.code: int(answer, 16)
+            for token, answer in zip(self.network.tokens, answers, strict=True)
+            if isinstance(answer, str) and len(answer) == 66
+        }
 
     async def block_receipts(self, block: Block) -> list[Receipt]:
         """All receipts of a block in order, each checked to belong there. Raises NodeGarbage.
@@ -339,6 +406,14 @@ class ChainClient:
             else:
                 outcomes += [_outcome(a, raw) for a, raw in zip(answers, part, strict=True)]
         return outcomes
+
+
+def _balance_or_none(answer: object) -> int | None:
+    if isinstance(answer, NodeRejected):
+        return 0 if answer.rpc_code == 3 or "revert" in answer.message.lower() else None
+    if answer == "0x":
+        return 0  # no code there then
+    return int.from_bytes(parse.data(answer, "balanceOf", length=32), "big")
 
 
 def _outcome(answer: object, raw: bytes) -> SendOutcome:

@@ -101,6 +101,21 @@ def transfer_in(log: Log, tokens: Sequence[Token]) -> Transfer | None:
     return Transfer(token, "0x" + sender[26:], "0x" + recipient[26:], amount)
 
 
+def net_transfers(logs: Iterable[Log], tokens: Sequence[Token]) -> dict[tuple[str, str], int]:
+    """(asset, lower-case address) → what these logs say the balance changed by, in and out."""
+    nets: dict[tuple[str, str], int] = {}
+    for log in logs:
+        moved = transfer_in(log, tokens)
+        if moved is not None:
+            code = moved.token.code
+            for address, minor in (
+                (moved.from_address, -moved.amount),
+                (moved.to_address, moved.amount),
+            ):
+                nets[code, address] = nets.get((code, address), 0) + minor
+    return nets
+
+
 def verified_logs(block: Block, receipts: Sequence[Receipt]) -> list[Log]:
     """All logs of a block out of all its receipts. Raises NodeGarbage when some are missing.
 

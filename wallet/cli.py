@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PROGRAM = "bifold"
 
@@ -52,7 +56,39 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="print the public half and the first deposit addresses")
     show.add_argument("--public", help="keys.json (default: the data folder's)")
     show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
+    _add_chain(commands)
+    _add_deposits(commands)
     return parser
+
+
+def _add_chain(commands: Subparsers) -> None:
+    chain = commands.add_parser("chain", help="what is stopped on the chain's side, and going on")
+    actions = chain.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
+    for name, what, where in (
+        ("resume-network", "let a halted network go on", ("network",)),
+        ("resume-signer", "let a halted hot address give nonces again", ("network", "address")),
+        ("resume-token", "credit and send a halted token again", ("network", "asset")),
+    ):
+        action = actions.add_parser(name, help=what)
+        for argument in where:
+            action.add_argument(argument)
+        action.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+
+
+def _add_deposits(commands: Subparsers) -> None:
+    deposits = commands.add_parser("deposits", help="arrivals that nobody is known to own")
+    actions = deposits.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("unattributed", help="list them; exit 1 while there are any")
+    listed.add_argument("--json", action="store_true", help="print as JSON")
+    propose = actions.add_parser("propose", help="say whose one is, for somebody else to approve")
+    propose.add_argument("arrival", help="una_…")
+    propose.add_argument("--to", required=True, metavar="USR", help="usr_…")
+    propose.add_argument("--tx", required=True, metavar="HASH", help="what brought it (0x…)")
+    propose.add_argument("--by", required=True, metavar="NAME")
+    approve = actions.add_parser("approve", help="agree: the person is credited")
+    approve.add_argument("arrival", help="una_…")
+    approve.add_argument("--by", required=True, metavar="NAME")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,14 @@ def run(chosen: argparse.Namespace) -> int:
                 return _migrate()
             case "reconcile":
                 return _reconcile(as_json=chosen.json)
+            case "chain":
+                from wallet.cli_operator import chain
+
+                return asyncio.run(chain(Settings.from_env(), chosen))
+            case "deposits":
+                from wallet.cli_operator import deposits
+
+                return asyncio.run(deposits(Settings.from_env(), chosen))
             case _:
                 return _keys(chosen)
     except WalletError as error:

@@ -28,6 +28,7 @@ Prefix = Literal[
     "dlv",
     "cas",
     "apr",
+    "una",
     "ses",
     "int",
     "req",

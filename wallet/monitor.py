@@ -21,6 +21,7 @@ class NetworkVitals:
     halted: bool
     age_seconds: float | None
     scanner_lag_blocks: int | None
+    scanner_gaps: int
 
     @property
     def well(self) -> bool:
@@ -76,11 +77,16 @@ async def _networks(session: AsyncSession) -> tuple[NetworkVitals, ...]:
         text(
             "SELECT n.network, n.healthy, n.halted_reason IS NOT NULL AS halted,"
             " extract(epoch FROM clock_timestamp() - n.as_of)::float8 AS age,"
-            " greatest(n.head_number - s.tip_number, 0) AS lag"
+            " greatest(n.head_number - s.tip_number, 0) AS lag,"
+            # A block whose parent is not the block before it: never, or the scanner is broken.
+            " (SELECT count(*) FROM (SELECT number - lag(number) OVER w AS step,"
+            "   parent_hash IS DISTINCT FROM lag(hash) OVER w AS torn FROM chain_blocks b"
+            "   WHERE b.network = n.network WINDOW w AS (ORDER BY number)) AS links"
+            "  WHERE step <> 1 OR (step = 1 AND torn)) AS gaps"
             " FROM network_state n LEFT JOIN scan_state s USING (network) ORDER BY n.network"
         )
     )
-    return tuple(NetworkVitals(r.network, r.healthy, r.halted, r.age, r.lag) for r in rows)
+    return tuple(NetworkVitals(r.network, r.healthy, r.halted, r.age, r.lag, r.gaps) for r in rows)
 
 
 async def _processes(session: AsyncSession) -> tuple[ProcessVitals, ...]:

@@ -24,6 +24,7 @@ from wallet.bootstrap import build
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
 from wallet.deposits import repository as deposits
+from wallet.deposits.surplus import unscanned_addresses
 from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
 from wallet.ledger.reconcile_line import ReconcileLine
@@ -119,6 +120,7 @@ async def _read_books(session: AsyncSession, chain: ChainClient) -> _Books:
         return _Books(block=None)
     books = _Books(block=BlockRef(tip.number, tip.hash, "", 0, 0))
     books.issued = await custody.issued_since(session, network=network.name, since=None)
+    books.issued += await unscanned_addresses(session, network.name)
     books.house = await custody.house_addresses(session, network=network.name)
     places: list[Place] = ["deposit", "hot"]
     if "cold" in books.house.values():

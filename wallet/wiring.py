@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from wallet import outbox
 from wallet.bootstrap import NoSigner, Services
-from wallet.deposits import Scanner
+from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
+from wallet.deposits.surplus import TICK_SECONDS as SURPLUS_SECONDS
 from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
@@ -13,6 +14,8 @@ from wallet.jobs import JobRunner, Loop
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
+from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
+from wallet.onchain.tokens import TokenWatch
 from wallet.payments import ADVANCE, PaymentTasks
 from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
@@ -47,6 +50,12 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
                 OBSERVE_SECONDS,
             ),
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
+            Loop(f"tokens.{name}", TokenWatch(db, chain).tick, TOKEN_SECONDS),
+            Loop(
+                f"surplus.{name}",
+                SurplusFinder(db, chain, assets, services.deriver).tick,
+                SURPLUS_SECONDS,
+            ),
         ]
         if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing
             senders[name] = IntentRunner(Desk(db, chain, services.signer, followers))

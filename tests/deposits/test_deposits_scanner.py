@@ -292,25 +292,6 @@ class TestTheHouse:
         assert await seam.differences() == ["chain:local:ETH:deposit 777"]
 
 
-class TestAmounts:
-    async def test_an_absurd_amount_is_quarantined_and_the_rest_goes_on(
-        self, db: Database, anvil: AnvilProcess, tmp_path: Path
-    ) -> None:
-        seam = await Seam.open(db, anvil.url, tmp_path / "signer", contract_name="LyingToken")
-        try:
-            ada = await seam.person()
-            address = await seam.address(ada)
-            for amount in (2**256 - 1, 5):
-                data = _call("transfer(address,uint256)", ["address", "uint256"], [address, amount])
-                contract = seam.network.tokens[0].contract
-                await seam.dev.wait_mined(await seam.dev.call_contract(contract, data))
-            await seam.finish()
-            listed = {d.money.minor: d.status for d in await _listed(seam, ada)}
-            assert listed == {2**256 - 1: "quarantined", 5: "credited"}
-        finally:
-            await seam.close()
-
-
 class TestSnapshots:
     async def test_nothing_above_the_last_snapshot_is_final(
         self, db: Database, anvil: AnvilProcess, tmp_path: Path

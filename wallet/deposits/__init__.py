@@ -2,5 +2,6 @@
 
 from wallet.deposits.scanner import Scanner
 from wallet.deposits.service import Deposit, get, page, pending
+from wallet.deposits.surplus import SurplusFinder
 
-__all__ = ["Deposit", "Scanner", "get", "page", "pending"]
+__all__ = ["Deposit", "Scanner", "SurplusFinder", "get", "page", "pending"]

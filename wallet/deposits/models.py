@@ -36,6 +36,29 @@ class ChainBlock(SQLModel, table=True):
     block_time: datetime = Field(sa_type=STAMP)
 
 
+class UnattributedArrival(SQLModel, table=True):
+    """Value found at an address of ours without a transfer to it; see r0008."""
+
+    __tablename__ = "unattributed_arrivals"
+    __table_args__ = (UniqueConstraint("network", "address", "asset", "at_block"),)
+    id: str = Field(primary_key=True, sa_type=Text)
+    network: str = Field(sa_type=Text)
+    address: str = Field(sa_type=Text)
+    asset: str = Field(sa_type=Text)
+    amount_minor: Decimal = Field(sa_type=MINOR)
+    at_block: int = Field(sa_type=BigInteger)
+    block_hash: str = Field(sa_type=Text)
+    block_time: datetime = Field(sa_type=STAMP)
+    entry_id: str = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    tx_hash: str | None = Field(sa_type=Text)
+    proposed_by: str | None = Field(sa_type=Text)
+    proposed_at: datetime | None = Field(sa_type=STAMP)
+    approved_by: str | None = Field(sa_type=Text)
+    deposit_id: str | None = Field(sa_type=Text, unique=True, foreign_key="deposits.id")
+    created_at: datetime = Field(sa_type=STAMP)
+
+
 class Deposit(SQLModel, table=True):
     """One arrival. `log_index` −1 for the native coin; `principal_id` NULL at a house address."""
 

@@ -16,6 +16,7 @@ from wallet.ids import new_id
 
 KEEP_BLOCKS = 4_096  # how far back a fork can be followed without an operator
 PRUNE_EVERY = 256
+OWN_PURPOSES = ("sweep", "top_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +186,30 @@ async def lineage(
 
 
 async def move_orphan(
-    session: AsyncSession, network: str, block: BlockRef, seen: ObservedDeposit
+    session: AsyncSession,
+    network: str,
+    block: BlockRef,
+    seen: ObservedDeposit,
+    *,
+    quarantine: str | None,
 ) -> DepositRow | None:
     """The same transfer, known from a block that is gone, in its new block. None: not known."""
     row = (
         await session.execute(
             text(
                 "UPDATE deposits SET block_hash = :block_hash, block_number = :block_number,"
-                " block_time = :block_time, log_index = :log_index, status = 'seen', reason = NULL,"
+                " block_time = :block_time, log_index = :log_index, status = :status,"
+                " reason = :reason,"
                 " updated_at = clock_timestamp() WHERE id = (SELECT id FROM deposits"
                 "   WHERE network = :network AND tx_hash = :tx_hash AND status = 'orphaned'"
                 "   AND asset = :asset AND to_address = :to_address AND amount_minor = :amount"
                 "   ORDER BY log_index, id LIMIT 1) RETURNING *"
             ),
-            _place(network, block, seen),
+            {
+                **_place(network, block, seen),
+                "status": "quarantined" if quarantine else "seen",
+                "reason": quarantine,
+            },
         )
     ).one_or_none()
     return None if row is None else _deposit(row)
@@ -236,6 +247,51 @@ async def insert_deposit(
         )
     ).one_or_none()
     return None if row is None else _deposit(row)
+
+
+async def own_transactions(
+    session: AsyncSession, network: str, tx_hashes: Sequence[str]
+) -> set[str]:
+    """Those that the house itself sent to move its own coins (a sweep, gas for one)."""
+    rows = await session.execute(
+        text(
+            "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+            " WHERE a.network = :network AND a.tx_hash = ANY(:hashes)"
+            " AND i.purpose = ANY(:purposes)"
+        ),
+        {"network": network, "hashes": list(tx_hashes), "purposes": list(OWN_PURPOSES)},
+    )
+    return set(rows.scalars())
+
+
+async def ignore(
+    session: AsyncSession,
+    network: str,
+    block: BlockRef,
+    seen: ObservedDeposit,
+    reason: str,
+    *,
+    principal_id: str | None,
+) -> None:
+    """Keep that something arrived which is nobody's deposit."""
+    await session.execute(
+        text(
+            "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
+            " log_index, asset, contract, from_address, to_address, amount_minor,"
+            " principal_id, status, reason) VALUES (:id, :network, :block_hash, :block_number,"
+            " :block_time, :tx_hash, :log_index, :asset, :contract, :from_address,"
+            " :to_address, :amount, :principal, 'ignored', :reason)"
+            " ON CONFLICT (network, block_hash, tx_hash, log_index) DO NOTHING"
+        ),
+        {
+            **_place(network, block, seen),
+            "id": new_id("dep"),
+            "contract": seen.contract,
+            "from_address": seen.from_address,
+            "principal": principal_id,
+            "reason": reason,
+        },
+    )
 
 
 async def orphan_above(session: AsyncSession, network: str, number: int) -> list[DepositRow]:

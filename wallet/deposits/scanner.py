@@ -6,7 +6,7 @@ change compares the place first: two scanners at once get in each other's way, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -24,6 +24,7 @@ from wallet.deposits.credit import Crediter, about
 from wallet.deposits.repository import DepositRow, Tip
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
+from wallet.onchain import tokens
 from wallet.onchain.finality import final_number
 from wallet.onchain.network import NetworkStatus
 from wallet.outbox import Notice
@@ -35,6 +36,8 @@ CREDITS_PER_TICK = 500
 WALK_BACK_AT_ONCE = 64
 SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
 WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues an address
+Arrival = tuple[ObservedDeposit, bool]
+"""What the logs say, and whether balances agree."""
 log = structlog.get_logger(__name__)
 
 
@@ -152,13 +155,13 @@ class Scanner:
             for block in blocks:
                 if block is None or block.parent_hash != tip.hash:
                     return None  # the chain changed while we read it; the next pass rejoins
-                arrived = await self._chain.deposits(block, watched=self._watched)
+                arrived = await self._chain.checked_deposits(block, watched=self._watched)
                 if not await self._store(block, arrived):
                     return None
                 tip = Tip(block.number, block.hash, tip.final_number)
         return tip
 
-    async def _store(self, block: Block, arrived: Sequence[ObservedDeposit]) -> bool:
+    async def _store(self, block: Block, arrived: Sequence[Arrival]) -> bool:
         """One block, one transaction: its rows and our place, both or neither."""
         hit("scanner.before_block")
         async with self._db.transaction() as session:
@@ -171,27 +174,51 @@ class Scanner:
         return True
 
     async def _keep(
-        self, session: AsyncSession, block: BlockRef, arrived: Sequence[ObservedDeposit]
+        self, session: AsyncSession, block: BlockRef, arrived: Sequence[Arrival]
     ) -> None:
         owners = await custody.owners(
-            session, network=self._network, addresses=[seen.to_address for seen in arrived]
+            session, network=self._network, addresses=[seen.to_address for seen, _ in arrived]
+        )
+        stopped = await tokens.halted(session, self._network)
+        own = await repository.own_transactions(
+            session, self._network, [seen.tx_hash for seen, _ in arrived]
         )
         rows = []
-        for seen in arrived:
-            row = await repository.move_orphan(session, self._network, block, seen)
+        for seen, moved in arrived:
+            if seen.tx_hash in own:
+                await repository.ignore(session, self._network, block, seen, "own_transaction",
+                                        principal_id=owners.get(seen.to_address))  # fmt: skip
+                continue
+            quarantine = self._doubt(seen, moved, stopped)
+            row = await repository.move_orphan(
+                session, self._network, block, seen, quarantine=quarantine
+            )
             if row is None:
-                too_large = seen.amount > self._assets.get(seen.asset).max_minor
                 row = await repository.insert_deposit(
                     session,
                     self._network,
                     block,
                     seen,
                     principal_id=owners.get(seen.to_address),
-                    quarantine="amount_too_large" if too_large else None,
+                    quarantine=quarantine,
                 )
             if row is not None:
                 rows.append(row)
         await self._tell(session, "deposit.seen", rows)
+
+    def _doubt(self, seen: ObservedDeposit, moved: bool, stopped: Mapping[str, str]) -> str | None:
+        """Why a person must look at this arrival before it is credited."""
+        if seen.asset in stopped:
+            return "token_halted"
+        if seen.amount > self._assets.get(seen.asset).max_minor:
+            return "amount_too_large"
+        if not moved:
+            log.error(
+                "deposit.balance_differs", network=self._network, asset=seen.asset,
+                tx_hash=seen.tx_hash,
+            )  # fmt: skip
+            return "balance_differs"
+        return None
 
     async def _refresh_watch(self) -> None:
         since = self._watched_until

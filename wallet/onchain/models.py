@@ -35,6 +35,16 @@ class NetworkNode(SQLModel, table=True):
     at: datetime = Field(sa_type=STAMP)
 
 
+class HaltedToken(SQLModel, table=True):
+    """A listed token that is neither credited nor sent until an operator has looked."""
+
+    __tablename__ = "halted_tokens"
+    network: str = Field(primary_key=True, sa_type=Text)
+    asset: str = Field(primary_key=True, sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=STAMP)
+
+
 class ChainIntent(SQLModel, table=True):
     """One payment on chain, made once. `(purpose, ref)` names it; `amount_minor` in `asset`."""
 

@@ -96,6 +96,18 @@ async def halt(session: AsyncSession, network: str, reason: str) -> None:
     log.error("network.halted", network=network, reason=reason)
 
 
+async def resume(session: AsyncSession, network: str) -> bool:
+    """Let a halted network go on. False when it was not halted."""
+    done = await session.execute(
+        text(
+            "UPDATE network_state SET halted_reason = NULL, halted_at = NULL"
+            " WHERE network = :network AND halted_reason IS NOT NULL RETURNING 1"
+        ),
+        {"network": network},
+    )
+    return done.one_or_none() is not None
+
+
 async def write_nodes(session: AsyncSession, network: str, healths: Sequence[NodeHealth]) -> None:
     """Replace what is known of a network's nodes."""
     await session.execute(

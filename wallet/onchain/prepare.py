@@ -24,7 +24,7 @@ from chain.transactions import (
 )
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
-from wallet.onchain import repository, signers
+from wallet.onchain import repository, signers, tokens
 from wallet.onchain.desk import Desk
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
@@ -135,6 +135,10 @@ class Preparer:
         if signer.halted_reason is not None:
             return False
         await networks.require_usable(session, desk.network)
+        moving = await repository.get_intent(session, intent_id)
+        if moving.asset in await tokens.halted(session, desk.network):
+            await repository.set_waiting(session, [intent_id], "review")
+            return False
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our
             # database is an old copy. Either way nobody pays from here until a person has looked.

@@ -76,3 +76,20 @@ async def halt_signer(session: AsyncSession, *, network: str, address: str, reas
         ),
         {"network": network, "address": address, "reason": reason},
     )
+
+
+async def resume_signer(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Let a halted address give nonces again. False when it was not halted.
+
+    The operator has made sure that the key is ours alone, and that `next_nonce` is what the chain
+    expects: the next allocation compares them and halts again where they differ.
+    """
+    done = await session.execute(
+        text(
+            "UPDATE chain_signers SET halted_reason = NULL, halted_at = NULL"
+            " WHERE network = :network AND address = :address AND halted_reason IS NOT NULL"
+            " RETURNING 1"
+        ),
+        {"network": network, "address": address},
+    )
+    return done.one_or_none() is not None

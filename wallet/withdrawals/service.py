@@ -26,6 +26,7 @@ from wallet.onchain import (
 )
 from wallet.onchain import repository as chain_repository
 from wallet.onchain.intents import Attempt, cancel_queued, create_intent
+from wallet.onchain.tokens import require_live
 from wallet.outbox import Notice
 from wallet.risk import limits
 from wallet.withdrawals import repository
@@ -93,6 +94,7 @@ async def create(
     """
     await refuse_house_address(session, network=plan.network, address=plan.to_address)
     await require_usable(session, plan.network)
+    await require_live(session, network=plan.network, asset=plan.money.asset.code)
     withdrawal_id, hold_id = new_id("wdr"), new_id("hld")
     money, terms = plan.money, plan.terms
     await limits.reserve_outgoing(

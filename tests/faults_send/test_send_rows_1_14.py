@@ -1,0 +1,238 @@
+"""The fault matrix of sending, row by row: S1 to S14 (docs/chain.md, "What can go wrong")."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from eth_account import Account
+from sqlalchemy.exc import OperationalError
+
+from chain.errors import NodeRejected
+from chain.outcomes import SendKind, classify_rejection
+from keys.derivation import HOT_ACCOUNT, derive_key, path
+from keys.testing import test_seed as seed_of_tests
+from tests.faults_send.conftest import Case
+from wallet import crashpoints
+from wallet.errors import WalletError
+from wallet.testing.meddler import SUBMIT
+from wallet.testing.seam import FIRST_HOT_INDEX, GWEI
+
+ETH = 10**18
+REVERTS = "0x60006000fd"
+RETURNS_TRUE_SILENTLY = "0x600160005260206000f3"
+THIEF = "0x0000000000000000000000000000000000badbad"
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+async def crash_at(case: Case, point: str) -> None:
+    """One pass that dies at `point`; then a new worker."""
+
+    def die(name: str) -> None:
+        if name == point:
+            raise Crash(name)
+
+    crashpoints.install(die)
+    try:
+        with pytest.raises(Crash):
+            for _ in range(3):
+                await case.seam.pass_once()
+    finally:
+        crashpoints.install(None)
+    case.stand()
+
+
+def foreign(nonce: int) -> str:
+    """Signed bytes of somebody else who holds the hot key."""
+    key = derive_key(seed_of_tests(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))
+    signed = Account.sign_transaction(
+        {
+            "type": 2, "chainId": 31337, "nonce": nonce, "to": bytes.fromhex(THIEF[2:]),
+            "value": 5, "gas": 21000, "data": b"",
+            "maxFeePerGas": 300 * GWEI, "maxPriorityFeePerGas": 200 * GWEI,
+        },
+        key.reveal(),
+    )  # fmt: skip
+    return "0x" + bytes(signed.raw_transaction).hex()
+
+
+async def test_s01_the_node_took_it_and_its_answer_is_lost(case: Case) -> None:
+    case.meddler.lose_after = {SUBMIT}
+    made = await case.withdraw()
+    await case.seam.pass_once()
+    assert (await case.now(made)).status in ("broadcast", "mined")
+    await case.settled_once(made)
+    assert len(set(case.meddler.sent)) == 1
+
+
+async def test_s02_the_request_was_lost(case: Case) -> None:
+    case.meddler.lose_before = {SUBMIT}
+    made = await case.withdraw()
+    await case.seam.pass_once()
+    assert (await case.now(made)).status == "broadcast"  # maybe
+    assert case.meddler.sent == []
+    await case.settled_once(made)
+    assert [(kind, tx.nonce) for kind, tx, _ in await case.fields()] == [("pay", 0)]
+
+
+async def test_s03_already_known_and_nonce_too_low_are_maybe_sent(case: Case) -> None:
+    made = await case.broadcast()
+    case.meddler.alter = lambda method, _, answer: (
+        None if method == "eth_getTransactionByHash" else answer
+    )
+    await case.seam.runner.tick()  # the same bytes again: "already imported"
+    assert len(case.meddler.sent) == 2 and len(set(case.meddler.sent)) == 1
+    await case.seam.dev.mine(1)
+    case.meddler.alter = lambda method, _, answer: (
+        NodeRejected(-32003, "nonce too low") if method == SUBMIT
+        else hex(0) if method == "eth_getTransactionCount"
+        else None if method in ("eth_getTransactionByHash", "eth_getTransactionReceipt")
+        else answer
+    )  # fmt: skip
+    await case.seam.runner.tick()
+    assert (await case.now(made)).status == "broadcast"
+    await case.settled_once(made)
+    for message in ("already known", "transaction already imported", "nonce too low"):
+        assert classify_rejection(-32003, message).kind in (
+            SendKind.KNOWN, SendKind.NONCE_TOO_LOW
+        )  # fmt: skip
+
+
+async def test_s04_a_foreign_transaction_at_our_nonce(case: Case) -> None:
+    made = await case.broadcast()
+    await case.seam.node("anvil_dropAllTransactions")
+    await case.seam.node(SUBMIT, foreign(0))
+    await case.seam.dev.mine(1)
+    await case.finish()
+    done = await case.now(made)
+    assert (done.status, done.failure_code) == ("in_review", "foreign_transaction")
+    assert await case.halted() == "foreign_transaction"
+    assert (await case.seam.balance(case.ada, "ETH")).held_minor >= ETH
+    assert await case.paid() == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "point", "sends_before"),
+    [
+        ("s05", "intent.after_commit_allocated", 0),
+        ("s06", "intent.after_sign", 0),
+        ("s07", "intent.after_commit_signed", 0),
+        ("s08", "intent.after_send", 1),
+        ("s09", "intent.before_commit_sent", 1),
+    ],
+)
+async def test_s05_to_s09_a_crash_between_two_steps(
+    case: Case, row: str, point: str, sends_before: int
+) -> None:
+    """S5 keeps its nonce, S6 signs to the same bytes, S7 sends what is stored, S8 and S9 send it
+    again: in the end one transaction, one nonce, one set of bytes."""
+    made = await case.withdraw()
+    await crash_at(case, point)
+    assert len(case.meddler.sent) == sends_before, row
+    await case.settled_once(made)
+    [(kind, tx, tx_hash)] = await case.fields()
+    assert (kind, tx.nonce) == ("pay", 0) and tx_hash is not None
+    assert len(set(case.meddler.sent)) == 1
+
+
+async def test_s09_the_database_goes_away_after_the_broadcast(case: Case) -> None:
+    """The commit that would say "sent" fails: intent and bytes were durable before."""
+    made = await case.withdraw()
+
+    def break_it(name: str) -> None:
+        if name == "intent.before_commit_sent":
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    crashpoints.install(break_it)
+    try:
+        with pytest.raises((OperationalError, WalletError)):
+            for _ in range(3):
+                await case.seam.pass_once()
+    finally:
+        crashpoints.install(None)
+    assert len(case.meddler.sent) == 1
+    case.stand()
+    await case.settled_once(made)
+    assert len(set(case.meddler.sent)) == 1
+
+
+async def test_s10_two_workers_and_one_intent(case: Case) -> None:
+    made = await case.withdraw()
+    rivals = [case.seam.runner, case.seam.new_runner(), case.seam.new_runner()]
+    await asyncio.gather(*(rival.tick() for rival in rivals))
+    await case.settled_once(made)
+    assert len(await case.fields()) == 1 and len(set(case.meddler.sent)) == 1
+
+
+async def test_s11_two_workers_and_one_address(case: Case) -> None:
+    made = [await case.withdraw("0.1") for _ in range(6)]
+    rivals = [case.seam.runner, case.seam.new_runner()]
+    for _ in range(4):
+        await asyncio.gather(*(rival.tick() for rival in rivals))
+    await case.settled_once(made[0], 6 * ETH // 10)
+    assert [tx.nonce for _, tx, _ in await case.fields()] == list(range(6))
+
+
+async def test_s12_a_gap_in_the_nonces_is_filled_with_the_same_bytes(case: Case) -> None:
+    await case.seam.automine(False)
+    made = [await case.withdraw("0.1") for _ in range(3)]
+    await case.seam.pass_once()
+    first = (await case.fields())[0][2]
+    await case.seam.node("anvil_dropTransaction", first)
+    await case.seam.dev.mine(1)
+    await case.seam.pass_once()
+    again = case.meddler.sent[3:]
+    assert case.meddler.sent[0] in again and set(again) <= set(case.meddler.sent[:3])
+    await case.settled_once(made[0], 3 * ETH // 10)
+    assert [kind for kind, _, _ in await case.fields()] == ["pay"] * 3
+
+
+async def test_s13_a_base_fee_above_the_bound_alarms_and_keeps_the_hold(case: Case) -> None:
+    made = await case.broadcast()
+    await case.seam.node("anvil_dropAllTransactions")
+    await case.seam.node("anvil_setNextBlockBaseFeePerGas", hex(400 * GWEI))
+    await case.seam.dev.mine(1)
+    case.seam.bump_seconds = 0.0
+    case.stand()
+    for _ in range(12):
+        await case.seam.runner.tick()
+    waiting = await case.now(made)
+    [intent] = await case.seam.rows("SELECT fee_ceiling_wei FROM chain_intents")
+    assert (waiting.status, waiting.waiting_for) == ("broadcast", "fees")
+    attempts = await case.fields()
+    assert len(attempts) > 1 and {tx.nonce for _, tx, _ in attempts} == {0}
+    assert all(tx.cap <= intent.fee_ceiling_wei for _, tx, _ in attempts)
+    assert (await case.seam.balance(case.ada, "ETH")).held_minor >= ETH
+    await case.seam.node("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await case.settled_once(made)
+
+
+async def test_s14_a_replacement_that_is_too_cheap_goes_higher(case: Case) -> None:
+    """geth asks for +10 % on both fields; ours are 12.5 % at least, and the old hash stays ours."""
+    made = await case.broadcast()
+    held: dict[str, Any] = {}
+
+    def like_geth(method: str, params: Sequence[object], answer: Any) -> Any:
+        return held.get("refuse") if method == SUBMIT and "refuse" in held else answer
+
+    case.meddler.alter = like_geth
+    held["refuse"] = NodeRejected(-32000, "replacement transaction underpriced")
+    await case.seam.speed_up(case.ada, made.id)
+    for _ in range(3):
+        await case.seam.runner.tick()
+    assert (await case.now(made)).waiting_for == "fees"
+    await case.seam.speed_up(case.ada, made.id)
+    del held["refuse"]
+    for _ in range(3):
+        await case.seam.runner.tick()
+    attempts = [tx for _, tx, _ in await case.fields()]
+    assert len(attempts) == 3 and {tx.nonce for tx in attempts} == {0}
+    for before, after in itertools.pairwise(attempts):
+        assert 8 * after.cap >= 9 * before.cap and 8 * after.tip >= 9 * before.tip
+    await case.settled_once(made)

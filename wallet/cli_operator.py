@@ -1,0 +1,131 @@
+"""`bifold chain …` and `bifold deposits …`: what an operator does when something stands still.
+
+Names given by `--by` are kept with what they did; who may run this is decided by who may read the
+database's password. The back office will ask for a sign-in of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.bootstrap import Services, build
+from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
+from wallet.errors import NotFound
+from wallet.onchain import network as networks
+from wallet.onchain import signers, tokens
+from wallet.settings import Settings
+
+log = structlog.get_logger("operator")
+
+
+async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Show what is halted, or let one thing go on."""
+    services = build(settings, role="cli")
+    try:
+        async with services.db.transaction() as session:
+            if chosen.action == "status":
+                return await _status(session, services)
+            await _resume(session, chosen)
+        what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network
+        log.warning("operator.resumed", what=what, network=chosen.network, by=chosen.by)
+        print(f"{what} goes on.")
+        return 0
+    finally:
+        await services.aclose()
+
+
+async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:
+    if chosen.action == "resume-network":
+        done = await networks.resume(session, chosen.network)
+    elif chosen.action == "resume-signer":
+        done = await signers.resume_signer(session, network=chosen.network, address=chosen.address)
+    else:
+        done = await tokens.resume_token(session, network=chosen.network, asset=chosen.asset)
+    if not done:
+        raise NotFound("Nothing of that name is halted.")
+
+
+async def _status(session: AsyncSession, services: Services) -> int:
+    stopped = False
+    for name in services.networks:
+        status = await networks.read(session, name)
+        reason = status.halted_reason if status else None
+        well = "halted" if reason else "usable" if status and status.usable else "not usable"
+        detail = reason or (status.detail if status else "never seen")
+        _line("network", name, well, detail)
+        stopped |= well != "usable"
+        nodes = await session.execute(
+            text(
+                "SELECT position, state, head_number, detail FROM network_nodes"
+                " WHERE network = :network ORDER BY position"
+            ),
+            {"network": name},
+        )
+        for node in nodes:
+            _line("  node", str(node.position + 1), node.state, node.detail)
+        for signer in await signers.all_signers(session, name):
+            _line("  signer", signer.address, "halted" if signer.halted_reason else "signing",
+                  signer.halted_reason or f"next nonce {signer.next_nonce}")  # fmt: skip
+            stopped |= signer.halted_reason is not None
+        for asset, why in (await tokens.halted(session, name)).items():
+            _line("  token", asset, "halted", why)
+            stopped = True
+    return int(stopped)
+
+
+def _line(*parts: str) -> None:
+    kind, name, state, detail = parts
+    print(f"{kind:<9} {name:<44} {state:<11} {detail}".rstrip())
+
+
+async def deposits(settings: Settings, chosen: argparse.Namespace) -> int:
+    """List unattributed arrivals, propose an owner, or approve a proposal."""
+    services = build(settings, role="cli")
+    try:
+        async with services.db.transaction() as session:
+            if chosen.action == "unattributed":
+                return _show(await arrivals(session, services.assets), as_json=chosen.json)
+            if chosen.action == "propose":
+                done = await propose(
+                    session, arrival_id=chosen.arrival, principal_id=chosen.to,
+                    tx_hash=chosen.tx, by=chosen.by, assets=services.assets,
+                )  # fmt: skip
+                print(f"{done.id}: {done.money} for {done.principal_id}; somebody else approves.")
+                return 0
+            done = await approve(
+                session, arrival_id=chosen.arrival, by=chosen.by, assets=services.assets
+            )
+        print(f"{done.id}: {done.money} credited to {done.principal_id} as {done.deposit_id}.")
+        return 0
+    finally:
+        await services.aclose()
+
+
+def _show(found: Sequence[Arrival], *, as_json: bool) -> int:
+    if as_json:
+        document: list[dict[str, Any]] = [
+            {
+                "id": one.id, "network": one.network, "address": one.address,
+                "money": one.money.json(), "at_block": one.at_block,
+                "proposed_for": one.principal_id, "proposed_by": one.proposed_by,
+                "tx_hash": one.tx_hash,
+            }
+            for one in found
+        ]  # fmt: skip
+        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        for one in found:
+            owner = f"proposed for {one.principal_id} by {one.proposed_by}"
+            print(f"{one.id}  {one.network}  {one.address}  {one.money}  block {one.at_block}"
+                  + (f"  {owner}" if one.principal_id else ""))  # fmt: skip
+        if not found:
+            print("Nothing is unattributed.")
+    return int(bool(found))

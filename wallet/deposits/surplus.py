@@ -1,0 +1,229 @@
+"""Value that arrived without a transfer we can see, found by balances at a final block.
+
+Coins paid inside a contract, by a self-destruct or as a block reward have no transaction to the
+address; coins at an address that was given out for another network, or not given out at all, are
+not scanned. All of that shows as a balance above what the deposits explain. It is booked at once
+against `unattributed`, so that books and chain agree, and waits for an operator (`arrivals`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.client import ChainClient
+from chain.errors import ChainError
+from wallet import ledger
+from wallet.crashpoints import hit
+from wallet.custody.addresses import Deriver
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money
+
+TICK_SECONDS = 15.0
+ADDRESSES_PER_TICK = 2_000
+AHEAD = 20
+"""Addresses of our seed watched beyond those given out: BIP-44's gap limit."""
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    number: int
+    hash: str
+    time: datetime
+
+
+class SurplusFinder:
+    """Compares balances of our addresses on one network with what arrived, some at a time."""
+
+    def __init__(
+        self, db: Database, chain: ChainClient, assets: AssetBook, deriver: Deriver
+    ) -> None:
+        self._db = db
+        self._chain = chain
+        self._assets = assets
+        self._deriver = deriver
+        self._network = chain.network.name
+        self._after = ""
+        self._ahead: tuple[int, list[str]] = (-1, [])
+
+    async def tick(self) -> None:
+        """One share of the addresses, at the newest final block. Safe to repeat."""
+        async with self._db.transaction() as session:
+            final = await _final(session, self._network)
+            issued = await _issued(session, self._network, self._after, ADDRESSES_PER_TICK)
+            beyond = await self._beyond(session)
+        self._after = issued[-1] if len(issued) == ADDRESSES_PER_TICK else ""
+        if final is None:
+            return
+        native = self._chain.network.native_asset
+        codes = [native, *(token.code for token in self._chain.network.tokens)]
+        try:
+            await self._compare(final, native, issued)
+            for code in codes:
+                await self._compare(final, code, beyond)
+        except ChainError as error:
+            log.warning("node.away", network=self._network, error=error.code)
+
+    async def _beyond(self, session: AsyncSession) -> list[str]:
+        """Addresses of ours that the scanner does not watch on this network."""
+        elsewhere = await session.execute(
+            text(
+                "SELECT address FROM deposit_addresses WHERE network <> :network"
+                " ORDER BY created_at DESC LIMIT :most"
+            ),
+            {"network": self._network, "most": ADDRESSES_PER_TICK},
+        )
+        first = int(
+            await session.scalar(
+                text("SELECT coalesce(max(derivation_index), -1) + 1 FROM deposit_addresses")
+            )
+            or 0
+        )
+        if self._ahead[0] != first:
+            ahead = [self._deriver.address(index) for index in range(first, first + AHEAD)]
+            self._ahead = (first, ahead)
+        return [*elsewhere.scalars(), *self._ahead[1]]
+
+    async def _compare(self, final: _Final, asset: str, addresses: Sequence[str]) -> None:
+        if not addresses:
+            return
+        balances = await self._chain.balances(addresses, asset, final.number)
+        ref = await self._chain.block_ref(final.number)
+        if ref is None or ref.hash != final.hash:
+            return  # the node is on another fork: its balances say nothing here
+        async with self._db.transaction() as session:
+            known = await _explained(session, self._network, asset, addresses, final.number)
+        for address, balance in zip(addresses, balances, strict=True):
+            surplus = balance - known.get(address, 0)
+            if surplus > 0:
+                await self._keep(final, asset, address, balance)
+            elif surplus < 0:
+                log.error(
+                    "deposit.shortfall", network=self._network, address=address, asset=asset,
+                    minor=surplus, block=final.number,
+                )  # fmt: skip
+
+    async def _keep(self, final: _Final, asset: str, address: str, balance: int) -> None:
+        """Book what is unexplained, looking again under the scanner's lock."""
+        async with self._db.transaction() as session:
+            await session.execute(
+                text("SELECT 1 FROM scan_state WHERE network = :network FOR UPDATE"),
+                {"network": self._network},
+            )
+            known = await _explained(session, self._network, asset, [address], final.number)
+            minor = balance - known.get(address, 0)
+            if minor <= 0 or not await _still(session, self._network, final):
+                return
+            await self._book(session, final, asset, address, minor)
+            hit("surplus.before_commit")
+        hit("surplus.after_commit")
+        log.warning(
+            "deposit.unattributed", network=self._network, address=address, asset=asset,
+            block=final.number,
+        )  # fmt: skip
+
+    async def _book(
+        self, session: AsyncSession, final: _Final, asset: str, address: str, minor: int
+    ) -> None:
+        arrival_id, money = new_id("una"), Money(minor, self._assets.get(asset))
+        entry_id = await ledger.post(
+            session,
+            ledger.Command(
+                kind="unattributed",
+                ref=arrival_id,
+                event_at=final.time,
+                meta={"network": self._network, "address": address, "block": final.number},
+                lines=[
+                    ledger.Line(
+                        accounts.on_chain(self._network, asset, "deposit"),
+                        Money(-minor, money.asset),
+                    ),
+                    ledger.Line(accounts.unattributed(self._network, asset), money),
+                ],
+            ),
+        )
+        await session.execute(
+            text(
+                "INSERT INTO unattributed_arrivals (id, network, address, asset, amount_minor,"
+                " at_block, block_hash, block_time, entry_id) VALUES (:id, :network, :address,"
+                " :asset, :minor, :block, :hash, :time, :entry)"
+            ),
+            {
+                "id": arrival_id, "network": self._network, "address": address, "asset": asset,
+                "minor": minor, "block": final.number, "hash": final.hash, "time": final.time,
+                "entry": entry_id,
+            },
+        )  # fmt: skip
+
+
+async def unscanned_addresses(session: AsyncSession, network: str) -> list[str]:
+    """Addresses where something was found that the network's scanner does not watch."""
+    rows = await session.execute(
+        text(
+            "SELECT DISTINCT a.address FROM unattributed_arrivals a WHERE a.network = :network"
+            " AND NOT EXISTS (SELECT FROM deposit_addresses d WHERE d.address = a.address"
+            "  AND d.network = a.network)"
+        ),
+        {"network": network},
+    )
+    return list(rows.scalars())
+
+
+async def _final(session: AsyncSession, network: str) -> _Final | None:
+    row = (
+        await session.execute(
+            text(
+                "SELECT b.number, b.hash, b.block_time FROM scan_state s JOIN chain_blocks b"
+                " ON b.network = s.network AND b.number = s.final_number"
+                " WHERE s.network = :network AND s.tip_number >= s.final_number"
+            ),
+            {"network": network},
+        )
+    ).one_or_none()
+    return None if row is None else _Final(row.number, row.hash, row.block_time)
+
+
+async def _still(session: AsyncSession, network: str, final: _Final) -> bool:
+    found = await session.scalar(
+        text("SELECT hash FROM chain_blocks WHERE network = :network AND number = :number"),
+        {"network": network, "number": final.number},
+    )
+    return bool(found == final.hash)
+
+
+async def _issued(session: AsyncSession, network: str, after: str, limit: int) -> list[str]:
+    rows = await session.execute(
+        text(
+            "SELECT address FROM deposit_addresses WHERE network = :network AND address > :after"
+            " ORDER BY address LIMIT :limit"
+        ),
+        {"network": network, "after": after, "limit": limit},
+    )
+    return list(rows.scalars())
+
+
+async def _explained(
+    session: AsyncSession, network: str, asset: str, addresses: Sequence[str], up_to: int
+) -> dict[str, int]:
+    """Address → what we know to have arrived there by this block, booked or not."""
+    rows = await session.execute(
+        text(
+            "SELECT address, sum(minor)::numeric AS minor FROM ("
+            " SELECT to_address AS address, amount_minor AS minor FROM deposits"
+            "  WHERE network = :network AND asset = :asset AND to_address = ANY(:addresses)"
+            "  AND status <> 'orphaned' AND block_number <= :number"
+            " UNION ALL SELECT address, amount_minor FROM unattributed_arrivals"
+            "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
+            "  AND deposit_id IS NULL AND at_block <= :number) AS known GROUP BY address"
+        ),
+        {"network": network, "asset": asset, "addresses": list(addresses), "number": up_to},
+    )
+    return {row.address: int(row.minor) for row in rows}
