@@ -26,6 +26,7 @@ from api.routes import (
     recipients,
     sessions,
     transfers,
+    wallets,
     withdrawals,
 )
 from api.sandbox import chain, house
@@ -84,6 +85,8 @@ def _routes(app: FastAPI, services: Services) -> None:
         health.router,
         sessions.public,
         sessions.router,
+        wallets.public,
+        wallets.router,
         people.router,
         assets.router,
         balances.router,

@@ -57,11 +57,13 @@ STATUS: dict[str, int] = {
     "email_invalid": 422,
     "self_transfer": 422,
     "invalid_address": 422,
+    "siwe_invalid": 422,
     "invalid_chain_address": 422,
     "max_fee_too_low": 422,
     "idempotency_mismatch": 422,
     # the state of things
     "email_taken": 409,
+    "wallet_taken": 409,
     "handle_unavailable": 409,
     "insufficient_funds": 409,
     "insufficient_funds_for_fee": 409,

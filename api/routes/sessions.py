@@ -74,7 +74,7 @@ async def sign_in(body: SessionCreate, request: Request, services: ServicesDep) 
     client = request.client.host if request.client else "unknown"
     async with services.db.transaction() as session:
         await identity.count_try(session, email=body.email, client=client)
-    agent = _UNPRINTABLE.sub("", request.headers.get("user-agent", ""))[:MAX_AGENT_CHARS]
+    agent = agent_of(request)
 
     async def work(session: Session) -> tuple[User, SignedIn]:
         user = await identity.authenticate(session, email=body.email, password=body.password)
@@ -93,6 +93,11 @@ async def sign_in(body: SessionCreate, request: Request, services: ServicesDep) 
         headers={"Location": f"/v1/sessions/{opened.id}"},
         media_type="application/json",
     )
+
+
+def agent_of(request: Request) -> str:
+    """What the client calls itself, made safe to show."""
+    return _UNPRINTABLE.sub("", request.headers.get("user-agent", ""))[:MAX_AGENT_CHARS]
 
 
 @router.get(

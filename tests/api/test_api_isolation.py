@@ -9,7 +9,7 @@ import pytest
 OPEN = {
     ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"), ("post", "/v1/users"),
     ("post", "/v1/sessions"), ("get", "/v1/assets"), ("get", "/v1/networks"),
-    ("get", "/v1/corridors"),
+    ("get", "/v1/corridors"), ("post", "/v1/siwe/nonces"), ("post", "/v1/sessions/siwe"),
 }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ class TestForeignIds:
             "session_id": sessions.json()["data"][0]["id"],
             "withdrawal_id": "wdr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
             "deposit_id": "dep_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
+            "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         }
 
     async def test_another_persons_id_is_not_found_on_any_route(

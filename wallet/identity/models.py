@@ -59,3 +59,23 @@ class UserSession(SQLModel, table=True):
     last_seen_at: datetime = Field(sa_type=STAMP)
     expires_at: datetime = Field(sa_type=STAMP)
     revoked_at: datetime | None = Field(sa_type=STAMP)
+
+
+class SiweNonce(SQLModel, table=True):
+    """One message asked for; signed at most once."""
+
+    __tablename__ = "siwe_nonces"
+    nonce: str = Field(primary_key=True, sa_type=Text)
+    purpose: str = Field(sa_type=Text)
+    principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    expires_at: datetime = Field(sa_type=STAMP)
+    used_at: datetime | None = Field(sa_type=STAMP)
+
+
+class LinkedWallet(SQLModel, table=True):
+    """An address that signs its owner in."""
+
+    __tablename__ = "linked_wallets"
+    address: str = Field(primary_key=True, sa_type=Text)
+    principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    linked_at: datetime = Field(sa_type=STAMP)

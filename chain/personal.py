@@ -1,0 +1,38 @@
+"""Who signed a text: EIP-191 "personal" messages as browser wallets make them."""
+
+from __future__ import annotations
+
+from eth_hash.auto import keccak
+from eth_keys.datatypes import Signature
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
+
+from chain.address import from_bytes20
+
+SIGNATURE_BYTES = 65
+_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+_PARITY = {0: 0, 1: 1, 27: 0, 28: 1}
+
+
+def recover_personal(message: str, signature: str) -> str | None:
+    """The EIP-55 address whose key signed `message`; None for anything that is no signature.
+
+    `signature`: `0x` and 65 bytes, r ‖ s ‖ v with v 27 or 28 (some wallets say 0 or 1). A high s is
+    refused: the mirrored signature of somebody else's would be a second one.
+    """
+    try:
+        raw = bytes.fromhex(signature.removeprefix("0x"))
+    except ValueError:
+        return None
+    if not signature.startswith("0x") or len(raw) != SIGNATURE_BYTES or raw[64] not in _PARITY:
+        return None
+    r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:64], "big")
+    if not 0 < s <= _HALF_ORDER:
+        return None
+    body = message.encode("utf-8")
+    digest = keccak(b"\x19Ethereum Signed Message:\n" + str(len(body)).encode() + body)
+    try:
+        key = Signature(vrs=(_PARITY[raw[64]], r, s)).recover_public_key_from_msg_hash(digest)
+    except (BadSignature, ValidationError, ValueError):
+        return None
+    return from_bytes20(key.to_canonical_address())
