@@ -1,4 +1,6 @@
-"""Web3 Secret Storage version 3 (geth's key files), read only, by eth-account.
+"""Web3 Secret Storage version 3 (geth's key files), by eth-account.
+
+Keys of deposit addresses are never written: one of them and the account's xpub give all the others.
 
 Source: https://ethereum.org/developers/docs/data-structures-and-encoding/web3-secret-storage/.
 """
@@ -30,6 +32,18 @@ def decrypt(keystore: Mapping[str, Any], password: SecretText) -> Secret:
     if key is None:
         raise InvalidKeystore("malformed key file or wrong password")
     return key
+
+
+def encrypt(key: Secret, password: SecretText) -> dict[str, Any]:
+    """A key file (scrypt, geth's standard cost) that other wallets open.
+
+    Raises `InvalidKeystore` for an empty password. Whose key it may be is the caller's to decide:
+    see `export_hot`.
+    """
+    if not password.reveal():
+        raise InvalidKeystore("a key file needs a password")
+    document: dict[str, Any] = Account.encrypt(key.reveal(), password.reveal(), kdf="scrypt")
+    return document
 
 
 def _check_cost(keystore: Mapping[str, Any]) -> None:

@@ -60,6 +60,15 @@ def from_entropy(entropy: Secret, language: str = "english") -> SecretText:
     return SecretText(_wordlist(language).to_mnemonic(entropy.reveal()))
 
 
+def to_entropy(phrase: SecretText | str, language: str) -> Secret:
+    """The 16 to 32 bytes a mnemonic of `language` was made from. Raises `InvalidMnemonic`."""
+    canonical = _canonical(phrase)
+    wordlist = _decomposed(_wordlist(language))
+    if not wordlist.check(canonical.reveal()):
+        raise InvalidMnemonic(word_count=len(canonical.reveal().split()))
+    return Secret(bytes(wordlist.to_entropy(canonical.reveal())))
+
+
 def to_seed(phrase: SecretText | str, passphrase: SecretText | str = "") -> Secret:
     """The 64-byte BIP-39 seed. Raises `InvalidMnemonic` when the phrase is not valid.
 

@@ -56,9 +56,28 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="print the public half and the first deposit addresses")
     show.add_argument("--public", help="keys.json (default: the data folder's)")
     show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
+    _add_backups(actions)
     _add_chain(commands)
     _add_deposits(commands)
     return parser
+
+
+def _add_backups(actions: Subparsers) -> None:
+    split = actions.add_parser("split", help="SLIP-39 shares of the words; on a terminal only")
+    split.add_argument("--shares", default="2of3", help="how many are enough of how many")
+    restore = actions.add_parser("restore", help="the house again from shares; on a terminal only")
+    restore.add_argument("--public", required=True, help="file for the public half (keys.json)")
+    restore.add_argument("--language", default="english", help="BIP-39 word list of the words")
+    restore.add_argument("--hot-keys", type=int, default=1, help="how many hot keys it had")
+    export = actions.add_parser("export", help="one hot key as a Web3 key file (version 3)")
+    export.add_argument("--index", type=int, default=0, help="which hot key")
+    export.add_argument("--out", required=True, help="a file that does not exist yet")
+    export.add_argument("--password-fd", type=int, required=True, help="its password, from here")
+    for action in (split, restore, export):
+        action.add_argument("--vault", required=True, help="folder of the vault")
+        action.add_argument(
+            "--passphrase-fd", type=int, required=True, help="the vault's, read here"
+        )
 
 
 def _add_chain(commands: Subparsers) -> None:

@@ -75,6 +75,10 @@ def _reconcile(*, as_json: bool) -> int:
 
 
 def _keys(chosen: argparse.Namespace) -> int:
+    if chosen.action in ("split", "restore", "export"):
+        from wallet.cli_keys import run as backups
+
+        return backups(chosen)
     if chosen.action == "show":
         return _keys_show(chosen.public or _keys_file(), chosen.count)
     return _keys_init(chosen)

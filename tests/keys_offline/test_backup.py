@@ -1,0 +1,162 @@
+"""The house comes back from shares typed on a terminal; a hot key leaves as a key file only."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from keys.backup import export_hot, restore_house, split_house
+from keys.errors import SecretMissing, VaultExists, WrongPassphrase
+from keys.kdf import KdfCost
+from keys.keystore import decrypt
+from keys.secret import SecretText
+from keys.setup import create_house
+from wallet.sandbox.temporary import ROOT
+from wallet.testing.pace import patience
+
+PASSPHRASE = SecretText("the vault's passphrase")
+CHEAP = KdfCost(memory_kib=8_192, passes=1, lanes=1)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], str]:
+    folder = tmp_path_factory.mktemp("house") / "vault"
+    made = create_house(folder, PASSPHRASE, hot=2, cost=CHEAP)
+    return folder, made.hot, made.fingerprint
+
+
+class TestInCode:
+    def test_the_same_house_from_two_of_three(
+        self, house: tuple[Path, list[str], str], tmp_path: Path
+    ) -> None:
+        folder, hot, fingerprint = house
+        shares = split_house(folder, PASSPHRASE, threshold=2, count=3)
+        back = restore_house(tmp_path / "new", SecretText("another"), shares[1:], hot=2)
+        assert (back.hot, back.fingerprint) == (hot, fingerprint)
+        with pytest.raises(VaultExists):
+            restore_house(tmp_path / "new", SecretText("another"), shares[1:])
+
+    def test_the_passphrase_is_needed(self, house: tuple[Path, list[str], str]) -> None:
+        with pytest.raises(WrongPassphrase):
+            split_house(house[0], SecretText("no"), threshold=2, count=3)
+        with pytest.raises(WrongPassphrase):
+            export_hot(house[0], SecretText("no"), index=0, password=SecretText("x"))
+
+    def test_a_hot_key_as_a_key_file_that_others_open(
+        self, house: tuple[Path, list[str], str]
+    ) -> None:
+        folder, hot, _ = house
+        document = export_hot(folder, PASSPHRASE, index=1, password=SecretText("a password"))
+        assert (document["version"], document["crypto"]["kdf"]) == (3, "scrypt")
+        assert Account.from_key(Account.decrypt(document, "a password")).address == hot[1]
+        ours = decrypt(document, SecretText("a password"))
+        assert Account.from_key(ours.reveal()).address == hot[1]
+
+    @pytest.mark.parametrize("index", [-1, 2, 64])
+    def test_nothing_but_hot_keys_leaves(
+        self, house: tuple[Path, list[str], str], index: int
+    ) -> None:
+        with pytest.raises(SecretMissing):
+            export_hot(house[0], PASSPHRASE, index=index, password=SecretText("x"))
+
+
+class Terminal:
+    """A person in front of `bifold keys …`."""
+
+    def __init__(self, *arguments: str, secrets: tuple[bytes, ...] = ()) -> None:
+        self._main, second = pty.openpty()
+        pipes = []
+        for secret in secrets:
+            reading, writing = os.pipe()
+            os.write(writing, secret)
+            os.close(writing)
+            pipes.append(reading)
+        numbered = [part.format(*pipes) for part in arguments]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "wallet.cli", "keys", *numbered],
+            stdin=second, stdout=second, stderr=second, pass_fds=pipes, cwd=ROOT,
+            start_new_session=True,
+            # getpass opens /dev/tty: the pty becomes the child's own terminal.
+            preexec_fn=lambda: os.close(os.open(os.ttyname(second), os.O_RDWR)),
+        )  # fmt: skip
+        os.close(second)
+        for pipe in pipes:
+            os.close(pipe)
+        self.said = ""
+
+    def until(self, text: str) -> None:
+        deadline = time.monotonic() + patience(30)
+        while text not in self.said and time.monotonic() < deadline:
+            ready, _, _ = select.select([self._main], [], [], 0.2)
+            if ready:
+                try:
+                    self.said += os.read(self._main, 65_536).decode()
+                except OSError:
+                    break
+        assert text in self.said, self.said
+
+    def type(self, text: str) -> None:
+        os.write(self._main, text.encode() + b"\n")
+
+    def end(self) -> int:
+        deadline = time.monotonic() + patience(30)
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self._main], [], [], 0.2)
+            try:
+                chunk = os.read(self._main, 65_536) if ready else b""
+            except OSError:
+                break
+            self.said += chunk.decode()
+            if not chunk and self.process.poll() is not None:
+                break
+        os.close(self._main)
+        return self.process.wait(patience(10))
+
+
+def test_shares_are_written_down_and_typed_in_again(
+    house: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    folder, hot, fingerprint = house
+    vault = ("--vault", str(folder), "--passphrase-fd", "{0}")
+    showing = Terminal("split", *vault, secrets=(PASSPHRASE.reveal().encode(),))
+    showing.until("Passphrase of the shares")
+    showing.type("")
+    assert showing.end() == 0, showing.said
+    shares = [line.strip() for line in showing.said.splitlines() if len(line.split()) == 33]
+    assert len(shares) == 3
+    new = tmp_path / "new"
+    typing = Terminal(
+        "restore", "--vault", str(new), "--passphrase-fd", "{0}", "--hot-keys", "2",
+        "--public", str(tmp_path / "keys.json"), secrets=(b"a new one",),
+    )  # fmt: skip
+    for number, share in enumerate((shares[2], shares[0]), 1):
+        typing.until(f"Share {number}:")
+        typing.type(share)
+    typing.until("Share 3:")
+    typing.type("")
+    typing.until("Passphrase of the shares")
+    typing.type("")
+    assert typing.end() == 0, typing.said
+    assert fingerprint in typing.said and hot[1] in typing.said
+    assert shares[0] not in typing.said  # not echoed
+    assert json.loads((tmp_path / "keys.json").read_text())["hot"] == hot
+
+
+def test_no_terminal_no_shares(house: tuple[Path, list[str], str]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "wallet.cli", "keys", "split", "--vault", str(house[0]),
+         "--passphrase-fd", "0"],
+        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        timeout=patience(30),
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "terminal" in ran.stderr

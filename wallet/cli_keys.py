@@ -1,0 +1,92 @@
+"""`bifold keys split|restore|export`: backups. Secrets on a terminal, never in argv."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from keys.backup import export_hot, restore_house, split_house
+from keys.descriptors import take_passphrase
+from keys.secret import SecretText
+from keys.setup import write_public
+
+_COUNTS = re.compile(r"([1-9][0-9]?)of([1-9][0-9]?)")
+NO_TERMINAL = "bifold: shares are shown and typed on a terminal only; run this on one."
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Do the chosen action; 2 when it may not be done here."""
+    if chosen.action == "export":
+        return _export(chosen)
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        print(NO_TERMINAL, file=sys.stderr)
+        return 2
+    return _split(chosen) if chosen.action == "split" else _restore(chosen)
+
+
+def _split(chosen: argparse.Namespace) -> int:
+    found = _COUNTS.fullmatch(chosen.shares)
+    if found is None:
+        print("bifold: say how many are enough and how many there are, like 2of3.", file=sys.stderr)
+        return 2
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    extra = _optional("Passphrase of the shares (empty for none): ")
+    try:
+        shares = split_house(
+            chosen.vault, passphrase, threshold=int(found[1]), count=int(found[2]),
+            share_passphrase=extra,
+        )  # fmt: skip
+    except ValueError as error:
+        print(f"bifold: {error}", file=sys.stderr)
+        return 2
+    print(
+        f"\nAny {found[1]} of these {found[2]} shares bring the house back. Write each on its own"
+    )
+    print("paper and keep them in different places. They are shown once.\n")
+    for number, share in enumerate(shares, 1):
+        print(f"Share {number}:\n  {share.reveal()}\n")
+    return 0
+
+
+def _restore(chosen: argparse.Namespace) -> int:
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    given: list[SecretText] = []
+    print("Type one share a line; an empty line ends. What you type is not shown.")
+    while True:
+        line = getpass.getpass(f"Share {len(given) + 1}: ")
+        if not line.strip():
+            break
+        given.append(SecretText(line))
+    extra = _optional("Passphrase of the shares (empty for none): ")
+    house = restore_house(
+        chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
+        hot=chosen.hot_keys,
+    )  # fmt: skip
+    write_public(chosen.public, house.public())
+    print(f"fingerprint of the deposit key: {house.fingerprint}")
+    for index, address in enumerate(house.hot):
+        print(f"hot {index}: {address}")
+    print("Compare them with your records: a wrong passphrase gives another house, not an error.")
+    print("The journal is empty: settle what is in flight before the signer starts.")
+    return 0
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    password = take_passphrase(chosen.password_fd, outside=Path(chosen.vault))
+    document = export_hot(chosen.vault, passphrase, index=chosen.index, password=password)
+    descriptor = os.open(chosen.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+    print(f"Hot key {chosen.index} is in {chosen.out}, sealed with the password.")
+    return 0
+
+
+def _optional(prompt: str) -> SecretText | None:
+    typed = getpass.getpass(prompt)
+    return SecretText(typed) if typed else None
