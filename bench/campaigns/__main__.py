@@ -7,6 +7,7 @@ import sys
 
 CAMPAIGNS: dict[str, str] = {
     "contracts": "bench.campaigns.contracts",
+    "reorgs": "bench.campaigns.reorgs",
 }
 """Name → module with `main(arguments) -> exit code`; one line each, sorted."""
 
