@@ -25,7 +25,7 @@ from wallet.settings import Settings
 
 Role = Literal["api", "worker", "cli"]
 NATIVE_NAMES = {"ETH": "Ether", "POL": "POL", "XDAI": "xDai"}
-TOKEN_NAMES = {"USDC": "USD Coin", "EURC": "Euro Coin"}
+TOKEN_NAMES = {"USDC": "USD Coin", "EURC": "Euro Coin", "DAI": "Dai"}
 PLAY_CHAIN_IDS = frozenset({1337, 31337})  # Ganache, Anvil and Hardhat as they come
 NATIVE_DECIMALS = 18  # every EVM chain counts its coin in wei
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.testing import AnvilProcess
+from wallet import log
 from wallet.db import Database
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
@@ -148,6 +149,7 @@ def main(arguments: list[str]) -> int:
     depths = list(range(int(first), int(last or first) + 1))
     if not depths or depths[0] < 1 or depths[-1] > MAX_DEPTH:
         parser.error(f"depths lie between 1 and {MAX_DEPTH}")
+    log.configure("ERROR")
     cluster = ScratchCluster(durable=False, migrate=upgrade)
     began = time.monotonic()
     try:

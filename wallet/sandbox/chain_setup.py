@@ -17,15 +17,15 @@ from chain.rpc import JsonRpc
 from contracts.loader import artifact
 from keys.policy import ChainPolicy, Limit, Policy, dump
 from wallet.sandbox.config import SandboxConfig
-from wallet.sandbox.networks import CONFIRMATIONS, MAX_FEE_WEI, USDC_DECIMALS, LocalChain
+from wallet.sandbox.networks import CONFIRMATIONS, MAX_FEE_WEI, TOKENS, LocalChain
 
 ETHER = 10**18
 
 HOT_FUNDS_WEI = 1_000 * ETHER
-HOT_FUNDS_USDC_MINOR = 5_000_000 * 10**USDC_DECIMALS
-USDC_SUPPLY_MINOR = 1_000_000_000 * 10**USDC_DECIMALS
+HOT_FUNDS_TOKENS = 5_000_000  # whole tokens of each
+TOKEN_SUPPLY = 1_000_000_000
 NATIVE_LIMIT = Limit(per_tx=100 * ETHER, per_day=1_000 * ETHER)
-USDC_LIMIT = Limit(per_tx=1_000_000 * 10**USDC_DECIMALS, per_day=5_000_000 * 10**USDC_DECIMALS)
+TOKEN_PER_TX, TOKEN_PER_DAY = 1_000_000, 5_000_000
 
 
 async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
@@ -36,9 +36,13 @@ async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
         sender = next(iter(await node.accounts()), None)
         if sender is None:
             raise ChainError("the local node has no unlocked account to pay from")
-        arguments = ("USD Coin", "USDC", USDC_DECIMALS, USDC_SUPPLY_MINOR, sender)
-        token = await node.deploy(artifact("TestToken"), arguments)
-        await node.wait_mined(await node.send_token(token, hot, HOT_FUNDS_USDC_MINOR))
+        tokens: dict[str, str] = {}
+        for code, name, decimals in TOKENS:
+            arguments = (name, code, decimals, TOKEN_SUPPLY * 10**decimals, sender)
+            contract = await node.deploy(artifact("RegulatedToken"), arguments)
+            funds = HOT_FUNDS_TOKENS * 10**decimals
+            await node.wait_mined(await node.send_token(contract, hot, funds))
+            tokens[code] = contract
         have = _number(await rpc.call("eth_getBalance", (hot, "latest")))
         if have < HOT_FUNDS_WEI:
             await node.wait_mined(await node.send_native(hot, HOT_FUNDS_WEI - have))
@@ -50,7 +54,7 @@ async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
         return LocalChain(
             chain_id=_number(await rpc.call("eth_chainId")),
             block1_hash=str(first["hash"]),
-            usdc=token,
+            tokens=tokens,
         )
     finally:
         await rpc.aclose()
@@ -72,7 +76,11 @@ def main() -> int:
     except ChainError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return 1
-    limits = ChainPolicy(MAX_FEE_WEI, native=NATIVE_LIMIT, tokens={chain.usdc: USDC_LIMIT})
+    allowed = {
+        chain.tokens[code]: Limit(TOKEN_PER_TX * 10**decimals, TOKEN_PER_DAY * 10**decimals)
+        for code, _, decimals in TOKENS
+    }
+    limits = ChainPolicy(MAX_FEE_WEI, native=NATIVE_LIMIT, tokens=allowed)
     dump(config.policy_path, Policy({chain.chain_id: limits}))
     print(chain.to_json())
     return 0

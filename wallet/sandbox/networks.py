@@ -18,7 +18,8 @@ LOGS_WINDOW_BLOCKS = 1_000
 MIN_TIP_WEI = 10**9
 MAX_FEE_WEI = 500 * 10**9
 BUMP_PERCENT = 15
-USDC_DECIMALS = 6
+TOKENS = (("USDC", "USD Coin", 6), ("EURC", "Euro Coin", 6), ("DAI", "Dai", 18))
+"""Code, name and decimals of the test tokens, in the order they are deployed and listed."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class LocalChain:
 
     chain_id: int
     block1_hash: str
-    usdc: str
+    tokens: dict[str, str]
+    """Code → contract."""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -64,7 +66,7 @@ def first_network(chain: LocalChain, *, rpc_url: str, own_node: bool) -> Network
         min_tip_wei=MIN_TIP_WEI,
         max_fee_wei=MAX_FEE_WEI,
         bump_percent=BUMP_PERCENT,
-        tokens=(Token("USDC", chain.usdc, USDC_DECIMALS),),
+        tokens=tuple(Token(code, chain.tokens[code], decimals) for code, _, decimals in TOKENS),
         block1_hash=chain.block1_hash,
         local_snapshots=own_node,
     )
