@@ -2,6 +2,16 @@
 
 from chain.testing.anvil import AnvilMissing, AnvilProcess, anvil_binary
 from chain.testing.fake_node import FakeNode
+from chain.testing.ganache import GanacheDidNotStart, GanacheMissing, GanacheProcess
 from chain.testing.proxy import FaultProxy
 
-__all__ = ["AnvilMissing", "AnvilProcess", "FakeNode", "FaultProxy", "anvil_binary"]
+__all__ = [
+    "AnvilMissing",
+    "AnvilProcess",
+    "FakeNode",
+    "FaultProxy",
+    "GanacheDidNotStart",
+    "GanacheMissing",
+    "GanacheProcess",
+    "anvil_binary",
+]
