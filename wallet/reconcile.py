@@ -29,7 +29,7 @@ from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
 from wallet.ledger.reconcile_line import ReconcileLine
 from wallet.money import AssetBook, format_amount
-from wallet.onchain import ChainUnavailable
+from wallet.onchain import ChainUnavailable, burn
 from wallet.payouts.reconcile import bank_lines
 from wallet.settings import Settings
 
@@ -176,7 +176,10 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         ),
         {"network": chain.network.name},
     )
-    books.open_hashes = list(hashes.scalars())
+    books.open_hashes = [
+        *hashes.scalars(),
+        *await burn.unbooked(session, chain.network.name),
+    ]
 
 
 # The chain

@@ -60,6 +60,8 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
     error NativeRefused(address to);
     /// @notice The token delivered less than was asked for (a fee on transfer).
     error ShortDelivery(uint256 received, uint256 needed);
+    /// @notice The token said it moved what it did not move: the contract holds `held`, not `wanted`.
+    error UnevenBatch(uint256 held, uint256 wanted);
     /// @notice An address that must not be zero is zero.
     error ZeroAddress();
 
@@ -76,6 +78,11 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
     }
 
     /// @notice Pay many in one token, out of the caller's allowance to this contract.
+    /// @dev A fee the token takes from each recipient on the way out alone is not seen here; such
+    /// a token has no place in the registry.
+    /// @param batchId Any id not used before; the wallet takes a hash of the ordered payments.
+    /// @param token What is paid.
+    /// @param payments Who gets how much, in order.
     function payToken(bytes32 batchId, IERC20 token, Payment[] calldata payments)
         external
         onlyOperator
@@ -93,9 +100,14 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
             emit Paid(batchId, payment.ref, payment.to, address(token), payment.amount);
             token.safeTransfer(payment.to, payment.amount);
         }
+        // What a token answers is not believed: all of it must have left again, and no more.
+        uint256 held = token.balanceOf(address(this));
+        if (held != before) revert UnevenBatch(held, before);
     }
 
     /// @notice Pay many in the native coin; the sum must be sent along exactly.
+    /// @param batchId Any id not used before, for tokens or coins.
+    /// @param payments Who gets how much wei, in order.
     function payNative(bytes32 batchId, Payment[] calldata payments)
         external
         payable
@@ -109,6 +121,9 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
         for (uint256 i; i < count; ++i) {
             Payment calldata payment = payments[i];
             emit Paid(batchId, payment.ref, payment.to, address(0), payment.amount);
+            // Wanted: an operator's own coins (the sum equals msg.value) go to whom it names, in
+            // a loop, by a call that forwards gas so that contract wallets can be paid. Re-entry
+            // is barred, and one refusal reverts everything.
             // slither-disable-next-line arbitrary-send-eth,calls-loop,low-level-calls
             (bool taken,) = payment.to.call{value: payment.amount}("");
             if (!taken) revert NativeRefused(payment.to);
@@ -116,6 +131,8 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
     }
 
     /// @notice Name or dismiss an operator.
+    /// @param account A hot wallet. It can only ever spend its own coins and allowance here.
+    /// @param allowed Whether it may pay batches from now on.
     function setOperator(address account, bool allowed) external onlyOwner {
         if (account == address(0)) revert ZeroAddress();
         isOperator[account] = allowed;
@@ -133,11 +150,13 @@ contract BatchPayout is Ownable2Step, Pausable, ReentrancyGuard {
     }
 
     /// @notice Send everything of a token (zero: the native coin) that strayed here to `cold`.
+    /// @param token The token's contract, or zero.
     function drain(IERC20 token) external onlyOwner nonReentrant {
         uint256 amount;
         if (address(token) == address(0)) {
             amount = address(this).balance;
             emit Drained(address(0), amount);
+            // To the immutable cold address only; a call, since it may be a contract wallet.
             // slither-disable-next-line low-level-calls
             (bool taken,) = cold.call{value: amount}("");
             if (!taken) revert NativeRefused(cold);

@@ -28,23 +28,28 @@ contract DepositSweeper {
     }
 
     /// @notice Send this account's whole balance of `token`. Nothing to send is no error.
+    /// @dev Any contract may be named as `token`; it is asked for a balance and told to pay the
+    /// treasury, whatever it is.
+    /// @param token What to send.
     function sweepToken(IERC20 token) external {
         uint256 amount = token.balanceOf(address(this));
-        if (amount == 0) return;
-        token.safeTransfer(treasury, amount);
+        if (amount != 0) token.safeTransfer(treasury, amount);
     }
 
-    /// @notice Send this account's whole native balance.
+    /// @notice Send this account's whole native balance. Nothing to send is no error.
     function sweepNative() external {
         uint256 amount = address(this).balance;
-        if (amount == 0) return;
-        emit NativeSwept(address(this), amount);
-        // slither-disable-next-line low-level-calls
-        (bool taken,) = treasury.call{value: amount}("");
-        if (!taken) revert NativeRefused();
+        if (amount != 0) {
+            emit NativeSwept(address(this), amount);
+            // To the immutable treasury only; a call, since it may be a contract wallet.
+            // slither-disable-next-line low-level-calls
+            (bool taken,) = treasury.call{value: amount}("");
+            if (!taken) revert NativeRefused();
+        }
     }
 
-    /// @notice A delegated address still takes plain transfers, also with 2,300 gas.
+    /// @notice A delegated address still takes payments, also with a stipend of 2,300 gas. A
+    /// payment with exactly 21,000 gas fails, as to any address with code: see docs/contracts.md.
     receive() external payable {}
 }
 
@@ -57,6 +62,8 @@ contract SweepBatch {
     event SweepFailed(address indexed account);
 
     /// @notice Sweep `token` (zero: the native coin) from every account.
+    /// @param accounts Delegated deposit addresses.
+    /// @param token The token's contract, or zero.
     function sweep(address[] calldata accounts, address token) external {
         bytes memory wish = token == address(0)
             ? abi.encodeCall(DepositSweeper.sweepNative, ())
@@ -66,6 +73,8 @@ contract SweepBatch {
             address account = accounts[i];
             bool done = account.code.length != 0;
             if (done) {
+                // In a loop and unchecked on purpose: one account that fails is told by an event
+                // and must not stop the others. This contract has nothing that could be taken.
                 // slither-disable-next-line low-level-calls,calls-loop
                 (done,) = account.call(wish);
             }

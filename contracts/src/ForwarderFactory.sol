@@ -5,24 +5,47 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
 
-/// @title A deposit address without a key, for tokens.
-/// @notice Cloned per salt by the factory. Whoever calls it, value goes to the treasury.
+/// @title A deposit address without a key, meant for tokens.
+/// @notice Cloned per salt by the factory. Whoever calls it, value goes to the treasury. Coins that
+/// were sent here by mistake, before or after the clone was made, can be sent on as well.
 contract Forwarder {
     using SafeERC20 for IERC20;
 
     /// @notice Where everything goes, for ever.
     address public immutable treasury;
 
+    /// @notice Native coins left this address. Of tokens their own Transfer log says it.
+    event NativeSwept(address indexed account, uint256 amount);
+
+    /// @notice The treasury must not be zero.
+    error ZeroAddress();
+    /// @notice The treasury did not take the native coin.
+    error NativeRefused();
+
     /// @param treasury_ Where everything goes.
     constructor(address treasury_) {
+        if (treasury_ == address(0)) revert ZeroAddress();
         treasury = treasury_;
     }
 
     /// @notice Send this address's whole balance of `token`. Nothing to send is no error.
+    /// @param token The token's contract, or zero for the native coin.
     function flush(IERC20 token) external {
-        uint256 amount = token.balanceOf(address(this));
-        if (amount != 0) token.safeTransfer(treasury, amount);
+        if (address(token) != address(0)) {
+            uint256 amount = token.balanceOf(address(this));
+            if (amount != 0) token.safeTransfer(treasury, amount);
+        } else if (address(this).balance != 0) {
+            uint256 coins = address(this).balance;
+            emit NativeSwept(address(this), coins);
+            // To the immutable treasury only; a call, since it may be a contract wallet.
+            // slither-disable-next-line low-level-calls
+            (bool taken,) = treasury.call{value: coins}("");
+            if (!taken) revert NativeRefused();
+        }
     }
+
+    /// @notice A clone takes coins from senders who allow it enough gas (not 21,000).
+    receive() external payable {}
 }
 
 /// @title A deposit address without a key, for the native coin and tokens.
@@ -32,6 +55,9 @@ contract Forwarder {
 contract EphemeralForwarder {
     using SafeERC20 for IERC20;
 
+    /// @notice Native coins left this address. Of tokens their own Transfer log says it.
+    event NativeSwept(address indexed account, uint256 amount);
+
     /// @dev Asks its creator where to send, so that the address depends on the salt alone.
     constructor() {
         (address treasury, address[] memory tokens) =
@@ -39,9 +65,12 @@ contract EphemeralForwarder {
         uint256 count = tokens.length;
         for (uint256 i; i < count; ++i) {
             IERC20 token = IERC20(tokens[i]);
+            // In a loop on purpose: the caller chooses the tokens, and a bad one stops its sweep.
+            // slither-disable-next-line calls-loop
             uint256 amount = token.balanceOf(address(this));
             if (amount != 0) token.safeTransfer(treasury, amount);
         }
+        if (address(this).balance != 0) emit NativeSwept(address(this), address(this).balance);
         selfdestruct(payable(treasury));
     }
 }
@@ -74,6 +103,7 @@ contract ForwarderFactory {
     }
 
     /// @notice The token address of a salt.
+    /// @param salt 32 bytes; `contracts/create2.py` computes the same without a node.
     function addressOf(bytes32 salt) external view returns (address) {
         return Clones.predictDeterministicAddress(implementation, salt);
     }
@@ -91,21 +121,27 @@ contract ForwarderFactory {
     }
 
     /// @notice Deploy what is not there yet, and send every token of every address on.
+    /// @param salts Which addresses.
+    /// @param tokens Their contracts; zero for the native coin.
     function flush(bytes32[] calldata salts, IERC20[] calldata tokens) external {
         uint256 count = salts.length;
         for (uint256 i; i < count; ++i) {
             bytes32 salt = salts[i];
             address account = Clones.predictDeterministicAddress(implementation, salt);
             if (account.code.length == 0) {
-                Clones.cloneDeterministic(implementation, salt);
+                account = Clones.cloneDeterministic(implementation, salt);
             }
             for (uint256 j; j < tokens.length; ++j) {
-                Forwarder(account).flush(tokens[j]);
+                // In a loop on purpose: a bad token or salt reverts only the call that named it.
+                // slither-disable-next-line calls-loop
+                Forwarder(payable(account)).flush(tokens[j]);
             }
         }
     }
 
     /// @notice Sweep native coin and tokens of ephemeral addresses.
+    /// @param salts Which addresses; each at most once in a call.
+    /// @param tokens Which tokens; the native coin always goes along.
     function flushEphemeral(bytes32[] calldata salts, address[] calldata tokens) external {
         if (_tokens.length != 0) revert SweepRunning();
         _tokens = tokens;
@@ -114,6 +150,8 @@ contract ForwarderFactory {
         for (uint256 i; i < count; ++i) {
             bytes32 salt = salts[i];
             address account;
+            // By hand: `new` would copy the creation code into memory once more for every salt.
+            // slither-disable-next-line assembly
             assembly ("memory-safe") {
                 account := create2(0, add(code, 0x20), mload(code), salt)
             }

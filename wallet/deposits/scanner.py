@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
-from chain.errors import NodeTimeout, NodeUnavailable
+from chain.errors import ChainError, NodeTimeout, NodeUnavailable
 from chain.observe import ObservedDeposit
 from wallet import custody, outbox
 from wallet.crashpoints import hit
@@ -22,6 +22,7 @@ from wallet.db import Database
 from wallet.deposits import repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.repository import DepositRow, Tip
+from wallet.deposits.window import Window
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
 from wallet.onchain import tokens
@@ -50,6 +51,7 @@ class Scanner:
         self._assets = assets
         self._network = chain.network.name
         self._crediter = Crediter(db, assets)
+        self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
         self._watched: set[str] = set()
         self._watched_until: datetime | None = None
 
@@ -147,9 +149,8 @@ class Scanner:
 
     async def _advance(self, tip: Tip, head: BlockRef) -> Tip | None:
         last = min(head.number, tip.number + BLOCKS_PER_TICK)
-        for first in range(tip.number + 1, last + 1, BLOCKS_AT_ONCE):
-            numbers = range(first, min(first + BLOCKS_AT_ONCE, last + 1))
-            blocks = await self._chain.full_blocks(list(numbers))
+        while tip.number < last:
+            blocks = await self._next_blocks(tip.number + 1, last)
             # Addresses after blocks: one that is issued and paid in between is not missed.
             await self._refresh_watch()
             for block in blocks:
@@ -160,6 +161,18 @@ class Scanner:
                     return None
                 tip = Tip(block.number, block.hash, tip.final_number)
         return tip
+
+    async def _next_blocks(self, first: int, last: int) -> list[Block | None]:
+        """Blocks from `first` on, as many as the node answers at once; never one left out."""
+        end = min(first + self._window.size, last + 1)
+        try:
+            blocks = await self._chain.full_blocks(list(range(first, end)))
+        except ChainError:
+            self._window.shrink()  # the next pass asks for less, from the same block
+            raise
+        if end - first == self._window.size:
+            self._window.grow()
+        return blocks
 
     async def _store(self, block: Block, arrived: Sequence[Arrival]) -> bool:
         """One block, one transaction: its rows and our place, both or neither."""

@@ -23,6 +23,19 @@ class ChainSigner(SQLModel, table=True):
     created_at: datetime = Field(sa_type=STAMP)
 
 
+class NonceBurn(SQLModel, table=True):
+    """The transfer of nothing that uses up nonce 0 of a hot address on Ganache."""
+
+    __tablename__ = "nonce_burns"
+    network: str = Field(primary_key=True, sa_type=Text)
+    address: str = Field(primary_key=True, sa_type=Text)
+    raw: bytes = Field(sa_type=LargeBinary)
+    tx_hash: str = Field(sa_type=Text)
+    sent_at: datetime | None = Field(sa_type=STAMP)
+    entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    created_at: datetime = Field(sa_type=STAMP)
+
+
 class NetworkNode(SQLModel, table=True):
     """How one node of a network stood when the observer last looked."""
 

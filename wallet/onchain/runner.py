@@ -11,6 +11,7 @@ from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository, signers
+from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
@@ -21,7 +22,6 @@ from wallet.onchain.states import IN_FLIGHT, State
 
 TICK_SECONDS = 0.5
 REBROADCAST_SECONDS = 3.0
-GANACHE = "Ganache/"
 log = structlog.get_logger(__name__)
 
 
@@ -61,7 +61,7 @@ class IntentRunner:
             await desk.chain.verify_identity()
             head = await desk.chain.head()
             final = await final_number(desk.chain, status=status, head=head)
-            signer_there = await self._introduce_signers()
+            signer_there = await self._introduce_signers(final)
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
             for signer in known:
@@ -107,7 +107,7 @@ class IntentRunner:
         row = next((item for item in known if item.address == address), None)
         return row is not None and row.halted_reason is None and not passed
 
-    async def _introduce_signers(self) -> bool:
+    async def _introduce_signers(self, final: int) -> bool:
         """Know every address the signer signs for. Its nonce starts where the chain stands.
 
         False when the signer is away: no nonce is given then, and what is signed goes on.
@@ -122,12 +122,11 @@ class IntentRunner:
         for address in addresses:
             if address in known:
                 continue
-            nonce = await desk.chain.nonce(address)
             identity = await desk.chain.identity()
-            if nonce == 0 and identity.client_version.startswith(GANACHE):
-                # Ganache runs a transaction with nonce 0 again each time it is re-sent.
-                log.error("signer.unsafe_first_nonce", network=desk.network, address=address)
+            trap = must_burn(identity.client_version)
+            if trap and not await burnt(desk, address, final=final):
                 continue
+            nonce = await desk.chain.nonce(address)
             async with desk.db.transaction() as session:
                 await signers.add_signer(
                     session, network=desk.network, address=address, next_nonce=nonce
