@@ -1,0 +1,24 @@
+"""How many blocks one request may ask for: half as many when a node refuses, slowly back up."""
+
+from __future__ import annotations
+
+
+class Window:
+    """A number of blocks between 1 and `largest`; starts at `largest`.
+
+    Providers cap ranges, answers and time, each at a limit of its own that they do not announce.
+    """
+
+    def __init__(self, largest: int) -> None:
+        if largest < 1:
+            raise ValueError("a window holds at least one block")
+        self._largest = largest
+        self.size = largest
+
+    def shrink(self) -> None:
+        """The node refused so many at once: half, but never below one block."""
+        self.size = max(1, self.size // 2)
+
+    def grow(self) -> None:
+        """The node answered: one more the next time."""
+        self.size = min(self._largest, self.size + 1)
