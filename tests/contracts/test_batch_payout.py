@@ -215,14 +215,88 @@ class TestNative:
 def test_a_token_that_takes_a_fee_is_refused(house: House, amount: int) -> None:
     house.token = house.evm.deploy("FeeToken", SUPPLY, sender=house.operator)
     house.evm.send(house.token, "approve", house.contract, SUPPLY, sender=house.operator)
-    with pytest.raises(Reverted):
-        house.pay(1, (someone(1), 1000 * amount, ref(1)))
+    total = 1000 * amount
+    with pytest.raises(Reverted) as refused:
+        house.pay(1, (someone(1), total, ref(1)))
+    wanted = ("ShortDelivery", (total - total // 100 - 1, total))
+    assert (refused.value.name, refused.value.values) == wanted
 
 
-def test_tokens_that_answer_nothing_or_false(house: House) -> None:
-    house.token = house.evm.deploy("ReturnsFalseToken")
-    with pytest.raises(Reverted):
+def test_a_token_that_answers_nothing_is_paid(house: House) -> None:
+    house.token = house.evm.deploy("SilentToken", SUPPLY, sender=house.operator)
+    house.pay(1, (someone(1), 5, ref(1)), (someone(2), 6, ref(2)))
+    assert (house.holds(someone(1)), house.holds(someone(2))) == (5, 6)
+
+
+def test_a_token_that_answers_false_and_one_that_only_says_true(house: House) -> None:
+    house.token = house.evm.deploy("SlyToken", SUPPLY, False, sender=house.operator)
+    with pytest.raises(Reverted, match="SafeERC20FailedOperation"):
         house.pay(1, (someone(1), 5, ref(1)))
+    house.token = house.evm.deploy("SlyToken", SUPPLY, True, sender=house.operator)
+    with pytest.raises(Reverted) as refused:
+        house.pay(1, (someone(1), 5, ref(1)))
+    assert (refused.value.name, refused.value.values) == ("UnevenBatch", (5, 0))
+    assert house.evm.call(house.contract, "paid", ref(1)) is False
+
+
+def test_a_token_cannot_come_back_in(house: House) -> None:
+    evm = house.evm
+    house.token = evm.deploy("SlyToken", SUPPLY, True, sender=house.operator)
+    evm.send(house.contract, "setOperator", house.token, True)
+    again = evm.data(house.contract, "payToken", (ref(2), house.token, [(someone(1), 1, ref(1))]))
+    evm.send(house.token, "aim", house.contract, again)
+    with pytest.raises(Reverted, match="ReentrancyGuardReentrantCall"):
+        house.pay(1, (someone(1), 5, ref(1)))
+    evm.send(house.contract, "transferOwnership", house.token)
+    evm.send(house.token, "aim", house.contract, evm.data(house.contract, "acceptOwnership", ()))
+    with pytest.raises(Reverted, match="UnevenBatch"):  # that went through, and is undone
+        house.pay(1, (someone(1), 5, ref(1)))
+    assert evm.call(house.contract, "owner") == house.owner.lower()
+
+
+def test_an_address_without_code_is_no_token(house: House) -> None:
+    house.token = someone(77)
+    with pytest.raises(Reverted):
+        house.evm.send(
+            house.contract, "payToken", ref(1), house.token, [(someone(1), 5, ref(1))],
+            sender=house.operator,
+        )  # fmt: skip
+
+
+def test_what_the_owner_does_is_told(house: House) -> None:
+    evm, contract = house.evm, house.contract
+    named = evm.send(contract, "setOperator", house.stranger, True)
+    assert [(e.name, e.values) for e in named.events] == [
+        ("OperatorChanged", {"account": house.stranger.lower(), "allowed": True})
+    ]
+    assert evm.call(contract, "isOperator", house.stranger) is True
+    evm.send(contract, "pause")
+    assert [e.name for e in evm.send(contract, "unpause").events] == ["Unpaused"]
+    offered = evm.send(contract, "transferOwnership", house.stranger)
+    assert [e.name for e in offered.events] == ["OwnershipTransferStarted"]
+    with pytest.raises(Reverted, match="OwnableUnauthorizedAccount"):
+        evm.send(contract, "acceptOwnership", sender=house.operator)
+    taken = evm.send(contract, "acceptOwnership", sender=house.stranger)
+    assert [e.name for e in taken.events] == ["OwnershipTransferred"]
+    with pytest.raises(Reverted, match="OwnableInvalidOwner"):
+        evm.deploy("BatchPayout", ZERO, COLD)
+
+
+def test_a_pause_stops_coins_too_and_drains_go_on(house: House) -> None:
+    house.evm.rpc("anvil_setBalance", house.contract, hex(55))
+    house.evm.send(house.contract, "pause")
+    with pytest.raises(Reverted, match="EnforcedPause"):
+        house.evm.send(
+            house.contract, "payNative", ref(1), [(someone(1), 5, ref(1))],
+            sender=house.operator, value=5,
+        )  # fmt: skip
+    house.evm.rpc("anvil_setCode", COLD, "0x60006000fd")
+    with pytest.raises(Reverted) as refused:
+        house.evm.send(house.contract, "drain", ZERO)
+    assert (refused.value.name, refused.value.values) == ("NativeRefused", (COLD.lower(),))
+    house.evm.rpc("anvil_setCode", COLD, "0x")
+    house.evm.send(house.contract, "drain", ZERO)
+    assert house.evm.balance(house.contract) == 0
 
 
 PAYMENTS = st.lists(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chain.testing.delegation import authorize, send_with
 from chain.testing.evm import Evm, Reverted
 from contracts.create2 import clone_address, create2_address, ephemeral_address, salt_of
+from contracts.loader import artifact
 
 CHAIN = 31337
 SUPPLY = 10**30
@@ -115,6 +116,17 @@ class TestDelegated:
         paid = field.evm.transact(address(1), value=5, gas=30_000)
         assert paid.status == 1 and field.evm.balance(address(1)) == 5
 
+    def test_a_payment_with_exactly_21000_gas_bounces_off_a_delegated_address(
+        self, field: Field
+    ) -> None:
+        """Nothing is lost, but it does not arrive: a delegation is taken back where coins come."""
+        field.sweep([], field.token, [field.auth(1)])
+        paid = field.evm.transact(address(1), value=5, gas=21_000, check=False)
+        assert paid.status == 0 and field.evm.balance(address(1)) == 0
+        field.sweep([], field.token, [field.auth(1, delegate=ZERO, nonce=1)])
+        paid = field.evm.transact(address(1), value=5, gas=21_000, check=False)
+        assert paid.status == 1 and field.evm.balance(address(1)) == 5
+
     def test_a_replay_after_a_revocation_is_worthless(self, field: Field) -> None:
         first = field.auth(1)
         field.sweep([], field.token, [first])
@@ -130,6 +142,28 @@ class TestDelegated:
         done = field.sweep([address(1), address(2)], field.token, [])
         assert [e.name for e in done.events] == ["SweepFailed"]
         assert field.holds(address(2)) == 60
+
+    def test_a_treasury_that_takes_no_coins_leaves_them_where_they_are(self, field: Field) -> None:
+        field.sweep([], field.token, [field.auth(1)])
+        field.evm.at("DepositSweeper", address(1))
+        field.evm.rpc("anvil_setBalance", address(1), hex(9))
+        field.evm.rpc("anvil_setCode", TREASURY, "0x60006000fd")
+        with pytest.raises(Reverted, match="NativeRefused"):
+            field.evm.send(address(1), "sweepNative")
+        assert field.evm.balance(address(1)) == 9
+
+    def test_tokens_that_answer_nothing_or_false(self, field: Field) -> None:
+        field.sweep([], field.token, [field.auth(1)])
+        silent = field.evm.deploy("SilentToken", SUPPLY)
+        field.evm.send(silent, "transfer", address(1), 5)
+        assert field.sweep([address(1)], silent, []).events == []
+        assert field.evm.call(silent, "balanceOf", TREASURY) == 5
+        sly = field.evm.deploy("SlyToken", SUPPLY, False)
+        field.evm.send(sly, "give", address(1), 5)
+        told = field.sweep([address(1)], sly, []).events
+        assert [(e.name, e.values["account"]) for e in told] == [
+            ("SweepFailed", address(1).lower())
+        ]
 
     def test_the_treasury_is_somebody(self, field: Field) -> None:
         for name in ("DepositSweeper", "ForwarderFactory"):
@@ -196,6 +230,63 @@ class TestKeyless:
             assert field.code(account) == "0x"
             assert field.evm.balance(TREASURY) == 1000 * turn
             assert field.holds(TREASURY) == 10 * turn
+
+    def test_coins_that_came_to_a_token_address_are_not_lost(
+        self, field: Field, factory: str
+    ) -> None:
+        """Before the clone is there a plain payment arrives; afterwards one with enough gas."""
+        evm, salt = field.evm, salt_of("local", 8)
+        account = _eip55(evm.call(factory, "addressOf", salt))
+        evm.know(artifact("Forwarder"))
+        assert evm.transact(account, value=30, gas=21_000).status == 1
+        done = evm.send(factory, "flush", [salt], [ZERO])
+        assert [(e.address, e.name, e.values["amount"]) for e in done.events] == [
+            (account, "NativeSwept", 30)
+        ]
+        assert evm.transact(account, value=5, gas=21_000, check=False).status == 0
+        assert evm.transact(account, value=12, gas=30_000).status == 1
+        evm.send(factory, "flush", [salt], [ZERO, field.token])
+        assert (evm.balance(TREASURY), evm.balance(account)) == (42, 0)
+        assert evm.send(factory, "flush", [salt], [ZERO]).events == []
+        evm.transact(account, value=1, gas=30_000)
+        evm.rpc("anvil_setCode", TREASURY, "0x60006000fd")
+        with pytest.raises(Reverted, match="NativeRefused"):
+            evm.send(factory, "flush", [salt], [ZERO])
+
+    def test_an_ephemeral_sweep_says_what_coins_it_moved(self, field: Field, factory: str) -> None:
+        salt = salt_of("local", 9)
+        account = _eip55(field.evm.call(factory, "ephemeralAddressOf", salt))
+        field.evm.know(artifact("EphemeralForwarder"))
+        assert field.evm.send(factory, "flushEphemeral", [salt], []).events == []
+        field.evm.transact(account, value=7, gas=21_000)
+        done = field.evm.send(factory, "flushEphemeral", [salt], [])
+        assert [(e.address, e.name, e.values["amount"]) for e in done.events] == [
+            (account, "NativeSwept", 7)
+        ]
+
+    def test_one_ephemeral_sweep_at_a_time_and_each_address_once_in_it(
+        self, field: Field, factory: str
+    ) -> None:
+        evm, salt = field.evm, salt_of("local", 10)
+        with pytest.raises(Reverted) as refused:
+            evm.send(factory, "flushEphemeral", [salt, salt], [])
+        assert (refused.value.name, refused.value.values) == ("SweepFailed", (salt,))
+        sly = evm.deploy("SlyToken", SUPPLY, True)
+        evm.send(sly, "give", evm.call(factory, "ephemeralAddressOf", salt), 5)
+        again = evm.data(factory, "flushEphemeral", ([salt_of("local", 11)], [sly]))
+        evm.send(sly, "aim", factory, again)
+        with pytest.raises(Reverted, match="SweepFailed"):  # refused by SweepRunning, inside
+            evm.send(factory, "flushEphemeral", [salt], [sly])
+        quiet = evm.data(factory, "addressOf", (salt,))
+        evm.send(sly, "aim", factory, quiet)
+        evm.send(factory, "flushEphemeral", [salt], [sly])  # only the call back was in the way
+
+    def test_nobody_else_is_asked_where_to_send(self, field: Field) -> None:
+        """The code an ephemeral address runs asks who made it: an account has no answer."""
+        with pytest.raises(Reverted):
+            field.evm.deploy("EphemeralForwarder")
+        with pytest.raises(Reverted, match="ZeroAddress"):
+            field.evm.deploy("Forwarder", ZERO)
 
     def test_a_stranger_can_only_make_the_sweep_happen(self, field: Field, factory: str) -> None:
         salt = salt_of("local", 6)

@@ -35,3 +35,62 @@ contract Reenterer {
         require(done, "refused");
     }
 }
+
+/// @notice Works, and answers nothing to anything (as the first USDT does).
+contract SilentToken {
+    mapping(address => uint256) public balanceOf;
+
+    constructor(uint256 supply) {
+        balanceOf[msg.sender] = supply;
+    }
+
+    function transfer(address to, uint256 value) external {
+        balanceOf[msg.sender] -= value;
+        balanceOf[to] += value;
+    }
+
+    function transferFrom(address from, address to, uint256 value) external {
+        balanceOf[from] -= value;
+        balanceOf[to] += value;
+    }
+}
+
+/// @notice Takes value in truthfully; on the way out it answers what it was told to and moves
+/// nothing, or calls somebody first.
+contract SlyToken {
+    mapping(address => uint256) public balanceOf;
+    bool public answer;
+    address public target;
+    bytes public wish;
+
+    constructor(uint256 supply, bool answer_) {
+        balanceOf[msg.sender] = supply;
+        answer = answer_;
+    }
+
+    function aim(address target_, bytes calldata wish_) external {
+        (target, wish) = (target_, wish_);
+    }
+
+    function give(address to, uint256 value) external {
+        balanceOf[to] += value;
+    }
+
+    function transferFrom(address from, address to, uint256 value) external returns (bool) {
+        balanceOf[from] -= value;
+        balanceOf[to] += value;
+        return true;
+    }
+
+    function transfer(address, uint256) external returns (bool) {
+        if (target != address(0)) {
+            (bool done, bytes memory why) = target.call(wish);
+            if (!done) {
+                assembly ("memory-safe") {
+                    revert(add(why, 0x20), mload(why))
+                }
+            }
+        }
+        return answer;
+    }
+}
