@@ -7,6 +7,7 @@ Anything odd in a node's answer raises NodeGarbage; an absent block is the calle
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chain import parse
@@ -89,11 +90,13 @@ class Receipt:
     effective_gas_price: int
     contract_address: str | None
     logs: tuple[Log, ...]
+    data_fee_wei: int = 0
+    """What an OP chain took beside gas: the L1 data fee and the operator fee."""
 
     @property
     def fee_wei(self) -> int:
-        """What the sender paid for gas, in wei (without an L2's separate data fee)."""
-        return self.gas_used * self.effective_gas_price
+        """All that the sender paid for being mined, in wei."""
+        return self.gas_used * self.effective_gas_price + self.data_fee_wei
 
 
 def parse_ref(value: object) -> BlockRef:
@@ -148,13 +151,14 @@ def parse_receipt(value: object) -> Receipt:
         raise NodeGarbage("a receipt's status is neither 0 nor 1")
     created = fields.get("contractAddress")
     logs = tuple(parse_log(item) for item in parse.items(fields.get("logs"), "receipt.logs"))
+    gas_used = parse.quantity(fields.get("gasUsed"), "receipt.gasUsed")
     receipt = Receipt(
         tx_hash=parse.hash32(fields.get("transactionHash"), "receipt.transactionHash"),
         block_hash=parse.hash32(fields.get("blockHash"), "receipt.blockHash"),
         block_number=parse.quantity(fields.get("blockNumber"), "receipt.blockNumber"),
         tx_index=parse.quantity(fields.get("transactionIndex"), "receipt.transactionIndex"),
         status=status,
-        gas_used=parse.quantity(fields.get("gasUsed"), "receipt.gasUsed"),
+        gas_used=gas_used,
         effective_gas_price=parse.quantity(
             fields.get("effectiveGasPrice"), "receipt.effectiveGasPrice"
         ),
@@ -162,6 +166,7 @@ def parse_receipt(value: object) -> Receipt:
             None if created is None else parse.address(created, "receipt.contractAddress")
         ),
         logs=logs,
+        data_fee_wei=_data_fee(fields, gas_used),
     )
     for log in logs:
         same_place = (log.block_hash, log.tx_hash) == (receipt.block_hash, receipt.tx_hash)
@@ -170,6 +175,17 @@ def parse_receipt(value: object) -> Receipt:
     if status == 0 and logs:
         raise NodeGarbage("a reverted transaction has logs")
     return receipt
+
+
+def _data_fee(fields: Mapping[str, object], gas_used: int) -> int:
+    """`l1Fee` plus `gasUsed × operatorFeeScalar / 10^6 + operatorFeeConstant` (Isthmus)."""
+
+    def told(name: str) -> int:
+        value = fields.get(name)
+        return 0 if value is None else parse.quantity(value, f"receipt.{name}")
+
+    operator = gas_used * told("operatorFeeScalar") // 10**6 + told("operatorFeeConstant")
+    return told("l1Fee") + operator
 
 
 def _parse_tx(value: object, ref: BlockRef, index: int) -> BlockTx:

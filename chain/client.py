@@ -21,13 +21,7 @@ from chain.blocks import (
     parse_receipt,
     parse_ref,
 )
-from chain.errors import (
-    ChainError,
-    InvalidNetworks,
-    NodeGarbage,
-    NodeRejected,
-    WrongChain,
-)
+from chain.errors import ChainError, InvalidNetworks, NodeGarbage, NodeRejected, WrongChain
 from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
 from chain.observe import (
     TRANSFER_TOPIC,
@@ -351,6 +345,11 @@ class ChainClient:
         """Whether code lives at the address now (a 7702-delegated account counts as code)."""
         answer = await self._rpc.call("eth_getCode", (checked(address), "latest"))
         return len(parse.data(answer, "eth_getCode")) > 0
+
+    async def eth_call(self, to: str, data: bytes) -> bytes:
+        """What a contract answers to a call now. Raises NodeRejected when it reverts."""
+        request = {"to": checked(to), "data": "0x" + data.hex()}
+        return parse.data(await self._rpc.call("eth_call", (request, "latest")), "eth_call")
 
     # Sending
 

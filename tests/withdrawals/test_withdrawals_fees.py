@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chain.fee_models import DataFee
 from wallet.money import Money, chain_asset
 from wallet.withdrawals import MaxFeeTooLow, fees
 from wallet.withdrawals.fees import FeeTerms
@@ -104,3 +106,28 @@ def test_what_is_due_never_exceeds_the_bound(
     due = fees.fee_due(gas, rate, bound_minor=terms.bound.minor)
     assert due == fees.fee_minor(gas, rate) <= terms.bound.minor
     assert Decimal(due) >= Decimal(gas) * rate
+
+
+class TestDataFee:
+    """An OP chain's fee beside the gas is estimated, held and within `max_fee`."""
+
+    @staticmethod
+    def _on_op(**changes: Any) -> FeeTerms:
+        asked: dict[str, Any] = {
+            "estimate": 21_000, "base_fee_wei": 10, "tip_wei": 1, "cap_wei": 21,
+            "network_ceiling_wei": 500, "rate": Decimal(1), "asset": ETH, "max_fee": None,
+            "model": "op", "data_fee": DataFee(1_000_000, 3_000_000),
+        }  # fmt: skip
+        return fees.terms(**(asked | changes))
+
+    def test_both_figures_hold_it(self) -> None:
+        terms, plain = self._on_op(), self._on_op(data_fee=DataFee())
+        assert terms.expected.minor - plain.expected.minor == 1_000_000
+        assert terms.bound.minor - plain.bound.minor == 3_000_000
+
+    def test_max_fee_leaves_gas_what_the_data_fee_leaves(self) -> None:
+        terms = self._on_op(max_fee=Money(3_000_000 + 21_000 * 12, ETH))
+        assert terms.fee_ceiling_wei == 12
+        with pytest.raises(MaxFeeTooLow) as low:
+            self._on_op(max_fee=Money(3_000_000, ETH))
+        assert low.value.extra["min"] == Money(21_000 * 11 + 3_000_000, ETH).json()

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from chain.blocks import BlockRef, Receipt
+from chain.fee_models import believable
 from chain.observe import transfer_in
 from wallet.crashpoints import hit
 from wallet.errors import WalletError
@@ -99,7 +100,8 @@ class IntentObserver:
 
     async def _found(self, intent: Intent, mined: Mined, final: int) -> None:
         attempt, receipt, block = mined
-        if receipt.fee_wei > intent.gas_limit * attempt.cap_wei:
+        model = self._desk.chain.network.fee_model
+        if not believable(receipt, model, gas_limit=intent.gas_limit, cap_wei=attempt.cap_wei):
             log.error("node.impossible_fee", intent=intent.id, fee_wei=receipt.fee_wei)
             return  # the node lies or errs; nothing is booked on its word
         if intent.mined_block_hash != receipt.block_hash or intent.state is not State.MINED:

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.errors import FeeCeiling, InvalidTransaction
 from chain.transactions import (
-    PLAIN_TRANSFER_GAS,
     TxFields,
     bumped,
     decode_unsigned,
@@ -87,8 +86,9 @@ def cancelling(
         return "cancel", nothing(newest, sender)
     try:
         fields = self_cancel(
-            newest, sender=sender, percent=bump_percent, ceiling_wei=intent.fee_ceiling_wei
-        )
+            newest, sender=sender, percent=bump_percent, gas=newest.gas,
+            ceiling_wei=intent.fee_ceiling_wei,
+        )  # fmt: skip
     except (FeeCeiling, InvalidTransaction):
         return None
     return "cancel", fields
@@ -111,8 +111,12 @@ def dearer(intent: Intent, attempts: Sequence[Attempt], bump_percent: int) -> Re
 
 
 def nothing(fields: TxFields, sender: str) -> TxFields:
-    """A transfer of nothing to oneself at the same nonce and fees."""
-    return replace(fields, gas=PLAIN_TRANSFER_GAS, to=sender, value=0, data=b"")
+    """A transfer of nothing to oneself at the same nonce and fees.
+
+    The limit stays what the payment had, which is enough on every chain; 21,000 is not where L1's
+    part lies in the gas units. What is not used is not paid.
+    """
+    return replace(fields, to=sender, value=0, data=b"")
 
 
 def _demand_room(replacement: Replacement | None) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
+from chain import fee_models
+from chain.fee_models import DataFee
+from chain.registry import FeeModel
 from wallet.money import Asset, Money
 from wallet.withdrawals.errors import MaxFeeTooLow
 
 PRECISION = 200  # 78-digit amounts times 33-digit rates, exactly
-GAS_MARGIN_PERCENT = 25  # a token transfer's gas moves with what the recipient holds
-PLAIN_GAS = 21_000
+PLAIN_GAS = fee_models.PLAIN_GAS
 CEILING_FACTOR = 2  # room for bumps over today's fee cap
 BOUND_PERCENT = 105
 
@@ -49,11 +51,7 @@ def fee_due(gas_wei: int, rate: Decimal, *, bound_minor: int) -> int:
     return min(fee_minor(gas_wei, rate), bound_minor)
 
 
-def gas_limit_for(estimate: int) -> int:
-    """The limit to send with: a plain transfer's exactly, else with a margin."""
-    if estimate <= PLAIN_GAS:
-        return PLAIN_GAS
-    return -(-estimate * (100 + GAS_MARGIN_PERCENT) // 100)
+gas_limit_for = fee_models.gas_limit
 
 
 def terms(
@@ -66,24 +64,29 @@ def terms(
     rate: Decimal,
     asset: Asset,
     max_fee: Money | None,
+    model: FeeModel = "l1",
+    data_fee: DataFee = fee_models.NONE,
 ) -> FeeTerms:
     """Bound and ceiling of one withdrawal. Raises MaxFeeTooLow.
 
-    bound = gas limit × fee ceiling × 1.05 at the rate, at most `max_fee`; then the ceiling is what
-    that bound affords.
+    bound = (gas limit × fee ceiling × 1.05 + the data fee's bound) at the rate, at most `max_fee`;
+    then the ceiling is what that bound affords beside the data fee.
     """
-    gas_limit = gas_limit_for(estimate)
+    gas_limit = gas_limit_for(estimate, model)
     ceiling = min(network_ceiling_wei, CEILING_FACTOR * cap_wei)
-    bound = fee_minor(-(-gas_limit * ceiling * BOUND_PERCENT // 100), rate)
+    bound_wei = -(-gas_limit * ceiling * BOUND_PERCENT // 100) + data_fee.bound
+    bound = fee_minor(bound_wei, rate)
     needed_wei = base_fee_wei + tip_wei
-    expected = fee_minor(estimate * needed_wei, rate)
+    expected = fee_minor(estimate * needed_wei + data_fee.expected, rate)
     if max_fee is not None and max_fee.minor < bound:
         bound = max_fee.minor
         with localcontext(prec=PRECISION):
-            affordable = (Decimal(bound) / rate / gas_limit).to_integral_value(ROUND_FLOOR)
+            for_gas = Decimal(bound) / rate - data_fee.bound
+            affordable = (for_gas / gas_limit).to_integral_value(ROUND_FLOOR)
         ceiling = min(ceiling, int(affordable))
     if ceiling < max(needed_wei, 1):
-        least = Money(fee_minor(gas_limit * max(needed_wei, 1), rate), asset)
+        least_wei = gas_limit * max(needed_wei, 1) + data_fee.bound
+        least = Money(fee_minor(least_wei, rate), asset)
         raise MaxFeeTooLow(
             f"At least {least} is needed now.", field="/max_fee", extra={"min": least.json()}
         )

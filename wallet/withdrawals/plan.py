@@ -16,6 +16,8 @@ from chain.address import checked
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeRejected
 from chain.errors import InvalidAddress as ChainInvalidAddress
+from chain.fee_models import NONE as NO_DATA_FEE
+from chain.fee_models import DataFee, data_fee, sample
 from chain.registry import Network
 from wallet import clock, custody, ledger
 from wallet.crashpoints import hit
@@ -86,7 +88,8 @@ class Planner:
         async with self._db.transaction() as session:
             basis = await self._basis(session, chain.network, money, to)
         estimate = await self._estimate(chain, basis, money, to)
-        if fees.gas_limit_for(estimate) > MAX_GAS:
+        model = chain.network.fee_model
+        if fees.gas_limit_for(estimate, model) > MAX_GAS:
             raise InvalidAddress(
                 "This address takes more gas than any payment may use.", field="/to_address"
             )
@@ -104,6 +107,8 @@ class Planner:
             ),
             asset=money.asset,
             max_fee=max_fee,
+            model=model,
+            data_fee=await self._data_fee(chain, money, to, estimate, status.cap_wei),
         )
         blocks = chain.network.confirmations + 1
         return Plan(
@@ -143,7 +148,11 @@ class Planner:
             async with asyncio.timeout(NODE_TIMEOUT_SECONDS):
                 if not basis.liquid:
                     token = chain.network.token(money.asset.code)
-                    return fees.PLAIN_GAS if token is None else UNKNOWN_TOKEN_GAS
+                    if token is not None:
+                        return UNKNOWN_TOKEN_GAS
+                    if chain.network.fee_model != "arbitrum":
+                        return fees.PLAIN_GAS
+                    return await chain.estimate_gas(basis.sender, to, 0, b"")
                 return await estimate_gas(
                     chain,
                     sender=basis.sender,
@@ -159,6 +168,23 @@ class Planner:
             raise ChainUnavailable("This network's node refuses to answer.") from error
         except (ChainError, TimeoutError) as error:
             raise ChainUnavailable("This network's node is not answering.") from error
+
+    async def _data_fee(
+        self, chain: ChainClient, money: Money, to: str, estimate: int, cap_wei: int
+    ) -> DataFee:
+        """What an OP chain takes beside the gas. Asks the node nothing elsewhere."""
+        network = chain.network
+        if network.fee_model != "op":
+            return NO_DATA_FEE
+        fields = sample(
+            network, asset=money.asset.code, to=to, amount_minor=money.minor,
+            gas=fees.gas_limit_for(estimate, network.fee_model), cap=cap_wei,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(NODE_TIMEOUT_SECONDS):
+                return await data_fee(chain, fields)
+        except (ChainError, TimeoutError) as error:
+            raise ChainUnavailable("This network's fees cannot be told now.") from error
 
 
 def check_destination(network: Network, asset: str, to_address: str) -> str:
