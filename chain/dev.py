@@ -34,7 +34,6 @@ MAX_DUMP_BYTES = 1024 * 1024 * 1024  # Unpacked snapshot; Anvil's grows with eve
 RECEIPT_TIMEOUT_SECONDS = 15.0
 _RECEIPT_POLL_SECONDS = 0.05
 _METHOD_MISSING = (-32601, -32700)
-GANACHE = "Ganache/"  # how its client version begins
 
 
 class DevNode:
@@ -94,21 +93,6 @@ class DevNode:
             return []
         listed = parse.items(answer, "eth_accounts")
         return [to_checksum(parse.address(item, "eth_accounts")) for item in listed]
-
-    async def close_nonce_trap(self, address: str) -> bool:
-        """On Ganache, skip an address's nonce 0; True when it was skipped.
-
-        Ganache runs a raw transaction with nonce 0 again each time it arrives: sent twice, it pays
-        twice. Nobody signs anything for this and it costs no gas. Other nodes are left alone.
-        """
-        version = await self._rpc.call("web3_clientVersion")
-        if not isinstance(version, str) or not version.startswith(GANACHE):
-            return False
-        count = await self._rpc.call("eth_getTransactionCount", (checked(address), "latest"))
-        if parse.quantity(count, "eth_getTransactionCount") > 0:
-            return False
-        await self._rpc.call("evm_setAccountNonce", (checked(address), "0x1"))
-        return True
 
     async def send_native(self, to: str, wei: int) -> str:
         """Send the native coin from the unlocked account; the hash, not yet mined perhaps."""

@@ -136,6 +136,43 @@ class TestHouse:
         assert pss < SUPERVISOR_LIMIT_KB
 
 
+class TestOperatorsCommands:
+    def bifold(self, sandbox: TemporarySandbox, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "wallet.cli", *words],
+            cwd=ROOT,
+            env=os.environ | {"BIFOLD_DATA_DIR": str(sandbox.data_dir), "BIFOLD_MODE": "sandbox"},
+            capture_output=True,
+            text=True,
+            timeout=patience(60),
+            check=False,
+        )
+
+    def test_nothing_is_halted_and_nothing_unattributed(self, sandbox: TemporarySandbox) -> None:
+        assert until(lambda: ready(sandbox), 40)
+        status = self.bifold(sandbox, "chain", "status")
+        assert status.returncode == 0, status.stdout + status.stderr
+        assert status.stdout.split()[:3] == ["network", "local", "usable"]
+        listed = self.bifold(sandbox, "deposits", "unattributed")
+        assert (listed.returncode, listed.stdout) == (0, "Nothing is unattributed.\n")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("chain", "resume-network", "local"),
+            ("chain", "resume-signer", "local", "0x0"),
+            ("chain", "resume-token", "local", "USDC"),
+            ("deposits", "approve", "una_x"),
+        ],
+    )
+    def test_what_is_not_there_is_said_in_one_line(
+        self, sandbox: TemporarySandbox, words: tuple[str, ...]
+    ) -> None:
+        refused = self.bifold(sandbox, *words, "--by", "al")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("bifold: ") and len(refused.stderr.splitlines()) == 1
+
+
 class TestDeaths:
     @pytest.mark.parametrize("name", ["api", "worker", "signer", "chain", "postgres"])
     def test_what_is_killed_comes_back(self, sandbox: TemporarySandbox, name: str) -> None:

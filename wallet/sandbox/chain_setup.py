@@ -43,7 +43,6 @@ async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
             funds = HOT_FUNDS_TOKENS * 10**decimals
             await node.wait_mined(await node.send_token(contract, hot, funds))
             tokens[code] = contract
-        await node.close_nonce_trap(hot)
         have = _number(await rpc.call("eth_getBalance", (hot, "latest")))
         if have < HOT_FUNDS_WEI:
             await node.wait_mined(await node.send_native(hot, HOT_FUNDS_WEI - have))

@@ -1,4 +1,4 @@
-"""Sending: lanes, cancel and speed-up after broadcast, cases."""
+"""Sending: cancel and speed-up after the broadcast, the burnt first nonce of Ganache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receiving: back-fill, gaps, unattributed arrivals."""
+"""Receiving: halted tokens, unattributed arrivals."""
 
 from __future__ import annotations
 

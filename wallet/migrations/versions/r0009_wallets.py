@@ -1,4 +1,4 @@
-"""Treasury: proposals, unsigned exports, freeze."""
+"""Sign-in with Ethereum: nonces and linked wallets."""
 
 from __future__ import annotations
 

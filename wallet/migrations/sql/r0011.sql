@@ -1,1 +1,0 @@
--- Sweeps of deposit addresses and batch payouts.
