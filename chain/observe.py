@@ -42,6 +42,10 @@ class ObservedDeposit:
     amount: int
 
 
+class Watched(set[str]):
+    """Watched addresses, lower-case only: one look-up each, no EIP-55 form is tried (a hash)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """A well-formed ERC-20 Transfer event of a listed contract. Addresses are lower-case."""
@@ -193,6 +197,8 @@ def deposits_in(
 
 
 def _is_watched(address: str, watched: Container[str]) -> bool:
+    if isinstance(watched, Watched):
+        return address in watched  # a node's addresses are lower-case once parsed
     return address in watched or to_checksum(address) in watched
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeTimeout, NodeUnavailable
-from chain.observe import ObservedDeposit
+from chain.observe import ObservedDeposit, Watched
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
@@ -52,7 +52,7 @@ class Scanner:
         self._network = chain.network.name
         self._crediter = Crediter(db, assets)
         self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
-        self._watched: set[str] = set()
+        self._watched = Watched()
         self._watched_until: datetime | None = None
 
     async def tick(self) -> None:
