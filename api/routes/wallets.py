@@ -70,6 +70,14 @@ class SiweSigned(Schema):
     )
 
 
+class WalletLink(SiweSigned):
+    """The signed message, and the password: a new way in is a change of the locks."""
+
+    password: Annotated[str, StringConstraints(max_length=4096)] = Field(
+        description="The account's own.", examples=["correct horse battery"]
+    )
+
+
 class WalletView(View):
     """An address that signs its owner in."""
 
@@ -163,12 +171,17 @@ async def ask_link(
     responses=documented(("unauthenticated", *CODES, "wallet_taken")),
 )
 async def link(
-    body: SiweSigned, caller: CallerDep, request: Request, services: ServicesDep
+    body: WalletLink, caller: CallerDep, request: Request, services: ServicesDep
 ) -> WalletView:
     """From now on `POST /v1/sessions/siwe` signs the caller in with it."""
-    await _count(request, services)
+    client = request.client.host if request.client else "unknown"
+    async with services.db.transaction() as session:
+        me = await identity.get_user(session, caller.principal_id)
+        await identity.count_try(session, email=me.email, client=client)
 
     async def work(session: Session) -> LinkedWallet:
+        await identity.authenticate(session, email=me.email, password=body.password)
+        await identity.forgive_try(session, email=me.email, client=client)
         return await linked.link(
             session, principal_id=caller.principal_id, site=_site(services),
             message=body.message, signature=body.signature,

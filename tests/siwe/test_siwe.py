@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from chain.personal import recover_personal
+from tests.api.conftest import PASSWORD
 from wallet.identity.siwe import InvalidSiwe, SiweMessage, demand, parse
 
 KEY, OTHER = bytes([41]) * 32, bytes([42]) * 32
@@ -36,10 +37,14 @@ async def ask(person: Any, path: str = "/v1/siwe/nonces", key: bytes = KEY) -> s
     return str(asked.json()["message"])
 
 
+def signed(message: str, key: bytes = KEY, password: str = PASSWORD) -> dict[str, str]:
+    return {"message": message, "signature": sign(message, key), "password": password}
+
+
 async def linked(world: Any, key: bytes = KEY) -> Any:
     ada = await world.person()
     message = await ask(ada, "/v1/me/wallets/nonces", key)
-    done = await ada.post("/v1/me/wallets", {"message": message, "signature": sign(message, key)})
+    done = await ada.post("/v1/me/wallets", signed(message, key))
     assert (done.status_code, done.json()["address"]) == (201, who(key))
     return ada
 
@@ -99,9 +104,7 @@ class TestSignIn:
         link = await ask(ada, "/v1/me/wallets/nonces")
         assert (await enter(world, link, sign(link))).json()["code"] == "siwe_invalid"
         entry = await ask(ada, key=OTHER)
-        crossed = await ada.post(
-            "/v1/me/wallets", {"message": entry, "signature": sign(entry, OTHER)}
-        )
+        crossed = await ada.post("/v1/me/wallets", signed(entry, OTHER))
         assert crossed.json()["code"] == "siwe_invalid"
 
     @pytest.mark.parametrize(
@@ -166,20 +169,28 @@ class TestLinking:
         ada = await linked(world)
         bob = await world.person()
         message = await ask(bob, "/v1/me/wallets/nonces")
-        taken = await bob.post("/v1/me/wallets", {"message": message, "signature": sign(message)})
+        taken = await bob.post("/v1/me/wallets", signed(message))
         assert (taken.status_code, taken.json()["code"]) == (409, "wallet_taken")
         again = await ask(ada, "/v1/me/wallets/nonces")
-        assert (
-            await ada.post("/v1/me/wallets", {"message": again, "signature": sign(again)})
-        ).status_code == 201
+        assert (await ada.post("/v1/me/wallets", signed(again))).status_code == 201
         assert len((await ada.get("/v1/me/wallets")).json()["data"]) == 1
 
     async def test_a_message_asked_for_by_another_person(self, world: Any) -> None:
         ada, eve = await world.person(), await world.person()
         message = await ask(ada, "/v1/me/wallets/nonces")
-        stolen = await eve.post("/v1/me/wallets", {"message": message, "signature": sign(message)})
+        stolen = await eve.post("/v1/me/wallets", signed(message))
         assert (stolen.status_code, stolen.json()["code"]) == (401, "invalid_credentials")
         assert (await eve.get("/v1/me/wallets")).json()["data"] == []
+
+    async def test_a_session_alone_adds_no_way_in(self, world: Any) -> None:
+        ada = await world.person()
+        message = await ask(ada, "/v1/me/wallets/nonces")
+        for _ in range(3):
+            refused = await ada.post("/v1/me/wallets", signed(message, password="not it at all"))
+            assert (refused.status_code, refused.json()["code"]) == (401, "invalid_credentials")
+        without = await ada.post("/v1/me/wallets", {"message": message, "signature": sign(message)})
+        assert without.status_code == 422
+        assert (await ada.post("/v1/me/wallets", signed(message))).status_code == 201
 
     async def test_unlinked_opens_nothing(self, world: Any) -> None:
         ada = await linked(world)
@@ -193,7 +204,7 @@ class TestLinking:
     async def test_signing_in_is_needed_to_link(self, world: Any) -> None:
         for path, body in (
             ("/v1/me/wallets/nonces", {"address": who()}),
-            ("/v1/me/wallets", {"message": "x", "signature": "0x"}),
+            ("/v1/me/wallets", {"message": "x", "signature": "0x", "password": "x"}),
         ):
             assert (await world.http.post(path, json=body)).status_code == 401
 
