@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import broadcast, database, gas, transfers
+from bench import broadcast, database, gas, scan, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -26,6 +26,7 @@ BENCHES = {
     "broadcast": broadcast.measure,
     "database": in_database,
     "gas": gas.measure,
+    "scan": scan.measure,
     "transfers": transfers.measure,
 }
 
