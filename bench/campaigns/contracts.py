@@ -1,8 +1,10 @@
 """`./dev campaign contracts [--runs N] [--seed S]`: random calls, and what must hold after each.
 
-Invariants: what goes into BatchPayout comes out to the payees or not at all; nothing of an ended
-call stays in it but what strayed there; a batch id is paid once; only the cold address is drained
-to; every unit that leaves a deposit address arrives at the treasury; strangers gain nothing.
+Invariants: what goes into BatchPayout, tokens or coins, comes out to the payees or not at all;
+nothing of an ended call stays in it but what strayed there; a batch id is paid once, by operators,
+never while paused; only the cold address is drained to; every unit that leaves a deposit address
+arrives at the treasury; strangers gain nothing. Of every call it is known beforehand whether it
+must go through, so that a contract that refuses everything is noticed as well.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from eth_account import Account
+from eth_utils.address import to_checksum_address
 
 from chain.testing import AnvilProcess
 from chain.testing.delegation import authorize, send_with
@@ -24,7 +29,8 @@ TREASURY = "0x00000000000000000000000000000000C01d0002"
 COLD = "0x00000000000000000000000000000000c01D0001"
 ZERO = "0x0000000000000000000000000000000000000000"
 RELAYER = bytes([21]) * 32
-CALLS = 6
+CALLS = 15
+FUNDS_WEI = 10**24
 PEOPLE = [f"0x{0xBEEF0000 + n:040x}" for n in range(6)]
 
 
@@ -34,13 +40,14 @@ class Broken(Exception):
 
 @dataclass
 class Ghost:
-    """What the balances must be, counted beside the chain."""
+    """What the balances must be, counted beside the chain: tokens and coins by holder."""
 
     token: dict[str, int] = field(default_factory=dict)
+    coins: dict[str, int] = field(default_factory=dict)
     paid: set[int] = field(default_factory=set)
-    stray: int = 0
-    treasury: int = 0
-    cold: int = 0
+    operators: set[str] = field(default_factory=set)
+    blocked: set[str] = field(default_factory=set)
+    paused: bool = False
 
 
 class Stage:
@@ -56,112 +63,210 @@ class Stage:
         evm.send(self.payout, "setOperator", self.operator, True)
         evm.send(self.token, "transfer", self.operator, SUPPLY // 2)
         evm.send(self.token, "approve", self.payout, SUPPLY, sender=self.operator)
-        evm.rpc("anvil_setBalance", Account.from_key(RELAYER).address, hex(10**22))
+        for who in (Account.from_key(RELAYER).address, *evm.accounts[:4]):
+            evm.rpc("anvil_setBalance", who, hex(FUNDS_WEI))
         self.keys = [(0xD0D00000 + n).to_bytes(32, "big") for n in range(3)]
         self.deposits = [str(Account.from_key(key).address) for key in self.keys]
         auths = [authorize(k, chain_id=31337, delegate=self.sweeper, nonce=0) for k in self.keys]
         data = evm.data(self.batch, "sweep", ([], self.token))
         send_with(evm, RELAYER, to=self.batch, data=data, authorizations=auths)
         self.salts = [salt_of("local", n) for n in range(3)]
-        self.clones = [evm.call(self.factory, "addressOf", salt) for salt in self.salts]
+        self.clones = [_eip55(evm.call(self.factory, "addressOf", one)) for one in self.salts]
+        self.brief = [
+            _eip55(evm.call(self.factory, "ephemeralAddressOf", one)) for one in self.salts
+        ]
+        self.holders = [
+            *PEOPLE, *self.deposits, *self.clones, *self.brief,
+            self.payout, TREASURY, COLD, self.thief,
+        ]  # fmt: skip
 
     def holds(self, who: str) -> int:
         """Token units."""
         return int(self.evm.call(self.token, "balanceOf", who))
 
-    # One random call each; what it did is written to the ghost only if it went through.
+    def attempt(self, must: bool, to: str, function: str, *args: Any, **how: Any) -> bool:
+        """Call it; whether it went through, which `must` knew. Raises Broken."""
+        try:
+            self.evm.send(to, function, *args, **how)
+        except Reverted as why:
+            if must:
+                raise Broken(f"{function} must go through: {why}") from None
+            return False
+        if not must:
+            raise Broken(f"{function} went through and must not")
+        return True
 
-    def pay(self, dice: random.Random, ghost: Ghost) -> None:
-        """A batch by somebody, sometimes a bad one."""
+    # One random call each; what it did is written to the ghost if it went through.
+
+    def pay(self, dice: random.Random, ghost: Ghost) -> bool:
+        """A batch in tokens or coins by somebody, sometimes a bad one."""
         sender = dice.choice([self.operator] * 4 + [self.thief, self.owner])
-        batch = dice.randrange(4)
-        whom = [*PEOPLE, ZERO] if dice.random() < 0.2 else PEOPLE
+        batch, native = dice.randrange(4), dice.random() < 0.4
+        whom = [*PEOPLE, ZERO, self.payout] if dice.random() < 0.2 else PEOPLE
         amounts = [0, 1, 7, 10**9] if dice.random() < 0.2 else [1, 7, 10**9]
         picked = [(dice.choice(whom), dice.choice(amounts)) for _ in range(dice.randrange(5))]
-        payments = [(to, amount, n.to_bytes(32, "big")) for n, (to, amount) in enumerate(picked)]
-        self.evm.send(
-            self.payout, "payToken", batch.to_bytes(32, "big"), self.token, payments, sender=sender
-        )
-        if sender != self.operator or batch in ghost.paid or not picked:
-            raise Broken("a batch went through that must not")
-        ghost.paid.add(batch)
-        for to, amount in picked:
-            ghost.token[to] = ghost.token.get(to, 0) + amount
+        payments = [(to, amount, _word(n)) for n, (to, amount) in enumerate(picked)]
+        must = (
+            sender in ghost.operators
+            and not ghost.paused and batch not in ghost.paid and bool(picked)
+            and all(amount and to not in (ZERO, self.payout) for to, amount in picked)
+        )  # fmt: skip
+        if native:
+            off = dice.choice([0, 0, 0, 1])
+            value = sum(amount for _, amount in picked) + off
+            went = self.attempt(
+                must and not off, self.payout, "payNative", _word(batch), payments,
+                sender=sender, value=value,
+            )  # fmt: skip
+        else:
+            must = must and sender == self.operator and not ghost.blocked & {to for to, _ in picked}
+            went = self.attempt(
+                must, self.payout, "payToken", _word(batch), self.token, payments, sender=sender
+            )
+        if went:
+            ghost.paid.add(batch)
+            for to, amount in picked:
+                _add(ghost.coins if native else ghost.token, to, amount)
+        return went
 
-    def stray(self, dice: random.Random, ghost: Ghost) -> None:
-        """Somebody sends tokens to the payout contract by mistake."""
+    def rule(self, dice: random.Random, ghost: Ghost) -> bool:
+        """Somebody names or dismisses an operator."""
+        sender = dice.choice([self.owner, self.owner, self.thief, self.operator])
+        whom, allowed = dice.choice([self.operator, self.thief]), dice.random() < 0.6
+        must = sender == self.owner
+        went = self.attempt(must, self.payout, "setOperator", whom, allowed, sender=sender)
+        if went:
+            (ghost.operators.add if allowed else ghost.operators.discard)(whom)
+        return went
+
+    def block(self, dice: random.Random, ghost: Ghost) -> bool:
+        """The issuer of the token blocks or frees a payee."""
+        whom, blocked = dice.choice(PEOPLE), dice.random() < 0.7
+        went = self.attempt(True, self.token, "setBlacklisted", whom, blocked)
+        (ghost.blocked.add if blocked else ghost.blocked.discard)(whom)
+        return went
+
+    def stray(self, dice: random.Random, ghost: Ghost) -> bool:
+        """Tokens are sent to the payout contract by mistake, or coins forced upon it."""
         amount = dice.randrange(1, 1000)
+        if dice.random() < 0.5:
+            _add(ghost.coins, self.payout, amount)
+            self.evm.rpc("anvil_setBalance", self.payout, hex(ghost.coins[self.payout]))
+            return True
         self.evm.send(self.token, "transfer", self.payout, amount)
-        ghost.stray += amount
+        _add(ghost.token, self.payout, amount)
+        return True
 
-    def drain(self, dice: random.Random, ghost: Ghost) -> None:
+    def drain(self, dice: random.Random, ghost: Ghost) -> bool:
         """What strayed is sent to cold, by whoever tries."""
-        sender = dice.choice([self.owner, self.thief, self.operator])
-        self.evm.send(self.payout, "drain", self.token, sender=sender)
-        if sender != self.owner:
-            raise Broken("a stranger drained")
-        ghost.cold, ghost.stray = ghost.cold + ghost.stray, 0
+        sender, native = dice.choice([self.owner, self.thief, self.operator]), dice.random() < 0.5
+        must = sender == self.owner
+        what = ZERO if native else self.token
+        went = self.attempt(must, self.payout, "drain", what, sender=sender)
+        if went:
+            book = ghost.coins if native else ghost.token
+            _add(book, COLD, book.pop(self.payout, 0))
+        return went
 
-    def pause(self, dice: random.Random, ghost: Ghost) -> None:
-        """Paused and back, or only paused."""
-        self.evm.send(self.payout, dice.choice(["pause", "unpause"]))
+    def pause(self, dice: random.Random, ghost: Ghost) -> bool:
+        """Paused or let go, by whoever tries."""
+        sender, stop = dice.choice([self.owner, self.owner, self.thief]), dice.random() < 0.4
+        must = sender == self.owner and ghost.paused != stop
+        went = self.attempt(must, self.payout, "pause" if stop else "unpause", sender=sender)
+        if went:
+            ghost.paused = stop
+        return went
 
-    def deposit(self, dice: random.Random, ghost: Ghost) -> None:
-        """Tokens arrive at a deposit address."""
-        who, amount = dice.choice(self.deposits + self.clones), dice.randrange(1, 10**6)
-        self.evm.send(self.token, "transfer", who, amount)
-        ghost.token[who] = ghost.token.get(who, 0) + amount
+    def deposit(self, dice: random.Random, ghost: Ghost) -> bool:
+        """Tokens or coins arrive at a deposit address of any kind."""
+        who = dice.choice(self.deposits + self.clones + self.brief)
+        amount = dice.randrange(1, 10**6)
+        if dice.random() < 0.4:
+            self.evm.transact(who, value=amount, gas=30_000)
+            _add(ghost.coins, who, amount)
+        else:
+            self.evm.send(self.token, "transfer", who, amount)
+            _add(ghost.token, who, amount)
+        return True
 
-    def sweep(self, dice: random.Random, ghost: Ghost) -> None:
+    def sweep(self, dice: random.Random, ghost: Ghost) -> bool:
         """Anybody sweeps delegated addresses."""
         accounts = dice.sample(self.deposits, dice.randrange(1, 4))
-        sender = dice.choice(self.evm.accounts[:4])
-        self.evm.send(self.batch, "sweep", accounts, self.token, sender=sender)
-        for who in accounts:
-            ghost.treasury += ghost.token.pop(who, 0)
+        sender, native = dice.choice(self.evm.accounts[:4]), dice.random() < 0.4
+        what = ZERO if native else self.token
+        self.attempt(True, self.batch, "sweep", accounts, what, sender=sender)
+        self._arrived(ghost.coins if native else ghost.token, accounts)
+        return True
 
-    def flush(self, dice: random.Random, ghost: Ghost) -> None:
-        """Anybody sweeps key-less addresses."""
+    def flush(self, dice: random.Random, ghost: Ghost) -> bool:
+        """Anybody sweeps key-less addresses, clones or ephemeral ones."""
         chosen = dice.sample(range(3), dice.randrange(1, 4))
-        sender = dice.choice(self.evm.accounts[:4])
+        sender, clones = dice.choice(self.evm.accounts[:4]), dice.random() < 0.5
         salts = [self.salts[n] for n in chosen]
-        self.evm.send(self.factory, "flush", salts, [self.token], sender=sender)
-        for n in chosen:
-            ghost.treasury += ghost.token.pop(self.clones[n], 0)
+        if clones:
+            tokens = [self.token, ZERO][: dice.randrange(1, 3)]
+            self.attempt(True, self.factory, "flush", salts, tokens, sender=sender)
+        else:
+            tokens = [self.token, ZERO] if dice.random() < 0.5 else [ZERO]
+            named = [one for one in tokens if one != ZERO]
+            self.attempt(True, self.factory, "flushEphemeral", salts, named, sender=sender)
+        accounts = [(self.clones if clones else self.brief)[n] for n in chosen]
+        for book, what in ((ghost.token, self.token), (ghost.coins, ZERO)):
+            if what in tokens:
+                self._arrived(book, accounts)
+        return True
+
+    def _arrived(self, book: dict[str, int], accounts: Sequence[str]) -> None:
+        for who in accounts:
+            _add(book, TREASURY, book.pop(who, 0))
 
     def check(self, ghost: Ghost, spent_before: int) -> None:
         """Raises Broken."""
-        for who in (*PEOPLE, *self.deposits, *self.clones):
-            if self.holds(who) != ghost.token.get(who, 0):
-                raise Broken(f"{who} holds {self.holds(who)}, not {ghost.token.get(who, 0)}")
-        for name, who, wanted in (
-            ("payout", self.payout, ghost.stray), ("treasury", TREASURY, ghost.treasury),
-            ("cold", COLD, ghost.cold), ("thief", self.thief, 0),
-        ):  # fmt: skip
-            if self.holds(who) != wanted:
-                raise Broken(f"{name} holds {self.holds(who)}, not {wanted}")
+        names = {self.payout: "payout", TREASURY: "treasury", COLD: "cold", self.thief: "thief"}
+        whom = [*self.holders, self.operator]
+        asked = [self.evm.data(self.token, "balanceOf", (who,)).hex() for who in whom]
+        tokens = self.evm.many(
+            *(("eth_call", {"to": self.token, "data": "0x" + one}, "latest") for one in asked)
+        )
+        coins = self.evm.many(*(("eth_getBalance", who, "latest") for who in self.holders))
+        for kind, book, told in (("", ghost.token, tokens), (" wei", ghost.coins, coins)):
+            for who, answer in zip(self.holders, told, strict=False):
+                has, wanted = int(answer, 16), book.get(who, 0)
+                if kind and who == self.thief:  # it pays for gas, but must not have gained
+                    if has > FUNDS_WEI:
+                        raise Broken("the thief gained coins")
+                elif has != wanted:
+                    raise Broken(f"{names.get(who, who)} holds {has}, not {wanted}{kind}")
         paid = sum(ghost.token.get(who, 0) for who in PEOPLE)
-        if spent_before - self.holds(self.operator) != paid:
+        if spent_before - int(tokens[-1], 16) != paid:
             raise Broken("the operator spent something else than was paid")
+
+
+def _add(book: dict[str, int], who: str, amount: int) -> None:
+    book[who] = book.get(who, 0) + amount
+
+
+def _word(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def _eip55(text: str) -> str:
+    return str(to_checksum_address(text))
 
 
 def run_once(stage: Stage, seed: int) -> int:
     """One run from the snapshot; the number of calls that went through. Raises Broken."""
-    dice, ghost = random.Random(seed), Ghost()
+    dice, ghost = random.Random(seed), Ghost(operators={stage.operator})
     snapshot = stage.evm.rpc("evm_snapshot")
     funds = stage.holds(stage.operator)
     went = 0
     acts = (
-        stage.pay, stage.pay, stage.stray, stage.drain, stage.pause, stage.deposit, stage.deposit,
-        stage.sweep, stage.flush,
+        stage.pay, stage.pay, stage.pay, stage.rule, stage.block, stage.stray, stage.drain,
+        stage.pause, stage.deposit, stage.deposit, stage.sweep, stage.flush,
     )  # fmt: skip
     try:
         for _ in range(CALLS):
-            try:
-                dice.choice(acts)(dice, ghost)
-                went += 1
-            except Reverted:
-                pass
+            went += dice.choice(acts)(dice, ghost)
         stage.check(ghost, funds)
     finally:
         stage.evm.rpc("evm_revert", snapshot)
@@ -190,7 +295,5 @@ def main(arguments: list[str]) -> int:
         evm.close()
         process.stop()
     took = time.monotonic() - began
-    print(
-        f"{chosen.runs} runs of {CALLS} calls, {went} of them went through, 0 broken: {took:.0f} s"
-    )
+    print(f"{chosen.runs} runs of {CALLS} calls, {went} calls went through, 0 broken: {took:.0f} s")
     return 0

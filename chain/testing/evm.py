@@ -85,6 +85,17 @@ class Evm:
             raise Reverted("")
         raise NodeError(f"{method}: {error}")
 
+    def many(self, *calls: tuple[Any, ...]) -> list[Any]:
+        """Several `(method, parameters…)` in one exchange; results in that order."""
+        body = [
+            {"jsonrpc": "2.0", "id": n, "method": call[0], "params": list(call[1:])}
+            for n, call in enumerate(calls)
+        ]
+        answers = {one["id"]: one for one in self._http.post("/", json=body).json()}
+        if any("result" not in answers[n] for n in range(len(calls))):
+            raise NodeError(f"one of {len(calls)} calls failed: {answers}")
+        return [answers[n]["result"] for n in range(len(calls))]
+
     def know(self, known: Artifact) -> None:
         """Decode this contract's errors and events from now on."""
         for item in known.abi:
