@@ -8,6 +8,7 @@ import sys
 CAMPAIGNS: dict[str, str] = {
     "contracts": "bench.campaigns.contracts",
     "reorgs": "bench.campaigns.reorgs",
+    "sends": "bench.campaigns.sends",
     "slither": "bench.campaigns.slither",
 }
 """Name → module with `main(arguments) -> exit code`; one line each, sorted."""
