@@ -20,7 +20,7 @@ from typing import IO, Self
 from chain.rpc import JsonRpc
 
 GANACHE_CHAIN_ID = 31337
-BALANCE_ETH = 1_000_000
+BALANCE_ETH = 1_000  # as it comes; what works with this works with a Ganache of anybody's
 SEED = "bifold"  # the unlocked accounts are the same each time
 START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 5.0
