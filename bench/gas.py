@@ -52,6 +52,11 @@ def _payouts(evm: Evm) -> dict[str, Any]:
             result[f"payout to {size} {kind} holders, gas each"] = round(each)
             saved = 100 * (1 - each / alone[kind])
             result[f"payout to {size} {kind} holders, saved %"] = round(saved, 1)
+            done = evm.send(
+                payout, "payNative", _word(first * 10 + size + 5 + (kind == "new")), payments,
+                sender=operator, value=5 * size,
+            )  # fmt: skip
+            result[f"payout of coins to {size} {kind} accounts, gas each"] = round(done.gas / size)
         first += 1000
     return {f"single transfer, {kind} holder": gas for kind, gas in alone.items()} | result
 
