@@ -124,11 +124,11 @@ class Evm:
 
     def data(self, address: str, function: str, args: Sequence[Any]) -> bytes:
         """Call data of a function of the contract at `address`."""
-        return self._encode(self._function(address, function), args)
+        return self._encode(self._function(address, function, len(args)), args)
 
     def call(self, address: str, function: str, *args: Any, sender: str | None = None) -> Any:
         """Read; a single value or a tuple. Raises Reverted."""
-        item = self._function(address, function)
+        item = self._function(address, function, len(args))
         request = {"to": address, "data": "0x" + self._encode(item, args).hex()}
         if sender is not None:
             request["from"] = sender
@@ -178,11 +178,12 @@ class Evm:
             time.sleep(0.002)
         raise NodeError("not mined in time")
 
-    def _function(self, address: str, name: str) -> dict[str, Any]:
+    def _function(self, address: str, name: str, count: int) -> dict[str, Any]:
         for item in self._homes[address].abi:
-            if item["type"] == "function" and item["name"] == name:
+            named = item["type"] == "function" and item["name"] == name
+            if named and len(_inputs(item)) == count:
                 return dict(item)
-        raise KeyError(f"{self._homes[address].name} has no {name}")
+        raise KeyError(f"{self._homes[address].name} has no {name} of {count} arguments")
 
     def _encode(self, item: dict[str, Any], args: Sequence[Any]) -> bytes:
         types = [_type(one) for one in _inputs(item)]

@@ -73,6 +73,25 @@ contract RegulatedToken is ERC20Permit, Ownable2Step, Pausable {
         _transfer(from, to, value);
     }
 
+    /// @notice The same with the signature in three parts, as the standard writes it.
+    function transferWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        _authorized(
+            TRANSFER_WITH_AUTHORIZATION_TYPEHASH,
+            from, to, value, validAfter, validBefore, nonce, abi.encodePacked(r, s, v)
+        );
+        _transfer(from, to, value);
+    }
+
     /// @notice EIP-3009: the same, relayed by the payee only, so that nobody runs ahead of it.
     function receiveWithAuthorization(
         address from,
@@ -91,17 +110,42 @@ contract RegulatedToken is ERC20Permit, Ownable2Step, Pausable {
         _transfer(from, to, value);
     }
 
+    /// @notice The same with the signature in three parts, as the standard writes it.
+    function receiveWithAuthorization(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        if (to != msg.sender) revert CallerMustBePayee(msg.sender, to);
+        _authorized(
+            RECEIVE_WITH_AUTHORIZATION_TYPEHASH,
+            from, to, value, validAfter, validBefore, nonce, abi.encodePacked(r, s, v)
+        );
+        _transfer(from, to, value);
+    }
+
     /// @notice EIP-3009: make an authorisation worthless before it is used.
     function cancelAuthorization(address authorizer, bytes32 nonce, bytes calldata signature)
         external
     {
-        _demandUnused(authorizer, nonce);
-        bytes32 digest = _hashTypedDataV4(
-            keccak256(abi.encode(CANCEL_AUTHORIZATION_TYPEHASH, authorizer, nonce))
-        );
-        _demandSigner(digest, signature, authorizer);
-        authorizationState[authorizer][nonce] = true;
-        emit AuthorizationCanceled(authorizer, nonce);
+        _cancel(authorizer, nonce, signature);
+    }
+
+    /// @notice The same with the signature in three parts, as the standard writes it.
+    function cancelAuthorization(
+        address authorizer,
+        bytes32 nonce,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        _cancel(authorizer, nonce, abi.encodePacked(r, s, v));
     }
 
     /// @notice The issuer blocks or frees an address.
@@ -128,7 +172,7 @@ contract RegulatedToken is ERC20Permit, Ownable2Step, Pausable {
         uint256 validAfter,
         uint256 validBefore,
         bytes32 nonce,
-        bytes calldata signature
+        bytes memory signature
     ) private {
         if (block.timestamp <= validAfter) revert AuthorizationNotYetValid(validAfter);
         if (block.timestamp >= validBefore) revert AuthorizationExpired(validBefore);
@@ -141,13 +185,23 @@ contract RegulatedToken is ERC20Permit, Ownable2Step, Pausable {
         emit AuthorizationUsed(from, nonce);
     }
 
+    function _cancel(address authorizer, bytes32 nonce, bytes memory signature) private {
+        _demandUnused(authorizer, nonce);
+        bytes32 digest = _hashTypedDataV4(
+            keccak256(abi.encode(CANCEL_AUTHORIZATION_TYPEHASH, authorizer, nonce))
+        );
+        _demandSigner(digest, signature, authorizer);
+        authorizationState[authorizer][nonce] = true;
+        emit AuthorizationCanceled(authorizer, nonce);
+    }
+
     function _demandUnused(address authorizer, bytes32 nonce) private view {
         if (authorizationState[authorizer][nonce]) {
             revert AuthorizationUsedOrCanceled(authorizer, nonce);
         }
     }
 
-    function _demandSigner(bytes32 digest, bytes calldata signature, address expected)
+    function _demandSigner(bytes32 digest, bytes memory signature, address expected)
         private
         pure
     {

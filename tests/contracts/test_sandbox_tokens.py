@@ -161,6 +161,32 @@ class TestAuthorizations:
         with pytest.raises(Reverted, match="ECDSAInvalidSignatureS"):
             desk.relay("transferWithAuthorization", values, mirrored, desk.evm.accounts[5])
 
+    @pytest.mark.parametrize("kind", ["transfer", "receive"])
+    def test_a_signature_in_three_parts_is_the_same(self, desk: Desk, kind: str) -> None:
+        function, payee = f"{kind}WithAuthorization", desk.evm.accounts[3]
+        values = desk.authorization()
+        signed = desk.sign(kind, **values)
+        parts = (signed.v, _word(signed.r), _word(signed.s))
+        if kind == "receive":
+            with pytest.raises(Reverted, match="CallerMustBePayee"):
+                desk.evm.send(desk.token, function, *values.values(), *parts)
+        with pytest.raises(Reverted, match=r"WrongSigner|ECDSAInvalidSignature"):
+            swapped = (55 - signed.v, *parts[1:])
+            desk.evm.send(desk.token, function, *values.values(), *swapped, sender=payee)
+        desk.evm.send(desk.token, function, *values.values(), *parts, sender=payee)
+        assert desk.holds(payee) == 40
+        assert desk.evm.call(desk.token, "authorizationState", who(HOLDER), NONCE) is True
+        with pytest.raises(Reverted, match="AuthorizationUsedOrCanceled"):
+            desk.relay(function, values, signed.signature, payee)
+
+    def test_a_cancellation_in_three_parts_is_told(self, desk: Desk) -> None:
+        signed = desk.sign("cancel", authorizer=who(HOLDER), nonce=NONCE)
+        parts = (signed.v, _word(signed.r), _word(signed.s))
+        done = desk.evm.send(desk.token, "cancelAuthorization", who(HOLDER), NONCE, *parts)
+        assert [(e.name, e.values) for e in done.events] == [
+            ("AuthorizationCanceled", {"authorizer": who(HOLDER).lower(), "nonce": NONCE})
+        ]
+
     def test_cancelled_before_it_is_used(self, desk: Desk) -> None:
         values = desk.authorization()
         signature = desk.sign("transfer", **values).signature
@@ -180,7 +206,10 @@ def test_the_issuer_may_block_and_pause_and_nobody_else(desk: Desk) -> None:
     for function, args in (("setBlacklisted", (stranger, True)), ("pause", ()), ("unpause", ())):
         with pytest.raises(Reverted, match="OwnableUnauthorizedAccount"):
             desk.evm.send(desk.token, function, *args, sender=stranger)
-    desk.evm.send(desk.token, "setBlacklisted", stranger, True)
+    told = desk.evm.send(desk.token, "setBlacklisted", stranger, True).events
+    assert [(e.name, e.values) for e in told] == [
+        ("BlacklistChanged", {"account": stranger.lower(), "blocked": True})
+    ]
     with pytest.raises(Reverted, match="Blacklisted"):
         desk.evm.send(desk.token, "transfer", stranger, 1)
     desk.evm.send(desk.token, "setBlacklisted", stranger, False)
