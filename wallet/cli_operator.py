@@ -20,9 +20,10 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
 from wallet.onchain import network as networks
-from wallet.onchain import signers, tokens
+from wallet.onchain import repository, signers, tokens
 from wallet.settings import Settings
 
+OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
 
 
@@ -77,6 +78,11 @@ async def _status(session: AsyncSession, services: Services) -> int:
             stopped |= signer.halted_reason is not None
         for asset, why in (await tokens.halted(session, name)).items():
             _line("  token", asset, "halted", why)
+            stopped = True
+        for late in await repository.overdue(session, name, seconds=OVERDUE_SECONDS):
+            _line("  payment", late.id, late.state,
+                  f"{late.waiting_for or late.reason or 'no word yet'}"
+                  f", promised {int(late.age_seconds // 60)} min ago")  # fmt: skip
             stopped = True
     return int(stopped)
 

@@ -121,8 +121,9 @@ class WithdrawalView(View):
         examples=["held"],
     )
     waiting_for: str | None = Field(
-        description="Why it waits: `signature`, `broadcast`, `block`, `confirmations`, `liquidity`"
-        " and the like; null at its end.",
+        description="Why it waits: `signature`, `broadcast`, `block`, `confirmations`, `liquidity`,"
+        " `fees`, `signer_limit` (the signer's day is used up), `review` and the like; null at"
+        " its end.",
         examples=["confirmations"],
     )
     network: str = Field(description="On which network.", examples=["local"])

@@ -160,6 +160,8 @@ def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
         "liquidity": visit.t("Waiting until the house has coins at hand"),
         "fees": visit.t("The network is dear right now; waiting for lower fees"),
         "signer": visit.t("Waiting for the signer"),
+        "signer_limit": visit.t("Today's sending limit is reached; it goes out tomorrow"),
+        "review": visit.t("A person is looking at it"),
         "chain": visit.t("Waiting for the network"),
     }.get(found.waiting_for or "", "")
 

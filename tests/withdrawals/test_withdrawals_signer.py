@@ -80,7 +80,7 @@ class TestTheSigner:
         async def choosy(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
             if kind == "pay" and not signed_once:
                 signed_once.append(intent_id)
-                raise SignerRefused("day_limit_reached")
+                raise SignerRefused("above_transaction_limit")
             return await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
 
         signed_once: list[str] = []
@@ -91,7 +91,7 @@ class TestTheSigner:
         later = await seam.withdraw(ada, "2", "USDC", OUTSIDE)
         await seam.finish()
         refused = await seam.withdrawal(ada, refused.id)
-        assert (refused.status, refused.failure_code) == ("failed", "signer_day_limit_reached")
+        assert (refused.status, refused.failure_code) == ("failed", "signer_above_transaction_limit")
         assert refused.fee.minor == 0
         assert [attempt.kind for attempt in refused.attempts] == ["pay", "noop"]
         assert (await seam.withdrawal(ada, later.id)).status == "settled"

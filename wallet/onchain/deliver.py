@@ -37,6 +37,11 @@ from wallet.onchain.repository import Attempt, Intent
 from wallet.onchain.states import UNMINED, State
 
 BUMP_AFTER_SECONDS = 30.0
+DAY_LIMIT = "day_limit_reached"  # the signer's word for: tomorrow
+DAY_LIMIT_WAIT_SECONDS = (
+    26 * 3600.0
+)  # a day and its seams; what is refused then is refused for good
+MALFORMED_SENDS = 20  # a node that calls the bytes malformed so often is looked at by a person
 MAYBE_OUT = frozenset({SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN})
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
 WAITS_FOR = {
@@ -128,7 +133,10 @@ class Deliverer:
             await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
             return None
         except SignerRefused as error:
-            await self._refused(intent, attempt, error.reason)
+            if self._passes_by_itself(attempt, error.reason):
+                await self._wait_for_limit(intent)
+            else:
+                await self._refused(intent, attempt, error.reason)
             return None
         hit("intent.after_sign")
         fields = decode_unsigned(attempt.unsigned)
@@ -149,6 +157,23 @@ class Deliverer:
             hit("intent.before_commit_signed")
         hit("intent.after_commit_signed")
         return signed
+
+    def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
+        """Whether this refusal ends with the day. Only a payment waits: what replaces one has an
+        older attempt that goes on."""
+        young = attempt.age_seconds < DAY_LIMIT_WAIT_SECONDS
+        return attempt.kind == "pay" and reason == DAY_LIMIT and young
+
+    async def _wait_for_limit(self, intent: Intent) -> None:
+        """Ask again in the next pass with the same bytes; nonces above it stay unsigned meanwhile.
+
+        Its owner may cancel: a transfer of nothing is within every limit.
+        """
+        self._signer_there = False
+        if intent.waiting_for != "signer_limit":
+            log.error("signer.limit_reached", intent=intent.id, address=intent.from_address)
+        async with self._desk.db.transaction() as session:
+            await repository.set_waiting(session, [intent.id], "signer_limit")
 
     async def _refused(self, intent: Intent, attempt: Attempt, reason: str) -> None:
         """A final no: the payment was never signed. Its nonce is used up by a transfer of nothing.
@@ -189,7 +214,7 @@ class Deliverer:
         hit("intent.after_send")
         async with self._desk.db.transaction() as session:
             current = await repository.lock_intent(session, intent.id)
-            await repository.store_outcome(
+            sends = await repository.store_outcome(
                 session,
                 intent_id=intent.id,
                 seq=seq,
@@ -202,7 +227,13 @@ class Deliverer:
                 else:
                     await repository.set_waiting(session, [intent.id], None)
             else:
-                await repository.set_waiting(session, [intent.id], WAITS_FOR[outcome.kind])
+                waits_for = WAITS_FOR[outcome.kind]
+                if outcome.kind is SendKind.MALFORMED and sends >= MALFORMED_SENDS:
+                    # Sent on nevertheless: another node may take it, and its owner may cancel it.
+                    waits_for = "review"
+                    if sends == MALFORMED_SENDS:
+                        log.error("intent.node_refuses", intent=intent.id, message=outcome.message)
+                await repository.set_waiting(session, [intent.id], waits_for)
             hit("intent.before_commit_sent")
         hit("intent.after_commit_sent")
         log.info("intent.sent", intent=intent.id, seq=seq, outcome=str(outcome.kind))

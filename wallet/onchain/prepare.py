@@ -6,7 +6,7 @@ nonce belongs to this intent for ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -91,8 +91,9 @@ class Preparer:
             queued = await repository.intents_in(
                 session, network=desk.network, states=[State.QUEUED], limit=MAX_QUEUE_LOOK
             )
-            busy = await repository.in_flight_count(session, network=desk.network, address=address)
-        if not queued or busy >= MAX_IN_FLIGHT:
+            lanes = await repository.lanes(session, desk.network)
+        room = share(lanes, address, len(queued))
+        if not queued or room == 0:
             return 0
         hit("intent.before_estimate")
         try:
@@ -103,7 +104,7 @@ class Preparer:
         mined = await desk.chain.nonce(address)
         done = 0
         for intent in queued:  # one that must wait holds up none behind it
-            if done < MAX_IN_FLIGHT - busy:
+            if done < room:
                 done += await self._prepare(intent, address, fees, head, mined)
         return done
 
@@ -241,6 +242,18 @@ class Preparer:
     async def _wait(self, intent_ids: Sequence[str], reason: str) -> None:
         async with self._desk.db.transaction() as session:
             await repository.set_waiting(session, intent_ids, reason)
+
+
+def share(lanes: Mapping[str, int], address: str, queued: int) -> int:
+    """How many of `queued` this lane may take now, so that all lanes end up equally busy.
+
+    `lanes`: address to nonces in flight. At least one, while it has room: another lane that should
+    take it may be unable to pay. Zero for an address that is no lane.
+    """
+    if address not in lanes:
+        return 0
+    level = -(-(sum(lanes.values()) + queued) // len(lanes))
+    return max(0, min(max(level - lanes[address], 1), MAX_IN_FLIGHT - lanes[address]))
 
 
 def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:

@@ -189,6 +189,54 @@ async def in_flight_count(session: AsyncSession, *, network: str, address: str) 
     )
 
 
+async def lanes(session: AsyncSession, network: str) -> dict[str, int]:
+    """Hot addresses that may be given nonces, by how many of theirs are not mined; least first.
+
+    An address whose payment waits for the signer's day or for a person is none: whatever it got
+    would stand behind that nonce.
+    """
+    rows = await session.execute(
+        text(
+            "SELECT s.address, count(i.id) AS busy FROM chain_signers s"
+            " LEFT JOIN chain_intents i ON i.network = s.network AND i.from_address = s.address"
+            "  AND i.state IN ('allocated', 'signed', 'sent')"
+            " WHERE s.network = :network AND s.halted_reason IS NULL"
+            " GROUP BY s.address, s.created_at"
+            " HAVING bool_and(coalesce(i.waiting_for, '') NOT IN ('signer_limit', 'review'))"
+            " ORDER BY busy, s.created_at, s.address"
+        ),
+        {"network": network},
+    )
+    return {row.address: int(row.busy) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A payment that a person should look at. `age_seconds` since it was promised."""
+
+    id: str
+    state: str
+    waiting_for: str | None
+    reason: str | None
+    age_seconds: float
+
+
+async def overdue(session: AsyncSession, network: str, *, seconds: float) -> list[Overdue]:
+    """Payments in review, and those not mined so long after they were promised; oldest first."""
+    rows = await session.execute(
+        text(
+            "SELECT id, state, waiting_for, reason,"
+            " extract(epoch FROM clock_timestamp() - created_at)::float8 AS age"
+            " FROM chain_intents WHERE network = :network AND (state = 'in_review' OR"
+            " (state IN ('queued', 'allocated', 'signed', 'sent')"
+            "  AND created_at < clock_timestamp() - make_interval(secs => :seconds)))"
+            " ORDER BY created_at, id LIMIT 100"
+        ),
+        {"network": network, "seconds": seconds},
+    )
+    return [Overdue(r.id, r.state, r.waiting_for, r.reason, r.age) for r in rows]
+
+
 async def anything_open(session: AsyncSession, network: str) -> bool:
     """Whether this network has any intent to work on."""
     return bool(
@@ -293,17 +341,18 @@ async def store_refused(session: AsyncSession, *, intent_id: str, seq: int, reas
 
 async def store_outcome(
     session: AsyncSession, *, intent_id: str, seq: int, outcome: str, message: str
-) -> None:
-    """Keep how the node took the bytes this time."""
-    await session.execute(
+) -> int:
+    """Keep how the node took the bytes this time. Returns how often they were sent by now."""
+    sends = await session.scalar(
         text(
             "UPDATE chain_attempts SET sends = sends + 1, last_sent_at = clock_timestamp(),"
             " first_sent_at = coalesce(first_sent_at, clock_timestamp()),"
             " last_outcome = :outcome, last_message = :message"
-            " WHERE intent_id = :intent AND seq = :seq"
+            " WHERE intent_id = :intent AND seq = :seq RETURNING sends"
         ),
         {"intent": intent_id, "seq": seq, "outcome": outcome, "message": message},
     )
+    return int(sends or 0)
 
 
 def intent_of(row: Any) -> Intent:

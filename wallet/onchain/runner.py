@@ -64,6 +64,9 @@ class IntentRunner:
             signer_there = await self._introduce_signers(final)
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
+                lanes = list(await repository.lanes(session, desk.network))
+            # The least busy lane chooses first; addresses that take nothing new come before all.
+            known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
