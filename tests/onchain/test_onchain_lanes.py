@@ -176,3 +176,15 @@ async def test_bytes_a_node_calls_malformed_are_looked_at_and_may_be_cancelled(
     assert (await lanes.withdrawal(ada, made.id)).status == "cancelled"
     assert await lanes.on_chain(OUTSIDE, "USDC") == 0
     assert await lanes.differences() == []
+
+
+async def test_a_lane_says_nothing_about_what_another_has_taken(lanes: Seam) -> None:
+    ada = await lanes.funded_person()
+    await lanes.automine(False)
+    made = await lanes.withdraw(ada, "1", "USDC", OUTSIDE)
+    await lanes.runner.tick()
+    [before] = await lanes.rows("SELECT id, state, waiting_for FROM chain_intents")
+    assert before.state == "sent"
+    async with lanes.db.transaction() as session:
+        await repository.set_waiting(session, [before.id], "liquidity", queued_only=True)
+    assert (await lanes.withdrawal(ada, made.id)).waiting_for != "liquidity"

@@ -138,7 +138,7 @@ class Preparer:
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
         if moving.asset in await tokens.halted(session, desk.network):
-            await repository.set_waiting(session, [intent_id], "review")
+            await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our
@@ -241,7 +241,7 @@ class Preparer:
 
     async def _wait(self, intent_ids: Sequence[str], reason: str) -> None:
         async with self._desk.db.transaction() as session:
-            await repository.set_waiting(session, intent_ids, reason)
+            await repository.set_waiting(session, intent_ids, reason, queued_only=True)
 
 
 def share(lanes: Mapping[str, int], address: str, queued: int) -> int:

@@ -133,14 +133,21 @@ async def stamp_request(
     return intent_of(row)
 
 
-async def set_waiting(session: AsyncSession, intent_ids: Sequence[str], reason: str | None) -> None:
-    """Say why these wait. Writes only what changes."""
+async def set_waiting(
+    session: AsyncSession,
+    intent_ids: Sequence[str],
+    reason: str | None,
+    *,
+    queued_only: bool = False,
+) -> None:
+    """Say why these wait. Writes only what changes. `queued_only`: of the rest, another lane knows
+    more than the caller."""
     await session.execute(
         text(
             "UPDATE chain_intents SET waiting_for = :reason WHERE id = ANY(:ids)"
-            " AND waiting_for IS DISTINCT FROM :reason"
+            " AND waiting_for IS DISTINCT FROM :reason AND (NOT :queued OR state = 'queued')"
         ),
-        {"ids": list(intent_ids), "reason": reason},
+        {"ids": list(intent_ids), "reason": reason, "queued": queued_only},
     )
 
 

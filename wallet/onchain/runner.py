@@ -144,4 +144,5 @@ class IntentRunner:
             queued = await repository.intents_in(
                 session, network=self._desk.network, states=[State.QUEUED]
             )
-            await repository.set_waiting(session, [intent.id for intent in queued], reason)
+            ids = [intent.id for intent in queued]
+            await repository.set_waiting(session, ids, reason, queued_only=True)
