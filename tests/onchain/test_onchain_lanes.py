@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,6 +14,8 @@ from chain.outcomes import SendKind, SendOutcome
 from chain.testing import AnvilProcess
 from keys.errors import SignerRefused
 from keys.request import Kind, SignedTx
+from wallet import cli_operator
+from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.onchain import deliver, repository
 from wallet.onchain.prepare import MAX_IN_FLIGHT, share
@@ -188,3 +192,18 @@ async def test_a_lane_says_nothing_about_what_another_has_taken(lanes: Seam) -> 
     async with lanes.db.transaction() as session:
         await repository.set_waiting(session, [before.id], "liquidity", queued_only=True)
     assert (await lanes.withdrawal(ada, made.id)).waiting_for != "liquidity"
+
+
+async def test_the_operators_status_names_a_late_payment_and_fails(
+    lanes: Seam, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ada = await lanes.funded_person()
+    await lanes.withdraw(ada, "1", "USDC", OUTSIDE)
+    services = cast(Services, SimpleNamespace(networks={"local": lanes.network}))
+    [intent] = await lanes.rows("SELECT id FROM chain_intents")
+    async with lanes.db.transaction() as session:
+        assert await cli_operator._status(session, services) == 0
+        assert intent.id not in capsys.readouterr().out
+        monkeypatch.setattr(cli_operator, "OVERDUE_SECONDS", 0.0)
+        assert await cli_operator._status(session, services) == 1
+    assert f"payment {intent.id}" in " ".join(capsys.readouterr().out.split())
