@@ -10,7 +10,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from chain import parse
-from chain.address import checked, to_bytes20
+from chain.address import checked
+from chain.balances import balance_changes, balance_of
 from chain.blocks import (
     Block,
     BlockRef,
@@ -39,7 +40,6 @@ from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
 
 MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
 MAX_CLIENT_VERSION = 200
-_BALANCE_OF = "0x70a08231"  # balanceOf(address)
 _DECIMALS = "0x313ce567"  # decimals()
 _METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
 
@@ -190,9 +190,10 @@ class ChainClient:
         if not pairs:
             return [(deposit, True) for deposit in deposits]
         told = net_transfers(logs, self.network.tokens)
+        changes = await balance_changes(self._rpc, self.network, block, sorted(pairs))
         wrong = {
             pair
-            for pair, moved in (await self._balance_changes(block, sorted(pairs))).items()
+            for pair, moved in changes.items()
             if moved is not None and moved != told[pair[0], pair[1].lower()]
         }
         return [(d, d.contract is None or (d.asset, d.to_address) not in wrong) for d in deposits]
@@ -214,29 +215,6 @@ class ChainClient:
             tokens=tokens,
         )
         return deposits, logs
-
-    async def _balance_changes(
-        self, block: Block, pairs: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], int | None]:
-        """What each (asset, address) gained in this block; None where the node cannot say.
-
-        A balance that cannot be read because the call reverts counts as one that did not move.
-        """
-        calls: list[Call] = []
-        for asset, address in pairs:
-            token = self.network.token(asset)
-            assert token is not None
-            request = {"to": token.contract, "data": _balance_of(address)}
-            calls += [
-                ("eth_call", (request, hex(number))) for number in (block.number - 1, block.number)
-            ]
-        answers = await self._rpc.batch_answers(calls)
-        changes: dict[tuple[str, str], int | None] = {}
-        for pair, before, after in zip(pairs, answers[::2], answers[1::2], strict=True):
-            values = [_balance_or_none(answer) for answer in (before, after)]
-            known = [value for value in values if value is not None]
-            changes[pair] = known[1] - known[0] if len(known) == 2 else None
-        return changes
 
     async def decimals(self) -> dict[str, int]:
         """Asset → what its contract answers to `decimals()` now; those that answer nothing
@@ -334,7 +312,7 @@ class ChainClient:
         if token is None:
             raise ValueError(f"{asset} is not listed on {self.network.name}")
         calls = [
-            ("eth_call", ({"to": token.contract, "data": _balance_of(item)}, at))
+            ("eth_call", ({"to": token.contract, "data": balance_of(item)}, at))
             for item in addresses
         ]
         answers = await self._rpc.batch(calls)
@@ -407,14 +385,6 @@ class ChainClient:
         return outcomes
 
 
-def _balance_or_none(answer: object) -> int | None:
-    if isinstance(answer, NodeRejected):
-        return 0 if answer.rpc_code == 3 or "revert" in answer.message.lower() else None
-    if answer == "0x":
-        return 0  # no code there then
-    return int.from_bytes(parse.data(answer, "balanceOf", length=32), "big")
-
-
 def _outcome(answer: object, raw: bytes) -> SendOutcome:
     """What one answer to a submission, or the error in its place, means for these bytes."""
     if isinstance(answer, NodeRejected):
@@ -443,7 +413,3 @@ def _logs_of(answer: object, block_hash: str) -> list[Log]:
     if len({log.log_index for log in logs}) != len(logs):
         raise NodeGarbage("eth_getLogs answered a log twice")
     return logs
-
-
-def _balance_of(address: str) -> str:
-    return _BALANCE_OF + "0" * 24 + to_bytes20(address).hex()

@@ -91,7 +91,10 @@ class TestTheSigner:
         later = await seam.withdraw(ada, "2", "USDC", OUTSIDE)
         await seam.finish()
         refused = await seam.withdrawal(ada, refused.id)
-        assert (refused.status, refused.failure_code) == ("failed", "signer_above_transaction_limit")
+        assert (refused.status, refused.failure_code) == (
+            "failed",
+            "signer_above_transaction_limit",
+        )
         assert refused.fee.minor == 0
         assert [attempt.kind for attempt in refused.attempts] == ["pay", "noop"]
         assert (await seam.withdrawal(ada, later.id)).status == "settled"
