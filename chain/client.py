@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked
-from chain.balances import balance_changes, balance_of
+from chain.balances import Pair, balance_changes, balance_of
 from chain.blocks import (
     Block,
     BlockRef,
@@ -190,13 +190,17 @@ class ChainClient:
         if not pairs:
             return [(deposit, True) for deposit in deposits]
         told = net_transfers(logs, self.network.tokens)
-        changes = await balance_changes(self._rpc, self.network, block, sorted(pairs))
+        changes = await self.balance_changes(block, sorted(pairs))
         wrong = {
             pair
             for pair, moved in changes.items()
             if moved is not None and moved != told[pair[0], pair[1].lower()]
         }
         return [(d, d.contract is None or (d.asset, d.to_address) not in wrong) for d in deposits]
+
+    async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
+        """What each (asset, address) gained in a block; see `chain.balances`."""
+        return await balance_changes(self._rpc, self.network, block, pairs)
 
     async def _arrivals(
         self, block: Block, watched: Container[str]
@@ -295,6 +299,11 @@ class ChainClient:
     async def nonce(self, address: str) -> int:
         """Transactions mined from this address (`latest`; `pending` lies on several nodes)."""
         answer = await self._rpc.call("eth_getTransactionCount", (checked(address), "latest"))
+        return parse.quantity(answer, "eth_getTransactionCount")
+
+    async def nonce_at(self, address: str, number: int) -> int:
+        """Transactions mined from this address up to that block. NodeRejected: no state of it."""
+        answer = await self._rpc.call("eth_getTransactionCount", (checked(address), hex(number)))
         return parse.quantity(answer, "eth_getTransactionCount")
 
     async def balances(self, addresses: Sequence[str], asset: str, block_number: int) -> list[int]:

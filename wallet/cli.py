@@ -84,6 +84,9 @@ def _add_chain(commands: Subparsers) -> None:
     chain = commands.add_parser("chain", help="what is stopped on the chain's side, and going on")
     actions = chain.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
+    review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
+    review.add_argument("withdrawal", help="wdr_…")
+    review.add_argument("--by", required=True, metavar="NAME", help="who asks")
     for name, what, where in (
         ("resume-network", "let a halted network go on", ("network",)),
         ("resume-signer", "let a halted hot address give nonces again", ("network", "address")),

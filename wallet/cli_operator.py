@@ -19,9 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
+from wallet.onchain import Desk, repository, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain import repository, signers, tokens
+from wallet.onchain.review import resolve
 from wallet.settings import Settings
+from wallet.withdrawals import PURPOSE, WithdrawalFollower
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -31,6 +33,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     """Show what is halted, or let one thing go on."""
     services = build(settings, role="cli")
     try:
+        if chosen.action == "resolve-review":
+            return await _resolve(services, chosen)
         async with services.db.transaction() as session:
             if chosen.action == "status":
                 return await _status(session, services)
@@ -41,6 +45,24 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
         return 0
     finally:
         await services.aclose()
+
+
+async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
+    """Only final blocks decide: settled, or given back, or it stays in review."""
+    async with services.db.transaction() as session:
+        row = (
+            await session.execute(
+                text("SELECT intent_id, network FROM withdrawals WHERE id = :id"),
+                {"id": chosen.withdrawal},
+            )
+        ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such withdrawal.")
+    followers = {PURPOSE: WithdrawalFollower(services.assets, services.networks)}
+    desk = Desk(services.db, services.chains[row.network], services.signer, followers)
+    done = await resolve(desk, row.intent_id, by=chosen.by)
+    print(f"{chosen.withdrawal}: {done.state} ({done.reason})")
+    return 0
 
 
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:

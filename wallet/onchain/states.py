@@ -39,7 +39,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.FINAL_REVERTED: frozenset(),
     State.CANCELLED: frozenset(),
     State.FAILED: frozenset(),
-    State.IN_REVIEW: frozenset(),
+    # Only by proof of final blocks, and only when an operator asks: see review.
+    State.IN_REVIEW: frozenset({State.FINAL_OK, State.FINAL_REVERTED, State.CANCELLED}),
 }
 
 UNMINED = (State.ALLOCATED, State.SIGNED, State.SENT)

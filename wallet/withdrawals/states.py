@@ -36,7 +36,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
         }
     ),
     Status.SETTLED: frozenset(),
-    Status.IN_REVIEW: frozenset(),
+    Status.IN_REVIEW: frozenset({Status.SETTLED, Status.FAILED}),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
 }
