@@ -186,6 +186,8 @@ def deposits_in(
             continue
         if not _is_watched(transfer.to_address, watched):
             continue
+        if transfer.from_address == transfer.to_address:
+            continue  # nothing arrives that was there before
         receipt = _receipt_of(log.tx_hash, block, by_hash)
         if log.block_hash != block.hash or log not in receipt.logs or log.log_index in seen:
             raise NodeGarbage("a log does not belong to its block and receipt")
