@@ -72,6 +72,7 @@ const wanted = new Map();
 for (const [name, contracts] of Object.entries(output.contracts)) {
   if (!name.startsWith("contracts/src/")) continue;
   for (const [contract, compiled] of Object.entries(contracts)) {
+    if (compiled.evm.bytecode.object === "") continue; // abstract: nothing to deploy
     const artifact = {
       name: contract,
       source: name,
