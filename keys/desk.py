@@ -107,10 +107,7 @@ class SigningDesk:
     def sign(self, admitted: Admitted) -> SignedTx:
         """Sign by eth-account (RFC 6979: the same payload, the same bytes), then decode the result
         and compare every field, the sender and the hash. Raises `SignerRefused` on any doubt."""
-        raw = _signed_bytes(self._keys[admitted.address], admitted.tx)
-        if raw is None or not signed_matches(raw, admitted.tx, admitted.address):
-            raise SignerRefused("signing_failed", "the signed bytes are not what was asked for")
-        return SignedTx(raw=raw, tx_hash="0x" + keccak(raw).hex())
+        return sign_exactly(self._keys[admitted.address], admitted.tx, admitted.address)
 
     def _check_day(self, entry: Entry, per_day: int) -> None:
         spent = self.journal.book.spent(entry.chain_id, entry.asset, entry.day)
@@ -127,6 +124,17 @@ def _check_words(request: SignRequest) -> None:
         intent.isascii() and intent.isprintable()
     ):
         raise SignerRefused("malformed_intent", "1 to 128 printable ASCII characters")
+
+
+def sign_exactly(key: Secret, tx: UnsignedTx, address: str) -> SignedTx:
+    """`tx` signed by `key`, read back and compared. Asks nobody: the caller has decided.
+
+    Raises `SignerRefused` when the result is not exactly `tx`, signed by `address`.
+    """
+    raw = _signed_bytes(key, tx)
+    if raw is None or not signed_matches(raw, tx, address):
+        raise SignerRefused("signing_failed", "the signed bytes are not what was asked for")
+    return SignedTx(raw=raw, tx_hash="0x" + keccak(raw).hex())
 
 
 def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:

@@ -34,6 +34,10 @@ def run(chosen: argparse.Namespace) -> int:
                 from wallet.cli_operator import deposits
 
                 return asyncio.run(deposits(Settings.from_env(), chosen))
+            case "treasury":
+                from wallet.cli_treasury import treasury
+
+                return asyncio.run(treasury(Settings.from_env(), chosen))
             case _:
                 return _keys(chosen)
     except WalletError as error:
@@ -79,6 +83,10 @@ def _keys(chosen: argparse.Namespace) -> int:
         from wallet.cli_keys import run as backups
 
         return backups(chosen)
+    if chosen.action == "sign":
+        from wallet.cli_keys_sign import run as sign
+
+        return sign(chosen)
     if chosen.action == "show":
         return _keys_show(chosen.public or _keys_file(), chosen.count)
     return _keys_init(chosen)

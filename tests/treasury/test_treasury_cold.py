@@ -1,0 +1,163 @@
+"""Cold to hot on a real node: the sheet goes out, is signed elsewhere and is mined once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+import wallet.cli_treasury as command
+from keys.derivation import derive_key, path
+from keys.mnemonic import to_seed
+from keys.offline import OfflineRefused, payment, read_sheet, sign_with_words
+from keys.secret import SecretText
+from tests.chain.benches import OUTSIDER, SIGNER, Bench, anvil_bench
+from wallet.bootstrap import asset_book
+from wallet.errors import InvalidField, InvalidState
+from wallet.money import Money
+from wallet.testing.pace import patience
+from wallet.treasury import broadcast, prepare
+
+WORDS = SecretText("legal winner thank year wave sausage worth useful legal winner thank yellow")
+NONE = SecretText("")
+COLD: str = Account.from_key(derive_key(to_seed(WORDS), path(0, 0)).reveal()).address
+HOT = SIGNER
+COLD_ETH = 10 * 10**18
+COLD_USDC = 500 * 10**6
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """A node where the cold address holds 10 ETH and 500 USDC."""
+    async for bench in anvil_bench():
+        await bench.send_native(COLD, COLD_ETH)
+        await bench.send_token(COLD, COLD_USDC)
+        yield bench
+
+
+def money(bench: Bench, code: str, minor: int) -> Money:
+    return Money(minor, asset_book({"local": bench.client.network}).get(code))
+
+
+async def balances(bench: Bench, code: str) -> tuple[int, int]:
+    head = await bench.client.head()
+    cold, hot = await bench.client.balances([COLD, HOT], code, head.number)
+    return cold, hot
+
+
+async def test_coins_and_tokens_reach_hot_to_the_unit(bench: Bench) -> None:
+    chain, hot = bench.client, [HOT]
+    for code, minor in (("ETH", 2 * 10**18), ("USDC", COLD_USDC)):
+        before = await balances(bench, code)
+        coins_before = (await balances(bench, "ETH"))[0]
+        sheet = await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), hot=hot)
+        carried = read_sheet(sheet.text())
+        signed = sign_with_words(carried, WORDS, NONE)
+        first = await broadcast(
+            chain, sheet=carried, signed=signed, hot=hot, wait_seconds=patience(30)
+        )
+        assert first.receipt is not None and first.receipt.status == 1
+        after = await balances(bench, code)
+        fee = first.receipt.gas_used * first.receipt.effective_gas_price
+        assert after[1] - before[1] == minor
+        assert before[0] - after[0] == minor + (fee if code == "ETH" else 0)
+        moved = minor if code == "ETH" else 0
+        assert coins_before - (await balances(bench, "ETH"))[0] == moved + fee
+        again = await broadcast(
+            chain, sheet=carried, signed=signed, hot=hot, wait_seconds=patience(30)
+        )
+        assert again.tx_hash == first.tx_hash and again.receipt is not None
+        assert await balances(bench, code) == after  # sent twice, mined once
+
+
+async def test_what_may_not_go_out(bench: Bench) -> None:
+    chain = bench.client
+    one = money(bench, "ETH", 10**18)
+    with pytest.raises(InvalidField, match="hot ones"):
+        await prepare(chain, sender=COLD, to=OUTSIDER, money=one, hot=[HOT])
+    with pytest.raises(InvalidField, match="hot ones"):
+        await prepare(chain, sender=HOT, to=HOT, money=one, hot=[HOT])
+    for code, minor in (("ETH", COLD_ETH), ("USDC", COLD_USDC + 1)):
+        with pytest.raises(InvalidField, match="does not hold that much"):
+            await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), hot=[HOT])
+    with pytest.raises(InvalidField, match="too little ETH"):
+        nearly = money(bench, "ETH", COLD_ETH - 1)
+        await prepare(chain, sender=COLD, to=HOT, money=nearly, hot=[HOT])
+
+
+async def test_what_may_not_come_back(bench: Bench) -> None:
+    chain, one = bench.client, money(bench, "ETH", 10**18)
+    sheet = await prepare(chain, sender=COLD, to=HOT, money=one, hot=[HOT])
+    other = await prepare(
+        chain, sender=COLD, to=HOT, money=money(bench, "ETH", 3 * 10**18), hot=[HOT]
+    )
+    signed, rival = (sign_with_words(each, WORDS, NONE) for each in (sheet, other))
+    before = await balances(bench, "ETH")
+    with pytest.raises(OfflineRefused):
+        await broadcast(chain, sheet=sheet, signed=rival, hot=[HOT], wait_seconds=0)
+    with pytest.raises(InvalidField, match="recipient"):
+        await broadcast(chain, sheet=sheet, signed=signed, hot=[OUTSIDER], wait_seconds=0)
+    elsewhere = replace(sheet, payload=replace(sheet.tx, chain_id=1).encode())
+    with pytest.raises(InvalidField, match="chain 1"):
+        await broadcast(
+            chain, sheet=elsewhere, signed=sign_with_words(elsewhere, WORDS, NONE), hot=[HOT],
+            wait_seconds=0,
+        )  # fmt: skip
+    assert await balances(bench, "ETH") == before  # nothing of it went out
+    wait = patience(30)
+    won = await broadcast(chain, sheet=other, signed=rival, hot=[HOT], wait_seconds=wait)
+    assert won.receipt is not None
+    with pytest.raises(InvalidState, match="never be mined"):
+        await broadcast(chain, sheet=sheet, signed=signed, hot=[HOT], wait_seconds=wait)
+
+
+@dataclass
+class _Services:
+    chains: dict[str, Any]
+    house: Any
+    assets: Any
+
+    async def aclose(self) -> None:
+        """The bench closes its node itself."""
+
+
+async def test_the_commands(
+    bench: Bench, tmp_path: Any, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services = _Services(
+        {"local": bench.client},
+        SimpleNamespace(hot=(HOT,)),
+        asset_book({"local": bench.client.network}),
+    )
+    monkeypatch.setattr(command, "build", lambda settings, role: services)
+    monkeypatch.setattr(command.Settings, "from_env", classmethod(lambda cls: None))
+    sheet, signed, qr = (tmp_path / name for name in ("sheet", "signed", "code.svg"))
+
+    async def bifold(line: str) -> int:
+        from wallet.cli import _parser
+
+        chosen: argparse.Namespace = _parser().parse_args(["treasury", *line.split()])
+        return await command.treasury(command.Settings.from_env(), chosen)
+
+    make = f"unsigned --network local --from {COLD} --asset ETH --amount 1.25 --out {sheet}"
+    assert await bifold(f"{make} --qr {qr}") == 0
+    assert "1.25 coins" in capsys.readouterr().out
+    assert (await asyncio.to_thread(qr.read_bytes)).startswith(b"<?xml")
+    with pytest.raises(FileExistsError):
+        await bifold(make)
+    text = await asyncio.to_thread(sheet.read_text)
+    assert payment(read_sheet(text).tx).to == HOT
+    await asyncio.to_thread(signed.write_text, sign_with_words(read_sheet(text), WORDS, NONE))
+    before = await balances(bench, "ETH")
+    send = f"send --network local --unsigned {sheet} --signed {signed} --wait {patience(30)}"
+    assert await bifold(send) == 0
+    assert "Mined in block" in capsys.readouterr().out
+    assert (await balances(bench, "ETH"))[1] - before[1] == 125 * 10**16
+    with pytest.raises(InvalidField, match="not listed"):
+        await bifold(make.replace("ETH", "EUR"))

@@ -1,0 +1,83 @@
+"""`bifold treasury unsigned|send`: a refill from cold, signed on another machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import segno
+import structlog
+
+from chain.address import checked
+from keys.offline import explain, read_sheet
+from wallet.bootstrap import Services, build
+from wallet.errors import InvalidField, NotFound
+from wallet.money import parse_amount
+from wallet.settings import Settings
+from wallet.treasury import broadcast, prepare
+
+log = structlog.get_logger("operator")
+
+
+async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Do the chosen action; 1 when a sent sheet is not mined with success."""
+    services = build(settings, role="cli")
+    try:
+        if chosen.network not in services.chains:
+            raise NotFound(f"There is no network {chosen.network} here.")
+        if chosen.action == "unsigned":
+            return await _unsigned(services, chosen)
+        return await _send(services, chosen)
+    finally:
+        await services.aclose()
+
+
+async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
+    chain = services.chains[chosen.network]
+    if chosen.asset != chain.network.native_asset and chain.network.token(chosen.asset) is None:
+        raise InvalidField(f"{chosen.asset} is not listed on {chosen.network}.")
+    if not 0 <= chosen.hot < len(services.house.hot):
+        raise InvalidField(f"The house has {len(services.house.hot)} hot addresses.")
+    sheet = await prepare(
+        chain,
+        sender=checked(chosen.cold),
+        to=services.house.hot[chosen.hot],
+        money=parse_amount(chosen.amount, services.assets.get(chosen.asset)),
+        hot=services.house.hot,
+    )
+    _write(sheet.text(), chosen.out, chosen.qr)
+    print(sheet.summary)
+    for line in explain(sheet):
+        print(f"  {line}")
+    print(f"Sign {chosen.out} on the cold machine: bifold keys sign {chosen.out} --out SIGNED")
+    return 0
+
+
+async def _send(services: Services, chosen: argparse.Namespace) -> int:
+    sheet, signed = read_sheet(_read(chosen.unsigned)), _read(chosen.signed)
+    log.warning("treasury.sending", network=chosen.network, summary=sheet.summary)
+    sent = await broadcast(
+        services.chains[chosen.network], sheet=sheet, signed=signed, hot=services.house.hot,
+        wait_seconds=chosen.wait,
+    )  # fmt: skip
+    print(f"transaction {sent.tx_hash}")
+    if sent.receipt is None:
+        print(f"Not mined yet (the node said: {sent.answer}). Send the same sheet again later.")
+        return 1
+    if sent.receipt.status != 1:
+        print(f"Mined in block {sent.receipt.block_number}, but it REVERTED: nothing moved.")
+        return 1
+    print(f"Mined in block {sent.receipt.block_number}. Not final yet: see docs/treasury.md.")
+    return 0
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text("utf-8")
+
+
+def _write(text: str, path: str, qr: str | None) -> None:
+    """A file that did not exist yet, and the same text as a QR code."""
+    with Path(path).open("x", encoding="utf-8") as file:
+        file.write(text)
+    if qr:
+        segno.make(text, micro=False).save(qr, kind="svg", scale=4)
