@@ -22,7 +22,10 @@ def run(chosen: argparse.Namespace) -> int:
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         print("bifold: this is signed in front of a person; run it on a terminal.", file=sys.stderr)
         return 2
-    sheet = read_sheet(Path(chosen.sheet).read_text("utf-8"))
+    if Path(chosen.out).exists():  # told before the words are typed
+        print(f"bifold: {chosen.out} is there already.", file=sys.stderr)
+        return 2
+    sheet = read_sheet(Path(chosen.sheet).read_text("utf-8", errors="replace"))
     print("The bytes of this sheet say:\n")
     for line in explain(sheet):
         print(f"  {line}")

@@ -72,7 +72,7 @@ async def _send(services: Services, chosen: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> str:
-    return Path(path).read_text("utf-8")
+    return Path(path).read_text("utf-8", errors="replace")  # bytes of no text are no sheet
 
 
 def _write(text: str, path: str, qr: str | None) -> None:

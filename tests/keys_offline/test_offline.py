@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,8 @@ from keys.offline import (
 from keys.payload import UnsignedTx
 from keys.secret import Secret, SecretText
 from tests.keys_offline.test_backup import Terminal
+from wallet.sandbox.temporary import ROOT
+from wallet.testing.pace import patience
 
 WORDS = SecretText("test test test test test test test test test test test junk")
 NONE = SecretText("")
@@ -147,6 +151,19 @@ def test_another_key_is_refused() -> None:
         sign_with_key(sheet(), Secret(b"\x07" * 32))
 
 
+def test_the_cold_machine_loads_no_database_and_no_node() -> None:
+    code = (
+        "import sys, wallet.cli_commands, wallet.cli_keys_sign;"
+        "print(sorted({'sqlalchemy', 'psycopg', 'chain.client', 'chain.rpc', 'httpx', 'aiohttp',"
+        " 'web3', 'wallet.db', 'wallet.bootstrap'} & set(sys.modules)))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        timeout=patience(30),
+    )  # fmt: skip
+    assert (ran.stdout, ran.returncode) == ("[]\n", 0), ran.stderr
+
+
 class TestOnATerminal:
     """What the person at the cold machine sees and types."""
 
@@ -164,6 +181,15 @@ class TestOnATerminal:
         assert "junk" not in person.said
         raw = read_signed(sheet(), (tmp_path / "signed").read_text())
         assert Account.recover_transaction(raw) == COLD
+
+    def test_bytes_of_no_text_and_a_file_in_the_way(self, tmp_path: Path) -> None:
+        (tmp_path / "sheet").write_bytes(b"\xff\xfe\x00")
+        wrong = Terminal("sign", str(tmp_path / "sheet"), "--out", str(tmp_path / "signed"))
+        assert wrong.end() == 1
+        assert "not a sheet" in wrong.said and "Traceback" not in wrong.said
+        there = Terminal("sign", str(tmp_path / "sheet"), "--out", str(tmp_path / "sheet"))
+        assert there.end() == 2
+        assert "there already" in there.said
 
     def test_no_is_no(self, tmp_path: Path) -> None:
         (tmp_path / "sheet").write_text(sheet().text())
