@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Literal, Self
 
 import aiohttp
 import orjson
 from aiohttp import web
 
-ReplyFault = Literal["none", "drop_reply", "drop_request", "hang"]
+ReplyFault = Literal["none", "drop_reply", "drop_request", "hang", "huge", "redirect"]
+_CHUNK_BYTES = 1024 * 1024
+_FLOOD_CHUNKS = 32  # twice what JsonRpc reads at most
 _MAX_BODY = 64 * 1024 * 1024
 
 
@@ -17,8 +20,10 @@ class FaultProxy:
     """Forwards JSON-RPC to `upstream`; `fault` applies to requests holding one of `methods`.
 
     `drop_reply` hands the request to the node and closes the connection instead of answering;
-    `drop_request` closes without the node seeing it; `hang` forwards and never answers. `seen`
-    counts the requests of each method that arrived, `bodies` keeps the faulted ones.
+    `drop_request` closes without the node seeing it; `hang` forwards and never answers; `huge`
+    forwards and answers without end (32 MB, no length said); `redirect` answers 308 to the node
+    itself, unforwarded. `seen` counts the requests of each method that arrived, `bodies` keeps the
+    faulted ones.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -57,6 +62,8 @@ class FaultProxy:
             self.bodies.append(body)
         if faulted and self.fault == "drop_request":
             return self._cut(request)
+        if faulted and self.fault == "redirect":
+            return web.Response(status=308, headers={"Location": self._upstream})
         async with self._client.post(
             self._upstream, data=body, headers={"Content-Type": "application/json"}
         ) as answer:
@@ -64,9 +71,20 @@ class FaultProxy:
             status = answer.status
         if faulted and self.fault == "hang":
             await self._released.wait()
+        if faulted and self.fault == "huge":
+            return await self._flood(request)
         if faulted:
             return self._cut(request)
         return web.Response(body=text, status=status, content_type="application/json")
+
+    @staticmethod
+    async def _flood(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the client has hung up: what it should do
+            for _ in range(_FLOOD_CHUNKS):
+                await answer.write(b" " * _CHUNK_BYTES)
+        return answer
 
     @staticmethod
     def _cut(request: web.Request) -> web.Response:

@@ -117,28 +117,35 @@ async def test_s04_a_foreign_transaction_at_our_nonce(case: Case) -> None:
     assert await case.paid() == 0
 
 
-@pytest.mark.parametrize(
-    ("row", "point", "sends_before"),
-    [
-        ("s05", "intent.after_commit_allocated", 0),
-        ("s06", "intent.after_sign", 0),
-        ("s07", "intent.after_commit_signed", 0),
-        ("s08", "intent.after_send", 1),
-        ("s09", "intent.before_commit_sent", 1),
-    ],
-)
-async def test_s05_to_s09_a_crash_between_two_steps(
-    case: Case, row: str, point: str, sends_before: int
-) -> None:
-    """S5 keeps its nonce, S6 signs to the same bytes, S7 sends what is stored, S8 and S9 send it
-    again: in the end one transaction, one nonce, one set of bytes."""
+async def one_set_of_bytes_after(case: Case, point: str, *, sends_before: int) -> None:
+    """A crash at `point`; in the end one transaction, one nonce, one set of bytes."""
     made = await case.withdraw()
     await crash_at(case, point)
-    assert len(case.meddler.sent) == sends_before, row
+    assert len(case.meddler.sent) == sends_before
     await case.settled_once(made)
     [(kind, tx, tx_hash)] = await case.fields()
     assert (kind, tx.nonce) == ("pay", 0) and tx_hash is not None
     assert len(set(case.meddler.sent)) == 1
+
+
+async def test_s05_a_crash_before_signing_keeps_the_nonce(case: Case) -> None:
+    await one_set_of_bytes_after(case, "intent.after_commit_allocated", sends_before=0)
+
+
+async def test_s06_a_crash_before_persisting_signs_the_same_bytes(case: Case) -> None:
+    await one_set_of_bytes_after(case, "intent.after_sign", sends_before=0)
+
+
+async def test_s07_a_crash_before_the_broadcast_sends_what_is_stored(case: Case) -> None:
+    await one_set_of_bytes_after(case, "intent.after_commit_signed", sends_before=0)
+
+
+async def test_s08_a_crash_before_the_mark_sends_it_again(case: Case) -> None:
+    await one_set_of_bytes_after(case, "intent.after_send", sends_before=1)
+
+
+async def test_s09_a_crash_before_the_commit_of_the_mark(case: Case) -> None:
+    await one_set_of_bytes_after(case, "intent.before_commit_sent", sends_before=1)
 
 
 async def test_s09_the_database_goes_away_after_the_broadcast(case: Case) -> None:

@@ -18,7 +18,7 @@ class Meddler(Rpc):
     NodeRejected to be raised in its place. `sent` keeps every submission that reached the node."""
 
     def __init__(self, inner: Rpc) -> None:
-        self._inner = inner
+        self.inner = inner
         self.lose_before: set[str] = set()
         self.lose_after: set[str] = set()
         self.alter: Alter | None = None
@@ -51,7 +51,7 @@ class Meddler(Rpc):
         if methods & self.lose_before:
             raise NodeTimeout("the request was lost")
         self.sent += [str(params[0]) for method, params in calls if method == SUBMIT]
-        answers = await self._inner.batch_answers(calls)
+        answers = await self.inner.batch_answers(calls)
         if methods & self.lose_after:
             raise NodeTimeout("the answer was lost")
         if self.alter is None:
@@ -63,4 +63,4 @@ class Meddler(Rpc):
 
     async def aclose(self) -> None:
         """Close the inner transport."""
-        await self._inner.aclose()
+        await self.inner.aclose()

@@ -20,6 +20,8 @@ from sqlalchemy.exc import OperationalError
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeRejected
 from chain.rpc import JsonRpc
+from chain.testing import FaultProxy
+from chain.testing.proxy import ReplyFault
 from chain.transactions import decode_signed
 from wallet import crashpoints
 from wallet.deposits import Scanner
@@ -113,6 +115,27 @@ def answering(methods: set[str], answer: Any) -> Fault:
         )
         for _tick in range(TICKS):
             await stage.tick(dice.randint(0, 1))
+
+    return play
+
+
+def over_http(fault: ReplyFault, *, timeout_seconds: float) -> Fault:
+    """A real HTTP server between us and the node: submissions, or nearly all calls, meet it."""
+
+    async def play(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
+        straight = stage.meddler.inner
+        async with FaultProxy(stage.seam.url) as proxy:
+            proxy.fault, proxy.methods = fault, dice.choice([{SUBMIT}, READS | {SUBMIT}])
+            rpc = JsonRpc(proxy.url, timeout_seconds=timeout_seconds)
+            stage.meddler.inner = rpc
+            try:
+                for _tick in range(TICKS):
+                    await stage.tick(dice.randint(0, 1))
+            finally:
+                stage.meddler.inner = straight
+                await rpc.aclose()
+        if not proxy.bodies and fault != "hang":  # a short patience may end before it is met
+            raise AssertionError(f"the fault {fault!r} met no request")
 
     return play
 
@@ -275,6 +298,10 @@ FAULTS: dict[str, Fault] = {
     "reads lost": losing(before=READS),
     "answers of reads lost": losing(after=READS),
     "node away": losing(before=EVERYTHING),
+    "slow node": over_http("hang", timeout_seconds=0.5),
+    "308": over_http("redirect", timeout_seconds=5.0),
+    "huge answers": over_http("huge", timeout_seconds=5.0),
+    "connections cut": over_http("drop_reply", timeout_seconds=5.0),
     "stale head": stale_head,
     "stale nonce": answering({"eth_getTransactionCount"}, "0x0"),
     "no receipts": answering({"eth_getTransactionReceipt"}, None),
