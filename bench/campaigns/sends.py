@@ -36,12 +36,14 @@ async def run(cluster: ScratchCluster, names: list[str], seeds: range) -> Tally:
             db = Database(cluster.create().app_url)
             try:
                 seam = await Seam.open(db, process.url, Path(folder) / "signer")
-                stage = await Stage.open(seam)
-                for name, seed in plan[first : first + FRESH_EVERY]:
-                    await play(stage, name, seed, tally)
-                    if tally.wrong:
-                        return tally
-                await seam.close()
+                try:
+                    stage = await Stage.open(seam)
+                    for name, seed in plan[first : first + FRESH_EVERY]:
+                        await play(stage, name, seed, tally)
+                        if tally.wrong:
+                            return tally
+                finally:
+                    await seam.close()
             finally:
                 await db.dispose()
                 process.stop()
