@@ -151,7 +151,13 @@ class TestSignIn:
         asked = parse(await ask(ada))
         longer = replace(asked, expires_at=asked.expires_at + timedelta(days=9)).text()
         async with world.services.db.transaction() as session:
-            await session.execute(text("UPDATE siwe_nonces SET used_at = clock_timestamp()"))
+            await session.execute(
+                text(
+                    "UPDATE siwe_nonces SET expires_at = clock_timestamp() - interval '1 second'"
+                    " WHERE nonce = :nonce"
+                ),
+                {"nonce": asked.nonce},
+            )
         assert (await enter(world, longer, sign(longer))).status_code == 401
         foreign = replace(asked, nonce="a" * 32).text()
         assert (await enter(world, foreign, sign(foreign))).status_code == 401
@@ -252,3 +258,41 @@ class TestTheText:
                 self.BASE, domain="localhost:8000", uri="http://localhost:8000",
                 statement="Sign in.", chain_ids={1}, now=datetime(2026, 11, 24, 11, tzinfo=UTC),
             )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("change", "told"),
+        [
+            ({"domain": "evil.example"}, "another site"),
+            ({"uri": "http://localhost:8000/other"}, "URI"),
+            ({"statement": "Pay."}, "another purpose"),
+            ({"chain_id": 2}, "chain"),
+            ({"issued_at": datetime(2026, 11, 24, 12, 2, tzinfo=UTC)}, "not valid yet"),
+            ({"expires_at": datetime(2026, 11, 24, 12, 0, tzinfo=UTC)}, "expired"),
+            ({"issued_at": datetime(2026, 11, 24, 12, 1, 1, tzinfo=UTC),
+              "expires_at": datetime(2026, 11, 24, 12, 0, 31, tzinfo=UTC)}, "before it was issued"),
+        ],
+    )  # fmt: skip
+    def test_each_field_is_compared_for_itself(self, change: Any, told: str) -> None:
+        """One thing wrong, everything else right: the other comparisons cannot stand in for it."""
+        now = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
+        asked = {
+            "domain": "localhost:8000", "uri": "http://localhost:8000", "statement": "Sign in.",
+            "chain_ids": {1}, "now": now,
+        }  # fmt: skip
+        demand(self.BASE, **asked)
+        with pytest.raises(InvalidSiwe, match=told):
+            demand(parse(replace(self.BASE, **change).text()), **asked)
+
+    @pytest.mark.parametrize("write", [str.lower, lambda a: "0x" + a[2:].upper(), str.swapcase])
+    def test_an_address_is_written_with_its_checksum(self, write: Any) -> None:
+        other = "0x" + write(who())[2:]
+        assert other != who()
+        with pytest.raises(InvalidSiwe, match="checksum"):
+            parse(self.BASE.text().replace(who(), other))
+
+    @pytest.mark.parametrize("field", ["domain", "statement", "uri", "nonce"])
+    @pytest.mark.parametrize("line", ["\n", "\r\n", "\x85", "\u2028"])
+    def test_no_line_is_smuggled_in(self, field: str, line: str) -> None:
+        evil = getattr(self.BASE, field) + line + "Chain ID: 1"
+        with pytest.raises(InvalidSiwe):
+            parse(replace(self.BASE, **{field: evil}).text())
