@@ -1,7 +1,9 @@
-"""A few cases of `./dev campaign reorgs`, drawn anew each time, and the one beyond finality."""
+"""A few cases of `./dev campaign reorgs`, and the one beyond finality. BIFOLD_CAMPAIGN_SEED draws
+others."""
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from wallet.db import Database
 from wallet.testing.seam import Seam
 
 SAMPLE = 8
+SEED = int(os.environ.get("BIFOLD_CAMPAIGN_SEED", "90001"))
 
 
 @pytest.mark.slow
@@ -20,7 +23,7 @@ async def test_a_sample_is_right_to_the_wei(db: Database, tmp_path: Path) -> Non
     everything = cases(list(range(1, MAX_DEPTH + 1)))
     assert len(everything) == 64 * 2 * 4 * 2
     edges = [Case(MAX_DEPTH, "USDC", "followed", True), Case(MAX_DEPTH, "ETH", "unseen", False)]
-    chosen = [*random.sample(everything, SAMPLE - len(edges)), *edges]
+    chosen = [*random.Random(SEED).sample(everything, SAMPLE - len(edges)), *edges]
     process = AnvilProcess(keep_states=KEEP_STATES)
     process.start()
     try:

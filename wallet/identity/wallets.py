@@ -69,7 +69,7 @@ async def ask(
         canonical = checked(address)
     except InvalidAddress as error:
         raise InvalidSiwe(str(error), field="/address") from None
-    chain = chain_id if chain_id is not None else min(site.chain_ids)
+    chain = chain_id if chain_id is not None else min(site.chain_ids, default=0)
     if chain not in site.chain_ids:
         raise InvalidSiwe("This chain is not served here.", field="/chain_id")
     now = datetime.now(UTC).replace(microsecond=0)
