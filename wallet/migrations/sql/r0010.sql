@@ -1,0 +1,1 @@
+-- Watch-only: addresses and extended keys.

@@ -1,0 +1,1 @@
+-- Treasury: float bounds and proposals.

@@ -1,0 +1,1 @@
+-- Sweeps and batch payouts.
