@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from keys.desk import SigningDesk
@@ -25,6 +26,8 @@ MAX_CONNECTIONS: Final = 32
 MAX_IN_FLIGHT: Final = 64
 """Requests of one connection that are worked on at once; more wait in the socket."""
 SOCKET_UMASK: Final = 0o177
+Method = Callable[[Any], Awaitable[dict[str, Any]]]
+"""Takes a request's `params`, answers its `result`; raises a `KeysError`."""
 log = logging.getLogger(__name__)
 
 
@@ -65,10 +68,24 @@ class GroupCommit:
 
 
 class SignerServer:
-    """Serves one desk on one unix socket. `failed` is set when it must not go on."""
+    """Serves one desk on one unix socket. `failed` is set when it must not go on.
 
-    def __init__(self, desk: SigningDesk, capability: Secret) -> None:
+    `more`: methods of other rooms, by name; none may take the name of one of ours.
+    """
+
+    def __init__(
+        self, desk: SigningDesk, capability: Secret, *, more: Mapping[str, Method] | None = None
+    ) -> None:
         self._desk = desk
+        own: dict[str, Method] = {
+            "hot_addresses": self._hot_addresses,
+            "deposit_xpub": self._deposit_xpub,
+            "sign_transaction": self._sign_transaction,
+        }
+        others = dict(more or {})
+        if own.keys() & others.keys():
+            raise ValueError("a method of the signer cannot be replaced")
+        self._methods: Mapping[str, Method] = own | others
         self._capability = capability
         self._commit = GroupCommit(desk.journal)
         self._connections: set[asyncio.Task[Any]] = set()
@@ -157,15 +174,21 @@ class SignerServer:
                 await writer.drain()
 
     async def _perform(self, request: dict[str, Any]) -> dict[str, Any]:
-        method = request.get("method")
-        if method == "hot_addresses":
-            return {"addresses": list(self._desk.hot_addresses)}
-        if method == "deposit_xpub":
-            return {"xpub": self._desk.deposit_xpub}
-        if method == "sign_transaction":
-            signed = await self._sign(_sign_request(request.get("params")))
-            return {"raw": signed.raw.hex(), "tx_hash": signed.tx_hash}
-        raise SignerRefused("unknown_method", str(method)[:32])
+        name = request.get("method")
+        method = self._methods.get(name) if isinstance(name, str) else None
+        if method is None:
+            raise SignerRefused("unknown_method", str(name)[:32])
+        return await method(request.get("params"))
+
+    async def _hot_addresses(self, _params: Any) -> dict[str, Any]:
+        return {"addresses": list(self._desk.hot_addresses)}
+
+    async def _deposit_xpub(self, _params: Any) -> dict[str, Any]:
+        return {"xpub": self._desk.deposit_xpub}
+
+    async def _sign_transaction(self, params: Any) -> dict[str, Any]:
+        signed = await self._sign(_sign_request(params))
+        return {"raw": signed.raw.hex(), "tx_hash": signed.tx_hash}
 
     async def _sign(self, request: SignRequest) -> SignedTx:
         try:
