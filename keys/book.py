@@ -8,12 +8,15 @@ nonce is never paid at another, also when the database was restored from a backu
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from keys.errors import NonceConflict
-from keys.request import KINDS, Kind
+from keys.request import ENTRY_KINDS, EntryKind
 
 Slot = tuple[int, str, int]
+MAX_NONCES_AHEAD: Final = 64
+"""How far above the newest nonce of an address a fresh one may lie. Further ahead nobody needs one
+now, and a payment signed for later is one that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Entry:
     address: str
     nonce: int
     intent_id: str
-    kind: Kind
+    kind: EntryKind
     payload_hash: str
     body_hash: str
     cap: int
@@ -52,7 +55,7 @@ class Entry:
         """The inverse of `document`. Raises `ValueError`, `TypeError` or `KeyError`."""
         numbers = {name: int(document[name]) for name in ("cap", "tip", "amount")}
         entry = cls(**(document | numbers))
-        if entry.kind not in KINDS or type(entry.nonce) is not int:
+        if entry.kind not in ENTRY_KINDS or type(entry.nonce) is not int:
             raise ValueError("unknown kind or nonce")
         return entry
 
@@ -93,8 +96,8 @@ class Book:
 
     def knows(self, entry: Entry) -> bool:
         """True: this very payload was signed, sign it again. False: new and allowed.
-        Raises `NonceConflict` with reason `nonce_used`, `nonce_unknown`, `intent_reused` or
-        `not_a_fee_bump`."""
+        Raises `NonceConflict` with reason `nonce_used`, `nonce_unknown`, `nonce_ahead`,
+        `intent_reused` or `not_a_fee_bump`."""
         used = self._used.get(entry.slot)
         if used is None:
             self._check_fresh(entry)
@@ -110,7 +113,9 @@ class Book:
         return False
 
     def learn(self, entry: Entry) -> None:
-        """Remember a signed entry."""
+        """Remember a signed entry. An authorisation uses up nothing here: it is kept to be read."""
+        if entry.kind == "authorize":
+            return
         used = self._used.setdefault(entry.slot, _Used(entry.intent_id))
         used.payloads.add(bytes.fromhex(entry.payload_hash))
         used.bodies.setdefault(bytes.fromhex(entry.body_hash), (entry.cap, entry.tip))
@@ -126,6 +131,9 @@ class Book:
             self._spent[asset] = self._spent.get(asset, 0) + entry.amount
 
     def _check_fresh(self, entry: Entry) -> None:
+        newest = self._next_nonce.get(entry.slot[:2])
+        if newest is not None and entry.nonce >= newest + MAX_NONCES_AHEAD:
+            raise NonceConflict("nonce_ahead", f"nonce {entry.nonce}, while {newest} is next")
         if entry.kind == "bump":
             raise NonceConflict("nonce_unknown", f"nothing was signed at nonce {entry.nonce}")
         elsewhere = self._intents.get(entry.intent_id)

@@ -6,28 +6,45 @@ are plain functions of this process, so that the signer process and `LocalSigner
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from eth_account import Account
-from eth_keys.datatypes import Signature
+from eth_account.messages import encode_defunct
+from eth_keys.datatypes import PrivateKey, Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from keys.address import address_of
 from keys.book import Entry
-from keys.errors import SignerRefused
+from keys.errors import InvalidDerivation, SignerRefused
 from keys.journal import Journal
-from keys.payload import UnsignedTx, decode_list, decode_unsigned
-from keys.policy import Policy
-from keys.request import KINDS, MAX_INTENT_ID_LENGTH, SignedTx, SignRequest
+from keys.payload import (
+    ADDRESS_BYTES,
+    MAX_NONCE,
+    UnsignedTx,
+    authorization_message,
+    decode_list,
+    decode_unsigned,
+)
+from keys.policy import NATIVE, Policy, Spend
+from keys.request import (
+    KINDS,
+    MAX_INTENT_ID_LENGTH,
+    EntryKind,
+    SignedTx,
+    SignRequest,
+    approval_text,
+)
 from keys.secret import Secret
 
 SIGNATURE_FIELDS: Final = 3
+SIGNATURE_BYTES: Final = 65
 HALF_CURVE_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -37,6 +54,26 @@ class Admitted:
 
     address: str
     tx: UnsignedTx
+    deposit_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedDelegation:
+    """An authorisation that passed and is in the journal."""
+
+    chain_id: int
+    delegate: bytes
+    nonce: int
+    address: str
+    deposit_index: int
+
+
+class DepositKeys(Protocol):
+    """Private keys of deposit addresses, by index; only a signer that may sweep has one."""
+
+    def key(self, index: int) -> Secret:
+        """The key at `m/44'/60'/1'/0/index`. Raises `InvalidDerivation`."""
+        ...
 
 
 def utc_now() -> datetime:
@@ -55,11 +92,13 @@ class SigningDesk:
         policy: Policy,
         journal: Journal,
         clock: Callable[[], datetime] = utc_now,
+        deposit_keys: DepositKeys | None = None,
     ) -> None:
         keys = {address_of(key): key for key in hot_keys}
         self._keys: Mapping[str, Secret] = keys
         self._by_lower = {address.lower(): address for address in keys}
         self._clock = clock
+        self._deposit_keys = deposit_keys
         self.policy = policy
         self.journal = journal
         self.deposit_xpub = deposit_xpub
@@ -72,20 +111,127 @@ class SigningDesk:
         """EIP-55 addresses in index order."""
         return tuple(self._keys)
 
+    def approval_limits(self) -> dict[str, dict[str, str]]:
+        """`{chain_id: {asset: amount}}`: above it one payment needs an operator's signature."""
+        limits: dict[str, dict[str, str]] = {}
+        for chain_id, chain in self.policy.chains.items():
+            listed = dict(chain.tokens)
+            if chain.native is not None:
+                listed[NATIVE] = chain.native
+            limits[str(chain_id)] = {
+                asset: str(limit.approve_above)
+                for asset, limit in listed.items()
+                if limit.approve_above is not None
+            }
+        return limits
+
     def admit(self, request: SignRequest) -> Admitted:
         """Raises `SignerRefused` or `NonceConflict`; else the payload is in the journal (not yet
         durable) and may be signed after a flush. The identical payload is admitted again; it must
         still pass the policy, but counts once against the day's limit."""
         _check_words(request)
+        deposit = request.deposit_index is not None
+        address = self._address_of(request)
+        tx = decode_unsigned(request.payload)
+        sender = bytes.fromhex(address[2:])
+        spend = self.policy.examine(tx, sender=sender, kind=request.kind, deposit=deposit)
+        if spend is not None and spend.needs_approval:
+            self._check_approval(request, tx, spend)
+        entry = self._entry(request, tx, address, spend)
+        if not self.journal.book.knows(entry):
+            if entry.kind == "pay" and spend is not None:
+                self._check_day(entry, spend.limit.per_day)
+            self.journal.append(entry)
+        return Admitted(address, tx, request.deposit_index)
+
+    def sign(self, admitted: Admitted) -> SignedTx:
+        """Sign by eth-account (RFC 6979: the same payload, the same bytes), then decode the result
+        and compare every field, the sender and the hash. Raises `SignerRefused` on any doubt."""
+        if admitted.deposit_index is not None:
+            key = self._deposit_key(admitted.deposit_index, admitted.address)
+        else:
+            key = self._keys[admitted.address]
+        return sign_exactly(key, admitted.tx, admitted.address)
+
+    def admit_delegation(
+        self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
+    ) -> AdmittedDelegation:
+        """A deposit address may let the pinned sweeper act for it (EIP-7702); nothing else.
+
+        Raises `SignerRefused`. The entry is in the journal, not yet durable.
+        """
+        if any(type(number) is not int for number in (deposit_index, chain_id, nonce)):
+            raise SignerRefused("malformed_request", "index, chain id and nonce are numbers")
+        self.policy.examine_authorization(chain_id, delegate)
+        if not 0 <= nonce <= MAX_NONCE:
+            raise SignerRefused("malformed_request", "the nonce is out of range")
+        self._deposit_key(deposit_index, address)
+        wanted = AdmittedDelegation(
+            chain_id, bytes.fromhex(delegate[2:]), nonce, address, deposit_index
+        )
+        digest = hashlib.sha256(_delegation_message(wanted)).hexdigest()
+        self.journal.append(
+            self._plain_entry(
+                chain_id=chain_id,
+                address=address,
+                nonce=nonce,
+                intent_id=f"authorize/{address}",
+                kind="authorize",
+                payload_hash=digest,
+                body_hash=digest,
+            )
+        )
+        return wanted
+
+    def delegate(self, admitted: AdmittedDelegation) -> bytes:
+        """The signature, 65 bytes r, s, parity, low-s. Raises `SignerRefused` on any doubt."""
+        key = self._deposit_key(admitted.deposit_index, admitted.address)
+        message = _delegation_message(admitted)
+        signature = PrivateKey(key.reveal()).sign_msg_hash(keccak(message))
+        parity, r, s = int(signature.v), int(signature.r), int(signature.s)
+        if s > HALF_CURVE_ORDER or _recover(message, (parity, r, s)) != admitted.address:
+            raise SignerRefused("signing_failed", "the signature is not what was asked for")
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
+
+    def _address_of(self, request: SignRequest) -> str:
+        """Whose key it is, by what this signer holds. Raises `SignerRefused`."""
+        if request.deposit_index is not None:
+            self._deposit_key(request.deposit_index, request.address)
+            return request.address
         address = self._by_lower.get(request.address.lower())
         if address is None:
             raise SignerRefused("unknown_address", "not a hot address of this signer")
-        tx = decode_unsigned(request.payload)
-        spend = self.policy.examine(tx, sender=bytes.fromhex(address[2:]), kind=request.kind)
-        now = self._clock()
-        entry = Entry(
-            at=now.isoformat(timespec="milliseconds"),
-            day=self.journal.book.effective_day(now.date().isoformat()),
+        return address
+
+    def _deposit_key(self, index: int, address: str) -> Secret:
+        """The key of a deposit address. Raises `SignerRefused` unless the index leads to it."""
+        if self._deposit_keys is None:
+            raise SignerRefused("unknown_address", "this signer holds no deposit keys")
+        key = None
+        with contextlib.suppress(InvalidDerivation):
+            key = self._deposit_keys.key(index)
+        if key is None or address_of(key) != address:
+            raise SignerRefused("unknown_address", "not the deposit address of this index")
+        return key
+
+    def _check_approval(self, request: SignRequest, tx: UnsignedTx, spend: Spend) -> None:
+        """An operator must have signed for this payment. Raises `SignerRefused`."""
+        if not request.approval or spend.to is None:
+            raise SignerRefused("approval_needed", f"{spend.largest} of {spend.asset}")
+        wanted = approval_text(
+            intent_id=request.intent_id,
+            chain_id=tx.chain_id,
+            to=spend.to,
+            asset=spend.asset,
+            amount=spend.amount,
+        )
+        if approver(wanted, request.approval) not in self.policy.operators:
+            raise SignerRefused("approval_invalid", "not by an operator, or of another payment")
+
+    def _entry(
+        self, request: SignRequest, tx: UnsignedTx, address: str, spend: Spend | None
+    ) -> Entry:
+        return self._plain_entry(
             chain_id=tx.chain_id,
             address=address,
             nonce=tx.nonce,
@@ -98,21 +244,61 @@ class SigningDesk:
             asset=spend.asset if spend else "",
             amount=spend.amount if spend else 0,
         )
-        if not self.journal.book.knows(entry):
-            if entry.kind == "pay" and spend is not None:
-                self._check_day(entry, spend.limit.per_day)
-            self.journal.append(entry)
-        return Admitted(address, tx)
 
-    def sign(self, admitted: Admitted) -> SignedTx:
-        """Sign by eth-account (RFC 6979: the same payload, the same bytes), then decode the result
-        and compare every field, the sender and the hash. Raises `SignerRefused` on any doubt."""
-        return sign_exactly(self._keys[admitted.address], admitted.tx, admitted.address)
+    def _plain_entry(
+        self,
+        *,
+        chain_id: int,
+        address: str,
+        nonce: int,
+        intent_id: str,
+        kind: EntryKind,
+        payload_hash: str,
+        body_hash: str,
+        cap: int = 0,
+        tip: int = 0,
+        asset: str = "",
+        amount: int = 0,
+    ) -> Entry:
+        now = self._clock()
+        return Entry(
+            at=now.isoformat(timespec="milliseconds"),
+            day=self.journal.book.effective_day(now.date().isoformat()),
+            chain_id=chain_id,
+            address=address,
+            nonce=nonce,
+            intent_id=intent_id,
+            kind=kind,
+            payload_hash=payload_hash,
+            body_hash=body_hash,
+            cap=cap,
+            tip=tip,
+            asset=asset,
+            amount=amount,
+        )
 
     def _check_day(self, entry: Entry, per_day: int) -> None:
         spent = self.journal.book.spent(entry.chain_id, entry.asset, entry.day)
         if spent + entry.amount > per_day:
             raise SignerRefused("day_limit_reached", f"{spent} of {per_day} {entry.asset} are used")
+
+
+def approver(message: str, signature: bytes) -> str | None:
+    """The EIP-55 address that signed `message` by EIP-191 (65 bytes, low s), or None."""
+    if len(signature) != SIGNATURE_BYTES:
+        return None
+    if int.from_bytes(signature[32:64], "big") > HALF_CURVE_ORDER:
+        return None
+    try:
+        signer = Account.recover_message(encode_defunct(text=message), signature=signature)
+    except (BadSignature, ValidationError, ValueError, TypeError):
+        return None
+    return str(signer)
+
+
+def _delegation_message(wanted: AdmittedDelegation) -> bytes:
+    assert len(wanted.delegate) == ADDRESS_BYTES
+    return authorization_message(wanted.chain_id, wanted.delegate, wanted.nonce)
 
 
 def _check_words(request: SignRequest) -> None:
@@ -139,7 +325,7 @@ def sign_exactly(key: Secret, tx: UnsignedTx, address: str) -> SignedTx:
 
 def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:
     """True when `raw` is exactly `tx` plus a low-s signature by `address` (EIP-1559, EIP-2)."""
-    fields = decode_list(raw[1:]) if raw[:1] == b"\x02" else None
+    fields = decode_list(raw[1:]) if raw[:1] == bytes([tx.type]) else None
     unsigned = tx.fields()
     if fields is None or len(fields) != len(unsigned) + SIGNATURE_FIELDS:
         return False
@@ -150,7 +336,7 @@ def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:
 
 
 def _plain(field: Any) -> Any:
-    return list(field) if isinstance(field, tuple) else field
+    return [_plain(item) for item in field] if isinstance(field, list | tuple) else field
 
 
 def _recover(payload: bytes, vrs: tuple[int, int, int]) -> str | None:
@@ -164,8 +350,8 @@ def _recover(payload: bytes, vrs: tuple[int, int, int]) -> str | None:
 
 def _signed_bytes(key: Secret, tx: UnsignedTx) -> bytes | None:
     """eth-account's answer, or None: its exceptions may repeat what they were given."""
-    fields = {
-        "type": 2,
+    fields: dict[str, Any] = {
+        "type": tx.type,
         "chainId": tx.chain_id,
         "nonce": tx.nonce,
         "maxPriorityFeePerGas": tx.tip,
@@ -176,6 +362,18 @@ def _signed_bytes(key: Secret, tx: UnsignedTx) -> bytes | None:
         "data": tx.data,
         "accessList": [],
     }
+    if tx.authorizations:
+        fields["authorizationList"] = [
+            {
+                "chainId": item.chain_id,
+                "address": item.delegate,
+                "nonce": item.nonce,
+                "yParity": item.parity,
+                "r": item.r,
+                "s": item.s,
+            }
+            for item in tx.authorizations
+        ]
     try:
         return bytes(Account.sign_transaction(fields, key.reveal()).raw_transaction)
     except (BadSignature, ValidationError, ValueError, TypeError, KeyError):

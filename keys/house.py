@@ -1,7 +1,7 @@
 """What a house keeps in its vault, by name.
 
-The signer loads hot keys by name and never opens the mnemonic: a running signer holds no key of the
-deposit account and no HD code.
+The signer loads hot keys by name. It opens the mnemonic only when its policy lets it sweep deposit
+addresses (`keys.deposit_keys`); otherwise it holds no key of the deposit account and no HD code.
 """
 
 from __future__ import annotations

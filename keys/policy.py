@@ -1,207 +1,259 @@
-"""The signer's own policy: default deny, read from a file that the callers cannot reach.
+"""The signer's own policy: default deny. Everything is decided by what the bytes themselves say.
 
-The file is JSON: `{chain_id: {"fee_ceiling_wei", "native": {"per_tx", "per_day"} | null,
-"tokens": {contract: {"per_tx", "per_day"}}}}`. All amounts are whole numbers of the smallest unit
-(wei, token units) written as decimal strings; days are UTC. See docs/custody.md.
+A hot address pays listed assets within limits, or the treasury's list without; it calls our own
+contracts in the few ways that `keys.calls` reads. A deposit address pays the sweep's list and
+nobody else. `keys.policy_file` says how the file looks. See docs/custody.md.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from eth_utils.address import is_checksum_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 
-from keys.errors import InvalidPolicy, SignerRefused
-from keys.files import write_atomically
-from keys.payload import ADDRESS_BYTES, MAX_UINT256, UnsignedTx
+from keys.calls import (
+    APPROVE,
+    APPROVE_SELECTOR,
+    FLUSHES,
+    NATIVE,
+    SELECTOR_BYTES,
+    SWEEP,
+    SWEEP_SELECTOR,
+    TRANSFER,
+    TRANSFER_SELECTOR,
+    arguments,
+    batch_in,
+)
+from keys.errors import SignerRefused
+from keys.payload import ADDRESS_BYTES, Authorization, UnsignedTx
 from keys.request import Kind
 
-NATIVE: Final = "native"
+__all__ = ["NATIVE", "TRANSFER_SELECTOR", "ChainPolicy", "Limit", "Policy", "Spend"]
+
 MIN_GAS: Final = 21_000
 MAX_GAS: Final = 16_000_000
 """Our own cap, below EIP-7825's 16,777,216."""
-TRANSFER_SELECTOR: Final = bytes.fromhex("a9059cbb")
-TRANSFER_BYTES: Final = 4 + 32 + 32
-WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-ZERO_ADDRESS: Final = bytes(ADDRESS_BYTES)
+ZERO_ADDRESS: Final = "0x" + "0" * 40
+CONTRACT_ROLES: Final = frozenset({"batch_payout", "sweep_batch", "forwarder_factory"})
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most one transaction, and all transactions of one UTC day, may carry."""
+    """The most one payment, and all payments of one UTC day, may carry. Above `approve_above` one
+    payment needs an operator's signature (None: never)."""
 
     per_tx: int
     per_day: int
+    approve_above: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChainPolicy:
     """What may be signed on one network. `fee_ceiling_wei` bounds maxFeePerGas (wei per gas);
-    without `native` no coin moves; only contracts in `tokens` (EIP-55) may be called."""
+    without `native` no coin moves; only contracts in `tokens` (EIP-55) may be called, and our own
+    `contracts` by role. `treasury_to`: recipients to whom no limit applies. `sweep_to`: the only
+    recipients of deposit addresses. `sweeper`: the only delegate of an authorisation."""
 
     fee_ceiling_wei: int
     native: Limit | None = None
     tokens: Mapping[str, Limit] = field(default_factory=dict)
+    contracts: Mapping[str, str] = field(default_factory=dict)
+    treasury_to: frozenset[str] = frozenset()
+    sweep_to: frozenset[str] = frozenset()
+    sweeper: str | None = None
+
+    def limit(self, asset: str) -> Limit:
+        """Of `native` or a token's contract. Raises `SignerRefused` for what is not listed."""
+        limit = self.native if asset == NATIVE else self.tokens.get(asset)
+        if limit is None:
+            raise SignerRefused("asset_not_allowed", f"{asset} is not in the policy")
+        return limit
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What a transaction pays away: `asset` is `native` or the token contract's EIP-55 address."""
+    """What a transaction pays away: `asset` is `native` or the token contract's EIP-55 address,
+    `amount` the whole of it, `largest` its largest single payment, `to` its only recipient."""
 
     asset: str
     amount: int
     limit: Limit
+    largest: int
+    to: str | None
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether an operator must have signed for it."""
+        above = self.limit.approve_above
+        return above is not None and self.largest > above
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The networks that may be signed for, by chain id. What is not listed is refused."""
+    """The networks that may be signed for, by chain id. What is not listed is refused. `operators`
+    (EIP-55) may approve payments above `Limit.approve_above`."""
 
     chains: Mapping[int, ChainPolicy]
+    operators: frozenset[str] = frozenset()
 
-    def examine(self, tx: UnsignedTx, *, sender: bytes, kind: Kind) -> Spend | None:
-        """Allow the transaction or raise `SignerRefused`. None means it pays nobody (a transfer of
-        0 to oneself). The day's sum is the journal's to judge."""
-        chain = self.chains.get(tx.chain_id) if tx.chain_id != 0 else None
-        if chain is None:
-            raise SignerRefused("chain_not_allowed", f"chain id {tx.chain_id}")
+    @property
+    def sweeps(self) -> bool:
+        """Whether any network lets deposit addresses sign."""
+        return any(chain.sweep_to or chain.sweeper for chain in self.chains.values())
+
+    def examine(
+        self, tx: UnsignedTx, *, sender: bytes, kind: Kind, deposit: bool = False
+    ) -> Spend | None:
+        """Allow the transaction or raise `SignerRefused`. None means it pays nobody outside: a
+        transfer of 0 to oneself, a sweep, an allowance for our own contract. The day's sum is the
+        journal's to judge. `deposit`: the sender is a deposit address."""
+        chain = self._chain(tx.chain_id)
         if not MIN_GAS <= tx.gas <= MAX_GAS:
             raise SignerRefused("gas_outside_limit", f"gas {tx.gas}")
         if not 0 < tx.cap <= chain.fee_ceiling_wei or tx.tip > tx.cap:
             raise SignerRefused("fee_above_ceiling", f"max fee {tx.cap}, tip {tx.tip}")
-        if len(tx.to) != ADDRESS_BYTES or tx.to == ZERO_ADDRESS:
+        if len(tx.to) != ADDRESS_BYTES or tx.to == bytes(ADDRESS_BYTES):
             raise SignerRefused("recipient_not_allowed", "no contract creation, no zero address")
+        if tx.authorizations:
+            _delegations(chain, tx)
         to_self = tx.to == sender and tx.value == 0 and tx.data == b""
         if kind in ("cancel", "noop") or (kind == "bump" and to_self):
-            if not to_self:
+            if not to_self or tx.authorizations:
                 raise SignerRefused("not_a_self_transfer", f"a {kind} sends 0 to its own sender")
             return None
-        spend = _native(chain, tx) if tx.data == b"" else _token(chain, tx)
-        if spend.amount > spend.limit.per_tx:
-            raise SignerRefused("above_per_tx_limit", f"{spend.amount} of {spend.asset}")
+        if deposit:
+            _from_deposit(chain, tx)
+            return None
+        spend = _from_hot(chain, tx)
+        if spend is not None and spend.largest > spend.limit.per_tx:
+            raise SignerRefused("above_per_tx_limit", f"{spend.largest} of {spend.asset}")
         return spend
 
+    def examine_authorization(self, chain_id: int, delegate: str) -> None:
+        """Allow a deposit address to delegate its code, or raise `SignerRefused`. Chain id 0 would
+        count on every chain and is never in a policy."""
+        sweeper = self._chain(chain_id).sweeper
+        if sweeper is None or delegate != sweeper:
+            raise SignerRefused("delegate_not_allowed", "only the pinned sweeper")
 
-def _native(chain: ChainPolicy, tx: UnsignedTx) -> Spend:
-    if chain.native is None:
-        raise SignerRefused("asset_not_allowed", "the native coin is not in the policy")
-    if tx.value == 0:
-        raise SignerRefused("zero_value", "a payment carries something")
-    if to_checksum_address(tx.to) in chain.tokens:
+    def _chain(self, chain_id: int) -> ChainPolicy:
+        chain = self.chains.get(chain_id) if chain_id != 0 else None
+        if chain is None:
+            raise SignerRefused("chain_not_allowed", f"chain id {chain_id}")
+        return chain
+
+
+def _delegations(chain: ChainPolicy, tx: UnsignedTx) -> None:
+    """Authorisations that a transaction carries: for this chain and the pinned sweeper only, and
+    only beside a call of our own sweeping contract."""
+    called = to_checksum_address(tx.to)
+    if called != chain.contracts.get("sweep_batch") or any(
+        not _pinned(chain, tx.chain_id, item) for item in tx.authorizations
+    ):
+        raise SignerRefused("delegate_not_allowed", "only the pinned sweeper, on this chain")
+
+
+def _pinned(chain: ChainPolicy, chain_id: int, item: Authorization) -> bool:
+    return item.chain_id == chain_id and to_checksum_address(item.delegate) == chain.sweeper
+
+
+def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
+    """A deposit address pays coins or listed tokens to the sweep's list; nothing else."""
+    if tx.authorizations:
+        raise SignerRefused("delegate_not_allowed", "a deposit address sends no delegations")
+    if tx.data == b"":
+        chain.limit(NATIVE)
+        recipient = str(to_checksum_address(tx.to))
+        amount = tx.value
+    else:
+        recipient, amount = _token_transfer(chain, tx)
+    if recipient not in chain.sweep_to:
+        raise SignerRefused("recipient_not_allowed", "a deposit address pays the treasury only")
+    if amount == 0:
+        raise SignerRefused("zero_value", "a sweep carries something")
+
+
+def _from_hot(chain: ChainPolicy, tx: UnsignedTx) -> Spend | None:
+    called = str(to_checksum_address(tx.to))
+    role = next((name for name, held in chain.contracts.items() if held == called), None)
+    if role is not None:
+        return _call(chain, role, tx)
+    if tx.data == b"":
+        return _native(chain, tx, called)
+    if tx.data[:SELECTOR_BYTES] == APPROVE_SELECTOR:
+        _approve(chain, tx)
+        return None
+    recipient, amount = _token_transfer(chain, tx)
+    return _payment(chain, called, recipient, amount)
+
+
+def _native(chain: ChainPolicy, tx: UnsignedTx, recipient: str) -> Spend | None:
+    chain.limit(NATIVE)
+    if recipient in chain.tokens:
         raise SignerRefused("recipient_not_allowed", "a token contract keeps coins for ever")
-    return Spend(NATIVE, tx.value, chain.native)
+    return _payment(chain, NATIVE, recipient, tx.value)
 
 
-def _token(chain: ChainPolicy, tx: UnsignedTx) -> Spend:
-    """ERC-20 `transfer(address,uint256)`: exactly 68 bytes to a listed contract, no coin."""
-    if len(tx.data) != TRANSFER_BYTES or tx.data[:4] != TRANSFER_SELECTOR:
-        raise SignerRefused("selector_not_allowed", "only transfer(address,uint256)")
-    contract = to_checksum_address(tx.to)
-    limit = chain.tokens.get(contract)
-    if limit is None:
-        raise SignerRefused("asset_not_allowed", f"contract {contract} is not in the policy")
-    if tx.value != 0:
-        raise SignerRefused("selector_not_allowed", "a token transfer carries no coin")
-    padding, recipient = tx.data[4:16], tx.data[16:36]
-    if padding != bytes(12) or recipient == ZERO_ADDRESS or recipient == tx.to:
-        raise SignerRefused("recipient_not_allowed", "malformed, zero or the contract itself")
-    amount = int.from_bytes(tx.data[36:], "big")
+def _payment(chain: ChainPolicy, asset: str, recipient: str, amount: int) -> Spend | None:
     if amount == 0:
         raise SignerRefused("zero_value", "a payment carries something")
-    return Spend(contract, amount, limit)
+    if recipient in chain.treasury_to:
+        return None
+    return Spend(asset, amount, chain.limit(asset), largest=amount, to=recipient)
 
 
-def load(path: str | os.PathLike[str]) -> Policy:
-    """Read and check a policy file. Raises `InvalidPolicy`, also when others may write to it."""
-    try:
-        with Path(path).open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & WRITABLE_BY_OTHERS:
-                raise InvalidPolicy("the policy file is writable by group or others")
-            document = json.load(file, object_pairs_hook=_no_duplicates)
-    except (OSError, ValueError) as error:
-        raise InvalidPolicy(f"cannot read the policy: {error}") from error
-    chains = _object(document, "the policy")
-    return Policy({_chain_id(key): _chain(value) for key, value in chains.items()})
+def _token_transfer(chain: ChainPolicy, tx: UnsignedTx) -> tuple[str, int]:
+    """ERC-20 `transfer(address,uint256)` to a listed contract, no coin: recipient and amount."""
+    values = arguments(tx.data, TRANSFER_SELECTOR, TRANSFER)
+    if values is None:
+        raise SignerRefused("selector_not_allowed", "only transfer(address,uint256)")
+    contract = str(to_checksum_address(tx.to))
+    chain.limit(contract)
+    if tx.value != 0:
+        raise SignerRefused("selector_not_allowed", "a token transfer carries no coin")
+    recipient = str(to_checksum_address(values[0]))
+    if recipient in (ZERO_ADDRESS, contract):
+        raise SignerRefused("recipient_not_allowed", "zero or the contract itself")
+    return recipient, int(values[1])
 
 
-def dump(path: str | os.PathLike[str], policy: Policy) -> None:
-    """Write a policy file (0600, atomically) that `load` reads back as an equal `Policy`."""
-    document = {str(key): _chain_document(chain) for key, chain in policy.chains.items()}
-    text = json.dumps(document, indent=2, sort_keys=True) + "\n"
-    write_atomically(Path(path), text.encode("ascii"))
+def _approve(chain: ChainPolicy, tx: UnsignedTx) -> None:
+    """An allowance of a listed token for our payout contract, which spends it only when called by
+    this very address: then the call is judged."""
+    chain.limit(str(to_checksum_address(tx.to)))
+    values = arguments(tx.data, APPROVE_SELECTOR, APPROVE)
+    spender = None if values is None else str(to_checksum_address(values[0]))
+    if spender is None or spender != chain.contracts.get("batch_payout") or tx.value != 0:
+        raise SignerRefused("recipient_not_allowed", "an allowance is for the payout contract only")
 
 
-def _chain_document(chain: ChainPolicy) -> dict[str, Any]:
-    return {
-        "fee_ceiling_wei": str(chain.fee_ceiling_wei),
-        "native": None if chain.native is None else _limit_document(chain.native),
-        "tokens": {contract: _limit_document(limit) for contract, limit in chain.tokens.items()},
-    }
-
-
-def _limit_document(limit: Limit) -> dict[str, str]:
-    return {"per_tx": str(limit.per_tx), "per_day": str(limit.per_day)}
-
-
-def _chain(value: object) -> ChainPolicy:
-    entry = _object(value, "a chain", required={"fee_ceiling_wei"}, optional={"native", "tokens"})
-    native = entry.get("native")
-    tokens = _object(entry.get("tokens", {}), "tokens")
-    return ChainPolicy(
-        fee_ceiling_wei=_amount(entry["fee_ceiling_wei"]),
-        native=None if native is None else _limit(native),
-        tokens={_contract(key): _limit(limit) for key, limit in tokens.items()},
+def _call(chain: ChainPolicy, role: str, tx: UnsignedTx) -> Spend | None:
+    """A call of one of our own contracts."""
+    if role == "batch_payout":
+        return _batch(chain, tx)
+    swept = (
+        arguments(tx.data, SWEEP_SELECTOR, SWEEP)
+        if role == "sweep_batch"
+        else next(
+            (v for v in (arguments(tx.data, *flush) for flush in FLUSHES) if v is not None), None
+        )
     )
+    if swept is None or tx.value != 0:
+        raise SignerRefused("selector_not_allowed", f"not a call of {role} that is known here")
+    return None
 
 
-def _limit(value: object) -> Limit:
-    entry = _object(value, "a limit", required={"per_tx", "per_day"}, optional=set())
-    return Limit(per_tx=_amount(entry["per_tx"]), per_day=_amount(entry["per_day"]))
-
-
-def _object(
-    value: object,
-    what: str,
-    *,
-    required: set[str] | None = None,
-    optional: set[str] | None = None,
-) -> dict[str, Any]:
-    """A JSON object; with `required` also exactly those keys, plus some of `optional`."""
-    if not isinstance(value, dict):
-        raise InvalidPolicy(f"{what} must be an object")
-    if required is not None and not required <= set(value) <= required | (optional or set()):
-        raise InvalidPolicy(f"{what} has missing or unknown keys: {sorted(value)}")
-    return value
-
-
-def _amount(value: object) -> int:
-    """A whole number ≥ 0 as decimal string or JSON integer; never a float, never a bool."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:
-        value = int(value)
-    if type(value) is not int or not 0 <= value <= MAX_UINT256:
-        raise InvalidPolicy("an amount is a whole number of the smallest unit")
-    return value
-
-
-def _chain_id(key: str) -> int:
-    if not (key.isascii() and key.isdigit()) or key.startswith("0") or len(key) > 20:
-        raise InvalidPolicy(f"not a chain id: {key!r}")
-    return int(key)
-
-
-def _contract(key: str) -> str:
-    if not is_checksum_address(key):
-        raise InvalidPolicy(f"not an EIP-55 address: {key!r}")
-    return key
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise InvalidPolicy("a key occurs twice")
-    return dict(pairs)
+def _batch(chain: ChainPolicy, tx: UnsignedTx) -> Spend:
+    batch = batch_in(tx.data)
+    if batch is None or not batch.payments:
+        raise SignerRefused("selector_not_allowed", "only payToken and payNative")
+    total = sum(amount for _, amount in batch.payments)
+    if tx.value != (total if batch.asset == NATIVE else 0):
+        raise SignerRefused("wrong_value", "the coins sent along are not what is paid")
+    forbidden = {ZERO_ADDRESS, batch.asset, str(to_checksum_address(tx.to))}
+    if any(to in forbidden or amount == 0 for to, amount in batch.payments):
+        raise SignerRefused("recipient_not_allowed", "zero, the contract itself, or nothing")
+    largest = max(amount for _, amount in batch.payments)
+    return Spend(batch.asset, total, chain.limit(batch.asset), largest=largest, to=None)

@@ -27,9 +27,17 @@ from typing import Final
 from keys.descriptors import take, take_passphrase
 from keys.desk import SigningDesk
 from keys.errors import KeysError
-from keys.house import MAX_HOT_KEYS, deposit_xpub, hot_count, hot_keys, journal_key
+from keys.house import (
+    MAX_HOT_KEYS,
+    MNEMONIC,
+    OWNER,
+    deposit_xpub,
+    hot_count,
+    hot_keys,
+    journal_key,
+)
 from keys.journal import JOURNAL_FILE, Journal
-from keys.policy import load
+from keys.policy_file import load
 from keys.secret import Secret, SecretText
 from keys.server import SignerServer
 from keys.vault import VAULT_FILE, Vault
@@ -103,12 +111,17 @@ def _open_desk(
     if hot_count(vault) < count:
         # HD code is loaded for this one call only: it would stay in memory for the process's life.
         importlib.import_module("keys.setup").extend_hot(vault, count)
+    deposit_keys = None
+    if policy.sweeps:
+        words = SecretText(vault.get(OWNER, MNEMONIC).reveal().decode("utf-8"))
+        deposit_keys = importlib.import_module("keys.deposit_keys").HdDepositKeys(words)
     journal = Journal.open(directory / JOURNAL_FILE, journal_key(vault))
     return SigningDesk(
         hot_keys=hot_keys(vault, count),
         deposit_xpub=deposit_xpub(vault),
         policy=policy,
         journal=journal,
+        deposit_keys=deposit_keys,
     )
 
 

@@ -53,19 +53,48 @@ class RemoteSigner:
         """See `keys.signer.Signer`."""
         return str((await self._call("deposit_xpub"))["xpub"])
 
+    async def approval_limits(self) -> dict[int, dict[str, int]]:
+        """See `keys.signer.Signer`."""
+        return limits_of((await self._call("approval_limits"))["limits"])
+
+    async def sign_authorization(
+        self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
+    ) -> bytes:
+        """See `keys.signer.Signer`."""
+        result = await self._call(
+            "sign_authorization",
+            address=address,
+            deposit_index=deposit_index,
+            chain_id=chain_id,
+            nonce=nonce,
+            delegate=delegate,
+        )
+        return bytes.fromhex(result["signature"])
+
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         """See `keys.signer.Signer`."""
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise SignerRefused("malformed_payload", "too long")
-        result = await self._call(
-            "sign_transaction",
-            address=address,
-            payload=payload.hex(),
-            intent_id=intent_id,
-            kind=kind,
-        )
+        params: dict[str, str | int] = {
+            "address": address,
+            "payload": payload.hex(),
+            "intent_id": intent_id,
+            "kind": kind,
+        }
+        if deposit_index is not None:
+            params["deposit_index"] = deposit_index
+        if approval:
+            params["approval"] = approval.hex()
+        result = await self._call("sign_transaction", **params)
         return SignedTx(raw=bytes.fromhex(result["raw"]), tx_hash=str(result["tx_hash"]))
 
     async def aclose(self) -> None:
@@ -74,14 +103,14 @@ class RemoteSigner:
         if connection is not None:
             await connection.aclose()
 
-    async def _call(self, method: str, **params: str) -> dict[str, Any]:
+    async def _call(self, method: str, **params: str | int) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._attempt(method, params)
         except TimeoutError:
             raise SignerUnavailable(f"no answer in {self._timeout_seconds:g} s") from None
 
-    async def _attempt(self, method: str, params: dict[str, str]) -> dict[str, Any]:
+    async def _attempt(self, method: str, params: dict[str, str | int]) -> dict[str, Any]:
         reason = ""
         for _ in range(ATTEMPTS):
             try:
@@ -173,6 +202,14 @@ class _Connection:
             for future in self._owed.values():
                 if not future.done():
                     future.set_exception(ConnectionLost("connection lost"))
+
+
+def limits_of(document: Any) -> dict[int, dict[str, int]]:
+    """The signer's `approval_limits` as numbers."""
+    return {
+        int(chain_id): {str(asset): int(amount) for asset, amount in assets.items()}
+        for chain_id, assets in dict(document).items()
+    }
 
 
 def _result(answer: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from typing import Final, Literal, get_args
 
 Kind = Literal["pay", "bump", "cancel", "noop"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-MAX_PAYLOAD_BYTES: Final = 16_384
+EntryKind = Literal["pay", "bump", "cancel", "noop", "authorize"]
+"""What a journal holds: the four, and authorisations, which use no nonce of ours."""
+ENTRY_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
+MAX_PAYLOAD_BYTES: Final = 28_000
 MAX_INTENT_ID_LENGTH: Final = 128
 
 
@@ -21,9 +24,26 @@ class SignedTx:
 
 @dataclass(frozen=True, slots=True)
 class SignRequest:
-    """One request to sign: whose key, which unsigned bytes, for which intent, and why."""
+    """One request to sign: whose key, which unsigned bytes, for which intent, and why.
+
+    `deposit_index`: the key is that child of the deposit account. `approval`: an operator's
+    signature (65 bytes) where the policy asks for one.
+    """
 
     address: str
     payload: bytes
     intent_id: str
     kind: Kind
+    deposit_index: int | None = None
+    approval: bytes = b""
+
+
+def approval_text(*, intent_id: str, chain_id: int, to: str, asset: str, amount: int) -> str:
+    """What an operator signs (EIP-191) to let one payment pass above the signer's limit.
+
+    `to`: EIP-55; `asset`: `native` or the token's contract; `amount` in its smallest unit.
+    """
+    return (
+        "Bifold: let this payment pass above the signer's limit.\n"
+        f"intent: {intent_id}\nchain: {chain_id}\nto: {to}\nasset: {asset}\namount: {amount}"
+    )

@@ -80,7 +80,9 @@ class SignerServer:
         own: dict[str, Method] = {
             "hot_addresses": self._hot_addresses,
             "deposit_xpub": self._deposit_xpub,
+            "approval_limits": self._approval_limits,
             "sign_transaction": self._sign_transaction,
+            "sign_authorization": self._sign_authorization,
         }
         others = dict(more or {})
         if own.keys() & others.keys():
@@ -190,6 +192,25 @@ class SignerServer:
         signed = await self._sign(_sign_request(params))
         return {"raw": signed.raw.hex(), "tx_hash": signed.tx_hash}
 
+    async def _approval_limits(self, _params: Any) -> dict[str, Any]:
+        return {"limits": self._desk.approval_limits()}
+
+    async def _sign_authorization(self, params: Any) -> dict[str, Any]:
+        names = {"address", "deposit_index", "chain_id", "nonce", "delegate"}
+        if not isinstance(params, dict) or set(params) != names:
+            raise SignerRefused("malformed_request", f"needs {', '.join(sorted(names))}")
+        if any(not isinstance(params[name], str) for name in ("address", "delegate")):
+            raise SignerRefused("malformed_request", "addresses are text")
+        try:
+            admitted = self._desk.admit_delegation(**params)
+        except SignerRefused as refusal:
+            log.warning("refused an authorisation of %s: %s", params["address"][:64], refusal)
+            raise
+        await self._commit.durable()
+        signature = self._desk.delegate(admitted)
+        log.info("authorised the sweeper for %s, nonce %d", admitted.address, admitted.nonce)
+        return {"signature": signature.hex()}
+
     async def _sign(self, request: SignRequest) -> SignedTx:
         try:
             admitted = self._desk.admit(request)
@@ -212,18 +233,26 @@ class SignerServer:
 def _sign_request(params: Any) -> SignRequest:
     """The parameters, typed. Raises `SignerRefused` with reason `malformed_request`."""
     names = {"address", "payload", "intent_id", "kind"}
+    if not isinstance(params, dict) or not names <= set(params) <= names | {
+        "deposit_index",
+        "approval",
+    }:
+        raise SignerRefused("malformed_request", "address, payload, intent_id and kind")
+    index, approval = params.get("deposit_index"), params.get("approval", "")
     if (
-        not isinstance(params, dict)
-        or set(params) != names
-        or any(not isinstance(value, str) for value in params.values())
+        any(not isinstance(params[name], str) for name in names)
+        or not isinstance(approval, str)
+        or not (index is None or type(index) is int)
         or params["kind"] not in KINDS
     ):
         raise SignerRefused("malformed_request", "address, payload, intent_id and kind are text")
     try:
-        payload = bytes.fromhex(params["payload"])
+        payload, approved = bytes.fromhex(params["payload"]), bytes.fromhex(approval)
     except ValueError:
         raise SignerRefused("malformed_request", "the payload is not hex") from None
-    return SignRequest(params["address"], payload, params["intent_id"], params["kind"])
+    return SignRequest(
+        params["address"], payload, params["intent_id"], params["kind"], index, approved
+    )
 
 
 def _error_document(error: KeysError) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from keys.remote import RemoteSigner
+from keys.remote import RemoteSigner, limits_of
 from keys.request import Kind, SignedTx, SignRequest
 
 if TYPE_CHECKING:  # the desk loads eth-account, which a process that only calls does not need
@@ -33,14 +33,34 @@ class Signer(Protocol):
         """The extended public key of the deposit account."""
         ...
 
+    async def approval_limits(self) -> dict[int, dict[str, int]]:
+        """`{chain_id: {"native" or contract: amount}}`: a larger payment needs an approval."""
+        ...
+
+    async def sign_authorization(
+        self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
+    ) -> bytes:
+        """Let `delegate` act for a deposit address (EIP-7702): 65 bytes r, s, parity. Signed for
+        the policy's sweeper only. Raises `SignerRefused`."""
+        ...
+
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         """Sign `0x02 || rlp([chain_id, nonce, tip, cap, gas, to, value, data, access_list])`.
 
         `kind`: `pay` uses a fresh nonce; `bump` raises the fees of the same intent at its nonce;
         `cancel` is a transfer of 0 to oneself at the intent's nonce; `noop` fills a gap the same
-        way. Raises `SignerRefused` (policy) or `NonceConflict` (journal); both are final answers.
+        way. `deposit_index`: `address` is that child of the deposit account. `approval`: see
+        `keys.request.approval_text`. Raises `SignerRefused` (policy) or `NonceConflict` (journal);
+        both are final answers.
         """
         ...
 
@@ -59,11 +79,36 @@ class LocalSigner:
         """See `Signer`."""
         return self._desk.deposit_xpub
 
+    async def approval_limits(self) -> dict[int, dict[str, int]]:
+        """See `Signer`."""
+        return limits_of(self._desk.approval_limits())
+
+    async def sign_authorization(
+        self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
+    ) -> bytes:
+        """See `Signer`."""
+        admitted = self._desk.admit_delegation(
+            address=address,
+            deposit_index=deposit_index,
+            chain_id=chain_id,
+            nonce=nonce,
+            delegate=delegate,
+        )
+        self._desk.journal.flush()
+        return self._desk.delegate(admitted)
+
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         """See `Signer`. Blocks the loop for one fsync and one signature."""
-        request = SignRequest(address=address, payload=payload, intent_id=intent_id, kind=kind)
+        request = SignRequest(address, payload, intent_id, kind, deposit_index, approval)
         admitted = self._desk.admit(request)
         self._desk.journal.flush()
         return self._desk.sign(admitted)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from keys import mnemonic
+from keys.deposit_keys import HdDepositKeys
 from keys.derivation import DEPOSIT_ACCOUNT, HOT_ACCOUNT, account_xpub, derive_key, path
 from keys.desk import SigningDesk, utc_now
 from keys.errors import KeysError
@@ -79,6 +80,7 @@ def open_desk(
         policy=policy if policy is not None else open_policy(),
         journal=journal,
         clock=clock,
+        deposit_keys=HdDepositKeys(SecretText(TEST_MNEMONIC)),
     )
 
 
@@ -128,14 +130,26 @@ class FakeSigner(LocalSigner):
         self.fail_after: KeysError | None = None
 
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         """See `keys.signer.Signer`."""
-        self.calls.append(SignRequest(address, payload, intent_id, kind))
+        self.calls.append(SignRequest(address, payload, intent_id, kind, deposit_index, approval))
         if self.fail_before is not None:
             raise self.fail_before
         signed = await super().sign_transaction(
-            address=address, payload=payload, intent_id=intent_id, kind=kind
+            address=address,
+            payload=payload,
+            intent_id=intent_id,
+            kind=kind,
+            deposit_index=deposit_index,
+            approval=approval,
         )
         if self.fail_after is not None:
             raise self.fail_after

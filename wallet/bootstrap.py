@@ -133,8 +133,25 @@ class NoSigner:
         """Raises SignerUnavailable."""
         raise SignerUnavailable("this process has no signer")
 
+    async def approval_limits(self) -> dict[int, dict[str, int]]:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+    async def sign_authorization(
+        self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
+    ) -> bytes:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         """Raises SignerUnavailable."""
         raise SignerUnavailable("this process has no signer")

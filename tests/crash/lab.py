@@ -20,7 +20,8 @@ from chain.dev import DevNode
 from chain.registry import Network, Token, dump_networks
 from chain.rpc import JsonRpc
 from contracts.loader import artifact
-from keys.policy import ChainPolicy, Limit, Policy, dump
+from keys.policy import ChainPolicy, Limit, Policy
+from keys.policy_file import dump
 from keys.secret import SecretText
 from keys.setup import create_house, write_public
 

@@ -28,7 +28,7 @@ from chain.rpc import Answer, Call, Rpc
 from keys.desk import SigningDesk
 from keys.house import deposit_xpub, hot_keys, journal_key
 from keys.journal import JOURNAL_FILE, Journal
-from keys.policy import load
+from keys.policy_file import load
 from keys.request import Kind, SignedTx
 from keys.secret import SecretText
 from keys.signer import LocalSigner

@@ -11,10 +11,10 @@ import pytest
 import rlp
 from eth_account import Account
 
-from keys import policy
+from keys import policy_file as policy
 from keys.errors import InvalidPolicy, SignerRefused
 from keys.payload import MAX_NONCE, UnsignedTx, decode_unsigned
-from keys.policy import ChainPolicy, Limit, Policy, Spend
+from keys.policy import TRANSFER_SELECTOR, ChainPolicy, Limit, Policy, Spend
 from keys.request import Kind
 from keys.testing import GWEI, TEST_HOT_ADDRESSES, native_payload, token_payload
 
@@ -48,17 +48,17 @@ def _transfer(data: bytes, *, to: str = TOKEN, value: int = 0) -> bytes:
 
 def _call(recipient: str, amount: int) -> bytes:
     word = bytes(12) + bytes.fromhex(recipient[2:])
-    return policy.TRANSFER_SELECTOR + word + amount.to_bytes(32, "big")
+    return TRANSFER_SELECTOR + word + amount.to_bytes(32, "big")
 
 
 class TestAllowed:
     def test_a_native_payment(self) -> None:
         spend = _examine(native_payload(to=PAYEE, value=5))
-        assert spend == Spend("native", 5, NATIVE_LIMIT)
+        assert spend == Spend("native", 5, NATIVE_LIMIT, largest=5, to=PAYEE)
 
     def test_a_token_payment(self) -> None:
         spend = _examine(token_payload(contract=TOKEN, to=PAYEE, amount=7))
-        assert spend == Spend(TOKEN, 7, TOKEN_LIMIT)
+        assert spend == Spend(TOKEN, 7, TOKEN_LIMIT, largest=7, to=PAYEE)
 
     def test_exactly_the_limit(self) -> None:
         assert _examine(native_payload(to=PAYEE, value=NATIVE_LIMIT.per_tx, cap=100 * GWEI))
@@ -97,14 +97,14 @@ class TestRefused:
             (_transfer(_call(PAYEE, 5), value=1), "selector_not_allowed"),
             (_transfer(_call(PAYEE, 5)[:-1]), "selector_not_allowed"),
             (_transfer(_call(PAYEE, 5) + b"\0"), "selector_not_allowed"),
-            (_transfer(bytes.fromhex("095ea7b3") + _call(PAYEE, 5)[4:]), "selector_not_allowed"),
+            (_transfer(bytes.fromhex("095ea7b3") + _call(PAYEE, 5)[4:]), "recipient_not_allowed"),
             (_transfer(bytes.fromhex("23b872dd") + bytes(96)), "selector_not_allowed"),
             (_transfer(b"\0"), "selector_not_allowed"),
             (_transfer(_call("0x" + "00" * 20, 5)), "recipient_not_allowed"),
             (_transfer(_call(TOKEN, 5)), "recipient_not_allowed"),
             (
                 _transfer(_call(PAYEE, 5)[:4] + b"\1" + _call(PAYEE, 5)[5:]),
-                "recipient_not_allowed",
+                "selector_not_allowed",
             ),
         ],
     )
@@ -169,12 +169,11 @@ class TestPayload:
             bytes(32),
             b"\x01" + native_payload()[1:],
             b"\x03" + native_payload()[1:],
-            b"\x04" + native_payload()[1:],
             native_payload()[1:],
             b"\x19Ethereum Signed Message:\n32" + bytes(32),
         ],
     )
-    def test_nothing_but_type_two(self, payload: bytes) -> None:
+    def test_nothing_but_types_two_and_four(self, payload: bytes) -> None:
         with pytest.raises(SignerRefused) as caught:
             decode_unsigned(payload)
         assert caught.value.reason == "unsupported_type"
@@ -207,7 +206,8 @@ class TestPayload:
             b"\x02\x80",
             b"\x02\xf9\x00" + native_payload()[2:],
             b"\x02" + b"\xc1" * 5000,
-            native_payload(data=bytes(20_000)),
+            native_payload(data=bytes(28_000)),
+            b"\x04" + native_payload()[1:],
         ],
     )
     def test_not_canonical(self, payload: bytes) -> None:

@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from keys import policy
+from keys import policy_file
 from keys.descriptors import UnreadableDescriptor, offer, take, take_passphrase
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.kdf import KdfCost
@@ -107,7 +107,7 @@ class Host:
 def host(tmp_path: Path, runtime_dir: Path, light: KdfCost) -> Iterator[Host]:
     phrase = SecretText(TEST_MNEMONIC)
     create_house(tmp_path / "vault", TEST_PASSPHRASE, mnemonic=phrase, cost=light)
-    policy.dump(tmp_path / "policy.json", open_policy())
+    policy_file.dump(tmp_path / "policy.json", open_policy())
     host = Host(tmp_path, runtime_dir / "s")
     yield host
     host.close()

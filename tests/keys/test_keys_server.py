@@ -73,7 +73,7 @@ class TestSigning:
         assert refused.value.reason == "chain_not_allowed"
         with pytest.raises(SignerRefused, match="too long"):
             await signer.sign_transaction(
-                address=HOT, payload=bytes(20_000), intent_id="wdr_2", kind="pay"
+                address=HOT, payload=bytes(30_000), intent_id="wdr_2", kind="pay"
             )
 
     async def test_many_at_once_share_fsyncs(

@@ -15,7 +15,8 @@ from chain.dev import DevNode
 from chain.errors import ChainError
 from chain.rpc import JsonRpc
 from contracts.loader import artifact
-from keys.policy import ChainPolicy, Limit, Policy, dump
+from keys.policy import ChainPolicy, Limit, Policy
+from keys.policy_file import dump
 from wallet.sandbox.config import SandboxConfig
 from wallet.sandbox.networks import CONFIRMATIONS, MAX_FEE_WEI, TOKENS, LocalChain
 
