@@ -92,11 +92,23 @@ class CountedSigner(LocalSigner):
     """The real desk with the real journal on disk; dies around each signature."""
 
     async def sign_transaction(
-        self, *, address: str, payload: bytes, intent_id: str, kind: Kind
+        self,
+        *,
+        address: str,
+        payload: bytes,
+        intent_id: str,
+        kind: Kind,
+        deposit_index: int | None = None,
+        approval: bytes = b"",
     ) -> SignedTx:
         crashpoints.hit("signer.before")
         signed = await super().sign_transaction(
-            address=address, payload=payload, intent_id=intent_id, kind=kind
+            address=address,
+            payload=payload,
+            intent_id=intent_id,
+            kind=kind,
+            deposit_index=deposit_index,
+            approval=approval,
         )
         crashpoints.hit("signer.after")
         return signed

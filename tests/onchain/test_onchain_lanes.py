@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -88,10 +88,10 @@ async def test_the_signers_day_is_waited_for_and_other_lanes_go_on(
 ) -> None:
     real, full = lanes.signer.sign_transaction, (await lanes.signer.hot_addresses())[0]
 
-    async def limited(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
-        if address == full and kind == "pay":
+    async def limited(*, kind: Kind, **asked: Any) -> SignedTx:
+        if asked["address"] == full and kind == "pay":
             raise SignerRefused("day_limit_reached")
-        return await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
+        return await real(kind=kind, **asked)
 
     ada = await lanes.funded_person()
     with monkeypatch.context() as patched:
@@ -121,10 +121,10 @@ async def test_what_waits_for_the_signers_day_may_be_cancelled(
 ) -> None:
     real = lanes.signer.sign_transaction
 
-    async def limited(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
+    async def limited(*, kind: Kind, **asked: Any) -> SignedTx:
         if kind == "pay":
             raise SignerRefused("day_limit_reached")
-        return await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
+        return await real(kind=kind, **asked)
 
     monkeypatch.setattr(lanes.signer, "sign_transaction", limited)
     ada = await lanes.funded_person()
@@ -142,10 +142,10 @@ async def test_a_limit_that_never_lifts_ends_in_a_refusal_and_the_money_is_free(
 ) -> None:
     real = lanes.signer.sign_transaction
 
-    async def limited(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
+    async def limited(*, kind: Kind, **asked: Any) -> SignedTx:
         if kind == "pay":
             raise SignerRefused("day_limit_reached")
-        return await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
+        return await real(kind=kind, **asked)
 
     monkeypatch.setattr(lanes.signer, "sign_transaction", limited)
     monkeypatch.setattr(deliver, "DAY_LIMIT_WAIT_SECONDS", 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from keys.errors import SignerRefused, SignerUnavailable
@@ -55,10 +57,8 @@ class TestTheSigner:
         signed: list[SignedTx] = []
         real = seam.signer.sign_transaction
 
-        async def lost(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
-            signed.append(
-                await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
-            )
+        async def lost(*, kind: Kind, **asked: Any) -> SignedTx:
+            signed.append(await real(kind=kind, **asked))
             raise SignerUnavailable("the answer is lost")
 
         ada = await seam.funded_person()
@@ -77,11 +77,11 @@ class TestTheSigner:
     ) -> None:
         real = seam.signer.sign_transaction
 
-        async def choosy(*, address: str, payload: bytes, intent_id: str, kind: Kind) -> SignedTx:
+        async def choosy(*, kind: Kind, **asked: Any) -> SignedTx:
             if kind == "pay" and not signed_once:
-                signed_once.append(intent_id)
+                signed_once.append(asked["intent_id"])
                 raise SignerRefused("above_transaction_limit")
-            return await real(address=address, payload=payload, intent_id=intent_id, kind=kind)
+            return await real(kind=kind, **asked)
 
         signed_once: list[str] = []
         monkeypatch.setattr(seam.signer, "sign_transaction", choosy)

@@ -22,7 +22,7 @@ from chain.transactions import (
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import repository
+from wallet.onchain import repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import CANCELLED
 from wallet.onchain.replace import (
@@ -123,10 +123,18 @@ class Deliverer:
     async def _sign(self, intent: Intent, attempt: Attempt) -> SignedTx | None:
         """Have the stored payload signed and store the bytes (transaction B)."""
         desk, sender = self._desk, intent.from_address or ""
+        async with desk.db.transaction() as session:
+            approval = await repository.approval(session, intent.id)
+            index = await signers.deposit_index(session, network=desk.network, address=sender)
         hit("intent.before_sign")
         try:
             signed = await desk.signer.sign_transaction(
-                address=sender, payload=attempt.unsigned, intent_id=intent.id, kind=attempt.kind
+                address=sender,
+                payload=attempt.unsigned,
+                intent_id=intent.id,
+                kind=attempt.kind,
+                deposit_index=index,
+                approval=approval,
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)

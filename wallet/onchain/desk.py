@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.blocks import Receipt
 from chain.client import ChainClient
 from keys.signer import Signer
 from wallet.db import Database
@@ -45,6 +46,7 @@ class Desk:
         *,
         expected: Intent | None = None,
         at: datetime | None = None,
+        receipt: Receipt | None = None,
         **changes: Any,
     ) -> Intent | None:
         """Move an intent and tell its follower, in the caller's transaction.
@@ -63,7 +65,9 @@ class Desk:
         log.info("intent.moving", intent=intent_id, before=str(before.state), after=str(to))
         follower = self.followers.get(after.purpose)
         if follower is not None:
-            await follower.intent_moved(session, intent=after, previous=before.state, at=at)
+            await follower.intent_moved(
+                session, intent=after, previous=before.state, at=at, receipt=receipt
+            )
         return after
 
     async def send_to_review(self, intent: Intent, reason: str, *, halt: bool) -> None:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.blocks import Receipt
+from chain.transactions import Authorization, encode_authorizations
 from wallet.ids import new_id
 from wallet.onchain import repository
 from wallet.onchain.repository import Attempt, Intent
@@ -30,7 +32,9 @@ __all__ = [
 class IntentDraft:
     """A payment to be made once. `amount_minor` in the asset's smallest unit; wei for fees.
 
-    `gas_limit` and `fee_ceiling_wei` bound what it may burn, bumps included.
+    `gas_limit` and `fee_ceiling_wei` bound what it may burn, bumps included. With `data` it is a
+    call of the contract `to_address` that carries `amount_minor` of the native coin and the
+    EIP-7702 `authorizations`. `pinned_address`: nobody else may send it.
     """
 
     purpose: str
@@ -41,15 +45,25 @@ class IntentDraft:
     amount_minor: int
     gas_limit: int
     fee_ceiling_wei: int
+    pinned_address: str | None = None
+    data: bytes | None = None
+    authorizations: tuple[Authorization, ...] = ()
 
 
 class Follower(Protocol):
     """Who promised the payment: told of every move in the transaction that makes it."""
 
     async def intent_moved(
-        self, session: AsyncSession, *, intent: Intent, previous: State, at: datetime | None
+        self,
+        session: AsyncSession,
+        *,
+        intent: Intent,
+        previous: State,
+        at: datetime | None,
+        receipt: Receipt | None,
     ) -> None:
-        """`intent` is now where it says; `at` is when it happened on chain, where that is known."""
+        """`intent` is now where it says; `at` is when it happened on chain, where that is known.
+        `receipt`: at an end that the chain decided."""
         ...
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
@@ -72,6 +86,11 @@ async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
             "amount_minor": draft.amount_minor,
             "gas_limit": draft.gas_limit,
             "fee_ceiling_wei": draft.fee_ceiling_wei,
+            "pinned_address": draft.pinned_address,
+            "data": draft.data,
+            "authorizations": encode_authorizations(draft.authorizations)
+            if draft.authorizations
+            else None,
         },
     )
     return intent_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, LargeBinary, SmallInteger, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from wallet.kernel_models import MINOR, STAMP
@@ -18,6 +18,8 @@ class ChainSigner(SQLModel, table=True):
     network: str = Field(primary_key=True, sa_type=Text)
     address: str = Field(primary_key=True, sa_type=Text)
     next_nonce: int = Field(sa_type=BigInteger)
+    role: str = Field(sa_type=Text)
+    deposit_index: int | None = Field(sa_type=Integer)
     halted_reason: str | None = Field(sa_type=Text)
     halted_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
@@ -80,6 +82,11 @@ class ChainIntent(SQLModel, table=True):
     waiting_for: str | None = Field(sa_type=Text)
     from_address: str | None = Field(sa_type=Text)
     nonce: int | None = Field(sa_type=BigInteger)
+    pinned_address: str | None = Field(sa_type=Text)
+    data: bytes | None = Field(sa_type=LargeBinary)
+    authorizations: bytes | None = Field(sa_type=LargeBinary)
+    batch_id: str | None = Field(sa_type=Text, foreign_key="chain_intents.id")
+    alone: bool
     mined_tx_hash: str | None = Field(sa_type=Text)
     mined_kind: str | None = Field(sa_type=Text)
     mined_block: int | None = Field(sa_type=BigInteger)
@@ -92,6 +99,16 @@ class ChainIntent(SQLModel, table=True):
     speed_up_requested_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
     updated_at: datetime = Field(sa_type=STAMP)
+
+
+class ChainApproval(SQLModel, table=True):
+    """An operator's signature that lets one payment pass above the signer's limit."""
+
+    __tablename__ = "chain_approvals"
+    intent_id: str = Field(primary_key=True, sa_type=Text, foreign_key="chain_intents.id")
+    operator: str = Field(sa_type=Text)
+    signature: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=STAMP)
 
 
 class ChainAttempt(SQLModel, table=True):

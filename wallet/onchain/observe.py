@@ -131,7 +131,9 @@ class IntentObserver:
         to, reason = self._verdict(intent, attempt, receipt)
         changes: dict[str, Any] = {} if reason is None else {"reason": reason}
         async with self._desk.db.transaction() as session:
-            await self._desk.move(session, intent.id, to, expected=intent, at=at, **changes)
+            await self._desk.move(
+                session, intent.id, to, expected=intent, at=at, receipt=receipt, **changes
+            )
             hit("intent.before_commit_final")
         hit("intent.after_commit_final")
 

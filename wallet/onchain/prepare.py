@@ -7,6 +7,7 @@ nonce belongs to this intent for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,11 +18,14 @@ from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
 from chain.fees import FeeQuote
 from chain.transactions import (
     TxFields,
+    contract_call,
+    decode_authorizations,
     encode_unsigned,
     erc20_transfer,
     native_transfer,
     transfer_data,
 )
+from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository, signers, tokens
@@ -37,6 +41,20 @@ log = structlog.get_logger(__name__)
 
 def build_fields(chain: ChainClient, intent: Intent, *, nonce: int, tip: int, cap: int) -> TxFields:
     """The unsigned transaction that pays this intent. Raises InvalidTransaction."""
+    if intent.data is not None:
+        return contract_call(
+            chain_id=chain.network.chain_id,
+            nonce=nonce,
+            tip=tip,
+            cap=cap,
+            gas=intent.gas_limit,
+            contract=intent.to_address,
+            data=intent.data,
+            value_wei=intent.amount_minor,
+            authorizations=decode_authorizations(intent.authorizations)
+            if intent.authorizations
+            else (),
+        )
     token = chain.network.token(intent.asset)
     if intent.asset == chain.network.native_asset:
         return native_transfer(
@@ -58,6 +76,19 @@ def build_fields(chain: ChainClient, intent: Intent, *, nonce: int, tip: int, ca
         gas=intent.gas_limit,
         contract=token.contract,
         to=intent.to_address,
+        amount_minor=intent.amount_minor,
+    )
+
+
+async def estimate_intent(chain: ChainClient, intent: Intent, sender: str) -> int:
+    """Gas this intent would use now. Raises NodeRejected when it would revert."""
+    if intent.data is not None:
+        return await chain.estimate_gas(sender, intent.to_address, intent.amount_minor, intent.data)
+    return await estimate_gas(
+        chain,
+        sender=sender,
+        asset=intent.asset,
+        to_address=intent.to_address,
         amount_minor=intent.amount_minor,
     )
 
@@ -89,10 +120,17 @@ class Preparer:
         desk = self._desk
         async with desk.db.transaction() as session:
             queued = await repository.intents_in(
-                session, network=desk.network, states=[State.QUEUED], limit=MAX_QUEUE_LOOK
+                session,
+                network=desk.network,
+                states=[State.QUEUED],
+                sender=address,
+                limit=MAX_QUEUE_LOOK,
             )
             lanes = await repository.lanes(session, desk.network)
-        room = share(lanes, address, len(queued))
+        if queued and all(intent.pinned_address == address for intent in queued):
+            room = MAX_IN_FLIGHT  # nobody else may send them
+        else:
+            room = share(lanes, address, len(queued))
         if not queued or room == 0:
             return 0
         hit("intent.before_estimate")
@@ -102,6 +140,7 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
+        queued = await self._approved(queued)
         done = 0
         for intent in queued:  # one that must wait holds up none behind it
             if done < room:
@@ -140,6 +179,9 @@ class Preparer:
         if moving.asset in await tokens.halted(session, desk.network):
             await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
+        if signer.deposit_index is not None:
+            # An authorisation that counted has used up a nonce of a deposit address, too.
+            signer = replace(signer, next_nonce=max(signer.next_nonce, mined))
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our
             # database is an old copy. Either way nobody pays from here until a person has looked.
@@ -173,6 +215,28 @@ class Preparer:
             session, network=desk.network, address=address, next_nonce=nonce + 1
         )
         return True
+
+    async def _approved(self, queued: Sequence[Intent]) -> list[Intent]:
+        """Without those above the signer's limit that no operator has approved: asked now, they
+        would be refused for good. No signer, no answer: nothing is signed anyway."""
+        network = self._desk.chain.network
+        try:
+            limits = (await self._desk.signer.approval_limits()).get(network.chain_id, {})
+        except SignerUnavailable:
+            return []
+        above = {}
+        for intent in queued:
+            token = network.token(intent.asset)
+            limit = limits.get("native" if token is None else token.contract)
+            if limit is not None and intent.data is None and intent.amount_minor > limit:
+                above[intent.id] = intent
+        if not above:
+            return list(queued)
+        async with self._desk.db.transaction() as session:
+            passed = await repository.approved(session, list(above))
+        missing = above.keys() - passed
+        await self._wait(sorted(missing), "approval")
+        return [intent for intent in queued if intent.id not in missing]
 
     async def _vouched_for(self, session: AsyncSession, intent_id: str) -> bool:
         """Whether somebody's held money stands behind it. Else it waits for a person.
@@ -212,13 +276,9 @@ class Preparer:
     async def _payable(self, intent: Intent, address: str) -> bool:
         """Whether the chain would take it within its gas. A clear no fails it, nonce unused."""
         try:
-            gas = await estimate_gas(
-                self._desk.chain,
-                sender=address,
-                asset=intent.asset,
-                to_address=intent.to_address,
-                amount_minor=intent.amount_minor,
-            )
+            if intent.authorizations:
+                return True  # a node estimates as if they did not count; the call cannot revert
+            gas = await estimate_intent(self._desk.chain, intent, address)
         except NodeRejected as error:
             if not would_revert(error):
                 await self._wait([intent.id], "chain")

@@ -116,7 +116,7 @@ def nothing(fields: TxFields, sender: str) -> TxFields:
     The limit stays what the payment had, which is enough on every chain; 21,000 is not where L1's
     part lies in the gas units. What is not used is not paid.
     """
-    return replace(fields, to=sender, value=0, data=b"")
+    return replace(fields, to=sender, value=0, data=b"", authorizations=())
 
 
 def _demand_room(replacement: Replacement | None) -> None:

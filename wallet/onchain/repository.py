@@ -18,7 +18,11 @@ PAYING: tuple[AttemptKind, ...] = ("pay", "bump")
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One payment on chain. `amount_minor` of `asset`; `gas_fee_wei`: burnt, once mined."""
+    """One payment on chain. `amount_minor` of `asset`; `gas_fee_wei`: burnt, once mined.
+
+    With `data` it is a call of the contract `to_address` with `amount_minor` wei. Only
+    `pinned_address` may send it, if that is set. With `batch_id` another intent pays it.
+    """
 
     id: str
     purpose: str
@@ -44,6 +48,11 @@ class Intent:
     passed_at_block: int | None
     cancel_requested_at: datetime | None
     speed_up_requested_at: datetime | None
+    pinned_address: str | None = None
+    data: bytes | None = None
+    authorizations: bytes | None = None
+    batch_id: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +166,11 @@ async def intents_in(
     network: str,
     states: Iterable[State],
     address: str | None = None,
+    sender: str | None = None,
     limit: int = 1_000,
 ) -> list[Intent]:
-    """Intents in these states: by nonce where they have one, then oldest first.
+    """Intents in these states: by nonce where they have one, then oldest first. `address`: those
+    sent from there; `sender`: those that may be sent from there (None: all).
 
     Who waits for lower fees comes after who does not, and who would pay most first among them: a
     crowd of tiny payments that hardly pay anything is looked at last.
@@ -168,6 +179,9 @@ async def intents_in(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
+            " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
+            "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
+            "   WHERE s.network = :network AND s.address = :sender AND s.role = 'hot')))"
             " ORDER BY nonce NULLS LAST,"
             " CASE WHEN waiting_for = 'fees' THEN fee_ceiling_wei END DESC NULLS FIRST,"
             " created_at, id LIMIT :limit"
@@ -176,6 +190,7 @@ async def intents_in(
             "network": network,
             "states": [str(state) for state in states],
             "address": address,
+            "sender": sender,
             "limit": limit,
         },
     )
@@ -207,7 +222,7 @@ async def lanes(session: AsyncSession, network: str) -> dict[str, int]:
             "SELECT s.address, count(i.id) AS busy FROM chain_signers s"
             " LEFT JOIN chain_intents i ON i.network = s.network AND i.from_address = s.address"
             "  AND i.state IN ('allocated', 'signed', 'sent')"
-            " WHERE s.network = :network AND s.halted_reason IS NULL"
+            " WHERE s.network = :network AND s.halted_reason IS NULL AND s.role = 'hot'"
             " GROUP BY s.address, s.created_at"
             " HAVING bool_and(coalesce(i.waiting_for, '') NOT IN ('signer_limit', 'review'))"
             " ORDER BY busy, s.created_at, s.address"
@@ -269,6 +284,23 @@ async def nonce_passed(session: AsyncSession, *, network: str, address: str) -> 
             {"network": network, "address": address},
         )
     )
+
+
+async def approval(session: AsyncSession, intent_id: str) -> bytes:
+    """The operator's signature for a payment above the signer's limit, or nothing."""
+    found = await session.scalar(
+        text("SELECT signature FROM chain_approvals WHERE intent_id = :id"), {"id": intent_id}
+    )
+    return b"" if found is None else bytes(found)
+
+
+async def approved(session: AsyncSession, intent_ids: Sequence[str]) -> set[str]:
+    """Those that an operator has approved."""
+    rows = await session.execute(
+        text("SELECT intent_id FROM chain_approvals WHERE intent_id = ANY(:ids)"),
+        {"ids": list(intent_ids)},
+    )
+    return set(rows.scalars())
 
 
 # Attempts
@@ -389,6 +421,11 @@ def intent_of(row: Any) -> Intent:
         passed_at_block=row.passed_at_block,
         cancel_requested_at=row.cancel_requested_at,
         speed_up_requested_at=row.speed_up_requested_at,
+        pinned_address=row.pinned_address,
+        data=None if row.data is None else bytes(row.data),
+        authorizations=None if row.authorizations is None else bytes(row.authorizations),
+        batch_id=row.batch_id,
+        alone=row.alone,
     )
 
 

@@ -44,6 +44,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     async with desk.db.transaction() as session:
         moved = await desk.move(
             session, intent_id, to, expected=intent, at=at,
+            receipt=None if mined is None else mined[1],
             **{"reason": f"reviewed by {by}: {changes.pop('reason')}", **changes},
         )  # fmt: skip
         hit("intent.before_commit_reviewed")
@@ -108,7 +109,7 @@ async def _judged(
         return State.CANCELLED, changes | {"reason": "its nonce paid nobody"}, at
     if receipt.status == 0:
         return State.FINAL_REVERTED, changes | {"reason": "reverted"}, at
-    if intent.asset == desk.chain.network.native_asset:
+    if intent.data is not None or intent.asset == desk.chain.network.native_asset:
         return State.FINAL_OK, changes | {"reason": "paid"}, at
     pair = (intent.asset, intent.to_address)
     moved = (await desk.chain.balance_changes(block, [pair]))[pair]

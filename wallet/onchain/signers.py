@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,33 +11,53 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 @dataclass(frozen=True, slots=True)
 class SignerRow:
-    """A hot address on a network. `next_nonce` is ours to give; halted signers give none."""
+    """An address that signs on a network. `next_nonce` is ours to give; halted ones give none.
+
+    With `deposit_index` it is a deposit address, which signs its own sweeps and nothing else.
+    """
 
     address: str
     next_nonce: int
     halted_reason: str | None
+    deposit_index: int | None = None
 
 
 async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
-    """Every hot address known on the network."""
+    """Every hot address known on the network, and the deposit addresses that have work."""
     rows = await session.execute(
         text(
-            "SELECT address, next_nonce, halted_reason FROM chain_signers"
-            " WHERE network = :network ORDER BY created_at, address"
+            "SELECT address, next_nonce, halted_reason, deposit_index FROM chain_signers s"
+            " WHERE network = :network AND (role = 'hot' OR EXISTS (SELECT FROM chain_intents i"
+            "  WHERE i.network = s.network AND i.pinned_address = s.address"
+            "  AND i.state IN ('queued', 'allocated', 'signed', 'sent', 'mined')))"
+            " ORDER BY role DESC, created_at, address"
         ),
         {"network": network},
     )
-    return [SignerRow(row.address, row.next_nonce, row.halted_reason) for row in rows]
+    return [_row(row) for row in rows]
 
 
-async def add_signer(session: AsyncSession, *, network: str, address: str, next_nonce: int) -> None:
-    """Know a hot address from now on; again changes nothing."""
+async def add_signer(
+    session: AsyncSession,
+    *,
+    network: str,
+    address: str,
+    next_nonce: int,
+    deposit_index: int | None = None,
+) -> None:
+    """Know an address from now on; again changes nothing."""
     await session.execute(
         text(
-            "INSERT INTO chain_signers (network, address, next_nonce)"
-            " VALUES (:network, :address, :nonce) ON CONFLICT DO NOTHING"
+            "INSERT INTO chain_signers (network, address, next_nonce, role, deposit_index)"
+            " VALUES (:network, :address, :nonce, :role, :index) ON CONFLICT DO NOTHING"
         ),
-        {"network": network, "address": address, "nonce": next_nonce},
+        {
+            "network": network,
+            "address": address,
+            "nonce": next_nonce,
+            "role": "hot" if deposit_index is None else "deposit",
+            "index": deposit_index,
+        },
     )
 
 
@@ -45,13 +66,25 @@ async def lock_signer(session: AsyncSession, *, network: str, address: str) -> S
     row = (
         await session.execute(
             text(
-                "SELECT address, next_nonce, halted_reason FROM chain_signers"
+                "SELECT address, next_nonce, halted_reason, deposit_index FROM chain_signers"
                 " WHERE network = :network AND address = :address FOR UPDATE"
             ),
             {"network": network, "address": address},
         )
     ).one()
-    return SignerRow(row.address, row.next_nonce, row.halted_reason)
+    return _row(row)
+
+
+async def deposit_index(session: AsyncSession, *, network: str, address: str) -> int | None:
+    """Which child of the deposit account it is; None for a hot address."""
+    found: int | None = await session.scalar(
+        text(
+            "SELECT deposit_index FROM chain_signers"
+            " WHERE network = :network AND address = :address"
+        ),
+        {"network": network, "address": address},
+    )
+    return found
 
 
 async def set_next_nonce(
@@ -93,3 +126,7 @@ async def resume_signer(session: AsyncSession, *, network: str, address: str) ->
         {"network": network, "address": address},
     )
     return done.one_or_none() is not None
+
+
+def _row(row: Any) -> SignerRow:
+    return SignerRow(row.address, row.next_nonce, row.halted_reason, row.deposit_index)

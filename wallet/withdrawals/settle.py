@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.blocks import Receipt
 from chain.registry import Network
 from wallet import ledger, outbox
 from wallet.ledger import accounts
@@ -37,7 +38,13 @@ class WithdrawalFollower:
         self._networks = networks
 
     async def intent_moved(
-        self, session: AsyncSession, *, intent: Intent, previous: State, at: datetime | None
+        self,
+        session: AsyncSession,
+        *,
+        intent: Intent,
+        previous: State,
+        at: datetime | None,
+        receipt: Receipt | None = None,
     ) -> None:
         """Bring the withdrawal to where its intent is; at the end, book it."""
         to = status_of(intent)
