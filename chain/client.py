@@ -333,6 +333,11 @@ class ChainClient:
         answer = await self._rpc.call("eth_getCode", (checked(address), "latest"))
         return len(parse.data(answer, "eth_getCode")) > 0
 
+    async def code(self, address: str) -> bytes:
+        """The code at an address now; `0xef0100 || delegate` where it delegates (EIP-7702)."""
+        answer = await self._rpc.call("eth_getCode", (address, "latest"))
+        return parse.data(answer, "eth_getCode")
+
     async def eth_call(self, to: str, data: bytes) -> bytes:
         """What a contract answers to a call now. Raises NodeRejected when it reverts."""
         request = {"to": checked(to), "data": "0x" + data.hex()}

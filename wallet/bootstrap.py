@@ -17,7 +17,7 @@ from keys.public import PublicKeys, read_public
 from keys.remote import RemoteSigner
 from keys.request import Kind, SignedTx
 from keys.signer import Signer
-from wallet import faults
+from wallet import custody, faults
 from wallet.db import Database
 from wallet.errors import WalletError
 from wallet.money import FIAT, Asset, AssetBook, chain_asset
@@ -58,6 +58,12 @@ class Services:
         if code == known.native_asset or known.token(code) is not None:
             return self.assets.get(code)
         return None
+
+    def deriver_of(self, network: str) -> custody.Deriver:
+        """How this network's deposit addresses follow from their index. One that is not served any
+        more had children of the xpub."""
+        known = self.networks.get(network)
+        return self.deriver if known is None else custody.deriver_of(known, self.deriver)
 
     async def refresh_faults(self) -> None:
         """Sandbox: take over the faults that are switched on now."""

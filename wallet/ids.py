@@ -33,6 +33,7 @@ Prefix = Literal[
     "int",
     "req",
     "leg",
+    "swp",
 ]
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
 

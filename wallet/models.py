@@ -15,6 +15,7 @@ from wallet.onchain import models as onchain
 from wallet.payments import models as payments
 from wallet.payouts import models as payouts
 from wallet.risk import models as risk
+from wallet.sweeps import models as sweeps
 from wallet.withdrawals import models as withdrawals
 
 ROOMS_WITH_TABLES = (
@@ -29,6 +30,7 @@ ROOMS_WITH_TABLES = (
     payments,
     payouts,
     risk,
+    sweeps,
     withdrawals,
 )
 

@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 from sqlalchemy import text
@@ -32,6 +33,7 @@ from wallet.money import AssetBook, format_amount
 from wallet.onchain import ChainUnavailable, burn
 from wallet.payouts.reconcile import bank_lines
 from wallet.settings import Settings
+from wallet.sweeps.calls import swept_coins
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
@@ -142,8 +144,8 @@ async def _unbooked_arrivals(
     rows = await session.execute(
         text(
             "SELECT to_address, principal_id, asset, amount_minor FROM deposits"
-            " WHERE network = :network AND entry_id IS NULL AND status <> 'orphaned'"
-            " AND block_number <= :number"
+            " WHERE network = :network AND entry_id IS NULL"
+            " AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
         ),
         {"network": network, "number": up_to},
     )
@@ -160,6 +162,7 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         text(
             "SELECT asset, amount_minor, gas_fee_wei, state FROM chain_intents"
             " WHERE network = :network AND mined_block > :number"
+            " AND purpose NOT IN ('sweep', 'top_up')"
             " AND state IN ('final_ok', 'final_reverted', 'cancelled')"
         ),
         {"network": chain.network.name, "number": up_to},
@@ -168,6 +171,7 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         if row.state == "final_ok":
             books.in_flight["hot", row.asset] += int(row.amount_minor)
         books.in_flight["hot", chain.network.native_asset] += int(row.gas_fee_wei)
+    await _sweeps_above(session, chain.network.name, up_to, books)
     hashes = await session.execute(
         text(
             "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
@@ -180,6 +184,29 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         *hashes.scalars(),
         *await burn.unbooked(session, chain.network.name),
     ]
+
+
+async def _sweeps_above(session: AsyncSession, network: str, up_to: int, books: _Books) -> None:
+    """Sweeps booked above the block: what their entries did has not happened there yet."""
+    rows = await session.execute(
+        text(
+            "SELECT a.path, p.asset, sum(p.amount_minor)::numeric AS minor FROM sweeps s"
+            " JOIN chain_intents i ON i.id = s.intent_id JOIN postings p ON p.entry_id = s.entry_id"
+            " JOIN accounts a ON a.id = p.account_id"
+            " WHERE s.network = :network AND i.mined_block > :number GROUP BY 1, 2"
+        ),
+        {"network": network, "number": up_to},
+    )
+    places: tuple[Place, ...] = ("deposit", "hot", "cold")
+    by_path = {
+        accounts.on_chain(network, asset, place).path: (place, asset)
+        for _, asset in books.ledger_minor
+        for place in places
+    }
+    for row in rows:
+        key = by_path.get(row.path)
+        if key is not None:
+            books.in_flight[key] += int(row.minor)
 
 
 # The chain
@@ -204,27 +231,50 @@ async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
 
 
 async def _explain_open(chain: ChainClient, books: _Books) -> None:
-    """What payments whose end is not booked have taken from the hot wallet by this block."""
+    """What transactions whose end is not booked have moved between our places by this block."""
     assert books.block is not None
     if not books.open_hashes:
         return
     receipts = await chain.receipts(books.open_hashes)
     mined = [r for r in receipts if r is not None and r.block_number <= books.block.number]
+    places: dict[str, Place] = {address.lower(): "deposit" for address in books.issued}
+    for address, place in books.house.items():
+        if place in ("hot", "cold"):
+            places[address.lower()] = cast(Place, place)
     for receipt in mined:
-        books.in_flight["hot", chain.network.native_asset] -= receipt.fee_wei
-        await _explain_receipt(chain, books, receipt)
+        await _explain_receipt(chain, books, receipt, places)
 
 
-async def _explain_receipt(chain: ChainClient, books: _Books, receipt: Receipt) -> None:
-    hot = {address.lower() for address, place in books.house.items() if place == "hot"}
+async def _explain_receipt(
+    chain: ChainClient, books: _Books, receipt: Receipt, places: Mapping[str, Place]
+) -> None:
+    native = chain.network.native_asset
+
+    def moved(address: str, asset: str, minor: int) -> None:
+        place = places.get(address.lower())
+        if place is not None:
+            books.in_flight[place, asset] += minor
+
+    treasury = chain.network.contracts.get("treasury", "")
     for log in receipt.logs:
-        moved = transfer_in(log, chain.network.tokens)
-        if moved is not None and moved.from_address in hot:
-            books.in_flight["hot", moved.token.code] -= moved.amount
+        transfer = transfer_in(log, chain.network.tokens)
+        if transfer is not None:
+            moved(transfer.from_address, transfer.token.code, -transfer.amount)
+            moved(transfer.to_address, transfer.token.code, transfer.amount)
+    for (address, asset), minor in swept_coins(receipt, native).items():
+        if address in places:
+            moved(address, asset, -minor)
+            moved(treasury, asset, minor)
     block = await chain.full_block(receipt.block_number)
-    if block is not None and receipt.status == 1:
-        value = next((tx.value for tx in block.transactions if tx.hash == receipt.tx_hash), 0)
-        books.in_flight["hot", chain.network.native_asset] -= value
+    found = None
+    if block is not None:
+        found = next((tx for tx in block.transactions if tx.hash == receipt.tx_hash), None)
+    if found is None:
+        return
+    moved(found.from_address, native, -receipt.fee_wei)
+    if receipt.status == 1 and found.to is not None:
+        moved(found.from_address, native, -found.value)
+        moved(found.to, native, found.value)
 
 
 # The command

@@ -11,7 +11,7 @@ from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.jobs import JobRunner, Loop
-from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.onchain import Desk, Follower, IntentRunner, NetworkObserver
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
 from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
@@ -22,6 +22,8 @@ from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
 from wallet.seed import HouseSeed
+from wallet.sweeps import SWEEP, TOP_UP, Sweeper, SweepFollower
+from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
 from wallet.withdrawals import PURPOSE, SUBMIT, WithdrawalFollower, WithdrawalTasks
 
 
@@ -38,7 +40,10 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
     """Per network: what its node says, what arrives, what is sent."""
     db, assets = services.db, services.assets
     seed = HouseSeed(services)
-    followers = {PURPOSE: WithdrawalFollower(assets, services.networks)}
+    moves = SweepFollower(assets, services.networks)
+    followers: dict[str, Follower] = {
+        PURPOSE: WithdrawalFollower(assets, services.networks), SWEEP: moves, TOP_UP: moves
+    }  # fmt: skip
     senders: dict[str, IntentRunner] = {}
     loops = []
     for name, chain in services.chains.items():
@@ -53,13 +58,17 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             Loop(f"tokens.{name}", TokenWatch(db, chain).tick, TOKEN_SECONDS),
             Loop(
                 f"surplus.{name}",
-                SurplusFinder(db, chain, assets, services.deriver).tick,
+                SurplusFinder(db, chain, assets, services.deriver_of(name)).tick,
                 SURPLUS_SECONDS,
             ),
         ]
         if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing
             senders[name] = IntentRunner(Desk(db, chain, services.signer, followers))
-            loops.append(Loop(f"send.{name}", senders[name].tick, SEND_SECONDS))
+            sweeper = Sweeper(db, chain, assets, services.signer)
+            loops += [
+                Loop(f"send.{name}", senders[name].tick, SEND_SECONDS),
+                Loop(f"sweep.{name}", sweeper.tick, SWEEP_SECONDS),
+            ]
     runner.register(SUBMIT, WithdrawalTasks(db, senders).submit)
     return loops
 

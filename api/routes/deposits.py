@@ -145,7 +145,7 @@ async def issue(body: DepositAddressCreate, caller: CallerDep, services: Service
             session,
             principal_id=caller.principal_id,
             network=body.network,
-            deriver=services.deriver,
+            deriver=services.deriver_of(body.network),
             fresh=body.fresh,
         )
 
@@ -169,7 +169,7 @@ async def addresses(
 ) -> DepositAddressList:
     """All of them keep receiving."""
     issued = await custody.list_addresses(
-        session, principal_id=caller.principal_id, deriver=services.deriver
+        session, principal_id=caller.principal_id, deriver_of=services.deriver_of
     )
     known = [one for one in issued if one.network in services.networks]
     return DepositAddressList(

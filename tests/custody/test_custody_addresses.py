@@ -52,7 +52,7 @@ class TestIssuing:
         assert fresh.address != first.address
         assert await _issue(db, deriver, ada) == fresh
         async with db.transaction() as session:
-            listed = await list_addresses(session, principal_id=ada, deriver=deriver)
+            listed = await list_addresses(session, principal_id=ada, deriver_of=lambda _: deriver)
         assert [row.id for row in listed] == [fresh.id, first.id]
 
     async def test_no_address_serves_two_people_or_two_networks(

@@ -2,6 +2,7 @@
 
 from wallet.custody.addresses import (
     DepositAddress,
+    Deriver,
     issue_address,
     issued_since,
     list_addresses,
@@ -9,6 +10,7 @@ from wallet.custody.addresses import (
     owners,
     verify_shown,
 )
+from wallet.custody.derivers import FactoryDeriver, deriver_of
 from wallet.custody.errors import (
     AddressMismatch,
     InvalidAddress,
@@ -20,9 +22,12 @@ from wallet.custody.house import house_addresses, is_house_address, register_hou
 __all__ = [
     "AddressMismatch",
     "DepositAddress",
+    "Deriver",
+    "FactoryDeriver",
     "InvalidAddress",
     "TooManyAddresses",
     "UnknownNetwork",
+    "deriver_of",
     "house_addresses",
     "is_house_address",
     "issue_address",

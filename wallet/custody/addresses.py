@@ -6,7 +6,7 @@ networks, so that coins sent on the wrong one still reach an address of the same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -85,14 +85,17 @@ async def issue_address(
 
 
 async def list_addresses(
-    session: AsyncSession, *, principal_id: str, deriver: Deriver
+    session: AsyncSession, *, principal_id: str, deriver_of: Callable[[str], Deriver]
 ) -> list[DepositAddress]:
-    """All addresses of one principal, newest first, each derived anew. Raises AddressMismatch."""
+    """All addresses of one principal, newest first, each derived anew in its network's way.
+
+    Raises AddressMismatch.
+    """
     rows = await session.execute(
         text(_SELECT + " WHERE principal_id = :principal ORDER BY created_at DESC, id DESC"),
         {"principal": principal_id},
     )
-    return [verify_shown(deriver, _address(row)) for row in rows]
+    return [verify_shown(deriver_of(row.network), _address(row)) for row in rows]
 
 
 def verify_shown(deriver: Deriver, row: DepositAddress) -> DepositAddress:

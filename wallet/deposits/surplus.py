@@ -101,7 +101,10 @@ class SurplusFinder:
             return  # the node is on another fork: its balances say nothing here
         async with self._db.transaction() as session:
             known = await _explained(session, self._network, asset, addresses, final.number)
+            moving = await _moving(session, self._network, addresses)
         for address, balance in zip(addresses, balances, strict=True):
+            if address in moving:
+                continue
             surplus = balance - known.get(address, 0)
             if surplus > 0:
                 await self._keep(final, asset, address, balance)
@@ -120,6 +123,8 @@ class SurplusFinder:
             )
             known = await _explained(session, self._network, asset, [address], final.number)
             minor = balance - known.get(address, 0)
+            if await _moving(session, self._network, [address]):
+                return
             if minor <= 0 or not await _still(session, self._network, final):
                 return
             await self._book(session, final, asset, address, minor)
@@ -219,7 +224,10 @@ async def _explained(
             "SELECT address, sum(minor)::numeric AS minor FROM ("
             " SELECT to_address AS address, amount_minor AS minor FROM deposits"
             "  WHERE network = :network AND asset = :asset AND to_address = ANY(:addresses)"
-            "  AND status <> 'orphaned' AND block_number <= :number"
+            "  AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
+            " UNION ALL SELECT address, minor FROM deposit_moves"
+            "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
+            "  AND block_number <= :number"
             " UNION ALL SELECT address, amount_minor FROM unattributed_arrivals"
             "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
             "  AND deposit_id IS NULL AND at_block <= :number) AS known GROUP BY address"
@@ -227,3 +235,15 @@ async def _explained(
         {"network": network, "asset": asset, "addresses": list(addresses), "number": up_to},
     )
     return {row.address: int(row.minor) for row in rows}
+
+
+async def _moving(session: AsyncSession, network: str, addresses: Sequence[str]) -> set[str]:
+    """Those in a sweep whose end is not booked: their balance says nothing yet."""
+    rows = await session.execute(
+        text(
+            "SELECT address FROM sweep_accounts"
+            " WHERE network = :network AND address = ANY(:addresses) AND open"
+        ),
+        {"network": network, "addresses": list(addresses)},
+    )
+    return set(rows.scalars())

@@ -6,9 +6,10 @@ loop; `restart_worker` throws away all that a worker process would lose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from sqlalchemy import text
 
@@ -19,11 +20,14 @@ from chain.faults import FaultSwitch, FaultyRpc
 from chain.registry import Network, Token
 from chain.rpc import JsonRpc
 from contracts.loader import artifact
+from keys.deposit_keys import HdDepositKeys
 from keys.derivation import HOT_ACCOUNT, DepositDeriver, derive_key, path
 from keys.desk import SigningDesk
 from keys.journal import JOURNAL_FILE, Journal
+from keys.policy import CONTRACT_ROLES, Policy
+from keys.secret import SecretText
 from keys.signer import LocalSigner
-from keys.testing import TEST_JOURNAL_KEY, open_desk, open_policy, test_seed
+from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, open_desk, open_policy, test_seed
 from wallet import custody, ledger
 from wallet.bootstrap import asset_book
 from wallet.db import Database
@@ -32,8 +36,9 @@ from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
-from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.onchain import Desk, Follower, IntentRunner, NetworkObserver
 from wallet.reconcile import chain_lines
+from wallet.sweeps import SWEEP, TOP_UP, Sweeper, SweepFollower
 from wallet.withdrawals import (
     PURPOSE,
     Plan,
@@ -74,6 +79,7 @@ class Seam:
     runner: IntentRunner = field(init=False)
     planner: Planner = field(init=False)
     tasks: WithdrawalTasks = field(init=False)
+    sweeper: Sweeper = field(init=False)
 
     @classmethod
     async def open(
@@ -86,13 +92,19 @@ class Seam:
         confirmations: int = 8,
         local_snapshots: bool = False,
         contract_name: str = "TestToken",
+        sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
     ) -> Self:
-        """Deploy a token, know the house, set the rates. The chain is the caller's to stop."""
+        """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
+
+        `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all).
+        """
         rpc = JsonRpc(url)
         dev = DevNode(rpc)
         faucet = (await dev.accounts())[0]
         args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if contract_name == "TestToken" else ()
         contract = await dev.deploy(artifact(contract_name), args)
+        desk = _desk(folder, hot_keys, contract)
+        ours = await _contracts(dev, desk.hot_addresses[0]) if sweeps else {}
         network = Network(
             name="local",
             chain_id=31337,
@@ -107,8 +119,12 @@ class Seam:
             bump_percent=15,
             tokens=(Token("USDC", contract, 6),),
             local_snapshots=local_snapshots,
+            contracts=ours,
+            supports=("eip7702",) if sweeps == "eip7702" else (),
+            deposit_kind="create2" if sweeps == "create2" else "eoa",
         )
-        signer = LocalSigner(_desk(folder, hot_keys, contract))
+        desk.policy = _policy(contract, ours)
+        signer = LocalSigner(desk)
         seam = cls(
             db=db,
             dev=dev,
@@ -148,6 +164,7 @@ class Seam:
         self.runner = self.new_runner()
         self.planner = Planner(self.db, {"local": self.chain}, self.assets)
         self.tasks = WithdrawalTasks(self.db, {"local": self.runner})
+        self.sweeper = Sweeper(self.db, self.chain, self.assets, self.signer, patience_seconds=0.0)
 
     def client(self, url: str) -> ChainClient:
         """A client of its own, behind the fault switch."""
@@ -157,8 +174,12 @@ class Seam:
 
     def new_runner(self, chain: ChainClient | None = None) -> IntentRunner:
         """A runner as another worker would have it."""
-        follower = WithdrawalFollower(self.assets, {"local": self.network})
-        desk = Desk(self.db, chain or self.chain, self.signer, {PURPOSE: follower})
+        networks = {"local": self.network}
+        moves = SweepFollower(self.assets, networks)
+        followers: dict[str, Follower] = {
+            PURPOSE: WithdrawalFollower(self.assets, networks), SWEEP: moves, TOP_UP: moves
+        }  # fmt: skip
+        desk = Desk(self.db, chain or self.chain, self.signer, followers)
         return IntentRunner(
             desk, rebroadcast_seconds=self.rebroadcast_seconds, bump_seconds=self.bump_seconds
         )
@@ -201,7 +222,7 @@ class Seam:
                 session,
                 principal_id=principal_id,
                 network="local",
-                deriver=self.deriver,
+                deriver=custody.deriver_of(self.network, self.deriver),
                 fresh=fresh,
             )
         return issued.address
@@ -336,4 +357,31 @@ def _desk(folder: Path, hot_keys: int, contract: str) -> SigningDesk:
         deposit_xpub=open_desk().deposit_xpub,
         policy=open_policy(tokens=[contract]),
         journal=journal,
+        deposit_keys=HdDepositKeys(SecretText(TEST_MNEMONIC)),
     )
+
+
+def _policy(contract: str, ours: Mapping[str, str]) -> Policy:
+    """Wide limits; sweeps to the treasury where there is one."""
+    wide = open_policy(tokens=[contract])
+    if not ours:
+        return wide
+    pinned = {role: held for role, held in ours.items() if role in CONTRACT_ROLES}
+    [chain_id] = wide.chains
+    chain = replace(
+        wide.chains[chain_id],
+        contracts=pinned,
+        sweep_to=frozenset({ours["treasury"]}),
+        sweeper=ours["sweeper"],
+    )
+    return Policy({chain_id: chain})
+
+
+async def _contracts(dev: DevNode, treasury: str) -> dict[str, str]:
+    """Our own contracts by role, as the registry names them."""
+    return {
+        "treasury": treasury,
+        "sweeper": await dev.deploy(artifact("DepositSweeper"), (treasury,)),
+        "sweep_batch": await dev.deploy(artifact("SweepBatch"), ()),
+        "forwarder_factory": await dev.deploy(artifact("ForwarderFactory"), (treasury,)),
+    }

@@ -102,7 +102,7 @@ async def _address(visit: Visit, network: Network) -> DepositAddress:
             session,
             principal_id=visit.member.id,
             network=network.name,
-            deriver=visit.services.deriver,
+            deriver=visit.services.deriver_of(network.name),
         )
 
 

@@ -1,0 +1,400 @@
+"""Decides what is swept, and how; the sending itself is `wallet.onchain`'s.
+
+Coins leave by the deposit address's own transfer. Tokens of many addresses leave together by
+EIP-7702 where the network has it; elsewhere, and where coins come to the same address, the address
+is given gas first and pays on its own. Key-less addresses are flushed by their factory. Only what
+is final and worth its gas is swept. See docs/custody.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain import fee_models
+from chain.client import ChainClient
+from chain.errors import ChainError, FeeCeiling
+from chain.fees import FeeQuote
+from chain.registry import Token
+from chain.transactions import Authorization, transfer_data
+from contracts.create2 import salt_of
+from keys.errors import KeysError
+from keys.signer import Signer
+from wallet import custody
+from wallet.crashpoints import hit
+from wallet.custody.derivers import FactoryDeriver
+from wallet.db import Database
+from wallet.fx import rates
+from wallet.fx.errors import RateStale
+from wallet.ids import new_id
+from wallet.ledger.accounts import Place
+from wallet.money import AssetBook
+from wallet.onchain import burn, signers, tokens
+from wallet.onchain import network as networks
+from wallet.onchain.desk import leadership
+from wallet.onchain.finality import final_number
+from wallet.onchain.intents import IntentDraft, create_intent
+from wallet.sweeps import calls, repository
+from wallet.sweeps.repository import Candidate
+
+SWEEP = "sweep"
+TOP_UP = "top_up"
+TICK_SECONDS = 30.0
+BATCH = 50
+"""Most addresses in one transaction."""
+BATCH_FROM = 10
+"""So many waiting addresses go at once; fewer wait until the newest is `PATIENCE_SECONDS` old."""
+PATIENCE_SECONDS = 600.0
+MAX_OPEN = 40
+COIN_WORTH = 20
+"""A coin sweep brings at least so many times its gas."""
+TOKEN_WORTH = 5
+CEILING_FACTOR = 2
+GAS_OF_BATCH = 60_000
+GAS_OF_ADDRESS = 120_000
+"""Bounds, not estimates: a first sweep by EIP-7702 uses about 31,000 in a batch of ten."""
+GAS_EACH = 35_000
+"""What one address costs in a batch, to judge whether it is worth it."""
+DELEGATED = b"\xef\x01\x00"
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """One look at the network: `price` and `ceiling` in wei per gas."""
+
+    head: int
+    final: int
+    price: int
+    ceiling: int
+    treasury: str
+    place: Place
+
+
+class Sweeper:
+    """Sweeps one network. Does nothing where its registry names no treasury."""
+
+    def __init__(
+        self,
+        db: Database,
+        chain: ChainClient,
+        assets: AssetBook,
+        signer: Signer,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._db = db
+        self._chain = chain
+        self._assets = assets
+        self._signer = signer
+        self._patience_seconds = patience_seconds
+        self._network = chain.network
+
+    async def tick(self) -> None:
+        """One look. Safe to repeat and by rivals: an address is in one open sweep at a time."""
+        treasury = self._network.contracts.get("treasury")
+        if treasury is None:
+            return
+        async with leadership(self._db, f"sweep/{self._network.name}") as mine:
+            if not mine:
+                return
+            try:
+                now = await self._look(treasury)
+                if now is not None:
+                    await self._sweep(now)
+            except (ChainError, KeysError) as error:
+                log.warning("sweep.waits", network=self._network.name, error=error.code)
+
+    async def _look(self, treasury: str) -> _Now | None:
+        name = self._network.name
+        async with self._db.transaction() as session:
+            status = await networks.read(session, name)
+            house = await custody.house_addresses(session, network=name)
+            under_way = await repository.open_count(session, name)
+        if status is None or not status.usable or under_way >= MAX_OPEN:
+            return None
+        place = house.get(treasury)
+        if place not in ("hot", "cold"):
+            log.error("sweep.unknown_treasury", network=name, address=treasury)
+            return None
+        identity = await self._chain.verify_identity()
+        if self._network.deposit_kind == "eoa" and burn.must_burn(identity.client_version):
+            return None  # it would run a deposit address's first transaction again and again
+        head = await self._chain.head()
+        final = await final_number(self._chain, status=status, head=head)
+        try:
+            fees = await self._chain.fees()
+        except FeeCeiling:
+            return None
+        ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
+        return _Now(head.number, final, _price(fees), ceiling, treasury, place)
+
+    async def _sweep(self, now: _Now) -> None:
+        async with self._db.transaction() as session:
+            stopped = await tokens.halted(session, self._network.name)
+        listed = [token for token in self._network.tokens if token.code not in stopped]
+        if self._network.deposit_kind == "create2":
+            await self._flush(now, listed)
+            return
+        for token in listed:
+            found = await self._candidates(now, token.code, token.sweep_min)
+            worth = [one for one in found if await self._worth(now, token, one)]
+            await self._token(now, token, worth)
+        await self._coins(now)
+
+    async def _candidates(self, now: _Now, asset: str, least: int) -> list[Candidate]:
+        async with self._db.transaction() as session:
+            return await repository.candidates(
+                session,
+                network=self._network.name,
+                native=self._network.native_asset,
+                asset=asset,
+                up_to=now.final,
+                least=least,
+                limit=2 * BATCH,
+            )
+
+    async def _worth(self, now: _Now, token: Token, one: Candidate) -> bool:
+        """Whether the tokens are worth several times the gas; by `sweep_min` where no rate is."""
+        native = self._assets.get(self._network.native_asset)
+        try:
+            async with self._db.transaction() as session:
+                mid = await rates.mid(session, source=self._assets.get(token.code), target=native)
+        except RateStale:
+            return token.sweep_min > 0
+        value = rates.at_rate(
+            one.minor, source_scale=token.decimals, target_scale=native.scale, rate=mid.mid
+        )
+        return value >= TOKEN_WORTH * GAS_EACH * now.price
+
+    # Coins
+
+    async def _coins(self, now: _Now) -> None:
+        """The address's own transfer; what the fee leaves over stays there and is in the books."""
+        native = self._network.native_asset
+        for one in await self._candidates(now, native, self._network.native_sweep_min):
+            estimate = await self._chain.estimate_gas(one.address, now.treasury, 1, b"")
+            gas = fee_models.gas_limit(estimate, self._network.fee_model)
+            reserve = gas * now.ceiling
+            if self._network.fee_model == "op":
+                reserve *= 2  # the L1 part is not in the gas units
+            [held] = await self._chain.balances([one.address], native, now.head)
+            minor = min(one.minor, held) - reserve
+            if minor < max(self._network.native_sweep_min, COIN_WORTH * gas * now.price, 1):
+                continue
+            await self._start(
+                now, "coin", native, [one], gas=gas, to=now.treasury, minor=minor, pinned=one
+            )
+
+    # Tokens
+
+    async def _token(self, now: _Now, token: Token, found: Sequence[Candidate]) -> None:
+        contracts = self._network.contracts
+        together = "eip7702" in self._network.supports and {"sweeper", "sweep_batch"} <= set(
+            contracts
+        )
+        alone = [one for one in found if one.had_coins or not together]
+        for one in alone:
+            await self._alone(now, token, one)
+        rest = [one for one in found if one not in alone][:BATCH]
+        if len(rest) >= BATCH_FROM or any(
+            one.age_seconds >= self._patience_seconds for one in rest
+        ):
+            await self._delegated(now, token, rest)
+
+    async def _alone(self, now: _Now, token: Token, one: Candidate) -> None:
+        """The address pays by itself, once it has gas; else it is given what that can cost."""
+        [held] = await self._chain.balances([one.address], token.code, now.head)
+        minor = min(one.minor, held)
+        if minor < 1:
+            return
+        data = transfer_data(to=now.treasury, amount_minor=minor)
+        estimate = await self._chain.estimate_gas(one.address, token.contract, 0, data)
+        gas = fee_models.gas_limit(estimate, self._network.fee_model)
+        native = self._network.native_asset
+        [coins] = await self._chain.balances([one.address], native, now.head)
+        needed = gas * now.ceiling * (2 if self._network.fee_model == "op" else 1)
+        if coins >= needed:
+            await self._start(
+                now, "token", token.code, [one], gas=gas, to=now.treasury, minor=minor, pinned=one
+            )
+            return
+        # Twice: fees may have doubled when the tokens are sent. What is left stays for next time.
+        await self._start(
+            now,
+            "top_up",
+            native,
+            [one],
+            gas=fee_models.gas_limit(fee_models.PLAIN_GAS, self._network.fee_model),
+            to=one.address,
+            minor=2 * needed - coins,
+        )
+
+    async def _delegated(self, now: _Now, token: Token, found: Sequence[Candidate]) -> None:
+        """Many addresses in one transaction; each lets the pinned sweeper act for it, once."""
+        sweeper = self._network.contracts["sweeper"]
+        wanted = DELEGATED + bytes.fromhex(sweeper[2:])
+        authorizations, taken = [], []
+        for one in found:
+            code = await self._chain.code(one.address)
+            if code not in (b"", wanted):
+                log.error("sweep.foreign_code", network=self._network.name, address=one.address)
+                continue
+            if code == b"":
+                nonce = await self._chain.nonce(one.address)
+                signature = await self._signer.sign_authorization(
+                    address=one.address,
+                    deposit_index=one.index,
+                    chain_id=self._network.chain_id,
+                    nonce=nonce,
+                    delegate=sweeper,
+                )
+                authorizations.append(
+                    Authorization.signed(
+                        chain_id=self._network.chain_id,
+                        delegate=sweeper,
+                        nonce=nonce,
+                        signature=signature,
+                    )
+                )
+            taken.append(one)
+        if taken:
+            await self._start(
+                now,
+                "delegated",
+                token.code,
+                taken,
+                gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
+                to=self._network.contracts["sweep_batch"],
+                minor=0,
+                data=calls.sweep_call([one.address for one in taken], token.contract),
+                authorizations=tuple(authorizations),
+            )
+
+    # Key-less addresses
+
+    async def _flush(self, now: _Now, listed: Sequence[Token]) -> None:
+        native = self._network.native_asset
+        assets = [(native, self._network.native_sweep_min, None)] + [
+            (token.code, token.sweep_min, token) for token in listed
+        ]
+        found: dict[str, Candidate] = {}
+        due, used = False, []
+        for asset, least, token in assets:
+            some = await self._candidates(now, asset, least)
+            if token is None:
+                worth = [c for c in some if c.minor >= COIN_WORTH * GAS_EACH * now.price]
+            else:
+                worth = [c for c in some if await self._worth(now, token, c)]
+                if worth:
+                    used.append(token.contract)
+            due = due or any(c.age_seconds >= self._patience_seconds for c in worth)
+            found |= {one.address: one for one in worth}
+        chosen = list(found.values())[:BATCH]
+        if not chosen or not (due or len(chosen) >= BATCH_FROM):
+            return
+        factory = self._network.contracts["forwarder_factory"]
+        keyless = FactoryDeriver(self._network.name, factory)
+        if any(one.address != keyless.address(one.index) for one in chosen):
+            # Given out before the network was switched to key-less addresses; docs/custody.md.
+            log.error("sweep.other_kind", network=self._network.name)
+            chosen = [one for one in chosen if one.address == keyless.address(one.index)]
+        if not chosen:
+            return
+        salts = [salt_of(self._network.name, one.index) for one in chosen]
+        data = calls.flush_call(salts, used)
+        [caller, *_] = await self._signer.hot_addresses()
+        estimate = await self._chain.estimate_gas(caller, factory, 0, data)
+        await self._start(
+            now,
+            "flush",
+            native,
+            chosen,
+            gas=fee_models.gas_limit(estimate, self._network.fee_model),
+            to=factory,
+            minor=0,
+            data=data,
+        )
+
+    async def _start(
+        self,
+        now: _Now,
+        kind: str,
+        asset: str,
+        found: Sequence[Candidate],
+        *,
+        gas: int,
+        to: str,
+        minor: int,
+        data: bytes | None = None,
+        authorizations: tuple[Authorization, ...] = (),
+        pinned: Candidate | None = None,
+    ) -> None:
+        """Promise it: sweep, addresses and intent in one transaction."""
+        sweep_id, name = new_id("swp"), self._network.name
+        nonce = None if pinned is None else await self._chain.nonce(pinned.address)
+        try:
+            async with self._db.transaction() as session:
+                if pinned is not None and nonce is not None:
+                    await signers.add_signer(
+                        session,
+                        network=name,
+                        address=pinned.address,
+                        next_nonce=nonce,
+                        deposit_index=pinned.index,
+                    )
+                intent_id = await create_intent(
+                    session,
+                    IntentDraft(
+                        purpose=TOP_UP if kind == "top_up" else SWEEP,
+                        ref=sweep_id,
+                        network=name,
+                        asset=self._network.native_asset if data is not None else asset,
+                        to_address=to,
+                        amount_minor=minor,
+                        gas_limit=gas,
+                        fee_ceiling_wei=now.ceiling,
+                        pinned_address=None if pinned is None else pinned.address,
+                        data=data,
+                        authorizations=authorizations,
+                    ),
+                )
+                await self._insert(session, sweep_id, now, kind, asset, intent_id, found)
+                hit("sweep.before_commit")
+        except IntegrityError:
+            log.info("sweep.rival", network=name, kind=kind)
+            return
+        hit("sweep.after_commit")
+        log.info("sweep.started", sweep=sweep_id, kind=kind, asset=asset, addresses=len(found))
+
+    async def _insert(
+        self,
+        session: AsyncSession,
+        sweep_id: str,
+        now: _Now,
+        kind: str,
+        asset: str,
+        intent_id: str,
+        found: Sequence[Candidate],
+    ) -> None:
+        await repository.insert(
+            session,
+            {
+                "id": sweep_id,
+                "network": self._network.name,
+                "asset": asset,
+                "kind": kind,
+                "treasury": now.treasury,
+                "place": now.place,
+                "intent_id": intent_id,
+            },
+            [one.address for one in found],
+        )
+
+
+def _price(fees: FeeQuote) -> int:
+    return fees.base_fee + fees.tip
