@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
-from wallet.onchain import Desk, Follower, repository, signers, tokens
+from wallet.followers import followers
+from wallet.onchain import Desk, repository, signers, tokens
 from wallet.onchain import network as networks
+from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
-from wallet.sweeps import SWEEP, TOP_UP, SweepFollower
-from wallet.withdrawals import PURPOSE, WithdrawalFollower
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -59,11 +59,8 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
         ).one_or_none()
     if row is None:
         raise NotFound("There is no such withdrawal.")
-    moves = SweepFollower(services.assets, services.networks)
-    followers: dict[str, Follower] = {
-        PURPOSE: WithdrawalFollower(services.assets, services.networks), SWEEP: moves, TOP_UP: moves
-    }  # fmt: skip
-    desk = Desk(services.db, services.chains[row.network], services.signer, followers)
+    told = followers(services.assets, services.networks)
+    desk = with_batches(Desk(services.db, services.chains[row.network], services.signer, told))
     done = await resolve(desk, row.intent_id, by=chosen.by)
     print(f"{chosen.withdrawal}: {done.state} ({done.reason})")
     return 0

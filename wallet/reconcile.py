@@ -163,6 +163,7 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
             "SELECT asset, amount_minor, gas_fee_wei, state FROM chain_intents"
             " WHERE network = :network AND mined_block > :number"
             " AND purpose NOT IN ('sweep', 'top_up')"
+            " AND (purpose <> 'payout_batch' OR state <> 'final_ok')"
             " AND state IN ('final_ok', 'final_reverted', 'cancelled')"
         ),
         {"network": chain.network.name, "number": up_to},

@@ -7,11 +7,12 @@ from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.deposits.surplus import TICK_SECONDS as SURPLUS_SECONDS
+from wallet.followers import followers
 from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.jobs import JobRunner, Loop
-from wallet.onchain import Desk, Follower, IntentRunner, NetworkObserver
+from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
 from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
@@ -22,9 +23,9 @@ from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
 from wallet.seed import HouseSeed
-from wallet.sweeps import SWEEP, TOP_UP, Sweeper, SweepFollower
 from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
-from wallet.withdrawals import PURPOSE, SUBMIT, WithdrawalFollower, WithdrawalTasks
+from wallet.sweeps import Sweeper
+from wallet.withdrawals import SUBMIT, WithdrawalTasks
 
 
 def wire(services: Services, runner: JobRunner) -> list[Loop]:
@@ -40,10 +41,7 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
     """Per network: what its node says, what arrives, what is sent."""
     db, assets = services.db, services.assets
     seed = HouseSeed(services)
-    moves = SweepFollower(assets, services.networks)
-    followers: dict[str, Follower] = {
-        PURPOSE: WithdrawalFollower(assets, services.networks), SWEEP: moves, TOP_UP: moves
-    }  # fmt: skip
+    told = followers(assets, services.networks)
     senders: dict[str, IntentRunner] = {}
     loops = []
     for name, chain in services.chains.items():
@@ -63,7 +61,7 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             ),
         ]
         if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing
-            senders[name] = IntentRunner(Desk(db, chain, services.signer, followers))
+            senders[name] = IntentRunner(Desk(db, chain, services.signer, told))
             sweeper = Sweeper(db, chain, assets, services.signer)
             loops += [
                 Loop(f"send.{name}", senders[name].tick, SEND_SECONDS),

@@ -200,7 +200,7 @@ class Scanner:
         for seen, moved in arrived:
             if seen.tx_hash in own:
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
-                                        principal_id=owners.get(seen.to_address))  # fmt: skip
+                                        principal_id=None)  # fmt: skip
                 continue
             quarantine = self._doubt(seen, moved, stopped)
             row = await repository.move_orphan(

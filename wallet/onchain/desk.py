@@ -19,8 +19,10 @@ from wallet.db import Database
 from wallet.onchain import repository, signers
 from wallet.onchain.intents import Follower
 from wallet.onchain.repository import Intent
-from wallet.onchain.states import TRANSITIONS, State
+from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
 
+PAYOUT_BATCH = "payout_batch"
+"""The purpose of an intent whose members have no nonce of their own."""
 log = structlog.get_logger(__name__)
 
 
@@ -55,7 +57,8 @@ class Desk:
         as `expected`: a rival was faster, and there is nothing left to do.
         """
         before = await repository.lock_intent(session, intent_id)
-        if to not in TRANSITIONS[before.state]:
+        back = before.batch_id is not None and to is State.QUEUED and before.state in IN_FLIGHT
+        if to not in TRANSITIONS[before.state] and not back:
             return None
         if expected is not None and _key(before) != _key(expected):
             return None

@@ -99,7 +99,7 @@ async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
 async def cancel_queued(session: AsyncSession, intent_id: str) -> State | None:
     """Cancel an intent that uses no nonce yet. None when it is done, else the state it is in."""
     intent = await repository.lock_intent(session, intent_id)
-    if intent.state is not State.QUEUED:
+    if intent.state is not State.QUEUED or intent.batch_id is not None:
         return intent.state
     await repository.update_intent(
         session, intent_id, {"state": State.CANCELLED, "reason": CANCELLED, "waiting_for": None}

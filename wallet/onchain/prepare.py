@@ -29,7 +29,7 @@ from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository, signers, tokens
-from wallet.onchain.desk import Desk
+from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 
@@ -262,11 +262,13 @@ class Preparer:
             open_intents = await repository.intents_in(
                 session, network=desk.network, states=UNMINED, address=address
             )
+            batches = [one.id for one in (*open_intents, intent) if one.purpose == PAYOUT_BATCH]
+            inside = [m for one in batches for m in await repository.members(session, one)]
         gas = sum(other.gas_limit * other.fee_ceiling_wei for other in open_intents)
         needs = {native: gas + intent.gas_limit * cap}
-        for other in (*open_intents, intent):
+        for other in (*open_intents, intent, *inside):
             needs[other.asset] = needs.get(other.asset, 0) + other.amount_minor
-        for asset in {native, intent.asset}:
+        for asset in {native, intent.asset, *(member.asset for member in inside)}:
             [balance] = await desk.chain.balances([address], asset, head.number)
             if balance < needs[asset]:
                 log.warning("signer.short", network=desk.network, address=address, asset=asset)

@@ -30,11 +30,11 @@ Replacement = tuple[AttemptKind, TxFields]
 async def request_cancel(session: AsyncSession, intent_id: str, *, bump_percent: int) -> Intent:
     """Ask that the nonce be used for a transfer of nothing instead. Again changes nothing.
 
-    Raises TooLate (`state`) once a receipt is there, FeeBoundReached when the fee bound leaves no
-    room for a replacement that a node would take.
+    Raises TooLate (`state`) once a receipt is there or when it leaves in a batch, FeeBoundReached
+    when the fee bound leaves no room for a replacement that a node would take.
     """
     intent = await repository.lock_intent(session, intent_id)
-    if intent.state not in UNMINED:
+    if intent.state not in UNMINED or intent.batch_id is not None:
         raise TooLate(intent.state)
     if intent.cancel_requested_at is not None:
         return intent
@@ -51,7 +51,8 @@ async def request_speed_up(session: AsyncSession, intent_id: str, *, bump_percen
     being cancelled; FeeBoundReached.
     """
     intent = await repository.lock_intent(session, intent_id)
-    if intent.state not in (State.SIGNED, State.SENT) or intent.cancel_requested_at is not None:
+    late = intent.state not in (State.SIGNED, State.SENT) or intent.batch_id is not None
+    if late or intent.cancel_requested_at is not None:
         raise TooLate(intent.state)
     attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
     if wants_speed(intent, attempts):

@@ -53,6 +53,7 @@ class Intent:
     authorizations: bytes | None = None
     batch_id: str | None = None
     alone: bool = False
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ async def intents_in(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
+            " AND (batch_id IS NULL OR state <> 'queued')"
             " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
             "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
             "   WHERE s.network = :network AND s.address = :sender AND s.role = 'hot')))"
@@ -193,6 +195,15 @@ async def intents_in(
             "sender": sender,
             "limit": limit,
         },
+    )
+    return [intent_of(row) for row in rows]
+
+
+async def members(session: AsyncSession, batch_id: str) -> list[Intent]:
+    """The payments of a batch, in the order the call pays them."""
+    rows = await session.execute(
+        text("SELECT * FROM chain_intents WHERE batch_id = :id ORDER BY created_at, id"),
+        {"id": batch_id},
     )
     return [intent_of(row) for row in rows]
 
@@ -426,6 +437,7 @@ def intent_of(row: Any) -> Intent:
         authorizations=None if row.authorizations is None else bytes(row.authorizations),
         batch_id=row.batch_id,
         alone=row.alone,
+        created_at=row.created_at,
     )
 
 

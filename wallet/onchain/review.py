@@ -28,7 +28,8 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     """
     async with desk.db.transaction() as session:
         intent = await repository.get_intent(session, intent_id)
-        attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
+        sent_by = intent.batch_id or intent_id
+        attempts = (await repository.attempts_of(session, [sent_by]))[sent_by]
         status = await networks.read(session, desk.network)
     if intent.state is not State.IN_REVIEW:
         raise InvalidState("It is not in review.", extra={"state": str(intent.state)})
@@ -103,7 +104,8 @@ async def _judged(
         "mined_tx_hash": receipt.tx_hash, "mined_kind": attempt.kind,
         "mined_block": receipt.block_number, "mined_block_hash": receipt.block_hash,
         "mined_status": receipt.status, "gas_used": receipt.gas_used,
-        "gas_fee_wei": receipt.fee_wei,
+        # A member of a batch bears its share, which is kept already.
+        "gas_fee_wei": receipt.fee_wei if intent.batch_id is None else intent.gas_fee_wei,
     }  # fmt: skip
     if attempt.kind not in PAYING:
         return State.CANCELLED, changes | {"reason": "its nonce paid nobody"}, at

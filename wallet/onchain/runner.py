@@ -11,6 +11,7 @@ from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository, signers
+from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
@@ -35,12 +36,13 @@ class IntentRunner:
         rebroadcast_seconds: float = REBROADCAST_SECONDS,
         bump_seconds: float = BUMP_AFTER_SECONDS,
     ) -> None:
-        self._desk = desk
+        self._desk = desk = with_batches(desk)
         self._observer = IntentObserver(desk)
         self._deliverer = Deliverer(
             desk, rebroadcast_seconds=rebroadcast_seconds, bump_seconds=bump_seconds
         )
         self._preparer = Preparer(desk)
+        self._batcher = Batcher(desk)
 
     @property
     def network(self) -> str:
@@ -90,6 +92,8 @@ class IntentRunner:
         await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
             return
+        if signer_there and signer.deposit_index is None:
+            await self._batcher.run(address, head=head)
         if signer_there and await self._preparer.run(address, head=head):
             hit("intent.between_allocate_and_deliver")
         async with desk.db.transaction() as session:

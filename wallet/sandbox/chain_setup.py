@@ -12,10 +12,11 @@ import json
 import sys
 
 from chain.dev import DevNode
+from chain.dev_contracts import deploy_contracts
 from chain.errors import ChainError
 from chain.rpc import JsonRpc
 from contracts.loader import artifact
-from keys.policy import ChainPolicy, Limit, Policy
+from keys.policy import CONTRACT_ROLES, ChainPolicy, Limit, Policy
 from keys.policy_file import dump
 from wallet.sandbox.config import SandboxConfig
 from wallet.sandbox.networks import CONFIRMATIONS, MAX_FEE_WEI, TOKENS, LocalChain
@@ -44,6 +45,7 @@ async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
             funds = HOT_FUNDS_TOKENS * 10**decimals
             await node.wait_mined(await node.send_token(contract, hot, funds))
             tokens[code] = contract
+        contracts = await deploy_contracts(node, treasury=hot, owner=sender, operators=[hot])
         have = _number(await rpc.call("eth_getBalance", (hot, "latest")))
         # A node as it comes may hold no more than that: half is left to the faucet.
         spare = _number(await rpc.call("eth_getBalance", (sender, "latest"))) // 2
@@ -58,6 +60,7 @@ async def prepare(rpc_url: str, *, hot: str, mine: bool) -> LocalChain:
             chain_id=_number(await rpc.call("eth_chainId")),
             block1_hash=str(first["hash"]),
             tokens=tokens,
+            contracts=contracts,
         )
     finally:
         await rpc.aclose()
@@ -83,7 +86,14 @@ def main() -> int:
         chain.tokens[code]: Limit(TOKEN_PER_TX * 10**decimals, TOKEN_PER_DAY * 10**decimals)
         for code, _, decimals in TOKENS
     }
-    limits = ChainPolicy(MAX_FEE_WEI, native=NATIVE_LIMIT, tokens=allowed)
+    limits = ChainPolicy(
+        MAX_FEE_WEI,
+        native=NATIVE_LIMIT,
+        tokens=allowed,
+        contracts={role: held for role, held in chain.contracts.items() if role in CONTRACT_ROLES},
+        sweep_to=frozenset({chain.contracts["treasury"]}),
+        sweeper=chain.contracts["sweeper"],
+    )
     dump(config.policy_path, Policy({chain.chain_id: limits}))
     print(chain.to_json())
     return 0

@@ -30,6 +30,8 @@ class LocalChain:
     block1_hash: str
     tokens: dict[str, str]
     """Code → contract."""
+    contracts: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Our own by role; sweeps go to the hot address itself."""
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -69,6 +71,8 @@ def first_network(chain: LocalChain, *, rpc_url: str, own_node: bool) -> Network
         tokens=tuple(Token(code, chain.tokens[code], decimals) for code, _, decimals in TOKENS),
         block1_hash=chain.block1_hash,
         local_snapshots=own_node,
+        supports=("eip7702",) if own_node else (),
+        contracts=chain.contracts,
     )
 
 

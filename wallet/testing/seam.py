@@ -16,6 +16,7 @@ from sqlalchemy import text
 from chain.blocks import Receipt
 from chain.client import ChainClient
 from chain.dev import DevNode
+from chain.dev_contracts import deploy_contracts
 from chain.faults import FaultSwitch, FaultyRpc
 from chain.registry import Network, Token
 from chain.rpc import JsonRpc
@@ -32,19 +33,18 @@ from wallet import custody, ledger
 from wallet.bootstrap import asset_book
 from wallet.db import Database
 from wallet.deposits import Scanner
+from wallet.followers import followers
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
-from wallet.onchain import Desk, Follower, IntentRunner, NetworkObserver
+from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.reconcile import chain_lines
-from wallet.sweeps import SWEEP, TOP_UP, Sweeper, SweepFollower
+from wallet.sweeps import Sweeper
 from wallet.withdrawals import (
-    PURPOSE,
     Plan,
     Planner,
     Withdrawal,
-    WithdrawalFollower,
     WithdrawalTasks,
     cancel,
     create,
@@ -93,10 +93,12 @@ class Seam:
         local_snapshots: bool = False,
         contract_name: str = "TestToken",
         sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
+        batches: bool = False,
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
 
-        `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all).
+        `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all);
+        `batches`: the payout contract is there.
         """
         rpc = JsonRpc(url)
         dev = DevNode(rpc)
@@ -104,7 +106,15 @@ class Seam:
         args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if contract_name == "TestToken" else ()
         contract = await dev.deploy(artifact(contract_name), args)
         desk = _desk(folder, hot_keys, contract)
-        ours = await _contracts(dev, desk.hot_addresses[0]) if sweeps else {}
+        ours: dict[str, str] = {}
+        if sweeps or batches:
+            ours = await deploy_contracts(
+                dev, treasury=desk.hot_addresses[0], owner=faucet, operators=desk.hot_addresses
+            )
+        if not batches:
+            ours.pop("batch_payout", None)
+        if not sweeps:
+            ours.pop("treasury", None)
         network = Network(
             name="local",
             chain_id=31337,
@@ -174,12 +184,8 @@ class Seam:
 
     def new_runner(self, chain: ChainClient | None = None) -> IntentRunner:
         """A runner as another worker would have it."""
-        networks = {"local": self.network}
-        moves = SweepFollower(self.assets, networks)
-        followers: dict[str, Follower] = {
-            PURPOSE: WithdrawalFollower(self.assets, networks), SWEEP: moves, TOP_UP: moves
-        }  # fmt: skip
-        desk = Desk(self.db, chain or self.chain, self.signer, followers)
+        told = followers(self.assets, {"local": self.network})
+        desk = Desk(self.db, chain or self.chain, self.signer, told)
         return IntentRunner(
             desk, rebroadcast_seconds=self.rebroadcast_seconds, bump_seconds=self.bump_seconds
         )
@@ -371,17 +377,7 @@ def _policy(contract: str, ours: Mapping[str, str]) -> Policy:
     chain = replace(
         wide.chains[chain_id],
         contracts=pinned,
-        sweep_to=frozenset({ours["treasury"]}),
+        sweep_to=frozenset({ours["treasury"]} if "treasury" in ours else ()),
         sweeper=ours["sweeper"],
     )
     return Policy({chain_id: chain})
-
-
-async def _contracts(dev: DevNode, treasury: str) -> dict[str, str]:
-    """Our own contracts by role, as the registry names them."""
-    return {
-        "treasury": treasury,
-        "sweeper": await dev.deploy(artifact("DepositSweeper"), (treasury,)),
-        "sweep_batch": await dev.deploy(artifact("SweepBatch"), ()),
-        "forwarder_factory": await dev.deploy(artifact("ForwarderFactory"), (treasury,)),
-    }

@@ -47,6 +47,7 @@ class Joined:
     mined_block: int | None
     cancel_requested: bool
     head_number: int | None
+    batch_id: str | None = None
 
 
 async def insert(session: AsyncSession, values: Mapping[str, Any]) -> Row:
@@ -178,7 +179,8 @@ async def page(
 
 _SELECT = (
     "SELECT w.*, i.waiting_for, i.mined_tx_hash, i.mined_block,"
-    " i.cancel_requested_at IS NOT NULL AS cancel_requested, n.head_number FROM withdrawals w"
+    " i.cancel_requested_at IS NOT NULL AS cancel_requested, n.head_number, i.batch_id"
+    " FROM withdrawals w"
     " JOIN chain_intents i ON i.id = w.intent_id"
     " LEFT JOIN network_state n ON n.network = w.network"
 )
@@ -192,6 +194,7 @@ def _joined(row: Any) -> Joined:
         row.mined_block,
         row.cancel_requested,
         row.head_number,
+        row.batch_id,
     )
 
 

@@ -283,10 +283,12 @@ async def page(
 async def _views(session: AsyncSession, rows: list[Joined], assets: AssetBook) -> list[Withdrawal]:
     if not rows:
         return []
-    attempts = await chain_repository.attempts_of(session, [item.row.intent_id for item in rows])
+    sent_by = {item.row.intent_id: item.batch_id or item.row.intent_id for item in rows}
+    attempts = await chain_repository.attempts_of(session, sorted(set(sent_by.values())))
     history = await repository.events(session, [item.row.id for item in rows])
     return [
-        _view(item, attempts[item.row.intent_id], history[item.row.id], assets) for item in rows
+        _view(item, attempts[sent_by[item.row.intent_id]], history[item.row.id], assets)
+        for item in rows
     ]
 
 

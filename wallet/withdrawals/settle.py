@@ -49,7 +49,7 @@ class WithdrawalFollower:
         """Bring the withdrawal to where its intent is; at the end, book it."""
         to = status_of(intent)
         row = await repository.lock_by_intent(session, intent.id)
-        if to is None or row is None:
+        if to is None or row is None or (to is row.status is Status.HELD):
             return
         if to not in TRANSITIONS[row.status]:
             raise AssertionError(f"{row.id}: {row.status} does not become {to}")

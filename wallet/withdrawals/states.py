@@ -23,10 +23,12 @@ class Status(StrEnum):
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.HELD: frozenset({Status.SIGNED, Status.FAILED, Status.CANCELLED, Status.IN_REVIEW}),
-    Status.SIGNED: frozenset({Status.BROADCAST, Status.MINED, Status.IN_REVIEW}),
-    Status.BROADCAST: frozenset({Status.MINED, Status.IN_REVIEW}),
+    # Back to held: the batch it was in came to nothing.
+    Status.SIGNED: frozenset({Status.HELD, Status.BROADCAST, Status.MINED, Status.IN_REVIEW}),
+    Status.BROADCAST: frozenset({Status.HELD, Status.MINED, Status.IN_REVIEW}),
     Status.MINED: frozenset(
         {
+            Status.HELD,
             Status.MINED,
             Status.BROADCAST,
             Status.SETTLED,
@@ -59,6 +61,8 @@ def status_of(intent: Intent) -> Status | None:
     A nonce used for nothing is a cancel when its owner wanted that, and a failure when the signer
     refused the payment.
     """
+    if intent.state is State.QUEUED:
+        return Status.HELD
     if intent.state is State.CANCELLED and intent.reason != CANCELLED:
         return Status.FAILED
     return _STATUS_OF.get(intent.state)

@@ -1,0 +1,172 @@
+"""Batch payouts: a backlog leaves in one transaction, each payment exactly once, gas shared."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from eth_utils.address import to_checksum_address
+from sqlalchemy import text
+
+from chain.testing import AnvilProcess
+from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.testing.databases import ScratchDatabase
+from wallet.testing.seam import GWEI, Seam
+
+PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
+
+
+@pytest.fixture
+async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer", batches=True)
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+async def allowed(seam: Seam) -> str:
+    """Somebody with money, after a first backlog that made the house allow the contract."""
+    ada = await seam.funded_person(eth="10", usdc="5000")
+    first = [await seam.withdraw(ada, "1", "USDC", PAYEES[0]) for _ in range(4)]
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in first] == ["settled"] * 4
+    return ada
+
+
+async def purposes(seam: Seam) -> dict[str, int]:
+    rows = await seam.rows("SELECT purpose, count(*) AS n FROM chain_intents GROUP BY purpose")
+    return {row.purpose: row.n for row in rows}
+
+
+async def paid(seam: Seam) -> list[int]:
+    return [await seam.on_chain(payee, "USDC") for payee in PAYEES]
+
+
+async def test_the_first_backlog_makes_an_allowance_and_waits_for_nobody(seam: Seam) -> None:
+    await allowed(seam)
+    assert await purposes(seam) == {"withdrawal": 4, "allowance": 1}
+    assert await seam.differences() == []
+
+
+async def test_a_backlog_leaves_in_one_transaction(seam: Seam) -> None:
+    ada = await allowed(seam)
+    before = await seam.balance(ada, "USDC")
+    made = [await seam.withdraw(ada, str(n + 1), "USDC", payee) for n, payee in enumerate(PAYEES)]
+    await seam.finish()
+    seen = [await seam.withdrawal(ada, one.id) for one in made]
+    assert [one.status for one in seen] == ["settled"] * 6
+    assert len({one.tx_hash for one in seen}) == 1
+    assert await paid(seam) == [5_000_000, *(n * 10**6 for n in range(2, 7))]
+    [batch] = await seam.rows("SELECT * FROM chain_intents WHERE purpose = 'payout_batch'")
+    members = await seam.rows(
+        "SELECT sum(gas_fee_wei) AS fee, count(*) AS n, count(nonce) AS nonces FROM chain_intents"
+        " WHERE batch_id = :id", id=batch.id,
+    )  # fmt: skip
+    assert (members[0].n, members[0].nonces) == (6, 0)
+    assert int(members[0].fee) == int(batch.gas_fee_wei)  # shared to the wei
+    singly = await seam.rows(
+        "SELECT max(gas_used) AS gas FROM chain_intents WHERE purpose = 'withdrawal'"
+        " AND batch_id IS NULL"
+    )
+    assert batch.gas_used < 6 * singly[0].gas
+    fees = sum(one.fee.minor for one in seen)
+    after = await seam.balance(ada, "USDC")
+    assert before.available_minor - after.available_minor == 21 * 10**6 + fees
+    assert await seam.differences() == []
+
+
+async def test_every_block_on_the_way_reconciles(seam: Seam) -> None:
+    ada = await allowed(seam)
+    for payee in PAYEES:
+        await seam.withdraw(ada, "3", "USDC", payee)
+    for _ in range(seam.network.confirmations + 4):
+        await seam.mine()
+        assert await seam.differences() == []
+    assert await paid(seam) == [7_000_000, *([3_000_000] * 5)]
+
+
+async def test_a_member_cannot_be_taken_back_alone(seam: Seam) -> None:
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    await seam.runner.tick()
+    seen = await seam.withdrawal(ada, made[0].id)
+    assert seen.status == "broadcast"
+    assert seen.tx_hash is not None and len(seen.attempts) == 1
+    with pytest.raises(InvalidState):
+        await seam.cancel(ada, made[0].id)
+    with pytest.raises(InvalidState):
+        await seam.speed_up(ada, made[0].id)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made[0].id)).status == "settled"
+
+
+async def test_a_batch_that_reverts_is_paid_one_by_one_and_its_gas_is_the_houses(
+    seam: Seam,
+) -> None:
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    rpc = seam.opened[0]
+    await rpc.call("evm_setAutomine", (False,))
+    await seam.runner.tick()  # in the pool
+    await _pause(seam)
+    await rpc.call("evm_setAutomine", (True,))
+    await seam.mine()
+    reverted = await seam.rows("SELECT state FROM chain_intents WHERE purpose = 'payout_batch'")
+    assert [row.state for row in reverted] == ["mined"]
+    await seam.finish()
+    await seam.finish()
+    seen = [await seam.withdrawal(ada, one.id) for one in made]
+    assert [one.status for one in seen] == ["settled"] * 6
+    assert len({one.tx_hash for one in seen}) == 6
+    assert await paid(seam) == [7_000_000, *([3_000_000] * 5)]
+    [entry] = await seam.rows("SELECT kind FROM entries WHERE kind = 'payout_batch'")
+    assert entry.kind == "payout_batch"
+    assert await seam.differences() == []
+
+
+async def test_an_offender_is_left_out(seam: Seam) -> None:
+    """A payment to the payout contract itself makes the whole batch revert: it goes alone."""
+    ada = await allowed(seam)
+    for payee in PAYEES:
+        await seam.withdraw(ada, "3", "USDC", payee)
+    strange = await seam.withdraw(ada, "3", "USDC", seam.network.contracts["batch_payout"])
+    await seam.finish()
+    await seam.finish()
+    rows = await seam.rows("SELECT count(*) AS n FROM chain_intents WHERE batch_id IS NOT NULL")
+    assert rows[0].n == 6
+    assert (await seam.withdrawal(ada, strange.id)).status == "settled"
+    assert await seam.differences() == []
+
+
+async def test_rows_that_somebody_altered_are_not_paid(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The call must pay exactly its members, and each member its own withdrawal."""
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    owner = Database(database.owner_url)
+    async with owner.transaction() as session:
+        await session.execute(text("ALTER TABLE chain_intents DISABLE TRIGGER USER"))
+        await session.execute(
+            text("UPDATE chain_intents SET amount_minor = 900000000 WHERE ref = :ref"),
+            {"ref": made[0].id},
+        )
+        await session.execute(text("ALTER TABLE chain_intents ENABLE TRIGGER USER"))
+    await owner.dispose()
+    await seam.finish()
+    assert sum(await paid(seam)) == 4_000_000  # the first four only
+
+
+async def _pause(seam: Seam) -> None:
+    """The contract's owner stops it, dear enough to be mined first: what is on its way reverts."""
+    request = {
+        "from": seam.faucet,
+        "to": seam.network.contracts["batch_payout"],
+        "data": "0x8456cb59",
+        "gas": hex(100_000),
+        "maxPriorityFeePerGas": hex(90 * GWEI),
+        "maxFeePerGas": hex(100 * GWEI),
+    }
+    await seam.opened[0].call("eth_sendTransaction", (request,))

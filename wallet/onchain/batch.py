@@ -1,0 +1,391 @@
+"""Batch payouts: queued payments of one token leave together when that is cheaper.
+
+A batch is an intent of its own, a call of `BatchPayout` from one hot address; its members keep
+their own records, have no nonce, and go where the batch goes. Only a backlog makes a batch: a lone
+payment waits for nobody. Payments that would make it revert are found by simulation and left out;
+if it comes to nothing after all, its members are queued again and paid one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.address import from_bytes20, to_bytes20
+from chain.blocks import BlockRef, Receipt
+from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
+from chain.fee_models import gas_limit
+from chain.registry import Token
+from chain.transactions import MAX_GAS
+from wallet import ledger
+from wallet.crashpoints import hit
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.money import Money, chain_asset
+from wallet.onchain import repository, tokens
+from wallet.onchain.desk import PAYOUT_BATCH, Desk
+from wallet.onchain.intents import IntentDraft, create_intent
+from wallet.onchain.repository import Intent
+from wallet.onchain.states import State
+
+ALLOWANCE: Final = "allowance"
+BATCH_FROM: Final = 4
+"""So many payments of one token are cheaper together (docs/contracts.md)."""
+BATCH_MOST: Final = 100
+LOOK: Final = 200
+UNLIMITED: Final = 2**256 - 1
+NATIVE_DECIMALS: Final = 18
+_PAY_TOKEN: Final = keccak(text="payToken(bytes32,address,(address,uint256,bytes32)[])")[:4]
+_APPROVE: Final = keccak(text="approve(address,uint256)")[:4]
+_ALLOWANCE: Final = keccak(text="allowance(address,address)")[:4]
+_PAID: Final = "0x" + keccak(text="Paid(bytes32,bytes32,address,address,uint256)").hex()
+log = structlog.get_logger(__name__)
+
+
+def reference(intent_id: str) -> bytes:
+    """What a member is called in the contract's event."""
+    return bytes(keccak(text=intent_id))
+
+
+def pay_call(members: Sequence[Intent], contract: str) -> bytes:
+    """`BatchPayout.payToken`; the batch's id is the hash of its members', in order."""
+    batch_id = keccak(text="|".join(member.id for member in members))
+    rows = [(m.to_address, m.amount_minor, reference(m.id)) for m in members]
+    types = ["bytes32", "address", "(address,uint256,bytes32)[]"]
+    return bytes(_PAY_TOKEN + encode(types, [batch_id, contract, rows]))
+
+
+class Batcher:
+    """Puts queued payments of one network together, for one hot address at a time."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._contract = desk.chain.network.contracts.get("batch_payout")
+
+    async def run(self, address: str, *, head: BlockRef) -> None:
+        """Make at most one batch of each token. Leader only; `address` is a lane."""
+        if self._contract is None:
+            return
+        async with self._desk.db.transaction() as session:
+            queued = await repository.intents_in(
+                session, network=self._desk.network, states=[State.QUEUED], limit=LOOK
+            )
+            stopped = await tokens.halted(session, self._desk.network)
+        for token in self._desk.chain.network.tokens:
+            fit = [one for one in queued if _fits(one, token)]
+            if len(fit) >= BATCH_FROM and token.code not in stopped:
+                try:
+                    await self._make(address, token, fit[:BATCH_MOST], head)
+                except (NodeRejected, NodeGarbage, FeeCeiling) as error:
+                    log.warning("batch.not_made", network=self._desk.network, error=error.code)
+
+    async def _make(
+        self, address: str, token: Token, fit: Sequence[Intent], head: BlockRef
+    ) -> None:
+        chain = self._desk.chain
+        fees = await chain.fees()
+        within = [one for one in fit if one.fee_ceiling_wei >= fees.base_fee + fees.tip]
+        total = sum(one.amount_minor for one in within)
+        if len(within) < BATCH_FROM or not await self._affordable(address, token, total, head):
+            return
+        members = await self._without_offenders(address, token, within)
+        members.sort(key=lambda one: (one.created_at, one.id))
+        if len(members) < BATCH_FROM:
+            return
+        estimate = await self._estimate(address, token, members)
+        gas = gas_limit(estimate, chain.network.fee_model)
+        singly = sum(one.gas_limit for one in members)
+        if gas > MAX_GAS or gas >= singly:
+            return
+        async with self._desk.db.transaction() as session:
+            await self._insert(session, address, token, members, gas)
+            hit("batch.before_commit")
+        hit("batch.after_commit")
+
+    async def _affordable(self, address: str, token: Token, total: int, head: BlockRef) -> bool:
+        """Whether the address holds it and lets the contract spend it; else it is made to."""
+        [held] = await self._desk.chain.balances([address], token.code, head.number)
+        if held < total:
+            return False
+        assert self._contract is not None
+        call = _ALLOWANCE + bytes(12) + to_bytes20(address) + bytes(12) + to_bytes20(self._contract)
+        answer = await self._desk.chain.eth_call(token.contract, bytes(call))
+        if len(answer) == 32 and int.from_bytes(answer, "big") >= total:
+            return True
+        await self._allow(address, token)
+        return False
+
+    async def _allow(self, address: str, token: Token) -> None:
+        """An allowance without end for our own contract, which spends it only for its operator."""
+        assert self._contract is not None
+        data = bytes(_APPROVE + encode(["address", "uint256"], [self._contract, UNLIMITED]))
+        chain = self._desk.chain
+        gas = gas_limit(
+            await chain.estimate_gas(address, token.contract, 0, data), chain.network.fee_model
+        )
+        async with self._desk.db.transaction() as session:
+            open_one = await session.scalar(
+                text(
+                    "SELECT 1 FROM chain_intents WHERE network = :network AND purpose = :purpose"
+                    " AND pinned_address = :address AND to_address = :token"
+                    " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined', 'in_review')"
+                ),
+                {
+                    "network": self._desk.network, "purpose": ALLOWANCE, "address": address,
+                    "token": token.contract,
+                },
+            )  # fmt: skip
+            if open_one is None:
+                await create_intent(
+                    session,
+                    IntentDraft(
+                        purpose=ALLOWANCE,
+                        ref=new_id("int"),
+                        network=self._desk.network,
+                        asset=chain.network.native_asset,
+                        to_address=token.contract,
+                        amount_minor=0,
+                        gas_limit=gas,
+                        fee_ceiling_wei=chain.network.max_fee_wei,
+                        pinned_address=address,
+                        data=data,
+                    ),
+                )
+
+    async def _estimate(self, address: str, token: Token, members: Sequence[Intent]) -> int:
+        assert self._contract is not None
+        data = pay_call(members, token.contract)
+        return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
+
+    async def _without_offenders(
+        self, address: str, token: Token, members: Sequence[Intent]
+    ) -> list[Intent]:
+        """Those that go through together, by halving what does not. Offenders go alone from now on:
+        what a node says of them there decides."""
+        try:
+            await self._estimate(address, token, members)
+        except NodeRejected:
+            if len(members) == 1:
+                async with self._desk.db.transaction() as session:
+                    await _leave_alone(session, [members[0].id])
+                log.warning("batch.offender", intent=members[0].id)
+                return []
+            middle = len(members) // 2
+            first = await self._without_offenders(address, token, members[:middle])
+            second = await self._without_offenders(address, token, members[middle:])
+            return first + second
+        return list(members)
+
+    async def _insert(
+        self,
+        session: AsyncSession,
+        address: str,
+        token: Token,
+        members: Sequence[Intent],
+        gas: int,
+    ) -> None:
+        assert self._contract is not None
+        batch_id = await create_intent(
+            session,
+            IntentDraft(
+                purpose=PAYOUT_BATCH,
+                ref=new_id("int"),
+                network=self._desk.network,
+                asset=self._desk.chain.network.native_asset,
+                to_address=self._contract,
+                amount_minor=0,
+                gas_limit=gas,
+                fee_ceiling_wei=min(one.fee_ceiling_wei for one in members),
+                pinned_address=address,
+                data=pay_call(members, token.contract),
+            ),
+        )
+        # The order of the call is the order in which they are read again (repository.members).
+        joined = await session.execute(
+            text(
+                "UPDATE chain_intents SET batch_id = :batch, waiting_for = NULL,"
+                " updated_at = clock_timestamp() WHERE id = ANY(:ids) AND state = 'queued'"
+                " AND batch_id IS NULL RETURNING id"
+            ),
+            {"batch": batch_id, "ids": [one.id for one in members]},
+        )
+        if len(joined.all()) != len(members):
+            raise NodeGarbage("a member was taken back meanwhile")  # nothing is written
+        log.info("batch.made", batch=batch_id, token=token.code, members=len(members))
+
+
+def _fits(intent: Intent, token: Token) -> bool:
+    return (
+        intent.asset == token.code
+        and intent.pinned_address is None
+        and intent.data is None
+        and not intent.alone
+        and intent.waiting_for not in ("approval", "review")
+    )
+
+
+async def _leave_alone(session: AsyncSession, intent_ids: Sequence[str]) -> None:
+    await session.execute(
+        text("UPDATE chain_intents SET alone = true WHERE id = ANY(:ids)"),
+        {"ids": list(intent_ids)},
+    )
+
+
+class BatchFollower:
+    """Follows batches and allowances: members go along, gas that paid nobody is the house's.
+
+    `desk` is the one that carries this follower: members move through it (`with_batches`).
+    """
+
+    def __init__(self) -> None:
+        self.desk: Desk | None = None
+
+    async def intent_moved(
+        self,
+        session: AsyncSession,
+        *,
+        intent: Intent,
+        previous: State,
+        at: datetime | None,
+        receipt: Receipt | None,
+    ) -> None:
+        """Take the members along."""
+        if self.desk is None:
+            raise AssertionError("a batch follower without its desk")
+        members = await repository.members(session, intent.id)
+        ended_badly = intent.state in (State.FINAL_REVERTED, State.CANCELLED, State.FAILED)
+        if ended_badly:
+            for member in members:
+                await self.desk.move(
+                    session, member.id, State.QUEUED, batch_id=None, alone=True, **NOT_MINED
+                )
+        elif intent.state is State.FINAL_OK and members:
+            await self._paid(session, intent, members, at, receipt)
+        else:
+            for member in members:
+                await self.desk.move(session, member.id, intent.state, at=at, **_seen(intent))
+        if intent.gas_fee_wei and (ended_badly or (intent.state is State.FINAL_OK and not members)):
+            await _book_gas(session, self.desk, intent, at)
+
+    async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
+        """Every member is vouched for by its own follower, and the call pays exactly them."""
+        desk = self.desk
+        if desk is None or intent.data is None or intent.amount_minor != 0:
+            return False
+        network = desk.chain.network
+        contract = network.contracts.get("batch_payout")
+        if intent.purpose == ALLOWANCE:
+            listed = {token.contract for token in network.tokens}
+            wanted = _APPROVE + encode(["address", "uint256"], [contract, UNLIMITED])
+            return intent.to_address in listed and intent.data == wanted
+        members = await repository.members(session, intent.id)
+        codes = {member.asset for member in members}
+        token = network.token(next(iter(codes))) if len(codes) == 1 else None
+        if token is None or intent.to_address != contract:
+            return False
+        for member in members:
+            follower = desk.followers.get(member.purpose)
+            if member.state is not State.QUEUED or follower is None:
+                return False
+            if not await follower.vouches_for(session, member):
+                return False
+        return intent.data == pay_call(members, token.contract)
+
+    async def _paid(
+        self,
+        session: AsyncSession,
+        intent: Intent,
+        members: Sequence[Intent],
+        at: datetime | None,
+        receipt: Receipt | None,
+    ) -> None:
+        """Final: each member that the contract says it paid is paid. Gas is shared evenly."""
+        assert self.desk is not None and receipt is not None
+        told = _paid_events(receipt, intent.to_address)
+        each, rest = divmod(intent.gas_fee_wei or 0, len(members))
+        used = (intent.gas_used or 0) // len(members)
+        for place, member in enumerate(members):
+            token = self.desk.chain.network.token(member.asset)
+            wanted = (
+                member.to_address.lower(),
+                "" if token is None else token.contract.lower(),
+                member.amount_minor,
+            )
+            share = each + (rest if place == 0 else 0)
+            changes = _seen(intent) | {"gas_fee_wei": share, "gas_used": used}
+            if told.get(reference(member.id)) == wanted:
+                await self.desk.move(
+                    session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
+                )
+            else:
+                log.error("batch.member_not_told", intent=member.id, batch=intent.id)
+                await self.desk.move(
+                    session, member.id, State.IN_REVIEW, reason="no_paid_event", **changes
+                )
+
+
+NOT_MINED: Final[dict[str, Any]] = dict.fromkeys(
+    ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status",
+     "gas_used", "gas_fee_wei")
+)  # fmt: skip
+
+
+def _seen(intent: Intent) -> dict[str, Any]:
+    """Where the batch was mined, for its members; without its gas."""
+    names = ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status")
+    return {name: getattr(intent, name) for name in names}
+
+
+def _paid_events(receipt: Receipt, contract: str) -> dict[bytes, tuple[str, str, int]]:
+    """Reference → (recipient, token, amount), addresses in lower case."""
+    found: dict[bytes, tuple[str, str, int]] = {}
+    for entry in receipt.logs:
+        if (
+            entry.address.lower() == contract.lower()
+            and len(entry.topics) == 4
+            and entry.topics[0] == _PAID
+            and len(entry.data) == 64
+        ):
+            to = from_bytes20(bytes.fromhex(entry.topics[3][-40:])).lower()
+            token = from_bytes20(entry.data[12:32]).lower()
+            amount = int.from_bytes(entry.data[32:], "big")
+            found[bytes.fromhex(entry.topics[2][2:])] = (to, token, amount)
+    return found
+
+
+async def _book_gas(session: AsyncSession, desk: Desk, intent: Intent, at: datetime | None) -> None:
+    """Gas that no customer is charged for."""
+    code = desk.chain.network.native_asset
+    gas = Money(intent.gas_fee_wei or 0, chain_asset(code, "native", NATIVE_DECIMALS, code))
+    await ledger.post(
+        session,
+        ledger.Command(
+            kind=intent.purpose,
+            ref=intent.id,
+            event_at=at,
+            meta={"network": desk.network, "tx_hash": intent.mined_tx_hash},
+            lines=[
+                ledger.Line(accounts.gas_expense(desk.network, code), Money(-gas.minor, gas.asset)),
+                ledger.Line(accounts.on_chain(desk.network, code, "hot"), gas),
+            ],
+        ),
+    )
+
+
+def with_batches(desk: Desk) -> Desk:
+    """The same desk, which knows what to do with batches and allowances."""
+    follower = BatchFollower()
+    followers = {**desk.followers, PAYOUT_BATCH: follower, ALLOWANCE: follower}
+    follower.desk = replace(desk, followers=followers)
+    return follower.desk
+
+
+__all__ = ["ALLOWANCE", "PAYOUT_BATCH", "BatchFollower", "Batcher", "with_batches"]
