@@ -37,6 +37,12 @@ class InvalidState(WalletError):
     code = "invalid_state"
 
 
+class FourEyesRequired(WalletError):
+    """The one who proposes is not the one who approves."""
+
+    code = "four_eyes_required"
+
+
 class InvalidField(WalletError):
     """A field has the right shape and a value that cannot be."""
 

@@ -34,6 +34,7 @@ Prefix = Literal[
     "req",
     "leg",
     "swp",
+    "tre",
 ]
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
 

@@ -16,6 +16,7 @@ from wallet.payments import models as payments
 from wallet.payouts import models as payouts
 from wallet.risk import models as risk
 from wallet.sweeps import models as sweeps
+from wallet.treasury import models as treasury
 from wallet.withdrawals import models as withdrawals
 
 ROOMS_WITH_TABLES = (
@@ -31,6 +32,7 @@ ROOMS_WITH_TABLES = (
     payouts,
     risk,
     sweeps,
+    treasury,
     withdrawals,
 )
 

@@ -162,7 +162,7 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         text(
             "SELECT asset, amount_minor, gas_fee_wei, state FROM chain_intents"
             " WHERE network = :network AND mined_block > :number"
-            " AND purpose NOT IN ('sweep', 'top_up')"
+            " AND purpose NOT IN ('sweep', 'top_up', 'treasury')"
             " AND (purpose <> 'payout_batch' OR state <> 'final_ok')"
             " AND state IN ('final_ok', 'final_reverted', 'cancelled')"
         ),
@@ -172,7 +172,7 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         if row.state == "final_ok":
             books.in_flight["hot", row.asset] += int(row.amount_minor)
         books.in_flight["hot", chain.network.native_asset] += int(row.gas_fee_wei)
-    await _sweeps_above(session, chain.network.name, up_to, books)
+    await _moves_above(session, chain.network.name, up_to, books)
     hashes = await session.execute(
         text(
             "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
@@ -187,14 +187,16 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
     ]
 
 
-async def _sweeps_above(session: AsyncSession, network: str, up_to: int, books: _Books) -> None:
-    """Sweeps booked above the block: what their entries did has not happened there yet."""
+async def _moves_above(session: AsyncSession, network: str, up_to: int, books: _Books) -> None:
+    """The house's own moves booked above the block: there they have not happened yet."""
     rows = await session.execute(
         text(
-            "SELECT a.path, p.asset, sum(p.amount_minor)::numeric AS minor FROM sweeps s"
-            " JOIN chain_intents i ON i.id = s.intent_id JOIN postings p ON p.entry_id = s.entry_id"
-            " JOIN accounts a ON a.id = p.account_id"
-            " WHERE s.network = :network AND i.mined_block > :number GROUP BY 1, 2"
+            "SELECT a.path, p.asset, sum(p.amount_minor)::numeric AS minor FROM"
+            " (SELECT intent_id, entry_id FROM sweeps WHERE network = :network"
+            "  UNION ALL SELECT intent_id, entry_id FROM treasury_moves WHERE network = :network)"
+            " AS s JOIN chain_intents i ON i.id = s.intent_id"
+            " JOIN postings p ON p.entry_id = s.entry_id JOIN accounts a ON a.id = p.account_id"
+            " WHERE i.mined_block > :number GROUP BY 1, 2"
         ),
         {"network": network, "number": up_to},
     )

@@ -25,6 +25,8 @@ from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
 from wallet.seed import HouseSeed
 from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
 from wallet.sweeps import Sweeper
+from wallet.treasury import TreasuryWatch
+from wallet.treasury.watch import TICK_SECONDS as TREASURY_SECONDS
 from wallet.withdrawals import SUBMIT, WithdrawalTasks
 
 
@@ -62,10 +64,12 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
         ]
         if not isinstance(services.signer, NoSigner):  # it would lead, and keep others from signing
             senders[name] = IntentRunner(Desk(db, chain, services.signer, told))
+            watch = TreasuryWatch(db, chain, assets)
             sweeper = Sweeper(db, chain, assets, services.signer)
             loops += [
                 Loop(f"send.{name}", senders[name].tick, SEND_SECONDS),
                 Loop(f"sweep.{name}", sweeper.tick, SWEEP_SECONDS),
+                Loop(f"treasury.{name}", watch.tick, TREASURY_SECONDS),
             ]
     runner.register(SUBMIT, WithdrawalTasks(db, senders).submit)
     return loops

@@ -11,17 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import ledger
 from wallet.crashpoints import hit
-from wallet.errors import InvalidState, NotFound, WalletError
+from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
 from wallet.outbox import Notice
-
-
-class FourEyesRequired(WalletError):
-    """The one who proposes is not the one who approves."""
-
-    code = "four_eyes_required"
 
 
 @dataclass(frozen=True, slots=True)

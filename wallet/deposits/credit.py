@@ -68,6 +68,8 @@ class Crediter:
             return "deposit", accounts.customer(row.principal_id, row.asset)
         house = await custody.house_addresses(session, network=row.network)
         place: Place = "cold" if house.get(row.to_address) == "cold" else "hot"
+        if house.get(row.from_address) == "cold":
+            return place, accounts.on_chain(row.network, row.asset, "cold")
         if house.get(row.from_address) == "faucet":
             return place, accounts.capital(row.asset)
         return place, accounts.unattributed("house", row.asset)

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.observe import ObservedDeposit
 from wallet.ids import new_id
+from wallet.onchain.freeze import OWN_PURPOSES
 
 KEEP_BLOCKS = 4_096  # how far back a fork can be followed without an operator
 PRUNE_EVERY = 256
-OWN_PURPOSES = ("sweep", "top_up")
 
 
 @dataclass(frozen=True, slots=True)

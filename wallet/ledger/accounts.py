@@ -82,6 +82,11 @@ def capital(asset: str) -> AccountSpec:
     return AccountSpec(f"house:capital:{asset}", asset, "C")
 
 
+def profit_taken(asset: str) -> AccountSpec:
+    """What the owners took out of what was earned."""
+    return AccountSpec(f"house:profit_taken:{asset}", asset, "C")
+
+
 def unattributed(scope: str, asset: str) -> AccountSpec:
     """Money that belongs to nobody known yet; `scope` is a network, a bank or `house`."""
     return AccountSpec(f"unattributed:{scope}:{asset}", asset, "C")

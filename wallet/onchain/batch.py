@@ -32,6 +32,7 @@ from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
 from wallet.onchain import repository, tokens
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
+from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
@@ -79,6 +80,8 @@ class Batcher:
                 session, network=self._desk.network, states=[State.QUEUED], limit=LOOK
             )
             stopped = await tokens.halted(session, self._desk.network)
+            if await frozen(session, self._desk.network) is not None:
+                return
         for token in self._desk.chain.network.tokens:
             fit = [one for one in queued if _fits(one, token)]
             if len(fit) >= BATCH_FROM and token.code not in stopped:

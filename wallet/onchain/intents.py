@@ -34,7 +34,8 @@ class IntentDraft:
 
     `gas_limit` and `fee_ceiling_wei` bound what it may burn, bumps included. With `data` it is a
     call of the contract `to_address` that carries `amount_minor` of the native coin and the
-    EIP-7702 `authorizations`. `pinned_address`: nobody else may send it.
+    EIP-7702 `authorizations`. `pinned_address`: nobody else may send it. `exact_fee`: tip and cap
+    are the ceiling, so that an address can be emptied.
     """
 
     purpose: str
@@ -48,6 +49,7 @@ class IntentDraft:
     pinned_address: str | None = None
     data: bytes | None = None
     authorizations: tuple[Authorization, ...] = ()
+    exact_fee: bool = False
 
 
 class Follower(Protocol):
@@ -88,6 +90,7 @@ async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
             "fee_ceiling_wei": draft.fee_ceiling_wei,
             "pinned_address": draft.pinned_address,
             "data": draft.data,
+            "exact_fee": draft.exact_fee,
             "authorizations": encode_authorizations(draft.authorizations)
             if draft.authorizations
             else None,

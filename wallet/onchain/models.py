@@ -87,6 +87,7 @@ class ChainIntent(SQLModel, table=True):
     authorizations: bytes | None = Field(sa_type=LargeBinary)
     batch_id: str | None = Field(sa_type=Text, foreign_key="chain_intents.id")
     alone: bool
+    exact_fee: bool
     mined_tx_hash: str | None = Field(sa_type=Text)
     mined_kind: str | None = Field(sa_type=Text)
     mined_block: int | None = Field(sa_type=BigInteger)

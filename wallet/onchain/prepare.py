@@ -30,6 +30,7 @@ from wallet.crashpoints import hit
 from wallet.onchain import network as networks
 from wallet.onchain import repository, signers, tokens
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
+from wallet.onchain.freeze import OWN_PURPOSES, frozen
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 
@@ -127,6 +128,8 @@ class Preparer:
                 limit=MAX_QUEUE_LOOK,
             )
             lanes = await repository.lanes(session, desk.network)
+            if await frozen(session, desk.network) is not None:
+                queued = [intent for intent in queued if intent.purpose in OWN_PURPOSES]
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them
         else:
@@ -154,6 +157,8 @@ class Preparer:
         if cap < fees.base_fee + tip:
             await self._wait([intent.id], "fees")
             return False
+        if intent.exact_fee:
+            tip = cap = intent.fee_ceiling_wei
         if not await self._liquid(intent, address, cap, head):
             await self._wait([intent.id], "liquidity")
             return False

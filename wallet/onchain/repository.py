@@ -53,6 +53,7 @@ class Intent:
     authorizations: bytes | None = None
     batch_id: str | None = None
     alone: bool = False
+    exact_fee: bool = False
     created_at: datetime | None = None
 
 
@@ -437,6 +438,7 @@ def intent_of(row: Any) -> Intent:
         authorizations=None if row.authorizations is None else bytes(row.authorizations),
         batch_id=row.batch_id,
         alone=row.alone,
+        exact_fee=row.exact_fee,
         created_at=row.created_at,
     )
 

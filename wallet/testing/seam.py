@@ -41,6 +41,7 @@ from wallet.money import AssetBook, Money, parse_amount
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.reconcile import chain_lines
 from wallet.sweeps import Sweeper
+from wallet.treasury import TreasuryWatch
 from wallet.withdrawals import (
     Plan,
     Planner,
@@ -80,6 +81,7 @@ class Seam:
     planner: Planner = field(init=False)
     tasks: WithdrawalTasks = field(init=False)
     sweeper: Sweeper = field(init=False)
+    treasury: TreasuryWatch = field(init=False)
 
     @classmethod
     async def open(
@@ -94,11 +96,13 @@ class Seam:
         contract_name: str = "TestToken",
         sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
         batches: bool = False,
+        cold: str | None = None,
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
 
         `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all);
-        `batches`: the payout contract is there.
+        `batches`: the payout contract is there. `cold`: an address of the house that holds nothing
+        yet.
         """
         rpc = JsonRpc(url)
         dev = DevNode(rpc)
@@ -133,7 +137,7 @@ class Seam:
             supports=("eip7702",) if sweeps == "eip7702" else (),
             deposit_kind="create2" if sweeps == "create2" else "eoa",
         )
-        desk.policy = _policy(contract, ours)
+        desk.policy = _policy(contract, ours, cold)
         signer = LocalSigner(desk)
         seam = cls(
             db=db,
@@ -152,6 +156,10 @@ class Seam:
             await custody.register_house_address(
                 session, network="local", address=faucet, place="faucet"
             )
+            if cold is not None:
+                await custody.register_house_address(
+                    session, network="local", address=cold, place="cold"
+                )
             for address in await signer.hot_addresses():
                 await custody.register_house_address(
                     session, network="local", address=address, place="hot"
@@ -174,6 +182,7 @@ class Seam:
         self.runner = self.new_runner()
         self.planner = Planner(self.db, {"local": self.chain}, self.assets)
         self.tasks = WithdrawalTasks(self.db, {"local": self.runner})
+        self.treasury = TreasuryWatch(self.db, self.chain, self.assets)
         self.sweeper = Sweeper(self.db, self.chain, self.assets, self.signer, patience_seconds=0.0)
 
     def client(self, url: str) -> ChainClient:
@@ -367,17 +376,16 @@ def _desk(folder: Path, hot_keys: int, contract: str) -> SigningDesk:
     )
 
 
-def _policy(contract: str, ours: Mapping[str, str]) -> Policy:
-    """Wide limits; sweeps to the treasury where there is one."""
+def _policy(contract: str, ours: Mapping[str, str], cold: str | None) -> Policy:
+    """Wide limits; sweeps to the treasury where there is one, moves to cold."""
     wide = open_policy(tokens=[contract])
-    if not ours:
-        return wide
     pinned = {role: held for role, held in ours.items() if role in CONTRACT_ROLES}
     [chain_id] = wide.chains
     chain = replace(
         wide.chains[chain_id],
         contracts=pinned,
         sweep_to=frozenset({ours["treasury"]} if "treasury" in ours else ()),
-        sweeper=ours["sweeper"],
+        sweeper=ours.get("sweeper"),
+        treasury_to=frozenset() if cold is None else frozenset({cold}),
     )
     return Policy({chain_id: chain})

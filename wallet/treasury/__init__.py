@@ -1,5 +1,7 @@
-"""Treasury: coins on their way from cold to hot. Cold keys are never here."""
+"""Treasury: how much lies hot, moves between hot and cold. Cold keys are never here."""
 
 from wallet.treasury.cold import Sent, broadcast, prepare
+from wallet.treasury.moves import TREASURY, TreasuryFollower
+from wallet.treasury.watch import TreasuryWatch
 
-__all__ = ["Sent", "broadcast", "prepare"]
+__all__ = ["TREASURY", "Sent", "TreasuryFollower", "TreasuryWatch", "broadcast", "prepare"]

@@ -28,6 +28,7 @@ from wallet.fx import rates
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, UnknownAsset
 from wallet.onchain import ChainUnavailable, NetworkStatus, require_usable
+from wallet.onchain import repository as chain_repository
 from wallet.onchain.prepare import estimate_gas, would_revert
 from wallet.withdrawals import fees
 from wallet.withdrawals.fees import FeeTerms
@@ -127,7 +128,9 @@ class Planner:
         status = await require_usable(session, network.name)
         native = self._assets.get(network.native_asset)
         house = await custody.house_addresses(session, network=network.name)
-        sender = next((address for address, place in house.items() if place == "hot"), None)
+        hot = [address for address, place in house.items() if place == "hot"]
+        lanes = await chain_repository.lanes(session, network.name)
+        sender = next((address for address in (*lanes, *hot)), None)
         if sender is None:
             raise ChainUnavailable("This network has no hot wallet yet; try again later.")
         float_minor = await ledger.balance_of(
@@ -140,6 +143,12 @@ class Planner:
             sender=sender,
             liquid=float_minor > money.minor,
         )
+
+    async def _short(self, chain: ChainClient, sender: str, money: Money) -> bool:
+        """Whether the estimate failed only because this hot address does not hold so much."""
+        head = await chain.head()
+        [held] = await chain.balances([sender], money.asset.code, head.number)
+        return held < money.minor
 
     async def _estimate(self, chain: ChainClient, basis: _Basis, money: Money, to: str) -> int:
         """Gas this would use now. Without float in the hot wallet the node could only say no."""
@@ -162,6 +171,8 @@ class Planner:
                 )
         except NodeRejected as error:
             if would_revert(error):
+                if await self._short(chain, basis.sender, money):
+                    return UNKNOWN_TOKEN_GAS  # another hot address may hold it
                 raise InvalidAddress(
                     "This address does not accept the transfer.", field="/to_address"
                 ) from error

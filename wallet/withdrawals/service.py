@@ -22,9 +22,9 @@ from wallet.onchain import (
     TooLate,
     request_cancel,
     request_speed_up,
-    require_usable,
 )
 from wallet.onchain import repository as chain_repository
+from wallet.onchain.freeze import require_open
 from wallet.onchain.intents import Attempt, cancel_queued, create_intent
 from wallet.onchain.tokens import require_live
 from wallet.outbox import Notice
@@ -93,7 +93,7 @@ async def create(
     AccountFrozen, AccountClosed.
     """
     await refuse_house_address(session, network=plan.network, address=plan.to_address)
-    await require_usable(session, plan.network)
+    await require_open(session, plan.network)
     await require_live(session, network=plan.network, asset=plan.money.asset.code)
     withdrawal_id, hold_id = new_id("wdr"), new_id("hld")
     money, terms = plan.money, plan.terms

@@ -8,12 +8,14 @@ ALTER TABLE chain_signers
 -- `pinned_address`: only this address may send it. `data`: a call of the contract `to_address` with
 -- `amount_minor` wei. `authorizations`: RLP of EIP-7702 authorisations that it carries.
 -- `batch_id`: it is paid by that intent and has no nonce of its own; `alone`: never in a batch again.
+-- `exact_fee`: sent with tip and cap at its ceiling, so that nothing is left over.
 ALTER TABLE chain_intents
     ADD COLUMN pinned_address text,
     ADD COLUMN data bytea,
     ADD COLUMN authorizations bytea,
     ADD COLUMN batch_id text REFERENCES chain_intents (id),
     ADD COLUMN alone boolean NOT NULL DEFAULT false,
+    ADD COLUMN exact_fee boolean NOT NULL DEFAULT false,
     DROP CONSTRAINT chain_intents_amount_minor_check,
     ADD CHECK (amount_minor >= 0 AND amount_minor <> 'NaN' AND (amount_minor > 0 OR data IS NOT NULL)),
     ADD CHECK (authorizations IS NULL OR data IS NOT NULL),

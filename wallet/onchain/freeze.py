@@ -1,0 +1,40 @@
+"""A frozen network: the house may still move its own coins, customers' payments wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.onchain.errors import ChainUnavailable
+from wallet.onchain.network import NetworkStatus, require_usable
+
+OWN_PURPOSES = ("sweep", "top_up", "treasury")
+"""Purposes of intents that move the house's own coins to the house itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Why, and where to everything of the hot addresses goes (None: nowhere)."""
+
+    reason: str
+    evacuate_to: str | None
+
+
+async def frozen(session: AsyncSession, network: str) -> Freeze | None:
+    """The network's freeze, if there is one."""
+    row = (
+        await session.execute(
+            text("SELECT reason, evacuate_to FROM network_freezes WHERE network = :network"),
+            {"network": network},
+        )
+    ).one_or_none()
+    return None if row is None else Freeze(row.reason, row.evacuate_to)
+
+
+async def require_open(session: AsyncSession, network: str) -> NetworkStatus:
+    """The status of a network that customers may send on. Raises ChainUnavailable."""
+    if await frozen(session, network) is not None:
+        raise ChainUnavailable("Sending on this network is stopped; try again later.")
+    return await require_usable(session, network)

@@ -1,0 +1,208 @@
+"""Watches how much lies hot: proposes when a bound is crossed, empties the hot addresses when told.
+
+An evacuation is for the day a hot key may be in other hands: the network is frozen, everything the
+hot addresses hold goes to a cold address of the house, and they never sign again; a standby address
+takes their place.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.client import ChainClient
+from chain.errors import ChainError, FeeCeiling
+from chain.fee_models import gas_limit
+from wallet import custody, ledger
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money
+from wallet.onchain import network as networks
+from wallet.onchain import signers
+from wallet.onchain.desk import leadership
+from wallet.onchain.freeze import frozen
+from wallet.treasury.moves import HOUSE, Move, propose, start
+
+TICK_SECONDS = 3.0
+STANDBY = "standby"
+COMPROMISED = "compromised"
+log = structlog.get_logger(__name__)
+
+
+class TreasuryWatch:
+    """One network's float."""
+
+    def __init__(self, db: Database, chain: ChainClient, assets: AssetBook) -> None:
+        self._db = db
+        self._chain = chain
+        self._assets = assets
+        self._name = chain.network.name
+
+    async def tick(self) -> None:
+        """One look. Safe to repeat."""
+        async with leadership(self._db, f"treasury/{self._name}") as mine:
+            if not mine:
+                return
+            async with self._db.transaction() as session:
+                freeze = await frozen(session, self._name)
+                status = await networks.read(session, self._name)
+                if freeze is None:
+                    await self._propose(session)
+            if freeze is None or freeze.evacuate_to is None:
+                return
+            if status is None or not status.usable:
+                return
+            try:
+                await self._evacuate(freeze.evacuate_to)
+            except (ChainError, FeeCeiling) as error:
+                log.warning("treasury.waits", network=self._name, error=error.code)
+
+    async def _propose(self, session: AsyncSession) -> None:
+        """What brings the float back to the middle between its bounds."""
+        bounds = await session.execute(
+            text("SELECT asset, low_minor, high_minor FROM float_bounds WHERE network = :network"),
+            {"network": self._name},
+        )
+        house = await custody.house_addresses(session, network=self._name)
+        cold = next((a for a, place in sorted(house.items()) if place == "cold"), None)
+        for row in bounds.all():
+            hot = accounts.on_chain(self._name, row.asset, "hot")
+            held = await ledger.balance_of(session, hot) + await self._on_its_way(
+                session, row.asset
+            )
+            middle = (int(row.low_minor) + int(row.high_minor)) // 2
+            if held > row.high_minor and cold is not None:
+                await self._once(session, held - middle, row.asset, "to_cold", cold)
+            elif held < row.low_minor:
+                await self._once(session, middle - held, row.asset, "refill", None)
+
+    async def _on_its_way(self, session: AsyncSession, asset: str) -> int:
+        """What approved moves will take from hot, negative."""
+        minor = await session.scalar(
+            text(
+                "SELECT coalesce(sum(amount_minor), 0) FROM treasury_moves WHERE network = :network"
+                " AND asset = :asset AND state = 'approved' AND kind <> 'refill'"
+            ),
+            {"network": self._name, "asset": asset},
+        )
+        return -int(minor or 0)
+
+    async def _once(
+        self, session: AsyncSession, minor: int, asset: str, kind: str, to: str | None
+    ) -> None:
+        if minor < 1:
+            return
+        try:
+            async with session.begin_nested():
+                await propose(
+                    session,
+                    network=self._name,
+                    money=Money(minor, self._assets.get(asset)),
+                    kind="to_cold" if kind == "to_cold" else "refill",
+                    to_address=to,
+                    by=HOUSE,
+                )
+        except InvalidState:
+            return  # one is open: a person looks at it first
+        log.warning("treasury.proposed", network=self._name, asset=asset, kind=kind)
+
+    async def _evacuate(self, cold: str) -> None:
+        """Tokens first, the coin last, by a transfer that leaves nothing over."""
+        chain, native = self._chain, self._chain.network.native_asset
+        async with self._db.transaction() as session:
+            known = await signers.all_signers(session, self._name)
+        lanes = [
+            row.address
+            for row in known
+            if row.deposit_index is None and row.halted_reason not in (STANDBY, COMPROMISED)
+        ]
+        head = await chain.head()
+        left = 0
+        for address in lanes:
+            open_count = await self._open(address)
+            left += open_count
+            tokens = 0
+            for token in chain.network.tokens:
+                [held] = await chain.balances([address], token.code, head.number)
+                tokens += held
+                if held and not open_count:
+                    await self._send(address, token.code, held, cold)
+                    left += 1
+            if tokens or open_count or left:
+                continue
+            [coins] = await chain.balances([address], native, head.number)
+            fees = await chain.fees()
+            price = min(fees.cap, chain.network.max_fee_wei)
+            gas = gas_limit(
+                await chain.estimate_gas(address, cold, 1, b""), chain.network.fee_model
+            )
+            if coins > gas * price:
+                await self._send(address, native, coins - gas * price, cold, exact=(gas, price))
+                left += 1
+        if left == 0 and lanes:
+            await self._rotate(lanes)
+
+    async def _open(self, address: str) -> int:
+        async with self._db.transaction() as session:
+            return int(
+                await session.scalar(
+                    text(
+                        "SELECT count(*) FROM chain_intents WHERE network = :network"
+                        " AND (from_address = :address OR (pinned_address = :address"
+                        "  AND state = 'queued' AND purpose = 'treasury'))"
+                        " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined')"
+                    ),
+                    {"network": self._name, "address": address},
+                )
+                or 0
+            )
+
+    async def _send(
+        self,
+        address: str,
+        asset: str,
+        minor: int,
+        cold: str,
+        *,
+        exact: tuple[int, int] | None = None,
+    ) -> None:
+        money = Money(minor, self._assets.get(asset))
+        move = Move(new_id("tre"), self._name, money, "evacuate", cold, "approved", HOUSE, None)
+        async with self._db.transaction() as session:
+            freeze = await frozen(session, self._name)
+            if freeze is None or freeze.evacuate_to != cold:
+                return
+            await session.execute(
+                text(
+                    "INSERT INTO treasury_moves (id, network, asset, kind, to_address,"
+                    " amount_minor, state, proposed_by) VALUES (:id, :network, :asset, 'evacuate',"
+                    " :to, :minor, 'approved', :by)"
+                ),
+                {
+                    "id": move.id, "network": self._name, "asset": asset, "to": cold,
+                    "minor": minor, "by": HOUSE,
+                },
+            )  # fmt: skip
+            by = await session.scalar(
+                text("SELECT by_whom FROM network_freezes WHERE network = :network"),
+                {"network": self._name},
+            )
+            await start(session, move, chain=self._chain, sender=address, by=str(by), exact=exact)
+            hit("treasury.before_commit")
+        log.warning("treasury.evacuating", network=self._name, address=address, asset=asset)
+
+    async def _rotate(self, lanes: list[str]) -> None:
+        """The emptied addresses give no more nonces; those on standby take their place."""
+        async with self._db.transaction() as session:
+            for address in lanes:
+                await signers.halt_signer(
+                    session, network=self._name, address=address, reason=COMPROMISED
+                )
+            for row in await signers.all_signers(session, self._name):
+                if row.halted_reason == STANDBY:
+                    await signers.resume_signer(session, network=self._name, address=row.address)
+                    log.warning("treasury.rotated", network=self._name, address=row.address)
