@@ -54,6 +54,16 @@ def restore_house(
     return create_house(vault_dir, passphrase, mnemonic=phrase, hot=hot, cost=DEFAULT_COST)
 
 
+def rotate_house(vault_dir: str | os.PathLike[str], old: SecretText, new: SecretText) -> None:
+    """A new passphrase, salt and data key; everything is sealed anew under them.
+
+    A running signer goes on: it has its keys and its journal's key, which stays the same. Its next
+    start takes the new passphrase. Old copies of the file still open with the old one. Raises
+    `WrongPassphrase`, `VaultCorrupt`, `VaultLocked`, and `ValueError` for an empty passphrase.
+    """
+    Vault.open(Path(vault_dir) / VAULT_FILE, old).rotate(new)
+
+
 def export_hot(
     vault_dir: str | os.PathLike[str], passphrase: SecretText, *, index: int, password: SecretText
 ) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wallet.cli_treasury_arguments import add_treasury
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -57,13 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--public", help="keys.json (default: the data folder's)")
     show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
     _add_backups(actions)
+    rotate = actions.add_parser("rotate", help="a new passphrase and data key for the vault")
+    rotate.add_argument("--vault", required=True, help="folder of the vault")
+    rotate.add_argument("--passphrase-fd", type=int, required=True, help="the old one, read here")
+    rotate.add_argument("--new-passphrase-fd", type=int, required=True, help="the new one")
     sign = actions.add_parser("sign", help="cold: sign a sheet on a machine without a network")
     sign.add_argument("sheet", help="file made by: bifold treasury unsigned")
     sign.add_argument("--out", required=True, help="file for the signed sheet")
     sign.add_argument("--keystore", help="a Web3 key file instead of typed words")
     _add_chain(commands)
     _add_deposits(commands)
-    _add_treasury(commands)
+    add_treasury(commands)
     return parser
 
 
@@ -92,6 +98,12 @@ def _add_chain(commands: Subparsers) -> None:
     review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
     review.add_argument("withdrawal", help="wdr_…")
     review.add_argument("--by", required=True, metavar="NAME", help="who asks")
+    actions.add_parser("approvals", help="payments that wait for an operator's signature")
+    approval = actions.add_parser("approve-payment", help="hand over an operator's signature")
+    approval.add_argument("intent", help="int_…, from: bifold chain approvals")
+    how = approval.add_mutually_exclusive_group(required=True)
+    how.add_argument("--signature", metavar="HEX", help="EIP-191, over the text that is shown")
+    how.add_argument("--keystore", metavar="FILE", help="sign here with a Web3 key file")
     for name, what, where in (
         ("resume-network", "let a halted network go on", ("network",)),
         ("resume-signer", "let a halted hot address give nonces again", ("network", "address")),
@@ -116,25 +128,6 @@ def _add_deposits(commands: Subparsers) -> None:
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
     approve.add_argument("--by", required=True, metavar="NAME")
-
-
-def _add_treasury(commands: Subparsers) -> None:
-    treasury = commands.add_parser("treasury", help="coins from cold to hot, signed elsewhere")
-    actions = treasury.add_subparsers(dest="action", metavar="ACTION", required=True)
-    unsigned = actions.add_parser("unsigned", help="a sheet for the cold machine to sign")
-    for name, what in (
-        ("--from", "cold address"), ("--asset", "code"), ("--amount", "like 1.5"),
-        ("--out", "file for the sheet"),
-    ):  # fmt: skip
-        unsigned.add_argument(name, required=True, help=what, dest=name[2:].replace("from", "cold"))
-    unsigned.add_argument("--hot", type=int, default=0, help="which hot address it goes to")
-    unsigned.add_argument("--qr", help="an SVG file with the sheet as a QR code, too")
-    send = actions.add_parser("send", help="check and send what came back; again is safe")
-    send.add_argument("--unsigned", required=True, help="the sheet that went out")
-    send.add_argument("--signed", required=True, help="the sheet that came back")
-    send.add_argument("--wait", type=float, default=120.0, help="seconds to wait for its block")
-    for action in (unsigned, send):
-        action.add_argument("--network", required=True)
 
 
 if __name__ == "__main__":

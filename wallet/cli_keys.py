@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from keys.backup import export_hot, restore_house, split_house
+from keys.backup import export_hot, restore_house, rotate_house, split_house
 from keys.descriptors import take_passphrase
 from keys.secret import SecretText
 from keys.setup import write_public
@@ -23,6 +23,8 @@ def run(chosen: argparse.Namespace) -> int:
     """Do the chosen action; 2 when it may not be done here."""
     if chosen.action == "export":
         return _export(chosen)
+    if chosen.action == "rotate":
+        return _rotate(chosen)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         print(NO_TERMINAL, file=sys.stderr)
         return 2
@@ -73,6 +75,16 @@ def _restore(chosen: argparse.Namespace) -> int:
         print(f"hot {index}: {address}")
     print("Compare them with your records: a wrong passphrase gives another house, not an error.")
     print("The journal is empty: settle what is in flight before the signer starts.")
+    return 0
+
+
+def _rotate(chosen: argparse.Namespace) -> int:
+    outside = Path(chosen.vault)
+    old = take_passphrase(chosen.passphrase_fd, outside=outside)
+    new = take_passphrase(chosen.new_passphrase_fd, outside=outside)
+    rotate_house(chosen.vault, old, new)
+    print("The vault has a new passphrase and data key. A running signer goes on; its next start")
+    print("needs the new passphrase. Destroy old copies of the vault: the old one opens them.")
     return 0
 
 

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet import cli_approvals
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
@@ -36,6 +37,10 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
+        if chosen.action == "approvals":
+            return await cli_approvals.waiting(services)
+        if chosen.action == "approve-payment":
+            return await cli_approvals.approve(services, chosen)
         async with services.db.transaction() as session:
             if chosen.action == "status":
                 return await _status(session, services)

@@ -1,4 +1,4 @@
-"""`bifold treasury unsigned|send`: a refill from cold, signed on another machine."""
+"""`bifold treasury …`; here `unsigned` and `send`: a refill from cold, signed elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import structlog
 
 from chain.address import checked
 from keys.offline import explain, read_sheet
+from wallet import cli_treasury_moves as moves
 from wallet.bootstrap import Services, build
 from wallet.errors import InvalidField, NotFound
 from wallet.money import parse_amount
@@ -27,7 +28,9 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
             raise NotFound(f"There is no network {chosen.network} here.")
         if chosen.action == "unsigned":
             return await _unsigned(services, chosen)
-        return await _send(services, chosen)
+        if chosen.action == "send":
+            return await _send(services, chosen)
+        return await moves.run(services, chosen)
     finally:
         await services.aclose()
 

@@ -122,7 +122,8 @@ class WithdrawalView(View):
     )
     waiting_for: str | None = Field(
         description="Why it waits: `signature`, `broadcast`, `block`, `confirmations`, `liquidity`,"
-        " `fees`, `signer_limit` (the signer's day is used up), `review` and the like; null at"
+        " `fees`, `signer_limit` (the signer's day is used up), `approval` (a"
+        " large one that an operator signs for), `review` and the like; null at"
         " its end.",
         examples=["confirmations"],
     )

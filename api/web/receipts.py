@@ -161,6 +161,7 @@ def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
         "fees": visit.t("The network is dear right now; waiting for lower fees"),
         "signer": visit.t("Waiting for the signer"),
         "signer_limit": visit.t("Today's sending limit is reached; it goes out tomorrow"),
+        "approval": visit.t("A large payment: a person signs for it first"),
         "review": visit.t("A person is looking at it"),
         "chain": visit.t("Waiting for the network"),
     }.get(found.waiting_for or "", "")

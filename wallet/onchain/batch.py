@@ -30,7 +30,7 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
-from wallet.onchain import repository, tokens
+from wallet.onchain import beside, repository, tokens
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
@@ -263,7 +263,7 @@ class BatchFollower:
         """Take the members along."""
         if self.desk is None:
             raise AssertionError("a batch follower without its desk")
-        members = await repository.members(session, intent.id)
+        members = await beside.members(session, intent.id)
         ended_badly = intent.state in (State.FINAL_REVERTED, State.CANCELLED, State.FAILED)
         if ended_badly:
             for member in members:
@@ -289,7 +289,7 @@ class BatchFollower:
             listed = {token.contract for token in network.tokens}
             wanted = _APPROVE + encode(["address", "uint256"], [contract, UNLIMITED])
             return intent.to_address in listed and intent.data == wanted
-        members = await repository.members(session, intent.id)
+        members = await beside.members(session, intent.id)
         codes = {member.asset for member in members}
         token = network.token(next(iter(codes))) if len(codes) == 1 else None
         if token is None or intent.to_address != contract:

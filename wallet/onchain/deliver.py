@@ -22,7 +22,7 @@ from chain.transactions import (
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import repository, signers
+from wallet.onchain import beside, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import CANCELLED
 from wallet.onchain.replace import (
@@ -124,7 +124,7 @@ class Deliverer:
         """Have the stored payload signed and store the bytes (transaction B)."""
         desk, sender = self._desk, intent.from_address or ""
         async with desk.db.transaction() as session:
-            approval = await repository.approval(session, intent.id)
+            approval = await beside.approval(session, intent.id)
             index = await signers.deposit_index(session, network=desk.network, address=sender)
         hit("intent.before_sign")
         try:

@@ -27,8 +27,8 @@ from chain.transactions import (
 )
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
+from wallet.onchain import beside, repository, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain import repository, signers, tokens
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import OWN_PURPOSES, frozen
 from wallet.onchain.repository import Intent
@@ -238,7 +238,7 @@ class Preparer:
         if not above:
             return list(queued)
         async with self._desk.db.transaction() as session:
-            passed = await repository.approved(session, list(above))
+            passed = await beside.approved(session, list(above))
         missing = above.keys() - passed
         await self._wait(sorted(missing), "approval")
         return [intent for intent in queued if intent.id not in missing]
@@ -268,7 +268,7 @@ class Preparer:
                 session, network=desk.network, states=UNMINED, address=address
             )
             batches = [one.id for one in (*open_intents, intent) if one.purpose == PAYOUT_BATCH]
-            inside = [m for one in batches for m in await repository.members(session, one)]
+            inside = [m for one in batches for m in await beside.members(session, one)]
         gas = sum(other.gas_limit * other.fee_ceiling_wei for other in open_intents)
         needs = {native: gas + intent.gas_limit * cap}
         for other in (*open_intents, intent, *inside):

@@ -200,15 +200,6 @@ async def intents_in(
     return [intent_of(row) for row in rows]
 
 
-async def members(session: AsyncSession, batch_id: str) -> list[Intent]:
-    """The payments of a batch, in the order the call pays them."""
-    rows = await session.execute(
-        text("SELECT * FROM chain_intents WHERE batch_id = :id ORDER BY created_at, id"),
-        {"id": batch_id},
-    )
-    return [intent_of(row) for row in rows]
-
-
 async def in_flight_count(session: AsyncSession, *, network: str, address: str) -> int:
     """How many nonces of this address are given and not mined."""
     return int(
@@ -296,23 +287,6 @@ async def nonce_passed(session: AsyncSession, *, network: str, address: str) -> 
             {"network": network, "address": address},
         )
     )
-
-
-async def approval(session: AsyncSession, intent_id: str) -> bytes:
-    """The operator's signature for a payment above the signer's limit, or nothing."""
-    found = await session.scalar(
-        text("SELECT signature FROM chain_approvals WHERE intent_id = :id"), {"id": intent_id}
-    )
-    return b"" if found is None else bytes(found)
-
-
-async def approved(session: AsyncSession, intent_ids: Sequence[str]) -> set[str]:
-    """Those that an operator has approved."""
-    rows = await session.execute(
-        text("SELECT intent_id FROM chain_approvals WHERE intent_id = ANY(:ids)"),
-        {"ids": list(intent_ids)},
-    )
-    return set(rows.scalars())
 
 
 # Attempts

@@ -67,6 +67,7 @@ class Seam:
     network: Network
     assets: AssetBook
     signer: LocalSigner
+    desk: SigningDesk
     switch: FaultSwitch
     faucet: str
     url: str
@@ -145,6 +146,7 @@ class Seam:
             network=network,
             assets=asset_book({network.name: network}),
             signer=signer,
+            desk=desk,
             switch=FaultSwitch(),
             faucet=faucet,
             url=url,

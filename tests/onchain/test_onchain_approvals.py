@@ -1,0 +1,90 @@
+"""A payment above the signer's limit waits, without a nonce, until an operator signs for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from sqlalchemy import text
+
+from chain.testing import AnvilProcess
+from keys.policy import Policy
+from wallet.cli_approvals import wording
+from wallet.db import Database
+from wallet.onchain import repository
+from wallet.testing.seam import Seam
+
+OPERATOR = Account.from_key(b"\x07" * 32)
+STRANGER = Account.from_key(b"\x08" * 32)
+OUTSIDE = "0x000000000000000000000000000000000F00D002"
+
+
+@pytest.fixture
+async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer")
+    [(chain_id, chain)] = seam.desk.policy.chains.items()
+    contract = seam.network.tokens[0].contract
+    limit = replace(chain.tokens[contract], approve_above=100_000_000)
+    seam.desk.policy = Policy(
+        {chain_id: replace(chain, tokens={contract: limit})}, frozenset({OPERATOR.address})
+    )
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+async def approve(seam: Seam, withdrawal_id: str, by: object) -> None:
+    async with seam.db.transaction() as session:
+        intent_id = await session.scalar(
+            text("SELECT intent_id FROM withdrawals WHERE id = :id"), {"id": withdrawal_id}
+        )
+        intent = await repository.get_intent(session, str(intent_id))
+        message = encode_defunct(text=wording(seam.network, intent))
+        await session.execute(
+            text("INSERT INTO chain_approvals (intent_id, operator, signature)"
+                 " VALUES (:id, :by, :signature)"),
+            {
+                "id": intent.id,
+                "by": by.address,  # type: ignore[attr-defined]
+                "signature": bytes(by.sign_message(message).signature),  # type: ignore[attr-defined]
+            },
+        )  # fmt: skip
+
+
+async def test_it_waits_uses_no_nonce_and_holds_up_nobody(seam: Seam) -> None:
+    ada = await seam.funded_person()
+    large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    small = await seam.withdraw(ada, "100", "USDC", OUTSIDE)
+    await seam.finish()
+    waits = await seam.withdrawal(ada, large.id)
+    assert (waits.status, waits.waiting_for) == ("held", "approval")
+    assert (await seam.withdrawal(ada, small.id)).status == "settled"
+    await approve(seam, large.id, OPERATOR)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, large.id)).status == "settled"
+    assert await seam.on_chain(OUTSIDE, "USDC") == 201_000_000
+    assert await seam.differences() == []
+
+
+async def test_it_can_be_taken_back_while_it_waits(seam: Seam) -> None:
+    ada = await seam.funded_person()
+    large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    await seam.finish()
+    await seam.cancel(ada, large.id)
+    assert (await seam.withdrawal(ada, large.id)).status == "cancelled"
+
+
+async def test_a_strangers_signature_moves_nothing(seam: Seam) -> None:
+    """Who writes into the database can put a signature there; the signer knows its operators."""
+    ada = await seam.funded_person()
+    large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    await approve(seam, large.id, STRANGER)
+    await seam.finish()
+    assert await seam.on_chain(OUTSIDE, "USDC") == 0
+    after = await seam.withdrawal(ada, large.id)
+    assert (after.status, after.failure_code) == ("failed", "signer_approval_invalid")
+    assert await seam.differences() == []

@@ -1,0 +1,84 @@
+"""What an operator types: `bifold treasury …`, and what comes back."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from chain.address import checked
+from chain.testing import AnvilProcess
+from wallet import cli, cli_treasury_moves
+from wallet.bootstrap import Services
+from wallet.db import Database
+from wallet.errors import InvalidField, NotFound
+from wallet.testing.seam import Seam
+
+COLD = checked("0x00000000000000000000000000000000c01d0001")
+
+
+@pytest.fixture
+async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer", hot_keys=2)
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+async def run(seam: Seam, *words: str) -> int:
+    chosen: argparse.Namespace = cli._parser().parse_args(
+        ["treasury", words[0], *words[1:], "--network", "local"]
+    )
+    services: Any = SimpleNamespace(
+        db=seam.db,
+        networks={"local": seam.network},
+        chains={"local": seam.chain},
+        assets=seam.assets,
+        house=SimpleNamespace(hot=await seam.signer.hot_addresses()),
+    )
+    return await cli_treasury_moves.run(cast(Services, services), chosen)
+
+
+async def test_a_day_of_the_treasury(seam: Seam, capsys: pytest.CaptureFixture[str]) -> None:
+    by = ("--by", "ada")
+    assert await run(seam, "cold", "--address", COLD, *by) == 0
+    with pytest.raises(InvalidField):
+        await run(seam, "cold", "--address", seam.faucet, *by)  # it holds something
+    with pytest.raises(InvalidField):
+        await run(seam, "bounds", "--asset", "USDC", "--low", "2", "--high", "1", *by)
+    await run(seam, "bounds", "--asset", "USDC", "--low", "1000", "--high", "5000", *by)
+    await seam.treasury.tick()
+    capsys.readouterr()
+    assert await run(seam, "status") == 0
+    shown = capsys.readouterr().out
+    assert f"cold      {COLD}" in shown
+    assert "bounds 1000.000000 to 5000.000000" in shown
+    [line] = [line for line in shown.splitlines() if line.startswith("proposed")]
+    assert "to_cold 197000.000000 USDC" in line and "by bifold" in line
+    move = line.split()[1]
+    await run(seam, "dismiss", move, *by)
+    await run(
+        seam, "propose", "--kind", "to_cold", "--asset", "ETH", "--amount", "2", "--to", COLD, *by
+    )
+    move = capsys.readouterr().out.splitlines()[-1].split(":")[0]
+    await run(seam, "approve", move, "--by", "bob")
+    assert "2.000000000000000000 ETH" in capsys.readouterr().out
+    await run(seam, "freeze", "--reason", "a look", *by)
+    assert await run(seam, "status") == 1
+    assert "FROZEN    a look" in capsys.readouterr().out
+    await run(seam, "unfreeze", *by)
+    with pytest.raises(NotFound):
+        await run(seam, "unfreeze", *by)
+
+
+async def test_evacuation_says_what_it_does(seam: Seam, capsys: pytest.CaptureFixture[str]) -> None:
+    await run(seam, "cold", "--address", COLD, "--by", "ada")
+    with pytest.raises(InvalidField):
+        await run(seam, "evacuate", "--to", seam.faucet, "--by", "ada")
+    await seam.runner.tick()
+    assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") in (0, 1)
+    assert "Frozen." in capsys.readouterr().out

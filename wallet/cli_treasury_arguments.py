@@ -1,0 +1,68 @@
+"""The options of `bifold treasury`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_treasury(commands: Subparsers) -> None:
+    """Add the command and its actions."""
+    treasury = commands.add_parser("treasury", help="hot, cold, capital and profit")
+    actions = treasury.add_subparsers(dest="action", metavar="ACTION", required=True)
+    unsigned = actions.add_parser("unsigned", help="a sheet for the cold machine to sign")
+    for name, what in (
+        ("--from", "cold address"), ("--asset", "code"), ("--amount", "like 1.5"),
+        ("--out", "file for the sheet"),
+    ):  # fmt: skip
+        unsigned.add_argument(name, required=True, help=what, dest=name[2:].replace("from", "cold"))
+    unsigned.add_argument("--hot", type=int, default=0, help="which hot address it goes to")
+    unsigned.add_argument("--qr", help="an SVG file with the sheet as a QR code, too")
+    send = actions.add_parser("send", help="check and send what came back; again is safe")
+    send.add_argument("--unsigned", required=True, help="the sheet that went out")
+    send.add_argument("--signed", required=True, help="the sheet that came back")
+    send.add_argument("--wait", type=float, default=120.0, help="seconds to wait for its block")
+    for action in (unsigned, send, *_moves(actions)):
+        action.add_argument("--network", required=True)
+
+
+def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
+    made = {
+        name: actions.add_parser(name, help=what)
+        for name, what in (
+            ("status", "addresses, floats, bounds and proposals; exit 1 when frozen"),
+            ("bounds", "set how much of an asset should lie hot"),
+            ("cold", "know a cold address that holds nothing yet"),
+            ("propose", "propose a move to cold, or profit to the owners"),
+            ("approve", "agree with somebody else's proposal: it is sent"),
+            ("dismiss", "take a proposal off the list"),
+            ("fund", "say that unattributed coins at a hot address are capital"),
+            ("freeze", "nothing of customers leaves on this network"),
+            ("unfreeze", "let customers send again"),
+            ("standby", "keep a hot address in reserve for an evacuation"),
+            ("evacuate", "a hot key is lost: freeze, move everything to cold, change the key"),
+        )
+    }
+    for name in ("bounds", "propose", "fund"):
+        made[name].add_argument("--asset", required=True, help="code")
+    for name in ("propose", "fund"):
+        made[name].add_argument("--amount", required=True, help="like 1.5")
+    made["bounds"].add_argument("--low", required=True)
+    made["bounds"].add_argument("--high", required=True)
+    made["propose"].add_argument("--kind", required=True, choices=["to_cold", "profit"])
+    for name in ("propose", "evacuate"):
+        made[name].add_argument("--to", required=True, metavar="ADDRESS")
+    for name in ("cold", "standby"):
+        made[name].add_argument("--address", required=True)
+    for name in ("approve", "dismiss"):
+        made[name].add_argument("move", help="tre_…")
+    made["approve"].add_argument("--hot", type=int, default=0, help="which hot address sends it")
+    made["freeze"].add_argument("--reason", required=True)
+    made["evacuate"].add_argument("--wait", type=float, default=60.0, help="seconds to wait")
+    for name, action in made.items():
+        if name != "status":
+            action.add_argument("--by", required=True, metavar="NAME")
+    return list(made.values())

@@ -1,0 +1,262 @@
+"""`bifold treasury …`: float bounds, proposals, capital, profit, freeze and evacuation."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.address import checked
+from wallet import custody, ledger
+from wallet.bootstrap import Services
+from wallet.errors import InvalidField, InvalidState, NotFound
+from wallet.ledger import accounts
+from wallet.money import Money, format_amount, parse_amount
+from wallet.onchain import signers
+from wallet.onchain.freeze import frozen
+from wallet.treasury import moves
+from wallet.treasury.watch import COMPROMISED, STANDBY
+
+LOOK_EVERY_SECONDS = 1.0
+log = structlog.get_logger("operator")
+
+
+async def run(services: Services, chosen: argparse.Namespace) -> int:
+    """Do one of the actions below; the exit code says how it went."""
+    action = {
+        "status": _status,
+        "bounds": _bounds,
+        "cold": _cold,
+        "propose": _propose,
+        "approve": _approve,
+        "dismiss": _dismiss,
+        "fund": _fund,
+        "freeze": _freeze,
+        "unfreeze": _unfreeze,
+        "standby": _standby,
+        "evacuate": _evacuate,
+    }[chosen.action]
+    if getattr(chosen, "by", None):
+        log.warning(f"treasury.{chosen.action}", network=chosen.network, by=chosen.by)
+    return await action(services, chosen)
+
+
+async def _status(services: Services, chosen: argparse.Namespace) -> int:
+    network = services.networks[chosen.network]
+    async with services.db.transaction() as session:
+        freeze = await frozen(session, network.name)
+        for address, place in sorted((await custody.house_addresses(
+            session, network=network.name)).items(), key=lambda item: item[1]):  # fmt: skip
+            print(f"{place:<9} {address}")
+        for code in (network.native_asset, *(token.code for token in network.tokens)):
+            await _float(services, session, network.name, code)
+        for move in await moves.moves(session, services.assets, network=network.name):
+            to = "" if move.to_address is None else f" to {move.to_address}"
+            print(f"{move.state:<9} {move.id} {move.kind} {move.money}{to} by {move.proposed_by}")
+    if freeze is not None:
+        where = "" if freeze.evacuate_to is None else f", evacuating to {freeze.evacuate_to}"
+        print(f"FROZEN    {freeze.reason}{where}")
+    return int(freeze is not None)
+
+
+async def _float(services: Services, session: AsyncSession, network: str, code: str) -> None:
+    scale = services.assets.get(code).scale
+
+    async def held(place: accounts.Place) -> str:
+        minor = await ledger.balance_of(session, accounts.on_chain(network, code, place))
+        return format_amount(minor, scale)
+
+    row = (
+        await session.execute(
+            text(
+                "SELECT low_minor, high_minor FROM float_bounds"
+                " WHERE network = :network AND asset = :asset"
+            ),
+            {"network": network, "asset": code},
+        )
+    ).one_or_none()
+    bounds = "no bounds"
+    if row is not None:
+        low, high = (
+            format_amount(int(row.low_minor), scale),
+            format_amount(int(row.high_minor), scale),
+        )
+        bounds = f"bounds {low} to {high}"
+    print(f"float     {code:<6} hot {await held('hot')}, deposit {await held('deposit')},"
+          f" cold {await held('cold')}; {bounds}")  # fmt: skip
+
+
+async def _bounds(services: Services, chosen: argparse.Namespace) -> int:
+    asset = services.assets.get(chosen.asset)
+    low = parse_amount(chosen.low, asset, allow_zero=True).minor
+    high = parse_amount(chosen.high, asset, allow_zero=True).minor
+    if low > high:
+        raise InvalidField("The lower bound is above the upper one.")
+    async with services.db.transaction() as session:
+        await session.execute(
+            text(
+                "INSERT INTO float_bounds (network, asset, low_minor, high_minor, set_by)"
+                " VALUES (:network, :asset, :low, :high, :by) ON CONFLICT (network, asset)"
+                " DO UPDATE SET low_minor = :low, high_minor = :high, set_by = :by,"
+                " set_at = clock_timestamp()"
+            ),
+            {
+                "network": chosen.network, "asset": asset.code, "low": low, "high": high,
+                "by": chosen.by,
+            },
+        )  # fmt: skip
+    print("Proposals follow when the float leaves these bounds: bifold treasury status.")
+    return 0
+
+
+async def _cold(services: Services, chosen: argparse.Namespace) -> int:
+    """Know a cold address from now on. It must be empty: what comes is then seen and booked."""
+    chain, address = services.chains[chosen.network], checked(chosen.address)
+    head = await chain.head()
+    for code in (chain.network.native_asset, *(token.code for token in chain.network.tokens)):
+        [held] = await chain.balances([address], code, head.number)
+        if held:
+            raise InvalidField(f"It holds {code} already: take a fresh address, so that the books"
+                               " see everything that comes.")  # fmt: skip
+    async with services.db.transaction() as session:
+        await custody.register_house_address(
+            session, network=chosen.network, address=address, place="cold"
+        )
+    print(f"{address} is cold. Put it into the signer's policy, too (treasury_to).")
+    return 0
+
+
+async def _propose(services: Services, chosen: argparse.Namespace) -> int:
+    async with services.db.transaction() as session:
+        move_id = await moves.propose(
+            session,
+            network=chosen.network,
+            money=parse_amount(chosen.amount, services.assets.get(chosen.asset)),
+            kind=chosen.kind,
+            to_address=checked(chosen.to),
+            by=chosen.by,
+        )
+    print(f"{move_id}: proposed; somebody else approves.")
+    return 0
+
+
+async def _approve(services: Services, chosen: argparse.Namespace) -> int:
+    if not 0 <= chosen.hot < len(services.house.hot):
+        raise InvalidField(f"The house has {len(services.house.hot)} hot addresses.")
+    async with services.db.transaction() as session:
+        move = await moves.approve(
+            session, chosen.move, by=chosen.by, chain=services.chains[chosen.network],
+            sender=services.house.hot[chosen.hot], assets=services.assets,
+        )  # fmt: skip
+    print(f"{move.id}: {move.money} to {move.to_address}; the worker sends it.")
+    return 0
+
+
+async def _dismiss(services: Services, chosen: argparse.Namespace) -> int:
+    async with services.db.transaction() as session:
+        await moves.dismiss(session, chosen.move, by=chosen.by)
+    print(f"{chosen.move}: dismissed.")
+    return 0
+
+
+async def _fund(services: Services, chosen: argparse.Namespace) -> int:
+    money = parse_amount(chosen.amount, services.assets.get(chosen.asset))
+    async with services.db.transaction() as session:
+        await moves.fund(session, money=money, by=chosen.by)
+    print(f"{money} is capital now.")
+    return 0
+
+
+async def _freeze(services: Services, chosen: argparse.Namespace) -> int:
+    await _write_freeze(services, chosen, reason=chosen.reason, to=None)
+    print("Frozen: nothing of customers leaves on this network.")
+    return 0
+
+
+async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
+    async with services.db.transaction() as session:
+        done = await session.scalar(
+            text("DELETE FROM network_freezes WHERE network = :network RETURNING 1"),
+            {"network": chosen.network},
+        )
+    if done is None:
+        raise NotFound("That network is not frozen.")
+    print("It goes on.")
+    return 0
+
+
+async def _standby(services: Services, chosen: argparse.Namespace) -> int:
+    async with services.db.transaction() as session:
+        await signers.halt_signer(
+            session, network=chosen.network, address=checked(chosen.address), reason=STANDBY
+        )
+    print(f"{chosen.address} signs nothing until an evacuation makes it the hot address.")
+    return 0
+
+
+async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
+    """Freeze, move everything to cold, retire the hot addresses; waits for it to be final."""
+    to, name = checked(chosen.to), chosen.network
+    async with services.db.transaction() as session:
+        house = await custody.house_addresses(session, network=name)
+        if house.get(to) != "cold":
+            raise InvalidField("That is not a cold address of the house.")
+        lanes = [
+            row
+            for row in await signers.all_signers(session, name)
+            if row.deposit_index is None and row.halted_reason not in (STANDBY, COMPROMISED)
+        ]
+    await _write_freeze(services, chosen, reason="evacuation", to=to)
+    print(f"Frozen. {len(lanes)} hot addresses are emptied to {to} …")
+    began = time.monotonic()
+    while time.monotonic() - began < chosen.wait:
+        async with services.db.transaction() as session:
+            rows = {row.address: row for row in await signers.all_signers(session, name)}
+        if all(rows[lane.address].halted_reason == COMPROMISED for lane in lanes):
+            return await _evacuated(services, name, time.monotonic() - began)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    print("Not done yet; the worker goes on. Look with: bifold treasury status")
+    return 1
+
+
+async def _evacuated(services: Services, name: str, seconds: float) -> int:
+    async with services.db.transaction() as session:
+        done = [move for move in await moves.moves(
+            session, services.assets, network=name, open_only=False)
+            if move.kind == "evacuate" and move.state == "done"]  # fmt: skip
+        now = [row.address for row in await signers.all_signers(session, name)
+               if row.deposit_index is None and row.halted_reason is None]  # fmt: skip
+    totals: dict[str, Money] = {}
+    for move in done:
+        code = move.money.asset.code
+        totals[code] = totals[code] + move.money if code in totals else move.money
+    for money in totals.values():
+        print(f"cold has  {money}")
+    print(f"Done in {seconds:.0f} s.", f"New hot: {', '.join(now)}." if now else
+          "No address was on standby: start the signer with one hot key more.")  # fmt: skip
+    print("Next: bifold keys rotate, then bifold treasury unfreeze. See docs/custody.md.")
+    return 0
+
+
+async def _write_freeze(
+    services: Services, chosen: argparse.Namespace, *, reason: str, to: str | None
+) -> None:
+    async with services.db.transaction() as session:
+        before = await frozen(session, chosen.network)
+        if before is not None and before.evacuate_to is not None and before.evacuate_to != to:
+            raise InvalidState("It is being evacuated already.", extra={"state": "frozen"})
+        await session.execute(
+            text("DELETE FROM network_freezes WHERE network = :network"),
+            {"network": chosen.network},
+        )
+        await session.execute(
+            text(
+                "INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                " VALUES (:network, :reason, :to, :by)"
+            ),
+            {"network": chosen.network, "reason": reason, "to": to, "by": chosen.by},
+        )
