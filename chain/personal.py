@@ -14,6 +14,12 @@ _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _PARITY = {0: 0, 1: 1, 27: 0, 28: 1}
 
 
+def personal_digest(message: str) -> bytes:
+    """The 32 bytes that a wallet signs for `message` (`personal_sign`, EIP-191 version 0x45)."""
+    body = message.encode("utf-8")
+    return keccak(b"\x19Ethereum Signed Message:\n" + str(len(body)).encode() + body)
+
+
 def recover_personal(message: str, signature: str) -> str | None:
     """The EIP-55 address whose key signed `message`; None for anything that is no signature.
 
@@ -29,10 +35,10 @@ def recover_personal(message: str, signature: str) -> str | None:
     r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:64], "big")
     if not 0 < s <= _HALF_ORDER:
         return None
-    body = message.encode("utf-8")
-    digest = keccak(b"\x19Ethereum Signed Message:\n" + str(len(body)).encode() + body)
     try:
-        key = Signature(vrs=(_PARITY[raw[64]], r, s)).recover_public_key_from_msg_hash(digest)
+        key = Signature(vrs=(_PARITY[raw[64]], r, s)).recover_public_key_from_msg_hash(
+            personal_digest(message)
+        )
     except (BadSignature, ValidationError, ValueError):
         return None
     return from_bytes20(key.to_canonical_address())

@@ -21,7 +21,7 @@ from wallet.db import Session
 from wallet.identity import SignedIn, User
 from wallet.identity import wallets as linked
 from wallet.identity.siwe import MAX_MESSAGE_CHARS, SiweMessage
-from wallet.identity.wallets import LinkedWallet, Site
+from wallet.identity.wallets import MAX_SIGNATURE_CHARS, LinkedWallet, Proof, Purpose, Site
 from wallet.throttle import hit
 
 public = APIRouter(prefix="/v1", tags=["wallets"], route_class=StrictRoute)
@@ -30,7 +30,7 @@ router = APIRouter(prefix="/v1", tags=["wallets"], route_class=StrictRoute)
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 TRIES_PER_CLIENT = 60
 WINDOW_SECONDS = 900
-CODES = ("siwe_invalid", "invalid_credentials", "rate_limited")
+CODES = ("siwe_invalid", "invalid_credentials", "rate_limited", "chain_unavailable")
 
 
 class SiweAsk(Schema):
@@ -65,8 +65,9 @@ class SiweSigned(Schema):
     message: Annotated[str, StringConstraints(max_length=MAX_MESSAGE_CHARS)] = Field(
         description="Unchanged.", examples=["localhost wants you …"]
     )
-    signature: Annotated[str, StringConstraints(max_length=200)] = Field(
-        description="`0x` and 65 bytes.", examples=["0x" + "ab" * 65]
+    signature: Annotated[str, StringConstraints(max_length=MAX_SIGNATURE_CHARS)] = Field(
+        description="`0x` and 65 bytes; of a contract (EIP-1271) up to 1,900.",
+        examples=["0x" + "ab" * 65],
     )
 
 
@@ -83,11 +84,15 @@ class WalletView(View):
 
     address: str = Field(description="EIP-55.", examples=[ADDRESS])
     linked_at: Moment = Field(description="Since when.", examples=[MOMENT_EXAMPLE])
+    chain_id: int | None = Field(
+        description="Of a contract: the only chain it signs in on. Null: a key, on any.",
+        examples=[None],
+    )
 
     @classmethod
     def of(cls, wallet: LinkedWallet) -> WalletView:
         """From the domain."""
-        return cls(address=wallet.address, linked_at=wallet.linked_at)
+        return cls(address=wallet.address, linked_at=wallet.linked_at, chain_id=wallet.chain_id)
 
 
 @public.post(
@@ -103,7 +108,7 @@ async def ask_sign_in(body: SiweAsk, request: Request, services: ServicesDep) ->
 
     async def work(session: Session) -> SiweMessage:
         return await linked.ask(
-            session, site=_site(services), address=body.address, purpose="sign_in",
+            session, site=site_of(services), address=body.address, purpose="sign_in",
             chain_id=body.chain_id,
         )  # fmt: skip
 
@@ -118,13 +123,13 @@ async def ask_sign_in(body: SiweAsk, request: Request, services: ServicesDep) ->
     responses=documented(CODES),
 )
 async def sign_in(body: SiweSigned, request: Request, services: ServicesDep) -> Response:
-    """A wrong signature, a used nonce and an address linked to nobody are told alike."""
+    """A wrong signature, a used nonce and an address linked to nobody are told alike. What no key
+    signed is asked of the contract at the address, on the chain the message names (EIP-1271)."""
     await _count(request, services)
+    proof = await _proof(body, services, "sign_in")
 
     async def work(session: Session) -> tuple[User, SignedIn]:
-        user = await linked.sign_in(
-            session, site=_site(services), message=body.message, signature=body.signature
-        )
+        user = await linked.sign_in(session, proof=proof)
         opened = await identity.open_session(
             session, principal_id=user.id, kind="api", user_agent=agent_of(request)
         )
@@ -156,7 +161,7 @@ async def ask_link(
 
     async def work(session: Session) -> SiweMessage:
         return await linked.ask(
-            session, site=_site(services), address=body.address, purpose="link",
+            session, site=site_of(services), address=body.address, purpose="link",
             principal_id=caller.principal_id, chain_id=body.chain_id,
         )  # fmt: skip
 
@@ -178,14 +183,12 @@ async def link(
     async with services.db.transaction() as session:
         me = await identity.get_user(session, caller.principal_id)
         await identity.count_try(session, email=me.email, client=client)
+    proof = await _proof(body, services, "link", caller.principal_id)
 
     async def work(session: Session) -> LinkedWallet:
         await identity.authenticate(session, email=me.email, password=body.password)
         await identity.forgive_try(session, email=me.email, client=client)
-        return await linked.link(
-            session, principal_id=caller.principal_id, site=_site(services),
-            message=body.message, signature=body.signature,
-        )  # fmt: skip
+        return await linked.link(session, principal_id=caller.principal_id, proof=proof)
 
     return WalletView.of(await services.db.run(work))
 
@@ -219,15 +222,28 @@ async def unlink(address: str, caller: CallerDep, services: ServicesDep) -> Resp
     return Response(status_code=204)
 
 
-def _site(services: Services) -> Site:
-    chain_ids = frozenset(network.chain_id for network in services.networks.values())
-    return Site(services.settings.base_url, chain_ids)
+def site_of(services: Services) -> Site:
+    """This service as a signed message names it."""
+    rpcs = {network.chain_id: services.rpcs[name] for name, network in services.networks.items()}
+    return Site(services.settings.base_url, rpcs)
 
 
-async def _count(request: Request, services: Services) -> None:
+async def _proof(
+    body: SiweSigned, services: Services, purpose: Purpose, principal_id: str | None = None
+) -> Proof:
+    return await linked.prove(
+        services.db, site=site_of(services), message=body.message, signature=body.signature,
+        purpose=purpose, principal_id=principal_id,
+    )  # fmt: skip
+
+
+async def count_try(services: Services, client: str) -> None:
     """In a transaction of its own, so that a refusal does not take the count back."""
-    client = request.client.host if request.client else "unknown"
     async with services.db.transaction() as session:
         await hit(
             session, f"siwe:from:{client}", limit=TRIES_PER_CLIENT, window_seconds=WINDOW_SECONDS
         )
+
+
+async def _count(request: Request, services: Services) -> None:
+    await count_try(services, request.client.host if request.client else "unknown")

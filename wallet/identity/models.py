@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import LargeBinary, Text
+from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 from wallet.kernel_models import STAMP
@@ -70,6 +70,7 @@ class SiweNonce(SQLModel, table=True):
     principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
     expires_at: datetime = Field(sa_type=STAMP)
     used_at: datetime | None = Field(sa_type=STAMP)
+    browser: bytes | None = Field(sa_type=LargeBinary)
 
 
 class LinkedWallet(SQLModel, table=True):
@@ -79,3 +80,4 @@ class LinkedWallet(SQLModel, table=True):
     address: str = Field(primary_key=True, sa_type=Text)
     principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
     linked_at: datetime = Field(sa_type=STAMP)
+    chain_id: int | None = Field(sa_type=BigInteger)

@@ -1,0 +1,52 @@
+"""Whether a contract says that a signature is its own (EIP-1271)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from eth_abi.abi import encode
+
+from chain import parse
+from chain.errors import ChainError, NodeGarbage, NodeRejected
+from chain.personal import personal_digest
+from chain.rpc import Rpc
+from wallet.errors import WalletError
+
+IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")  # isValidSignature(bytes32,bytes), also its yes
+YES = IS_VALID_SIGNATURE.ljust(32, b"\0")
+ANSWER_SECONDS = 4.0
+GAS = 3_000_000  # Strangers choose what runs: too little to keep a node busy or to flood us.
+MAX_SIGNATURE_BYTES = 1_900
+
+
+class ContractSilent(WalletError):
+    """The chain that would have to ask the contract does not answer."""
+
+    code = "chain_unavailable"
+    retryable = True
+
+
+async def signed_by_contract(rpc: Rpc, *, address: str, message: str, signature: str) -> bool:
+    """Whether the contract at `address` takes `signature` (`0x…`) for its own under `message`.
+
+    A read-only call of code that is not ours: its answer counts only word for word, a revert or an
+    address without code is a no. Raises ContractSilent.
+    """
+    try:
+        raw = bytes.fromhex(signature.removeprefix("0x"))
+    except ValueError:
+        return False
+    if not signature.startswith("0x") or len(raw) > MAX_SIGNATURE_BYTES:
+        return False
+    data = IS_VALID_SIGNATURE + encode(["bytes32", "bytes"], [personal_digest(message), raw])
+    call = {"to": address, "data": "0x" + data.hex(), "gas": hex(GAS)}
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            code = parse.data(await rpc.call("eth_getCode", (address, "latest")), "eth_getCode")
+            if not code:
+                return False
+            return parse.data(await rpc.call("eth_call", (call, "latest")), "eth_call") == YES
+    except (NodeRejected, NodeGarbage):
+        return False
+    except (ChainError, TimeoutError):
+        raise ContractSilent("The network of this wallet does not answer right now.") from None
