@@ -27,6 +27,7 @@ from api.routes import (
     sessions,
     transfers,
     wallets,
+    watch,
     withdrawals,
 )
 from api.sandbox import chain, house
@@ -97,6 +98,7 @@ def _routes(app: FastAPI, services: Services) -> None:
         exchange.public,
         withdrawals.router,
         recipients.router,
+        watch.router,
         payments.router,
     ):
         app.include_router(router)

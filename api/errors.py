@@ -59,6 +59,8 @@ STATUS: dict[str, int] = {
     "invalid_address": 422,
     "siwe_invalid": 422,
     "invalid_chain_address": 422,
+    "secret_refused": 422,
+    "address_is_ours": 422,
     "max_fee_too_low": 422,
     "idempotency_mismatch": 422,
     # the state of things
@@ -74,6 +76,8 @@ STATUS: dict[str, int] = {
     "hold_closed": 409,
     "hold_exceeded": 409,
     "too_many_addresses": 409,
+    "already_watched": 409,
+    "too_many_watched": 409,
     "faucet_refused": 409,
     "quote_used": 409,
     "quote_expired": 410,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from chain import parse
-from chain.address import to_bytes20
+from chain.address import checked, to_bytes20
 from chain.blocks import Block
 from chain.errors import NodeGarbage, NodeRejected
 from chain.registry import Network
@@ -47,6 +48,48 @@ async def balance_changes(
         missing = any(isinstance(probe, NodeRejected) for probe in (probe_before, probe_after))
         changes[pair] = None if missing else _word(after) - _word(before)
     return changes
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What an address held at one block: asset → smallest unit. A token whose contract answered no
+    single word is absent. `nonce`: transactions mined from it up to that block."""
+
+    nonce: int
+    minor: Mapping[str, int]
+
+
+async def holdings(
+    rpc: Rpc, network: Network, addresses: Sequence[str], number: int
+) -> list[Holding]:
+    """What each address held at block `number`, in the order asked, in batches.
+
+    Raises NodeRejected where the node has no state of the block; a token that reverts or answers
+    something else says nothing and stops nothing.
+    """
+    at = hex(number)
+    calls: list[Call] = []
+    for address in map(checked, addresses):
+        calls.append(("eth_getTransactionCount", (address, at)))
+        calls.append(("eth_getBalance", (address, at)))
+        for token in network.tokens:
+            calls.append(("eth_call", ({"to": token.contract, "data": balance_of(address)}, at)))
+    answers = await rpc.batch_answers(calls)
+    width = 2 + len(network.tokens)
+    return [
+        _holding(network, answers[start : start + width]) for start in range(0, len(answers), width)
+    ]
+
+
+def _holding(network: Network, answers: Sequence[object]) -> Holding:
+    for answer in answers[:2]:
+        if isinstance(answer, NodeRejected):
+            raise answer
+    minor = {network.native_asset: parse.quantity(answers[1], "eth_getBalance")}
+    for token, answer in zip(network.tokens, answers[2:], strict=True):
+        if isinstance(answer, str) and len(answer) == _WORD_HEX:
+            minor[token.code] = int.from_bytes(parse.data(answer, "balanceOf"), "big")
+    return Holding(parse.quantity(answers[0], "eth_getTransactionCount"), minor)
 
 
 def _word(answer: object) -> int:

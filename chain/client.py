@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked
-from chain.balances import Pair, balance_changes, balance_of
+from chain.balances import Holding, Pair, balance_changes, balance_of, holdings
 from chain.blocks import (
     Block,
     BlockRef,
@@ -327,6 +327,10 @@ class ChainClient:
         answers = await self._rpc.batch(calls)
         words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
         return [int.from_bytes(word, "big") for word in words]
+
+    async def holdings(self, addresses: Sequence[str], number: int) -> list[Holding]:
+        """Nonce, coins and listed tokens of each address at a block; see `chain.balances`."""
+        return await holdings(self._rpc, self.network, addresses, number)
 
     async def is_contract(self, address: str) -> bool:
         """Whether code lives at the address now (a 7702-delegated account counts as code)."""

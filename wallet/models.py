@@ -17,6 +17,7 @@ from wallet.payouts import models as payouts
 from wallet.risk import models as risk
 from wallet.sweeps import models as sweeps
 from wallet.treasury import models as treasury
+from wallet.watch import models as watch
 from wallet.withdrawals import models as withdrawals
 
 ROOMS_WITH_TABLES = (
@@ -33,6 +34,7 @@ ROOMS_WITH_TABLES = (
     risk,
     sweeps,
     treasury,
+    watch,
     withdrawals,
 )
 

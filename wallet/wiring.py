@@ -27,6 +27,8 @@ from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
 from wallet.sweeps import Sweeper
 from wallet.treasury import TreasuryWatch
 from wallet.treasury.watch import TICK_SECONDS as TREASURY_SECONDS
+from wallet.watch import TICK_SECONDS as WATCH_SECONDS
+from wallet.watch import BalanceReader
 from wallet.withdrawals import SUBMIT, WithdrawalTasks
 
 
@@ -56,6 +58,7 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             ),
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
             Loop(f"tokens.{name}", TokenWatch(db, chain).tick, TOKEN_SECONDS),
+            Loop(f"watch.{name}", BalanceReader(db, chain).tick, WATCH_SECONDS),
             Loop(
                 f"surplus.{name}",
                 SurplusFinder(db, chain, assets, services.deriver_of(name)).tick,

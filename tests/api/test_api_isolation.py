@@ -58,6 +58,9 @@ class TestForeignIds:
         transfer = await ada.post("/v1/transfers", {"to": bob.id, "money": money})
         converted = await ada.post("/v1/conversions", {"quote_id": conversion.json()["id"]})
         sessions = await ada.get("/v1/sessions")
+        watched = await ada.post(
+            "/v1/watched", {"source": "0x" + "ab" * 20, "label": "Ada's own"}
+        )
         return {
             "quote_id": quoted.json()["id"],
             "recipient_id": to.json()["id"],
@@ -67,6 +70,7 @@ class TestForeignIds:
             "conversion_id": converted.json()["id"],
             "session_id": sessions.json()["data"][0]["id"],
             "withdrawal_id": "wdr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
+            "watched_id": watched.json()["id"],
             "deposit_id": "dep_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
             "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         }
@@ -107,6 +111,7 @@ class TestForeignIds:
         for path in (
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
+            "/v1/watched",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 

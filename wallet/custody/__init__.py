@@ -17,7 +17,12 @@ from wallet.custody.errors import (
     TooManyAddresses,
     UnknownNetwork,
 )
-from wallet.custody.house import house_addresses, is_house_address, register_house_address
+from wallet.custody.house import (
+    house_addresses,
+    is_house_address,
+    ours_among,
+    register_house_address,
+)
 
 __all__ = [
     "AddressMismatch",
@@ -34,6 +39,7 @@ __all__ = [
     "issued_since",
     "list_addresses",
     "newest_issue",
+    "ours_among",
     "owners",
     "register_house_address",
     "verify_shown",

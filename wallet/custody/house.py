@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import text
@@ -51,3 +52,17 @@ async def is_house_address(session: AsyncSession, *, network: str, address: str)
         {"network": network, "address": address},
     )
     return bool(found)
+
+
+async def ours_among(session: AsyncSession, addresses: Sequence[str]) -> set[str]:
+    """Those of `addresses` that are the house's or anybody's deposit address, on any network, in
+    lower case. The sandbox's faucet is an outside party and does not count."""
+    rows = await session.execute(
+        text(
+            "SELECT lower(address) AS address FROM house_addresses"
+            " WHERE place <> 'faucet' AND lower(address) = ANY(:asked)"
+            " UNION SELECT lower(address) FROM deposit_addresses WHERE lower(address) = ANY(:asked)"
+        ),
+        {"asked": [address.lower() for address in addresses]},
+    )
+    return {row.address for row in rows}
