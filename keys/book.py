@@ -7,6 +7,7 @@ nonce is never paid at another, also when the database was restored from a backu
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
@@ -93,6 +94,15 @@ class Book:
     def next_nonce(self, chain_id: int, address: str) -> int:
         """One above the highest nonce signed for."""
         return self._next_nonce.get((chain_id, address), 0)
+
+    def uses(self, slot: Slot) -> bool:
+        """Whether anything was signed at this nonce."""
+        return slot in self._used
+
+    def signed(self, slot: Slot, payload: bytes) -> bool:
+        """Whether this very payload was signed there."""
+        used = self._used.get(slot)
+        return used is not None and hashlib.sha256(payload).digest() in used.payloads
 
     def knows(self, entry: Entry) -> bool:
         """True: this very payload was signed, sign it again. False: new and allowed.

@@ -23,6 +23,7 @@ from eth_utils.exceptions import ValidationError
 from keys.address import address_of
 from keys.book import Entry
 from keys.errors import InvalidDerivation, SignerRefused
+from keys.handles import KeyHandle
 from keys.journal import Journal
 from keys.payload import (
     ADDRESS_BYTES,
@@ -31,6 +32,8 @@ from keys.payload import (
     authorization_message,
     decode_list,
     decode_unsigned,
+    encode_list,
+    integer,
 )
 from keys.policy import NATIVE, Policy, Spend
 from keys.request import (
@@ -87,15 +90,16 @@ class SigningDesk:
     def __init__(
         self,
         *,
-        hot_keys: Sequence[Secret],
+        hot_keys: Sequence[Secret | KeyHandle],
         deposit_xpub: str,
         policy: Policy,
         journal: Journal,
         clock: Callable[[], datetime] = utc_now,
         deposit_keys: DepositKeys | None = None,
     ) -> None:
-        keys = {address_of(key): key for key in hot_keys}
-        self._keys: Mapping[str, Secret] = keys
+        keys = {key.address if not isinstance(key, Secret) else address_of(key): key
+                for key in hot_keys}  # fmt: skip
+        self._keys: Mapping[str, Secret | KeyHandle] = keys
         self._by_lower = {address.lower(): address for address in keys}
         self._clock = clock
         self._deposit_keys = deposit_keys
@@ -148,10 +152,23 @@ class SigningDesk:
         """Sign by eth-account (RFC 6979: the same payload, the same bytes), then decode the result
         and compare every field, the sender and the hash. Raises `SignerRefused` on any doubt."""
         if admitted.deposit_index is not None:
-            key = self._deposit_key(admitted.deposit_index, admitted.address)
-        else:
-            key = self._keys[admitted.address]
-        return sign_exactly(key, admitted.tx, admitted.address)
+            child = self._deposit_key(admitted.deposit_index, admitted.address)
+            return sign_exactly(child, admitted.tx, admitted.address)
+        key = self._keys[admitted.address]
+        if isinstance(key, Secret):
+            return sign_exactly(key, admitted.tx, admitted.address)
+        return assemble(
+            admitted.tx, key.sign_digest(keccak(admitted.tx.encode())), admitted.address
+        )
+
+    def public_points(self) -> dict[str, bytes]:
+        """Address → uncompressed public key (65 bytes), of the hot keys held here as bytes. A key
+        in a device is told by that device."""
+        return {
+            address: b"\x04" + PrivateKey(key.reveal()).public_key.to_bytes()
+            for address, key in self._keys.items()
+            if isinstance(key, Secret)
+        }
 
     def admit_delegation(
         self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str
@@ -319,6 +336,18 @@ def sign_exactly(key: Secret, tx: UnsignedTx, address: str) -> SignedTx:
     """
     raw = _signed_bytes(key, tx)
     if raw is None or not signed_matches(raw, tx, address):
+        raise SignerRefused("signing_failed", "the signed bytes are not what was asked for")
+    return SignedTx(raw=raw, tx_hash="0x" + keccak(raw).hex())
+
+
+def assemble(tx: UnsignedTx, vrs: tuple[int, int, int], address: str) -> SignedTx:
+    """`tx` with a signature that a device made, read back and compared like our own.
+
+    Raises `SignerRefused` when it is not by `address` over exactly `tx`.
+    """
+    signature = [integer(number) for number in vrs]
+    raw = bytes([tx.type]) + encode_list([*tx.fields(), *signature])
+    if not signed_matches(raw, tx, address):
         raise SignerRefused("signing_failed", "the signed bytes are not what was asked for")
     return SignedTx(raw=raw, tx_hash="0x" + keccak(raw).hex())
 

@@ -27,6 +27,7 @@ from typing import Final
 from keys.descriptors import take, take_passphrase
 from keys.desk import SigningDesk
 from keys.errors import KeysError
+from keys.handles import KeyHandle
 from keys.house import (
     MAX_HOT_KEYS,
     MNEMONIC,
@@ -62,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if len(capability.reveal()) < MIN_CAPABILITY_BYTES:
             raise KeysError(f"a capability has at least {MIN_CAPABILITY_BYTES} bytes")
         passphrase = take_passphrase(arguments.passphrase_fd, outside=arguments.vault)
-        desk = _open_desk(arguments.vault, arguments.policy, passphrase, arguments.hot_keys)
-        return asyncio.run(_serve(desk, capability, arguments.socket))
+        devices = _devices(arguments)
+        desk = _open_desk(
+            arguments.vault, arguments.policy, passphrase, arguments.hot_keys, devices
+        )
+        eth1 = None if arguments.eth1 is None else _loopback(arguments.eth1)
+        return asyncio.run(_serve(desk, capability, arguments.socket, eth1))
     except KeysError as error:
         log.error("%s: %s", error.code, error)
         return EXIT_REFUSED
@@ -77,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--passphrase-fd", type=int, required=True)
     parser.add_argument("--capability-fd", type=int, required=True)
     parser.add_argument("--hot-keys", type=_hot_key_count, default=1, help="m/44'/60'/0'/0/0 …")
+    parser.add_argument("--eth1", metavar="HOST:PORT", help="speak Web3signer's eth1 API, too")
+    parser.add_argument("--kms", action="append", default=[], metavar="KEY", help="AWS KMS key id")
+    parser.add_argument("--pkcs11", metavar="LIBRARY", help="PKCS#11 library of an HSM")
+    parser.add_argument("--token", help="label of the HSM's token")
+    parser.add_argument("--label", action="append", default=[], help="key in the token, in order")
+    parser.add_argument("--pin-fd", type=int, help="descriptor to read the token's PIN from")
     parser.add_argument(
         "--inspectable",
         action="store_true",
@@ -102,8 +113,38 @@ def _protect_memory(*, inspectable: bool) -> None:
         raise KeysError(f"prctl refused: {os.strerror(ctypes.get_errno())}")
 
 
+def _devices(arguments: argparse.Namespace) -> list[KeyHandle]:
+    """Keys in devices, after those of the vault. Raises `KeyDeviceFailed`."""
+    found: list[KeyHandle] = []
+    if arguments.pkcs11 is not None:
+        if arguments.token is None or arguments.pin_fd is None or not arguments.label:
+            raise KeysError("--pkcs11 needs --token, --label and --pin-fd")
+        pin = take_passphrase(arguments.pin_fd, outside=arguments.vault)
+        module = importlib.import_module("keys.pkcs11")
+        found += [
+            module.Pkcs11Key(arguments.pkcs11, token=arguments.token, pin=pin, label=label)
+            for label in arguments.label
+        ]
+    if arguments.kms:
+        module = importlib.import_module("keys.kms")
+        found += [module.open_kms(key_id) for key_id in arguments.kms]
+    return found
+
+
+def _loopback(text: str) -> tuple[str, int]:
+    """Host and port; only this machine's own addresses: the API has no encryption."""
+    host, _, port = text.rpartition(":")
+    if host not in ("127.0.0.1", "::1", "localhost") or not port.isdigit():
+        raise KeysError("--eth1 listens on 127.0.0.1, ::1 or localhost only")
+    return host, int(port)
+
+
 def _open_desk(
-    directory: Path, policy_file: Path, passphrase: SecretText, count: int
+    directory: Path,
+    policy_file: Path,
+    passphrase: SecretText,
+    count: int,
+    devices: Sequence[KeyHandle],
 ) -> SigningDesk:
     """Policy first (cheap to get wrong), then the vault, then the journal and its lock."""
     policy = load(policy_file)
@@ -117,7 +158,7 @@ def _open_desk(
         deposit_keys = importlib.import_module("keys.deposit_keys").HdDepositKeys(words)
     journal = Journal.open(directory / JOURNAL_FILE, journal_key(vault))
     return SigningDesk(
-        hot_keys=hot_keys(vault, count),
+        hot_keys=[*hot_keys(vault, count), *devices],
         deposit_xpub=deposit_xpub(vault),
         policy=policy,
         journal=journal,
@@ -133,14 +174,20 @@ def _release_start_up_memory() -> None:
         trim(0)
 
 
-async def _serve(desk: SigningDesk, capability: Secret, socket_path: str) -> int:
+async def _serve(
+    desk: SigningDesk, capability: Secret, socket_path: str, eth1: tuple[str, int] | None
+) -> int:
     server = SignerServer(desk, capability)
+    door = None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
         await server.start(socket_path)
+        if eth1 is not None:
+            door = importlib.import_module("keys.eth1_server").Eth1Server(desk, server, capability)
+            log.info("eth1 API on port %d", await door.start(*eth1))
         _release_start_up_memory()
         log.info(
             "ready: %d hot keys, %d nonces in the journal, chains %s",
@@ -156,6 +203,8 @@ async def _serve(desk: SigningDesk, capability: Secret, socket_path: str) -> int
     except OSError as error:
         raise KeysError(f"cannot listen: {error.strerror}") from error
     finally:
+        if door is not None:
+            await door.aclose()
         await server.aclose()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(socket_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,8 +76,9 @@ class Services:
         """Close node connections, signer connection and database."""
         for chain in self.chains.values():
             await chain.aclose()
-        if isinstance(self.signer, RemoteSigner):
-            await self.signer.aclose()
+        close = getattr(self.signer, "aclose", None)
+        if close is not None:
+            await close()
         await self.db.dispose()
 
 
@@ -124,7 +126,7 @@ def build(settings: Settings, *, role: Role) -> Services:
         faults=switch,
         house=house,
         deriver=DepositDeriver(house.deposit_xpub),
-        signer=_signer(settings) if role == "worker" else NoSigner(),
+        signer=_signer(settings, house) if role == "worker" else NoSigner(),
     )
 
 
@@ -163,11 +165,25 @@ class NoSigner:
         raise SignerUnavailable("this process has no signer")
 
 
-def _signer(settings: Settings) -> Signer:
+def _signer(settings: Settings, house: PublicKeys) -> Signer:
     """The worker alone gets one, by a capability from an inherited descriptor."""
+    if settings.signer_url is not None:
+        return _eth1(settings, house)
     if settings.signer_socket is None or settings.signer_capability_fd is None:
         return NoSigner()
     return RemoteSigner(settings.signer_socket, take(settings.signer_capability_fd))
+
+
+def _eth1(settings: Settings, house: PublicKeys) -> Signer:
+    """Web3signer, or whatever speaks its eth1 API, in our own signer's place."""
+    client = importlib.import_module("keys.eth1_client")
+    capability = None
+    if settings.signer_capability_fd is not None:
+        capability = take(settings.signer_capability_fd)
+    signer: Signer = client.Eth1Signer(
+        settings.signer_url, hot=house.hot, deposit_xpub=house.deposit_xpub, capability=capability
+    )
+    return signer
 
 
 def _refuse_unsafe(settings: Settings) -> None:

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     networks_file: Path | None = None
     keys_file: Path | None = None
     signer_socket: Path | None = None
+    signer_url: str | None = None
     signer_capability_fd: int | None = None
     sandbox_token: str | None = None
     metrics_token: str | None = None
