@@ -23,6 +23,7 @@ from api.web.pages import (
     receive,
     recipients,
     send,
+    watched,
     withdraw,
 )
 from api.web.render import STATIC, Renderer
@@ -67,6 +68,7 @@ def mount(app: FastAPI, services: Services) -> None:
         convert,
         abroad,
         recipients,
+        watched,
         account,
         live,
     ):

@@ -88,6 +88,13 @@ _REFUSALS: dict[str, str] = {
         "This address cannot be used. Check it letter by letter; for somebody who has an account"
         " here, send it inside, free."
     ),
+    "secret_refused": N_(
+        "This looks like a private key or a recovery phrase. It was not stored. Consider it"
+        " compromised: move what it holds to a new wallet."
+    ),
+    "address_is_ours": N_("This belongs to Bifold itself. What arrives there is in the books."),
+    "already_watched": N_("You watch this already."),
+    "too_many_watched": N_("You watch %(max)s of these already. Remove one first."),
     "limit_exceeded": N_("This goes beyond your limit of outgoing money for 24 hours."),
     "rate_stale": N_("The rates are too old to use right now. Nothing was moved; try again soon."),
     "liquidity_unavailable": N_("We cannot take on that much of this asset right now."),
@@ -124,6 +131,10 @@ _BY_FIELD: dict[tuple[str, str], str] = {
     ("invalid_field", "/iban"): N_(
         "This IBAN cannot be right: its length or its check digits do not fit."
     ),
+    ("invalid_field", "/source"): N_(
+        "Neither an address nor the xpub of an account. Paste it whole; a wrong letter is noticed."
+    ),
+    ("invalid_field", "/label"): N_("Give it a name of at most 60 letters."),
     ("invalid_field", "/name"): N_("Write the account holder's name, 2 to 140 letters."),
     ("invalid_field", "/reference"): N_("This message is too long, or holds signs a bank refuses."),
     ("invalid_field", "/purpose"): N_("Choose what the money is for."),

@@ -58,9 +58,7 @@ class TestForeignIds:
         transfer = await ada.post("/v1/transfers", {"to": bob.id, "money": money})
         converted = await ada.post("/v1/conversions", {"quote_id": conversion.json()["id"]})
         sessions = await ada.get("/v1/sessions")
-        watched = await ada.post(
-            "/v1/watched", {"source": "0x" + "ab" * 20, "label": "Ada's own"}
-        )
+        watched = await ada.post("/v1/watched", {"source": "0x" + "ab" * 20, "label": "Ada's own"})
         return {
             "quote_id": quoted.json()["id"],
             "recipient_id": to.json()["id"],
