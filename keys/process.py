@@ -22,7 +22,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from keys.descriptors import take, take_passphrase
 from keys.desk import SigningDesk
@@ -44,6 +44,9 @@ from keys.server import SignerServer
 from keys.vault import VAULT_FILE, Vault
 from keys.wire import MIN_CAPABILITY_BYTES
 
+if TYPE_CHECKING:  # loads the HD code, which a signer without people's accounts does not need
+    from keys.selfcustody import SelfCustodyDesk
+
 PR_SET_DUMPABLE: Final = 4
 PRIVATE_UMASK: Final = 0o077
 EXIT_REFUSED: Final = 1
@@ -64,11 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise KeysError(f"a capability has at least {MIN_CAPABILITY_BYTES} bytes")
         passphrase = take_passphrase(arguments.passphrase_fd, outside=arguments.vault)
         devices = _devices(arguments)
-        desk = _open_desk(
+        desk, pepper = _open_desk(
             arguments.vault, arguments.policy, passphrase, arguments.hot_keys, devices
         )
+        own = _self_custody(desk, pepper) if arguments.self_custody else None
         eth1 = None if arguments.eth1 is None else _loopback(arguments.eth1)
-        return asyncio.run(_serve(desk, capability, arguments.socket, eth1))
+        return asyncio.run(_serve(desk, capability, arguments.socket, eth1, own))
     except KeysError as error:
         log.error("%s: %s", error.code, error)
         return EXIT_REFUSED
@@ -82,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--passphrase-fd", type=int, required=True)
     parser.add_argument("--capability-fd", type=int, required=True)
     parser.add_argument("--hot-keys", type=_hot_key_count, default=1, help="m/44'/60'/0'/0/0 …")
+    parser.add_argument(
+        "--self-custody", action="store_true", help="serve people's own accounts, too"
+    )
     parser.add_argument("--eth1", metavar="HOST:PORT", help="speak Web3signer's eth1 API, too")
     parser.add_argument("--kms", action="append", default=[], metavar="KEY", help="AWS KMS key id")
     parser.add_argument("--pkcs11", metavar="LIBRARY", help="PKCS#11 library of an HSM")
@@ -145,8 +152,9 @@ def _open_desk(
     passphrase: SecretText,
     count: int,
     devices: Sequence[KeyHandle],
-) -> SigningDesk:
-    """Policy first (cheap to get wrong), then the vault, then the journal and its lock."""
+) -> tuple[SigningDesk, Secret]:
+    """Policy first (cheap to get wrong), then the vault, then the journal and its lock; also the
+    key of the journal."""
     policy = load(policy_file)
     vault = Vault.open(directory / VAULT_FILE, passphrase)
     if hot_count(vault) < count:
@@ -156,14 +164,25 @@ def _open_desk(
     if policy.sweeps:
         words = SecretText(vault.get(OWNER, MNEMONIC).reveal().decode("utf-8"))
         deposit_keys = importlib.import_module("keys.deposit_keys").HdDepositKeys(words)
-    journal = Journal.open(directory / JOURNAL_FILE, journal_key(vault))
-    return SigningDesk(
+    secret = journal_key(vault)
+    journal = Journal.open(directory / JOURNAL_FILE, secret)
+    desk = SigningDesk(
         hot_keys=[*hot_keys(vault, count), *devices],
         deposit_xpub=deposit_xpub(vault),
         policy=policy,
         journal=journal,
         deposit_keys=deposit_keys,
     )
+    return desk, secret
+
+
+def _self_custody(desk: SigningDesk, pepper: Secret) -> SelfCustodyDesk:
+    """People's own accounts: the HD code is loaded for the life of the process."""
+    module = importlib.import_module("keys.selfcustody")
+    made: SelfCustodyDesk = module.SelfCustodyDesk(
+        journal=desk.journal, policy=desk.policy, pepper=pepper
+    )
+    return made
 
 
 def _release_start_up_memory() -> None:
@@ -175,9 +194,15 @@ def _release_start_up_memory() -> None:
 
 
 async def _serve(
-    desk: SigningDesk, capability: Secret, socket_path: str, eth1: tuple[str, int] | None
+    desk: SigningDesk,
+    capability: Secret,
+    socket_path: str,
+    eth1: tuple[str, int] | None,
+    own: SelfCustodyDesk | None,
 ) -> int:
     server = SignerServer(desk, capability)
+    if own is not None:
+        server.add(importlib.import_module("keys.selfcustody_methods").methods(own, server.durable))
     door = None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

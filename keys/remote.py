@@ -97,20 +97,24 @@ class RemoteSigner:
         result = await self._call("sign_transaction", **params)
         return SignedTx(raw=bytes.fromhex(result["raw"]), tx_hash=str(result["tx_hash"]))
 
+    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
+        """`selfcustody.{method}` of `keys.selfcustody_methods`."""
+        return await self._call(f"selfcustody.{method}", **params)
+
     async def aclose(self) -> None:
         """Close the connection; a later call opens another."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.aclose()
 
-    async def _call(self, method: str, **params: str | int) -> dict[str, Any]:
+    async def _call(self, method: str, **params: Any) -> dict[str, Any]:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._attempt(method, params)
         except TimeoutError:
             raise SignerUnavailable(f"no answer in {self._timeout_seconds:g} s") from None
 
-    async def _attempt(self, method: str, params: dict[str, str | int]) -> dict[str, Any]:
+    async def _attempt(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         reason = ""
         for _ in range(ATTEMPTS):
             try:

@@ -68,14 +68,9 @@ class GroupCommit:
 
 
 class SignerServer:
-    """Serves one desk on one unix socket. `failed` is set when it must not go on.
+    """Serves one desk on one unix socket. `failed` is set when it must not go on."""
 
-    `more`: methods of other rooms, by name; none may take the name of one of ours.
-    """
-
-    def __init__(
-        self, desk: SigningDesk, capability: Secret, *, more: Mapping[str, Method] | None = None
-    ) -> None:
+    def __init__(self, desk: SigningDesk, capability: Secret) -> None:
         self._desk = desk
         own: dict[str, Method] = {
             "hot_addresses": self._hot_addresses,
@@ -84,10 +79,7 @@ class SignerServer:
             "sign_transaction": self._sign_transaction,
             "sign_authorization": self._sign_authorization,
         }
-        others = dict(more or {})
-        if own.keys() & others.keys():
-            raise ValueError("a method of the signer cannot be replaced")
-        self._methods: Mapping[str, Method] = own | others
+        self._methods: Mapping[str, Method] = own
         self._capability = capability
         self._commit = GroupCommit(desk.journal)
         self._connections: set[asyncio.Task[Any]] = set()
@@ -210,6 +202,16 @@ class SignerServer:
         signature = self._desk.delegate(admitted)
         log.info("authorised the sweeper for %s, nonce %d", admitted.address, admitted.nonce)
         return {"signature": signature.hex()}
+
+    async def durable(self) -> None:
+        """Return when the journal is on disk."""
+        await self._commit.durable()
+
+    def add(self, more: Mapping[str, Method]) -> None:
+        """Methods of another room; none may take the name of one that is there."""
+        if self._methods.keys() & more.keys():
+            raise ValueError("a method of the signer cannot be replaced")
+        self._methods = {**self._methods, **more}
 
     async def sign(self, request: SignRequest) -> SignedTx:
         """Admit, make the journal durable, sign. For another door to the same desk."""

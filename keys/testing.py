@@ -6,11 +6,16 @@ with switches for what a signer can do to its caller. Hot key 0 is Anvil's accou
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keys import mnemonic
 from keys.deposit_keys import HdDepositKeys
@@ -21,6 +26,7 @@ from keys.journal import JOURNAL_FILE, Journal
 from keys.payload import UnsignedTx
 from keys.policy import TRANSFER_SELECTOR, ChainPolicy, Limit, Policy
 from keys.request import Kind, SignedTx, SignRequest
+from keys.sealing import Context, associated, derived, raw_public
 from keys.secret import Secret, SecretText
 from keys.signer import LocalSigner
 
@@ -114,6 +120,30 @@ def token_payload(
     recipient = bytes(12) + bytes.fromhex(to.removeprefix("0x"))
     data = TRANSFER_SELECTOR + recipient + amount.to_bytes(32, "big")
     return native_payload(nonce, to=contract, value=0, cap=cap, gas=100_000, data=data)
+
+
+class Browser:
+    """What a person's browser does: seals one box for the signer, reads the reply."""
+
+    def __init__(self, signer_key: bytes) -> None:
+        self._key = X25519PrivateKey.generate()
+        self._here = raw_public(self._key.public_key())
+        self._there = signer_key
+        self._shared = self._key.exchange(X25519PublicKey.from_public_bytes(signer_key))
+
+    def seal(self, context: Context, document: Mapping[str, object]) -> dict[str, str]:
+        """The box, in hex as it travels."""
+        nonce = os.urandom(12)
+        key = AESGCM(derived(self._shared, self._here, self._there, "box"))
+        sealed = key.encrypt(nonce, json.dumps(document).encode(), associated(context))
+        return {"key": self._here.hex(), "nonce": nonce.hex(), "box": sealed.hex()}
+
+    def read(self, context: Context, reply: Mapping[str, str]) -> dict[str, str]:
+        """What the signer answered."""
+        key = AESGCM(derived(self._shared, self._here, self._there, "reply"))
+        nonce, sealed = bytes.fromhex(reply["nonce"]), bytes.fromhex(reply["box"])
+        opened: dict[str, str] = json.loads(key.decrypt(nonce, sealed, associated(context)))
+        return opened
 
 
 class FakeSigner(LocalSigner):

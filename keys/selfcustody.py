@@ -1,0 +1,288 @@
+"""Accounts whose words belong to a person: sealed under a passphrase that the signer alone sees,
+opened for one transaction at a time.
+
+The sealed account lies with the caller, who cannot open it. A grant opens it for exactly one
+payment (chain, recipient, asset, amount, highest fee) and for two minutes; then its key is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from eth_utils.address import to_checksum_address
+
+from keys import mnemonic as bip39
+from keys.address import address_of
+from keys.book import Entry
+from keys.calls import NATIVE, TRANSFER, TRANSFER_SELECTOR, arguments
+from keys.derivation import derive_key
+from keys.desk import sign_exactly
+from keys.errors import KeysError, SignerRefused, VaultCorrupt
+from keys.journal import Journal
+from keys.kdf import Kdf, KdfCost
+from keys.payload import UnsignedTx, decode_unsigned
+from keys.policy import MAX_GAS, MIN_GAS, Policy
+from keys.request import SignedTx
+from keys.sealing import NONCE_BYTES, Opener, reply
+from keys.secret import Secret, SecretText
+
+GRANT_SECONDS: Final = 120.0
+MAX_GRANTS: Final = 1_000
+WRONG_TRIES: Final = 5
+LOCKED_SECONDS: Final = 900.0
+MIN_PASSPHRASE: Final = 10
+MAX_INDEX: Final = 100
+ACCOUNT: Final = "bifold self-custody account 1"
+PATHS: Final = {"metamask": "m/44'/60'/0'/0/{}", "ledger-live": "m/44'/60'/{}'/0/0"}
+"""How common wallets count their accounts."""
+
+
+@dataclass(slots=True)
+class _Grant:
+    """One payment that may be signed until `until`; `payload` is what was signed for it."""
+
+    principal: str
+    address: str
+    key: Secret
+    terms: tuple[int, str, str, int]
+    max_fee_wei: int
+    until: float
+    payload: bytes | None = None
+
+
+class SelfCustodyDesk:
+    """Makes, opens and uses people's own accounts. Holds a key only while a grant lives."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        policy: Policy,
+        pepper: Secret,
+        cost: KdfCost | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pepper` goes into every sealing: at a stolen database alone nobody can guess."""
+        self.opener = Opener()
+        self.journal = journal
+        self._policy = policy
+        self._pepper = hmac.digest(pepper.reveal(), b"bifold self-custody pepper 1", "sha256")
+        self._cost = cost if cost is not None else KdfCost()
+        self._clock = clock
+        self._grants: dict[str, _Grant] = {}
+        self._wrong: dict[str, tuple[int, float]] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def __repr__(self) -> str:
+        return f"SelfCustodyDesk({len(self._grants)} grants)"
+
+    def open(
+        self,
+        *,
+        purpose: str,
+        principal: str,
+        request_id: str,
+        box: dict[str, Any],
+        account: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Do what a box asks for: `create`, `import` or `grant`; each request once.
+
+        Raises `SignerRefused`: `box_not_opened`, `request_repeated`, `malformed_request`,
+        `passphrase_too_short`, `invalid_mnemonic`, `wrong_passphrase`, `account_locked`.
+        """
+        if (principal, request_id) in self._seen:
+            raise SignerRefused("request_repeated", "this request was answered before")
+        context = (purpose, principal, request_id)
+        asked, key = self.opener.open(box, context)
+        self._seen.add((principal, request_id))
+        try:
+            if purpose == "create":
+                made, words = self._create(principal, asked)
+                told = {"mnemonic": words.reveal(), "address": made["address"]}
+                return {"account": made, "reply": reply(key, context, told)}
+            if purpose == "import":
+                words = SecretText(str(asked["mnemonic"]))
+                return {"account": self._seal(principal, asked, words)}
+            if purpose == "grant" and account is not None:
+                return self._grant(principal, asked, account)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            pass
+        raise SignerRefused("malformed_request", f"not a request to {purpose[:16]}")
+
+    def sign(
+        self, *, principal: str, grant: str, payload: bytes, intent_id: str
+    ) -> tuple[SignedTx, bool]:
+        """Journal and sign the payment of a grant. The entry is written, not yet durable: the
+        caller flushes before the bytes leave. True: it was journalled now.
+
+        The same bytes again while the grant lives; other bytes never. Raises `SignerRefused`
+        (`grant_expired`, `grant_used`, `outside_grant`, …) or `NonceConflict`.
+        """
+        self._forget()
+        held = self._grants.get(grant)
+        if held is None or held.principal != principal:
+            raise SignerRefused("grant_expired", "there is no such grant now")
+        tx = decode_unsigned(payload)
+        if held.payload is not None and held.payload != payload:
+            raise SignerRefused("grant_used", "a grant is for one transaction")
+        self._check(held, tx)
+        fresh = held.payload is None
+        if fresh:
+            self._write(held, tx, payload, intent_id)
+            held.payload = payload
+        return sign_exactly(held.key, tx, held.address), fresh
+
+    # Accounts
+
+    def _create(self, principal: str, asked: dict[str, Any]) -> tuple[dict[str, Any], SecretText]:
+        words = bip39.generate(int(asked["words"]), str(asked["language"]))
+        return self._seal(principal, asked, words), words
+
+    def _seal(self, principal: str, asked: dict[str, Any], words: SecretText) -> dict[str, Any]:
+        """The account as the caller may keep it."""
+        passphrase = SecretText(str(asked["passphrase"]))
+        if len(passphrase.reveal()) < MIN_PASSPHRASE:
+            raise SignerRefused("passphrase_too_short", f"{MIN_PASSPHRASE} characters at least")
+        index = asked.get("index", 0)
+        if type(index) is not int or not 0 <= index < MAX_INDEX:
+            raise SignerRefused("malformed_request", "the account's number")
+        path = PATHS[str(asked.get("scheme", "metamask"))].format(index)
+        extension = SecretText(str(asked.get("extension", "")))
+        key = self._derive(words, extension, path)
+        address = address_of(key)
+        kdf, nonce = Kdf.fresh(self._cost), os.urandom(NONCE_BYTES)
+        text = json.dumps([words.reveal(), extension.reveal(), path], ensure_ascii=False)
+        sealed = AESGCM(self._sealing(kdf, passphrase)).encrypt(
+            nonce, text.encode("utf-8"), _bound(principal, address)
+        )
+        return {
+            "address": address,
+            "path": path,
+            "kdf": kdf.document(),
+            "nonce": nonce.hex(),
+            "sealed": sealed.hex(),
+        }
+
+    def _derive(self, words: SecretText, extension: SecretText, path: str) -> Secret:
+        key = None
+        with contextlib.suppress(KeysError, ValueError):  # their frames hold the words
+            bip39.check(words)
+            key = derive_key(bip39.to_seed(words, extension), path)
+        if key is None:
+            raise SignerRefused("invalid_mnemonic", "not a BIP-39 phrase of any list")
+        return key
+
+    def _sealing(self, kdf: Kdf, passphrase: SecretText) -> bytes:
+        return hmac.digest(self._pepper, kdf.key(passphrase).reveal(), "sha256")
+
+    # Grants
+
+    def _grant(
+        self, principal: str, asked: dict[str, Any], account: dict[str, Any]
+    ) -> dict[str, Any]:
+        chain_id, to, asset = int(asked["chain_id"]), str(asked["to"]), str(asked["asset"])
+        amount, max_fee = int(asked["amount"]), int(asked["max_fee_wei"])
+        if amount < 1 or max_fee < 1 or chain_id not in self._policy.chains or chain_id == 0:
+            raise SignerRefused("malformed_request", "chain, amount or fee")
+        if to != to_checksum_address(to):
+            raise SignerRefused("malformed_request", "the recipient is not EIP-55")
+        key = self._unseal(principal, asked, account)
+        self._forget()
+        if len(self._grants) >= MAX_GRANTS:
+            raise SignerRefused("too_many_grants", "try again in a minute")
+        name = secrets.token_hex(16)
+        self._grants[name] = _Grant(
+            principal,
+            str(account["address"]),
+            key,
+            (chain_id, to, asset, amount),
+            max_fee,
+            self._clock() + GRANT_SECONDS,
+        )
+        return {"grant": name, "seconds": int(GRANT_SECONDS)}
+
+    def _unseal(self, principal: str, asked: dict[str, Any], account: dict[str, Any]) -> Secret:
+        """The account's key. Wrong passphrases are counted for each address, and then it waits."""
+        address = str(account["address"])
+        tries, until = self._wrong.get(address, (0, 0.0))
+        if tries >= WRONG_TRIES and self._clock() < until:
+            raise SignerRefused("account_locked", "too many wrong passphrases; wait 15 minutes")
+        try:
+            kdf = Kdf.from_document(account["kdf"])
+        except VaultCorrupt:
+            raise SignerRefused("malformed_request", "the account is damaged") from None
+        plain = None
+        with contextlib.suppress(InvalidTag, ValueError):
+            passphrase = SecretText(str(asked["passphrase"]))
+            plain = AESGCM(self._sealing(kdf, passphrase)).decrypt(
+                bytes.fromhex(account["nonce"]),
+                bytes.fromhex(account["sealed"]),
+                _bound(principal, address),
+            )
+        if plain is None:
+            self._wrong[address] = (tries + 1, self._clock() + LOCKED_SECONDS)
+            raise SignerRefused("wrong_passphrase", "the passphrase does not open this account")
+        self._wrong.pop(address, None)
+        words, extension, path = json.loads(plain)
+        key = self._derive(SecretText(words), SecretText(extension), path)
+        if address_of(key) != address:
+            raise SignerRefused("malformed_request", "the account is damaged")
+        return key
+
+    def _check(self, held: _Grant, tx: UnsignedTx) -> None:
+        """Exactly the payment that was granted. Raises `SignerRefused`."""
+        chain = self._policy.chains.get(tx.chain_id)
+        if chain is None or not 0 < tx.cap <= chain.fee_ceiling_wei or tx.tip > tx.cap:
+            raise SignerRefused("fee_above_ceiling", f"max fee {tx.cap}")
+        if tx.authorizations or not MIN_GAS <= tx.gas <= MAX_GAS:
+            raise SignerRefused("outside_grant", "a plain payment only")
+        if tx.gas * tx.cap > held.max_fee_wei:
+            raise SignerRefused("outside_grant", "the fee may pass what was granted")
+        to, asset, amount = str(to_checksum_address(tx.to)), NATIVE, tx.value
+        if tx.data:
+            values = arguments(tx.data, TRANSFER_SELECTOR, TRANSFER)
+            if values is None or tx.value != 0:
+                raise SignerRefused("outside_grant", "neither coins nor a token's transfer")
+            to, asset, amount = str(to_checksum_address(values[0])), to, int(values[1])
+        if (tx.chain_id, to, asset, amount) != held.terms:
+            raise SignerRefused("outside_grant", "another payment than the one granted")
+
+    def _write(self, held: _Grant, tx: UnsignedTx, payload: bytes, intent_id: str) -> None:
+        now = datetime.now(UTC)
+        entry = Entry(
+            at=now.isoformat(timespec="milliseconds"),
+            day=self.journal.book.effective_day(now.date().isoformat()),
+            chain_id=tx.chain_id,
+            address=held.address,
+            nonce=tx.nonce,
+            intent_id=intent_id,
+            kind="pay",
+            payload_hash=hashlib.sha256(payload).hexdigest(),
+            body_hash=tx.body_hash(),
+            cap=tx.cap,
+            tip=tx.tip,
+            asset="",
+            amount=0,
+        )
+        if not self.journal.book.knows(entry):
+            self.journal.append(entry)
+
+    def _forget(self) -> None:
+        now = self._clock()
+        self._grants = {name: one for name, one in self._grants.items() if one.until > now}
+
+
+def _bound(principal: str, address: str) -> bytes:
+    return json.dumps([ACCOUNT, principal, address]).encode("utf-8")

@@ -1,0 +1,255 @@
+"""People's own accounts, on the signer's side: boxes, sealing, grants of one payment."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from keys.errors import NonceConflict, SignerRefused
+from keys.journal import JOURNAL_FILE, Journal
+from keys.kdf import KdfCost
+from keys.selfcustody import GRANT_SECONDS, LOCKED_SECONDS, WRONG_TRIES, SelfCustodyDesk
+from keys.testing import (
+    GWEI,
+    LOCAL_CHAIN_ID,
+    TEST_HOT_ADDRESSES,
+    TEST_JOURNAL_KEY,
+    TEST_MNEMONIC,
+    Browser,
+    native_payload,
+    open_policy,
+    token_payload,
+)
+
+ADA, BOB = "usr_ada", "usr_bob"
+PASSPHRASE = "nine horses and a lamp"
+TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+PAYEE = TEST_HOT_ADDRESSES[1]
+CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
+
+
+@dataclass
+class Person:
+    """Ada at her browser, and what the caller keeps for her."""
+
+    desk: SelfCustodyDesk
+    journal: Journal
+    now: list[float] = field(default_factory=lambda: [1_000.0])
+
+    def ask(
+        self, purpose: str, document: dict[str, Any], *, account: Any = None, who: str = ADA
+    ) -> tuple[dict[str, Any], Callable[[], dict[str, str]]]:
+        request = secrets.token_hex(8)
+        browser = Browser(self.desk.opener.public_key())
+        context = (purpose, who, request)
+        answer = self.desk.open(
+            purpose=purpose,
+            principal=who,
+            request_id=request,
+            box=browser.seal(context, document),
+            account=account,
+        )
+        return answer, lambda: browser.read(context, answer["reply"])
+
+    def imported(self, **more: Any) -> dict[str, Any]:
+        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE} | more
+        account: dict[str, Any] = self.ask("import", asked)[0]["account"]
+        return account
+
+    def grant(self, account: Any, *, passphrase: str = PASSPHRASE, **more: Any) -> str:
+        terms = {
+            "chain_id": LOCAL_CHAIN_ID,
+            "to": PAYEE,
+            "asset": "native",
+            "amount": "5",
+            "max_fee_wei": str(21_000 * 2 * GWEI),
+            "passphrase": passphrase,
+        } | more
+        return str(self.ask("grant", terms, account=account)[0]["grant"])
+
+    def sign(self, grant: str, payload: bytes, *, who: str = ADA, intent: str = "scs_1") -> bytes:
+        signed, _ = self.desk.sign(principal=who, grant=grant, payload=payload, intent_id=intent)
+        self.journal.flush()
+        return signed.raw
+
+
+@pytest.fixture
+def ada(tmp_path: Path) -> Person:
+    journal = Journal.create(tmp_path / JOURNAL_FILE, TEST_JOURNAL_KEY)
+    now = [1_000.0]
+    desk = SelfCustodyDesk(
+        journal=journal,
+        policy=open_policy(tokens=[TOKEN]),
+        pepper=TEST_JOURNAL_KEY,
+        cost=CHEAP,
+        clock=lambda: now[0],
+    )
+    return Person(desk, journal, now)
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(SignerRefused) as caught:
+        call()
+    return caught.value.reason
+
+
+PAYMENT = native_payload(to=PAYEE, value=5)
+
+
+class TestAccounts:
+    @pytest.mark.parametrize("words", [12, 15, 18, 21, 24])
+    @pytest.mark.parametrize("language", ["english", "chinese_simplified", "japanese", "spanish"])
+    def test_made_here_the_words_go_to_the_browser_only(
+        self, ada: Person, words: int, language: str
+    ) -> None:
+        asked = {"words": words, "language": language, "passphrase": PASSPHRASE}
+        answer, read = ada.ask("create", asked)
+        told = read()
+        assert len(told["mnemonic"].split()) == words
+        assert told["address"] == answer["account"]["address"]
+        assert told["mnemonic"].split()[0] not in json.dumps(answer, ensure_ascii=False).split()
+        again = ada.imported(mnemonic=told["mnemonic"])
+        assert again["address"] == told["address"]
+
+    def test_paths_of_common_wallets_and_a_passphrase_of_the_words(self, ada: Person) -> None:
+        Account.enable_unaudited_hdwallet_features()
+        for scheme, path in (("metamask", "m/44'/60'/0'/0/3"), ("ledger-live", "m/44'/60'/3'/0/0")):
+            known = Account.from_mnemonic(TEST_MNEMONIC, passphrase="extra", account_path=path)
+            made = ada.imported(scheme=scheme, index=3, extension="extra")
+            assert (made["address"], made["path"]) == (known.address, path)
+
+    def test_what_the_caller_keeps_tells_nothing(self, ada: Person) -> None:
+        text = json.dumps(ada.imported())
+        assert "junk" not in text and PASSPHRASE not in text
+
+    @pytest.mark.parametrize(
+        ("asked", "reason"),
+        [
+            ({"mnemonic": "test test test", "passphrase": PASSPHRASE}, "invalid_mnemonic"),
+            ({"mnemonic": TEST_MNEMONIC, "passphrase": "short"}, "passphrase_too_short"),
+            ({"mnemonic": TEST_MNEMONIC}, "malformed_request"),
+            (
+                {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "scheme": "other"},
+                "malformed_request",
+            ),
+            (
+                {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": -1},
+                "malformed_request",
+            ),
+        ],
+    )
+    def test_refused(self, ada: Person, asked: dict[str, Any], reason: str) -> None:
+        assert refused(lambda: ada.ask("import", asked)) == reason
+
+
+class TestBoxes:
+    def test_a_box_is_for_one_purpose_person_and_request(self, ada: Person) -> None:
+        browser = Browser(ada.desk.opener.public_key())
+        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE}
+        box = browser.seal(("import", ADA, "r1"), asked)
+        for purpose, who, request in (
+            ("create", ADA, "r1"),
+            ("import", BOB, "r1"),
+            ("import", ADA, "r2"),
+        ):
+            assert (
+                refused(
+                    lambda p=purpose, w=who, r=request: ada.desk.open(
+                        purpose=p, principal=w, request_id=r, box=box
+                    )
+                )
+                == "box_not_opened"
+            )
+        ada.desk.open(purpose="import", principal=ADA, request_id="r1", box=box)
+        again = lambda: ada.desk.open(  # noqa: E731
+            purpose="import", principal=ADA, request_id="r1", box=box
+        )
+        assert refused(again) == "request_repeated"
+
+    @pytest.mark.parametrize("box", [{}, {"key": "00", "nonce": "00", "box": "00"}, {"key": 5}])
+    def test_garbage(self, ada: Person, box: dict[str, Any]) -> None:
+        call = lambda: ada.desk.open(  # noqa: E731
+            purpose="import", principal=ADA, request_id="r1", box=box
+        )
+        assert refused(call) == "box_not_opened"
+
+
+class TestGrants:
+    def test_one_payment_the_same_bytes_again(self, ada: Person) -> None:
+        account = ada.imported()
+        grant = ada.grant(account)
+        raw = ada.sign(grant, PAYMENT)
+        assert Account.recover_transaction(raw) == account["address"]
+        assert ada.sign(grant, PAYMENT) == raw
+        other = native_payload(1, to=PAYEE, value=5)
+        assert refused(lambda: ada.sign(grant, other)) == "grant_used"
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            native_payload(to=PAYEE, value=6),
+            native_payload(to=TEST_HOT_ADDRESSES[0], value=5),
+            native_payload(to=PAYEE, value=5, cap=3 * GWEI),
+            native_payload(to=PAYEE, value=5, gas=21_001),
+            token_payload(contract=TOKEN, to=PAYEE, amount=5, cap=1),
+            native_payload(to=PAYEE, value=5, data=b"\1"),
+        ],
+    )
+    def test_nothing_else(self, ada: Person, payload: bytes) -> None:
+        grant = ada.grant(ada.imported())
+        assert refused(lambda: ada.sign(grant, payload)) in ("outside_grant", "fee_above_ceiling")
+
+    def test_a_token_is_named_by_its_contract(self, ada: Person) -> None:
+        account = ada.imported()
+        grant = ada.grant(account, asset=TOKEN, max_fee_wei=str(10**15))
+        paid = token_payload(contract=TOKEN, to=PAYEE, amount=5)
+        assert Account.recover_transaction(ada.sign(grant, paid)) == account["address"]
+        other = ada.grant(account, asset=TOKEN, max_fee_wei=str(10**15))
+        wrong = token_payload(1, contract=PAYEE, to=PAYEE, amount=5)
+        assert refused(lambda: ada.sign(other, wrong)) == "outside_grant"
+
+    def test_two_minutes_and_for_nobody_else(self, ada: Person) -> None:
+        grant = ada.grant(ada.imported())
+        assert refused(lambda: ada.sign(grant, PAYMENT, who=BOB)) == "grant_expired"
+        ada.now[0] += GRANT_SECONDS + 1
+        assert refused(lambda: ada.sign(grant, PAYMENT)) == "grant_expired"
+
+    def test_another_persons_account_does_not_open(self, ada: Person) -> None:
+        account = ada.imported()
+        terms = {
+            "chain_id": LOCAL_CHAIN_ID, "to": PAYEE, "asset": "native", "amount": "5",
+            "max_fee_wei": "1", "passphrase": PASSPHRASE,
+        }  # fmt: skip
+        call = lambda: ada.ask("grant", terms, account=account, who=BOB)  # noqa: E731
+        assert refused(call) == "wrong_passphrase"
+
+    def test_wrong_passphrases_are_counted(self, ada: Person) -> None:
+        account = ada.imported()
+        for _ in range(WRONG_TRIES):
+            assert refused(lambda: ada.grant(account, passphrase="wrong one")) == "wrong_passphrase"
+        assert refused(lambda: ada.grant(account)) == "account_locked"
+        ada.now[0] += LOCKED_SECONDS + 1
+        assert ada.grant(account)
+
+    def test_a_nonce_is_one_payment_also_after_a_restart(self, ada: Person, tmp_path: Path) -> None:
+        account = ada.imported()
+        ada.sign(ada.grant(account), PAYMENT)
+        second = ada.grant(account, amount="7")
+        with pytest.raises(NonceConflict):
+            ada.sign(second, native_payload(to=PAYEE, value=7), intent="scs_2")
+        ada.journal.close()
+        journal = Journal.open(tmp_path / JOURNAL_FILE, TEST_JOURNAL_KEY)
+        desk = SelfCustodyDesk(
+            journal=journal, policy=open_policy(), pepper=TEST_JOURNAL_KEY, cost=CHEAP
+        )
+        again = Person(desk, journal)
+        grant = again.grant(account, amount="7")
+        with pytest.raises(NonceConflict):
+            again.sign(grant, native_payload(to=PAYEE, value=7), intent="scs_2")
