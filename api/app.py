@@ -24,6 +24,7 @@ from api.routes import (
     payments,
     people,
     recipients,
+    selfcustody,
     sessions,
     transfers,
     wallets,
@@ -98,6 +99,7 @@ def _routes(app: FastAPI, services: Services) -> None:
         exchange.public,
         withdrawals.router,
         recipients.router,
+        selfcustody.router,
         watch.router,
         payments.router,
     ):

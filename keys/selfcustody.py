@@ -128,7 +128,7 @@ class SelfCustodyDesk:
         caller flushes before the bytes leave. True: it was journalled now.
 
         The same bytes again while the grant lives; other bytes never. Raises `SignerRefused`
-        (`grant_expired`, `grant_used`, `outside_grant`, …) or `NonceConflict`.
+        (`grant_expired`, `grant_used`, `outside_grant`, …).
         """
         self._forget()
         held = self._grants.get(grant)
@@ -276,7 +276,8 @@ class SelfCustodyDesk:
             asset="",
             amount=0,
         )
-        if not self.journal.book.knows(entry):
+        # The nonce is its owner's to use again: whatever is mined there, it is mined once.
+        if not self.journal.book.signed(entry.slot, payload):
             self.journal.append(entry)
 
     def _forget(self) -> None:

@@ -37,6 +37,13 @@ class InvalidState(WalletError):
     code = "invalid_state"
 
 
+class ChainUnavailable(WalletError):
+    """The network cannot be used now: no fresh word from its node, or it is halted."""
+
+    code = "chain_unavailable"
+    retryable = True
+
+
 class FourEyesRequired(WalletError):
     """The one who proposes is not the one who approves."""
 

@@ -35,6 +35,9 @@ Prefix = Literal[
     "leg",
     "swp",
     "tre",
+    "sca",
+    "scr",
+    "scs",
     "wat",
 ]
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")

@@ -15,6 +15,7 @@ from wallet.onchain import models as onchain
 from wallet.payments import models as payments
 from wallet.payouts import models as payouts
 from wallet.risk import models as risk
+from wallet.selfcustody import models as selfcustody
 from wallet.sweeps import models as sweeps
 from wallet.treasury import models as treasury
 from wallet.watch import models as watch
@@ -32,6 +33,7 @@ ROOMS_WITH_TABLES = (
     payments,
     payouts,
     risk,
+    selfcustody,
     sweeps,
     treasury,
     watch,

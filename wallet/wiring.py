@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keys.signer import RemoteSigner
 from wallet import outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
@@ -23,6 +24,8 @@ from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
 from wallet.seed import HouseSeed
+from wallet.selfcustody import TICK_SECONDS as OWN_SECONDS
+from wallet.selfcustody import SelfCustodyWorker
 from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
 from wallet.sweeps import Sweeper
 from wallet.treasury import TreasuryWatch
@@ -37,6 +40,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
         *_chain(services, runner),
+        *_own_accounts(services),
         *_bank(services, runner),
     ]
 
@@ -76,6 +80,14 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             ]
     runner.register(SUBMIT, WithdrawalTasks(db, senders).submit)
     return loops
+
+
+def _own_accounts(services: Services) -> list[Loop]:
+    """People's own accounts, where our own signer is behind its socket."""
+    if not isinstance(services.signer, RemoteSigner):
+        return []
+    worker = SelfCustodyWorker(services.db, services.chains, services.signer)
+    return [Loop("selfcustody", worker.tick, OWN_SECONDS)]
 
 
 def _bank(services: Services, runner: JobRunner) -> list[Loop]:

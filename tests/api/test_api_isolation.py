@@ -69,6 +69,9 @@ class TestForeignIds:
             "session_id": sessions.json()["data"][0]["id"],
             "withdrawal_id": "wdr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
             "watched_id": watched.json()["id"],
+            "account_id": "sca_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
+            "request_id": "scr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
+            "send_id": "scs_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
             "deposit_id": "dep_01JD3VQ4T0Z8Y6X5W4V3T2S1R0",
             "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
         }
@@ -109,7 +112,7 @@ class TestForeignIds:
         for path in (
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
-            "/v1/watched",
+            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 

@@ -119,6 +119,7 @@ class TestComplete:
             "POST /v1/withdrawals/{withdrawal_id}/speed-up",
             "POST /v1/quotes", "POST /v1/conversions", "POST /v1/recipients", "POST /v1/payments",
             "POST /v1/watched",
+            "POST /v1/self-custody/accounts", "POST /v1/self-custody/sends",
             "POST /v1/payments/{payment_id}/cancel",
         }  # fmt: skip
 

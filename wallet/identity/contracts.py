@@ -10,7 +10,7 @@ from chain import parse
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.personal import personal_digest
 from chain.rpc import Rpc
-from wallet.errors import WalletError
+from wallet.errors import ChainUnavailable
 
 IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")  # isValidSignature(bytes32,bytes), also its yes
 YES = IS_VALID_SIGNATURE.ljust(32, b"\0")
@@ -19,11 +19,8 @@ GAS = 3_000_000  # Strangers choose what runs: too little to keep a node busy or
 MAX_SIGNATURE_BYTES = 1_900
 
 
-class ContractSilent(WalletError):
+class ContractSilent(ChainUnavailable):
     """The chain that would have to ask the contract does not answer."""
-
-    code = "chain_unavailable"
-    retryable = True
 
 
 async def signed_by_contract(rpc: Rpc, *, address: str, message: str, signature: str) -> bool:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from wallet.errors import WalletError
+from wallet.errors import ChainUnavailable, WalletError
 from wallet.onchain.states import State
 
-
-class ChainUnavailable(WalletError):
-    """The network cannot be used now: no fresh word from its node, or it is halted."""
-
-    code = "chain_unavailable"
-    retryable = True
+__all__ = ["ChainUnavailable", "FeeBoundReached", "TooLate"]
 
 
 class FeeBoundReached(WalletError):

@@ -1,0 +1,341 @@
+"""Carries boxes to the signer, and payments of own accounts to the chain.
+
+The order is that of every payment here: nonce and unsigned bytes are committed, then signed, the
+signed bytes are committed, then sent, the same bytes again until the chain has answered. The nonce
+is the chain's next one: the same words may be in another wallet, and whoever is first has it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.client import ChainClient
+from chain.errors import ChainError, FeeCeiling, NodeRejected
+from chain.fee_models import gas_limit
+from chain.transactions import (
+    TxFields,
+    encode_unsigned,
+    erc20_transfer,
+    native_transfer,
+    signed_matches,
+)
+from chain.transactions import decode_unsigned as fields_of
+from keys.errors import SignerRefused, SignerUnavailable
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.onchain import network as networks
+from wallet.onchain.desk import leadership
+from wallet.onchain.finality import final_number
+
+TICK_SECONDS = 0.5
+REBROADCAST_SECONDS = 3.0
+REQUESTS_PER_TICK = 8
+BEFORE_SENT = ("queued", "allocated")
+log = structlog.get_logger(__name__)
+
+
+class Relay(Protocol):
+    """What `keys.remote.RemoteSigner.selfcustody` does for us."""
+
+    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
+        """One of `key`, `open`, `sign`."""
+        ...
+
+
+class SelfCustodyWorker:
+    """One loop for all networks. Safe to repeat; one worker leads."""
+
+    def __init__(self, db: Database, chains: Mapping[str, ChainClient], relay: Relay) -> None:
+        self._db = db
+        self._chains = chains
+        self._relay = relay
+
+    async def tick(self) -> None:
+        """Tell the signer's key, answer requests, move payments on."""
+        async with leadership(self._db, "selfcustody") as mine:
+            if not mine:
+                return
+            try:
+                await self._tell_key()
+                await self._answer()
+            except SignerUnavailable:
+                log.debug("selfcustody.signer_away")
+            except SignerRefused:
+                return  # this signer serves no own accounts
+            async with self._db.transaction() as session:
+                rows = (
+                    await session.execute(
+                        text(
+                            "SELECT s.*, a.address, a.sealed FROM selfcustody_sends s"
+                            " JOIN selfcustody_accounts a ON a.id = s.account_id"
+                            " WHERE s.state NOT IN ('settled', 'failed') ORDER BY s.created_at"
+                        )
+                    )
+                ).all()
+            for row in rows:
+                try:
+                    await self._move(row)
+                except (ChainError, SignerUnavailable) as error:
+                    log.warning("selfcustody.waits", send=row.id, error=error.code)
+
+    # Requests
+
+    async def _tell_key(self) -> None:
+        key = str((await self._relay.selfcustody("key"))["public_key"])
+        async with self._db.transaction() as session:
+            await session.execute(
+                text(
+                    "INSERT INTO selfcustody_key (public_key) VALUES (:key)"
+                    " ON CONFLICT (singleton) DO UPDATE SET public_key = :key,"
+                    " seen_at = clock_timestamp()"
+                ),
+                {"key": key},
+            )
+
+    async def _answer(self) -> None:
+        async with self._db.transaction() as session:
+            rows = (
+                await session.execute(
+                    text(
+                        "SELECT r.*, a.sealed FROM selfcustody_requests r"
+                        " LEFT JOIN selfcustody_accounts a ON a.id = r.account_id"
+                        " WHERE r.state = 'queued' ORDER BY r.created_at LIMIT :most"
+                    ),
+                    {"most": REQUESTS_PER_TICK},
+                )
+            ).all()
+        for row in rows:
+            try:
+                answer = await self._relay.selfcustody(
+                    "open",
+                    purpose=row.purpose,
+                    principal=row.principal_id,
+                    request_id=row.nonce,
+                    box=row.box,
+                    account=row.sealed,
+                )
+            except SignerRefused as refusal:
+                await self._refuse(row, refusal.reason)
+                continue
+            async with self._db.transaction() as session:
+                await self._keep(session, row, answer)
+                hit("selfcustody.before_commit_answered")
+            hit("selfcustody.after_commit_answered")
+
+    async def _keep(self, session: AsyncSession, row: Any, answer: Mapping[str, Any]) -> None:
+        """Write the answer; an answer that was lost cannot be had again, the person asks anew."""
+        account_id = row.account_id
+        sealed = answer.get("account")
+        if sealed is not None:
+            account_id = new_id("sca")
+            made = await session.scalar(
+                text(
+                    "INSERT INTO selfcustody_accounts (id, principal_id, label, address, sealed)"
+                    " VALUES (:id, :principal, :label, :address, CAST(:sealed AS jsonb))"
+                    " ON CONFLICT DO NOTHING RETURNING id"
+                ),
+                {
+                    "id": account_id, "principal": row.principal_id, "label": row.label,
+                    "address": sealed["address"], "sealed": json.dumps(sealed),
+                },
+            )  # fmt: skip
+            if made is None:
+                await self._end_request(session, row.id, "refused", reason="account_known")
+                return
+        await self._end_request(
+            session, row.id, "done", account_id=account_id, reply=answer.get("reply")
+        )
+        if answer.get("grant") is not None:
+            await self._update(session, row.id, {"grant_name": answer["grant"]}, by="request_id")
+
+    async def _refuse(self, row: Any, reason: str) -> None:
+        async with self._db.transaction() as session:
+            await self._end_request(session, row.id, "refused", reason=reason)
+            await self._update(
+                session, row.id, {"state": "failed", "reason": reason}, by="request_id"
+            )
+        log.info("selfcustody.refused", purpose=row.purpose, reason=reason)
+
+    async def _end_request(
+        self,
+        session: AsyncSession,
+        request_id: str,
+        state: str,
+        *,
+        reason: str | None = None,
+        account_id: str | None = None,
+        reply: Mapping[str, str] | None = None,
+    ) -> None:
+        await session.execute(
+            text(
+                "UPDATE selfcustody_requests SET state = :state, box = NULL, reason = :reason,"
+                " account_id = coalesce(:account, account_id), reply = CAST(:reply AS jsonb)"
+                " WHERE id = :id"
+            ),
+            {
+                "id": request_id, "state": state, "reason": reason, "account": account_id,
+                "reply": None if reply is None else json.dumps(dict(reply)),
+            },
+        )  # fmt: skip
+
+    # Payments
+
+    async def _move(self, row: Any) -> None:
+        """One step of one payment."""
+        chain = self._chains.get(row.network)
+        if chain is None:
+            return
+        async with self._db.transaction() as session:
+            status = await networks.read(session, row.network)
+        if status is None or not status.usable:
+            return
+        await chain.verify_identity()
+        if row.state == "queued" and row.grant_name is not None:
+            await self._allocate(row, chain)
+        elif row.state == "allocated":
+            await self._sign(row, chain)
+        elif row.state in ("signed", "sent", "mined"):
+            head = await chain.head()
+            final = await final_number(chain, status=status, head=head)
+            await self._follow(row, chain, final)
+
+    async def _allocate(self, row: Any, chain: ChainClient) -> None:
+        """Nonce and unsigned bytes, inside the granted fee."""
+        network, token = chain.network, chain.network.token(row.asset)
+        nonce = await chain.nonce(row.address)
+        try:
+            fees = await chain.fees()
+        except FeeCeiling:
+            return
+        tip, cap = fees.tip, fees.cap
+
+        def fields(gas: int) -> TxFields:
+            common = {"chain_id": network.chain_id, "nonce": nonce, "tip": tip, "cap": cap}
+            if token is None:
+                return native_transfer(
+                    **common, gas=gas, to=row.to_address, value_wei=int(row.amount_minor)
+                )
+            return erc20_transfer(
+                **common, gas=gas, contract=token.contract, to=row.to_address,
+                amount_minor=int(row.amount_minor),
+            )  # fmt: skip
+
+        draft = fields(21_000)
+        try:
+            estimate = await chain.estimate_gas(row.address, draft.to, draft.value, draft.data)
+        except NodeRejected:
+            await self._fail(row, "would_revert")
+            return
+        gas = gas_limit(estimate, network.fee_model)
+        if gas * cap > int(row.max_fee_wei):
+            cap = int(row.max_fee_wei) // gas
+            tip = min(tip, cap)
+            if cap < fees.base_fee + tip or cap == 0:
+                await self._fail(row, "fee_above_grant")
+                return
+        unsigned = encode_unsigned(fields(gas))
+        async with self._db.transaction() as session:
+            await self._update(
+                session, row.id, {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
+            )
+            hit("selfcustody.before_commit_allocated")
+        hit("selfcustody.after_commit_allocated")
+
+    async def _sign(self, row: Any, chain: ChainClient) -> None:
+        try:
+            answer = await self._relay.selfcustody(
+                "sign",
+                principal=row.principal_id,
+                grant=row.grant_name,
+                payload=bytes(row.unsigned).hex(),
+                intent_id=row.id,
+            )
+        except SignerRefused as refusal:
+            await self._fail(row, refusal.reason)
+            return
+        raw = bytes.fromhex(answer["raw"])
+        if not signed_matches(raw, fields_of(bytes(row.unsigned)), row.address):
+            log.error("selfcustody.other_bytes", send=row.id)
+            return
+        async with self._db.transaction() as session:
+            await self._update(
+                session, row.id, {"state": "signed", "raw": raw, "tx_hash": answer["tx_hash"]}
+            )
+            hit("selfcustody.before_commit_signed")
+        hit("selfcustody.after_commit_signed")
+        await self._send(row.id, chain, raw)
+
+    async def _send(self, send_id: str, chain: ChainClient, raw: bytes) -> None:
+        outcome = await chain.send_raw(raw)
+        async with self._db.transaction() as session:
+            await session.execute(
+                text(
+                    "UPDATE selfcustody_sends SET state = CASE WHEN state = 'signed' THEN 'sent'"
+                    " ELSE state END, sent_at = clock_timestamp() WHERE id = :id"
+                ),
+                {"id": send_id},
+            )
+        log.info("selfcustody.sent", send=send_id, outcome=str(outcome.kind))
+
+    async def _follow(self, row: Any, chain: ChainClient, final: int) -> None:
+        """Its receipt, or the end of its nonce; otherwise the same bytes once more."""
+        used = await chain.nonce_at(row.address, final) if final >= 0 else 0
+        [receipt] = await chain.receipts([row.tx_hash])
+        if receipt is not None:
+            ref = await chain.block_ref(receipt.block_number)
+            if ref is None or ref.hash != receipt.block_hash:
+                return
+            done = receipt.block_number <= final
+            state = ("settled" if receipt.status == 1 else "failed") if done else "mined"
+            async with self._db.transaction() as session:
+                await self._update(
+                    session,
+                    row.id,
+                    {
+                        "state": state,
+                        "mined_block": receipt.block_number,
+                        "gas_fee_wei": receipt.fee_wei,
+                        "reason": "reverted" if state == "failed" else None,
+                    },
+                )
+            return
+        if used > row.nonce:
+            await self._fail(row, "nonce_used_elsewhere")
+        elif await self._due(row.id):
+            await self._send(row.id, chain, bytes(row.raw))
+
+    async def _due(self, send_id: str) -> bool:
+        async with self._db.transaction() as session:
+            found = await session.scalar(
+                text(
+                    "SELECT sent_at IS NULL OR sent_at < clock_timestamp()"
+                    " - make_interval(secs => :wait) FROM selfcustody_sends WHERE id = :id"
+                ),
+                {"id": send_id, "wait": REBROADCAST_SECONDS},
+            )
+        return bool(found)
+
+    async def _fail(self, row: Any, reason: str) -> None:
+        async with self._db.transaction() as session:
+            await self._update(session, row.id, {"state": "failed", "reason": reason})
+        log.info("selfcustody.failed", send=row.id, reason=reason)
+
+    async def _update(
+        self, session: AsyncSession, key: str, changes: Mapping[str, Any], *, by: str = "id"
+    ) -> None:
+        """Columns are named by our own code. What has ended stays as it is."""
+        sets = ", ".join(f"{name} = :{name}" for name in changes)
+        await session.execute(
+            text(
+                f"UPDATE selfcustody_sends SET {sets}, updated_at = clock_timestamp()"
+                f" WHERE {by} = :key AND state NOT IN ('settled', 'failed')"
+            ),
+            {**changes, "key": key},
+        )
