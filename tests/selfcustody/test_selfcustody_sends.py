@@ -1,0 +1,274 @@
+"""From a box to the chain: the worker carries what it cannot open, a payment leaves once."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from chain.address import checked
+from chain.testing import AnvilProcess
+from keys.errors import SignerRefused, SignerUnavailable
+from keys.kdf import KdfCost
+from keys.selfcustody import SelfCustodyDesk
+from keys.selfcustody_methods import methods
+from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, Browser
+from wallet import selfcustody
+from wallet.db import Database
+from wallet.errors import InvalidField, NotFound
+from wallet.selfcustody import AskDraft, SelfCustodyWorker, SendDraft, SendOpen
+from wallet.testing.databases import ScratchDatabase
+from wallet.testing.seam import Seam
+
+PASSPHRASE = "nine horses and a lamp"
+OUTSIDE = checked("0x000000000000000000000000000000000f00d002")
+CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
+MAX_FEE = 10**16
+
+
+class Relay:
+    """The signer's methods without the socket; loses answers on demand."""
+
+    def __init__(self, desk: SelfCustodyDesk) -> None:
+        async def durable() -> None:
+            desk.journal.flush()
+
+        self.methods = methods(desk, durable)
+        self.lose = ""
+        self.seen: list[str] = []
+
+    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
+        self.seen.append(json.dumps(params, default=str))
+        answer = await self.methods[f"selfcustody.{method}"](params or None)
+        if self.lose == method:
+            raise SignerUnavailable("the answer is lost")
+        return answer
+
+
+class Stage:
+    """Ada at her browser, the API's part, the worker, the chain."""
+
+    def __init__(self, seam: Seam) -> None:
+        self.seam = seam
+        self.restart()
+
+    def restart(self) -> None:
+        """A new signer process: another key, no grants."""
+        self.desk = SelfCustodyDesk(
+            journal=self.seam.desk.journal,
+            policy=self.seam.desk.policy,
+            pepper=TEST_JOURNAL_KEY,
+            cost=CHEAP,
+        )
+        self.relay = Relay(self.desk)
+        self.worker = SelfCustodyWorker(self.seam.db, {"local": self.seam.chain}, self.relay)
+
+    async def box(
+        self, purpose: str, who: str, asked: Mapping[str, object]
+    ) -> tuple[str, dict[str, str], Browser]:
+        await self.worker.tick()
+        async with self.seam.db.transaction() as session:
+            key = await selfcustody.public_key(session)
+        nonce = secrets.token_hex(16)
+        browser = Browser(bytes.fromhex(key))
+        return nonce, browser.seal((purpose, who, nonce), asked), browser
+
+    async def imported(self, who: str) -> selfcustody.Account:
+        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
+        nonce, box, _ = await self.box("import", who, asked)
+        async with self.seam.db.transaction() as session:
+            await selfcustody.ask(
+                session, principal_id=who, draft=AskDraft("import", nonce, box, "My own")
+            )
+        await self.worker.tick()
+        async with self.seam.db.transaction() as session:
+            [account] = await selfcustody.accounts(session, principal_id=who)
+        return account
+
+    async def begin(
+        self,
+        who: str,
+        account: selfcustody.Account,
+        paid: str,
+        asset: str,
+        other: Mapping[str, object] | None = None,
+    ) -> selfcustody.Send:
+        money = self.seam.money(paid, asset)
+        token = self.seam.network.token(asset)
+        terms: dict[str, object] = {
+            "chain_id": 31337,
+            "to": OUTSIDE,
+            "asset": "native" if token is None else token.contract,
+            "amount": str(money.minor),
+            "max_fee_wei": str(MAX_FEE),
+            "passphrase": PASSPHRASE,
+        } | dict(other or {})
+        nonce, box, _ = await self.box("grant", who, terms)
+        draft = SendDraft(account.id, "local", money, OUTSIDE, MAX_FEE, nonce, box)
+        async with self.seam.db.transaction() as session:
+            return await selfcustody.begin_send(
+                session,
+                principal_id=who,
+                draft=draft,
+                networks={"local": self.seam.network},
+                assets=self.seam.assets,
+            )
+
+    async def finish(self) -> None:
+        for _ in range(4):
+            await self.worker.tick()
+            await self.seam.mine(self.seam.network.confirmations)
+        await self.worker.tick()
+
+    async def send(self, who: str, send_id: str) -> selfcustody.Send:
+        async with self.seam.db.transaction() as session:
+            return await selfcustody.get_send(
+                session, principal_id=who, send_id=send_id, assets=self.seam.assets
+            )
+
+
+@pytest.fixture
+async def stage(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Stage]:
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer")
+    await seam.observer.tick()
+    yield Stage(seam)
+    await seam.close()
+
+
+async def funded(stage: Stage) -> tuple[str, selfcustody.Account]:
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    await stage.seam.pay_in(account.address, "100", "USDC")
+    return ada, account
+
+
+async def test_a_payment_leaves_once_and_touches_no_books(stage: Stage) -> None:
+    ada, account = await funded(stage)
+    for amount, asset in (("2", "ETH"), ("30", "USDC")):
+        made = await stage.begin(ada, account, amount, asset)
+        await stage.finish()
+        done = await stage.send(ada, made.id)
+        assert (done.state, done.reason) == ("settled", None)
+        assert done.tx_hash is not None and done.gas_fee_wei
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 2 * 10**18
+    assert await stage.seam.on_chain(OUTSIDE, "USDC") == 30 * 10**6
+    assert await stage.seam.differences() == []
+    assert (await stage.seam.balance(ada, "ETH")).available_minor == 0
+
+
+async def test_new_words_come_back_to_the_browser_and_lie_nowhere(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Neither database nor worker ever sees words or passphrase."""
+    ada = await stage.seam.person()
+    asked = {"words": 12, "language": "english", "passphrase": PASSPHRASE}
+    nonce, box, browser = await stage.box("create", ada, asked)
+    async with stage.seam.db.transaction() as session:
+        request = await selfcustody.ask(
+            session, principal_id=ada, draft=AskDraft("create", nonce, box, "Mine")
+        )
+    await stage.worker.tick()
+    async with stage.seam.db.transaction() as session:
+        answered = await selfcustody.get_request(session, principal_id=ada, request_id=request)
+    assert answered.state == "done" and answered.reply is not None
+    told = browser.read(("create", ada, nonce), answered.reply)
+    words = told["mnemonic"]
+    owner = Database(database.owner_url)
+    async with owner.transaction() as session:
+        dump = ""
+        for table in ("selfcustody_requests", "selfcustody_accounts", "selfcustody_sends"):
+            rows = await session.execute(text(f"SELECT t::text FROM {table} t"))
+            dump += "".join(rows.scalars())
+    await owner.dispose()
+    carried = dump + "".join(stage.relay.seen)
+    for secret in (words, " ".join(words.split()[:3]), PASSPHRASE):
+        assert secret not in carried
+    assert box["box"] not in dump  # and the box is gone with its answer
+
+
+async def test_a_wrong_passphrase_and_another_payment_pay_nothing(stage: Stage) -> None:
+    ada, account = await funded(stage)
+    wrong = await stage.begin(ada, account, "1", "ETH", {"passphrase": "another passphrase"})
+    await stage.finish()
+    assert (await stage.send(ada, wrong.id)).reason == "wrong_passphrase"
+    other = await stage.begin(ada, account, "1", "ETH", {"amount": "5"})  # the box grants 5 wei
+    await stage.finish()
+    assert (await stage.send(ada, other.id)).reason == "outside_grant"
+    dear = await stage.begin(ada, account, "1", "ETH", {"max_fee_wei": "1"})
+    await stage.finish()
+    assert (await stage.send(ada, dear.id)).reason == "outside_grant"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
+
+
+async def test_a_lost_answer_signs_to_the_same_bytes(stage: Stage) -> None:
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    stage.relay.lose = "sign"
+    for _ in range(4):
+        await stage.worker.tick()
+    stage.relay.lose = ""
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_a_signer_that_restarts_forgets_grants_and_the_next_payment_goes(
+    stage: Stage,
+) -> None:
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    stage.relay.lose = "sign"
+    for _ in range(3):
+        await stage.worker.tick()
+    stage.restart()
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).reason == "grant_expired"
+    again = await stage.begin(ada, account, "3", "ETH")
+    await stage.finish()
+    assert (await stage.send(ada, again.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 3 * 10**18
+
+
+async def test_the_same_words_in_another_wallet_may_be_faster(stage: Stage) -> None:
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.worker.tick()  # it has its nonce
+    assert (await stage.send(ada, made.id)).state == "allocated"
+    await stage.seam.opened[0].call(
+        "eth_sendTransaction",
+        ({"from": account.address, "to": stage.seam.faucet, "value": "0x1"},),
+    )
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason) == ("failed", "nonce_used_elsewhere")
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
+
+
+async def test_one_at_a_time_and_ones_own_only(stage: Stage) -> None:
+    ada, account = await funded(stage)
+    bob = await stage.seam.person()
+    await stage.begin(ada, account, "1", "ETH")
+    with pytest.raises(SendOpen):
+        await stage.begin(ada, account, "1", "ETH")
+    with pytest.raises(NotFound):
+        await stage.begin(bob, account, "1", "ETH")
+    with pytest.raises(InvalidField):
+        async with stage.seam.db.transaction() as session:
+            draft = AskDraft("import", "ab" * 8, {}, "")
+            await selfcustody.ask(session, principal_id=ada, draft=draft)
+
+
+async def test_a_signer_without_own_accounts_says_nothing(stage: Stage) -> None:
+    class Bare:
+        async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
+            raise SignerRefused("unknown_method")
+
+    await SelfCustodyWorker(stage.seam.db, {}, Bare()).tick()
+    async with stage.seam.db.transaction() as session:
+        with pytest.raises(selfcustody.SelfCustodyAway):
+            await selfcustody.public_key(session)
