@@ -93,6 +93,10 @@ _REFUSALS: dict[str, str] = {
         " compromised: move what it holds to a new wallet."
     ),
     "address_is_ours": N_("This belongs to Bifold itself. What arrives there is in the books."),
+    "self_custody_unavailable": N_("Own accounts cannot be used right now. Try again later."),
+    "too_many_accounts": N_("You have as many own accounts as one person may keep here."),
+    "account_known": N_("You have this account already."),
+    "send_in_progress": N_("An earlier payment of this account is still under way."),
     "already_watched": N_("You watch this already."),
     "too_many_watched": N_("You watch %(max)s of these already. Remove one first."),
     "limit_exceeded": N_("This goes beyond your limit of outgoing money for 24 hours."),

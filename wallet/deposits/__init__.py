@@ -1,7 +1,7 @@
 """What arrives on chain: scanned block by block, credited once it is final."""
 
 from wallet.deposits.scanner import Scanner
-from wallet.deposits.service import Deposit, get, page, pending
+from wallet.deposits.service import Deposit, get, of_transaction, page, pending
 from wallet.deposits.surplus import SurplusFinder
 
-__all__ = ["Deposit", "Scanner", "SurplusFinder", "get", "page", "pending"]
+__all__ = ["Deposit", "Scanner", "SurplusFinder", "get", "of_transaction", "page", "pending"]

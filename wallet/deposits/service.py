@@ -80,6 +80,26 @@ async def page(
     return [_deposit(row, assets, networks) for row in rows]
 
 
+async def of_transaction(
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    network: str,
+    tx_hash: str,
+    assets: AssetBook,
+    networks: Mapping[str, Network],
+) -> list[Deposit]:
+    """What one transaction (`0x`, lower case) brought this principal, in the order of its logs."""
+    rows = await session.execute(
+        text(
+            _SELECT + " WHERE d.principal_id = :principal AND d.network = :network"
+            " AND d.tx_hash = :tx_hash ORDER BY d.log_index, d.id LIMIT 50"
+        ),
+        {"principal": principal_id, "network": network, "tx_hash": tx_hash},
+    )
+    return [_deposit(row, assets, networks) for row in rows]
+
+
 async def pending(session: AsyncSession, *, principal_id: str) -> dict[str, int]:
     """Asset → minor units seen on chain, not final, not spendable."""
     rows = await session.execute(

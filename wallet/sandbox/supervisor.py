@@ -233,6 +233,7 @@ class Supervisor:
                 *bifold("signer", "--vault", str(config.vault_dir), "--socket", str(socket)),
                 *("--policy", str(config.policy_path)),
                 *("--passphrase-fd", "{passphrase}", "--capability-fd", "{capability}"),
+                "--self-custody",
                 "--inspectable",  # its memory figures may be read
             ),
             environment=base_environment(config),

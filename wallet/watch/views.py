@@ -74,6 +74,8 @@ async def overview(
     for one in await repository.balances(session, ids, by_address=False):
         if _listed(one, networks):
             held[one["watched_id"]].append(one)
+    for found in held.values():  # the coin before the tokens
+        found.sort(key=lambda one: (one["network"], one["asset"] != _native(one, networks)))
     places: dict[str, list[RowMapping]] = defaultdict(list)
     for place in await repository.addresses(session, ids):
         places[place["watched_id"]].append(place)
@@ -89,6 +91,8 @@ async def details(
     for one in await repository.balances(session, [row["id"]], by_address=True):
         if _listed(one, networks):
             held[one["position"]].append(_held(one, assets))
+    for rows in held.values():
+        rows.sort(key=lambda one: (one.network, one.money.asset.kind != "native"))
     found = await repository.addresses(session, [row["id"]])
     return _with_addresses(
         item,
@@ -139,6 +143,10 @@ def _held(one: RowMapping, assets: AssetBook) -> Held:
         as_of=one["read_at"].astimezone(UTC),
         age_seconds=max(0.0, float(one["age_seconds"])),
     )
+
+
+def _native(one: RowMapping, networks: Mapping[str, Network]) -> str:
+    return networks[one["network"]].native_asset
 
 
 def _listed(one: RowMapping, networks: Mapping[str, Network]) -> bool:

@@ -10,8 +10,10 @@ from starlette.responses import Response
 from api.web import drafts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
+from api.web.wallet_words import PROVING, spoken, wallet_refusal
 from wallet import identity
 from wallet.errors import WalletError
+from wallet.identity import wallets
 from wallet.money import FIAT, Money
 from wallet.risk import limits
 
@@ -38,10 +40,12 @@ async def limits_page(visit: Member) -> Response:
 
 @router.get("/settings")
 async def settings_page(visit: Member) -> Response:
-    """Name, handle, currency, sessions."""
+    """Name, handle, currency, browser wallets, sessions."""
     person = visit.member
+    errors = drafts.told(visit)
     async with visit.services.db.snapshot() as session:
         living = await identity.live_sessions(session, principal_id=person.id)
+        linked = await wallets.wallets(session, principal_id=person.id)
     known = {
         "display_name": person.display_name,
         "handle": person.handle,
@@ -49,9 +53,13 @@ async def settings_page(visit: Member) -> Response:
     }
     return visit.page(
         "settings.html",
-        errors=drafts.told(visit),
+        errors=errors,
         values={**known, **drafts.recall(visit, FLOW)},
         sessions=living,
+        wallets=linked,
+        wallet_problem=wallet_refusal(errors["/wallets"], visit) if "/wallets" in errors else "",
+        chain_names={n.chain_id: n.name for n in visit.services.networks.values()},
+        words=spoken(PROVING, visit),
         currencies=FIAT,
         saved=visit.request.query_params.get("saved") == "1",
     )

@@ -13,6 +13,7 @@ from api.web.i18n import Language, known_tag
 from api.web.route import WebRoute
 from api.web.security import check_origin, safe_next
 from api.web.visit import PREFERENCE_SECONDS, SESSION_SECONDS, THEMES, Visit, visitor
+from api.web.wallet_words import PROVING, spoken
 from wallet import identity
 from wallet.db import Session
 from wallet.errors import NotFound, WalletError
@@ -31,7 +32,7 @@ async def landing(visit: AnyVisit) -> Response:
     """Home for those who are in, the door for all others."""
     if visit.user:
         return visit.go("/home")
-    return visit.page("sign_in.html", values={}, errors={}, next=None)
+    return _door(visit, {}, {}, None)
 
 
 @router.get("/sign-in")
@@ -42,7 +43,7 @@ async def sign_in_page(visit: AnyVisit) -> Response:
     if visit.user:
         return visit.go(wanted or "/home")
     values, errors = drafts.recall(visit, "sign_in"), drafts.told(visit)
-    return visit.page("sign_in.html", values=values, errors=errors, next=wanted)
+    return _door(visit, values, errors, wanted)
 
 
 @router.post("/sign-in")
@@ -167,6 +168,14 @@ async def enter(visit: Visit, session: Session, principal_id: str) -> None:
     assert opened.token is not None
     visit.set_cookie("session", opened.token, SESSION_SECONDS)
     visit.set_cookie("visitor", "", 0)
+
+
+def _door(
+    visit: Visit, values: dict[str, str], errors: drafts.Errors, wanted: str | None
+) -> Response:
+    return visit.page(
+        "sign_in.html", values=values, errors=errors, next=wanted, words=spoken(PROVING, visit)
+    )
 
 
 def _only_here(visit: Visit) -> None:
