@@ -84,6 +84,19 @@ END $$;
 CREATE TRIGGER selfcustody_sends_immutable BEFORE UPDATE OR DELETE ON selfcustody_sends
     FOR EACH ROW EXECUTE FUNCTION selfcustody_sends_keep();
 
+-- The sandbox's chain goes on while a payment of an own account waits for its blocks, too.
+CREATE OR REPLACE FUNCTION chain_waiting(of_network text) RETURNS boolean LANGUAGE sql STABLE
+SET search_path = public, pg_temp AS $$
+    SELECT (EXISTS (SELECT FROM deposits
+                     WHERE network = of_network AND status IN ('seen', 'confirmed'))
+        OR EXISTS (SELECT FROM chain_intents
+                    WHERE network = of_network AND state IN ('allocated', 'signed', 'sent', 'mined'))
+        OR EXISTS (SELECT FROM selfcustody_sends
+                    WHERE network = of_network AND state IN ('allocated', 'signed', 'sent', 'mined')))
+       AND NOT EXISTS (SELECT FROM network_state
+                        WHERE network = of_network AND halted_reason IS NOT NULL)
+$$;
+
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
