@@ -1,5 +1,5 @@
-"""A wallet in a page of the test's browser: EIP-6963 in front, eth-account and the sandbox's own node
-behind it. It really signs and really sends."""
+"""A wallet in a page of the test's browser: EIP-6963 in front, eth-account and the node behind
+it. It really signs and really sends."""
 
 from __future__ import annotations
 
