@@ -42,11 +42,15 @@ class BlockTx:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block with its transactions in order; `logs_bloom` are the header's 256 bytes."""
+    """A block with its transactions in order; `logs_bloom` are the header's 256 bytes.
+
+    `gas_used` by all of them; None where the header does not say.
+    """
 
     ref: BlockRef
     logs_bloom: bytes
     transactions: tuple[BlockTx, ...]
+    gas_used: int | None = None
 
     @property
     def number(self) -> int:
@@ -121,7 +125,9 @@ def parse_block(value: object) -> Block:
     if len({tx.hash for tx in transactions}) != len(transactions):
         raise NodeGarbage("a block lists a transaction twice")
     bloom = parse.data(fields.get("logsBloom"), "block.logsBloom", length=BLOOM_BYTES)
-    return Block(ref=ref, logs_bloom=bloom, transactions=transactions)
+    gas = fields.get("gasUsed")
+    gas_used = None if gas is None else parse.quantity(gas, "block.gasUsed")
+    return Block(ref=ref, logs_bloom=bloom, transactions=transactions, gas_used=gas_used)
 
 
 def parse_log(value: object) -> Log:

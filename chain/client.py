@@ -58,18 +58,18 @@ class ChainClient:
 
     def __init__(self, network: Network, rpc: Rpc) -> None:
         self.network = network
-        self._rpc = rpc
+        self.rpc = rpc
         self._has_block_receipts: bool | None = None
 
     async def aclose(self) -> None:
         """Close the transport."""
-        await self._rpc.aclose()
+        await self.rpc.aclose()
 
     # Identity
 
     async def identity(self) -> ChainIdentity:
         """Chain id, hash of block 1 and the node's name for itself, as the node answers them."""
-        chain_id, block1, version = await self._rpc.batch(
+        chain_id, block1, version = await self.rpc.batch(
             [
                 ("eth_chainId", ()),
                 ("eth_getBlockByNumber", ("0x1", False)),
@@ -106,19 +106,19 @@ class ChainClient:
 
     async def head(self) -> BlockRef:
         """The newest block the node knows. May be older than an earlier answer's."""
-        latest = await self._rpc.call("eth_getBlockByNumber", ("latest", False))
+        latest = await self.rpc.call("eth_getBlockByNumber", ("latest", False))
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         return parse_ref(latest)
 
     async def block_ref(self, number: int) -> BlockRef | None:
         """The canonical block at this height, or None if the node has none there (yet)."""
-        answer = await self._rpc.call("eth_getBlockByNumber", (hex(number), False))
+        answer = await self.rpc.call("eth_getBlockByNumber", (hex(number), False))
         return None if answer is None else _numbered(parse_ref(answer), number)
 
     async def block_refs(self, numbers: Sequence[int]) -> list[BlockRef | None]:
         """Like `block_ref` for many heights, in batches."""
-        answers = await self._rpc.batch(
+        answers = await self.rpc.batch(
             [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
         )
         return [
@@ -132,7 +132,7 @@ class ChainClient:
 
     async def full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Like `full_block` for many heights, in batches. Their lineage is the caller's check."""
-        answers = await self._rpc.batch(
+        answers = await self.rpc.batch(
             [("eth_getBlockByNumber", (hex(number), True)) for number in numbers]
         )
         blocks = [None if answer is None else parse_block(answer) for answer in answers]
@@ -149,7 +149,7 @@ class ChainClient:
         by_depth = max(head.number - self.network.confirmations + 1, -1)
         if self.network.finality == "depth":
             return by_depth
-        answer = await self._rpc.call("eth_getBlockByNumber", ("finalized", False))
+        answer = await self.rpc.call("eth_getBlockByNumber", ("finalized", False))
         by_tag = -1 if answer is None else parse_ref(answer).number
         return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
 
@@ -164,7 +164,7 @@ class ChainClient:
         """
         if not self.network.tokens:
             return []
-        return _logs_of(await self._rpc.call(*self._logs_call(block_hash)), block_hash)
+        return _logs_of(await self.rpc.call(*self._logs_call(block_hash)), block_hash)
 
     async def deposits(self, block: Block, *, watched: Container[str]) -> list[ObservedDeposit]:
         """Everything in the block that arrived at a watched address, from verified receipts.
@@ -200,7 +200,7 @@ class ChainClient:
 
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""
-        return await balance_changes(self._rpc, self.network, block, pairs)
+        return await balance_changes(self.rpc, self.network, block, pairs)
 
     async def _arrivals(
         self, block: Block, watched: Container[str]
@@ -227,7 +227,7 @@ class ChainClient:
             ("eth_call", ({"to": token.contract, "data": _DECIMALS}, "latest"))
             for token in self.network.tokens
         ]
-        answers = await self._rpc.batch_answers(calls) if calls else []
+        answers = await self.rpc.batch_answers(calls) if calls else []
         return {
             token.code: int(answer, 16)
             for token, answer in zip(self.network.tokens, answers, strict=True)
@@ -251,7 +251,7 @@ class ChainClient:
 
     async def receipts(self, tx_hashes: Sequence[str]) -> list[Receipt | None]:
         """Receipts in the order asked; None for a transaction that is not mined."""
-        answers = await self._rpc.batch(
+        answers = await self.rpc.batch(
             [("eth_getTransactionReceipt", (item,)) for item in tx_hashes]
         )
         found = [None if answer is None else parse_receipt(answer) for answer in answers]
@@ -262,7 +262,7 @@ class ChainClient:
 
     async def known(self, tx_hashes: Sequence[str]) -> list[bool]:
         """Whether the node knows each transaction, pooled or mined. False proves nothing."""
-        answers = await self._rpc.batch(
+        answers = await self.rpc.batch(
             [("eth_getTransactionByHash", (item,)) for item in tx_hashes]
         )
         for wanted, answer in zip(tx_hashes, answers, strict=True):
@@ -276,7 +276,7 @@ class ChainClient:
         if self._has_block_receipts is False:
             return None
         try:
-            answer = await self._rpc.call("eth_getBlockReceipts", (block.hash,))
+            answer = await self.rpc.call("eth_getBlockReceipts", (block.hash,))
         except NodeRejected as error:
             if error.rpc_code not in _METHOD_MISSING:
                 raise
@@ -298,12 +298,12 @@ class ChainClient:
 
     async def nonce(self, address: str) -> int:
         """Transactions mined from this address (`latest`; `pending` lies on several nodes)."""
-        answer = await self._rpc.call("eth_getTransactionCount", (checked(address), "latest"))
+        answer = await self.rpc.call("eth_getTransactionCount", (checked(address), "latest"))
         return parse.quantity(answer, "eth_getTransactionCount")
 
     async def nonce_at(self, address: str, number: int) -> int:
         """Transactions mined from this address up to that block. NodeRejected: no state of it."""
-        answer = await self._rpc.call("eth_getTransactionCount", (checked(address), hex(number)))
+        answer = await self.rpc.call("eth_getTransactionCount", (checked(address), hex(number)))
         return parse.quantity(answer, "eth_getTransactionCount")
 
     async def balances(self, addresses: Sequence[str], asset: str, block_number: int) -> list[int]:
@@ -316,7 +316,7 @@ class ChainClient:
         token = self.network.token(asset)
         if asset == self.network.native_asset:
             calls: list[Call] = [("eth_getBalance", (checked(item), at)) for item in addresses]
-            answers = await self._rpc.batch(calls)
+            answers = await self.rpc.batch(calls)
             return [parse.quantity(answer, "eth_getBalance") for answer in answers]
         if token is None:
             raise ValueError(f"{asset} is not listed on {self.network.name}")
@@ -324,28 +324,28 @@ class ChainClient:
             ("eth_call", ({"to": token.contract, "data": balance_of(item)}, at))
             for item in addresses
         ]
-        answers = await self._rpc.batch(calls)
+        answers = await self.rpc.batch(calls)
         words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
         return [int.from_bytes(word, "big") for word in words]
 
     async def holdings(self, addresses: Sequence[str], number: int) -> list[Holding]:
         """Nonce, coins and listed tokens of each address at a block; see `chain.balances`."""
-        return await holdings(self._rpc, self.network, addresses, number)
+        return await holdings(self.rpc, self.network, addresses, number)
 
     async def is_contract(self, address: str) -> bool:
         """Whether code lives at the address now (a 7702-delegated account counts as code)."""
-        answer = await self._rpc.call("eth_getCode", (checked(address), "latest"))
+        answer = await self.rpc.call("eth_getCode", (checked(address), "latest"))
         return len(parse.data(answer, "eth_getCode")) > 0
 
     async def code(self, address: str) -> bytes:
         """The code at an address now; `0xef0100 || delegate` where it delegates (EIP-7702)."""
-        answer = await self._rpc.call("eth_getCode", (address, "latest"))
+        answer = await self.rpc.call("eth_getCode", (address, "latest"))
         return parse.data(answer, "eth_getCode")
 
     async def eth_call(self, to: str, data: bytes) -> bytes:
         """What a contract answers to a call now. Raises NodeRejected when it reverts."""
         request = {"to": checked(to), "data": "0x" + data.hex()}
-        return parse.data(await self._rpc.call("eth_call", (request, "latest")), "eth_call")
+        return parse.data(await self.rpc.call("eth_call", (request, "latest")), "eth_call")
 
     # Sending
 
@@ -355,7 +355,7 @@ class ChainClient:
         The tip is at least the network's minimum. Raises FeeCeiling when the cap exceeds the
         network's `max_fee_wei`. Standard: EIP-1559; eth_feeHistory of execution-apis.
         """
-        answer = await self._rpc.call(
+        answer = await self.rpc.call(
             "eth_feeHistory", (hex(FEE_HISTORY_BLOCKS), "latest", [FEE_HISTORY_PERCENTILE])
         )
         return quote(
@@ -368,7 +368,7 @@ class ChainClient:
             "from": checked(from_), "to": checked(to), "value": hex(value),
             "data": "0x" + data.hex(),
         }  # fmt: skip
-        gas = parse.quantity(await self._rpc.call("eth_estimateGas", (request,)), "estimateGas")
+        gas = parse.quantity(await self.rpc.call("eth_estimateGas", (request,)), "estimateGas")
         if not PLAIN_TRANSFER_GAS <= gas <= MAX_GAS:
             raise NodeGarbage("eth_estimateGas answered gas outside 21,000 and 16,000,000")
         return gas
@@ -380,7 +380,7 @@ class ChainClient:
         sending the same bytes again is always safe, other bytes never without the same nonce.
         """
         try:
-            answer = await self._rpc.call("eth_sendRawTransaction", ("0x" + raw.hex(),))
+            answer = await self.rpc.call("eth_sendRawTransaction", ("0x" + raw.hex(),))
         except ChainError as error:
             return _outcome(error, raw)
         return _outcome(answer, raw)
@@ -395,7 +395,7 @@ class ChainClient:
             part = raws[start : start + MAX_BATCH]
             calls: list[Call] = [("eth_sendRawTransaction", ("0x" + raw.hex(),)) for raw in part]
             try:
-                answers = await self._rpc.batch_answers(calls)
+                answers = await self.rpc.batch_answers(calls)
             except ChainError as error:
                 outcomes += [_outcome(error, raw) for raw in part]
             else:

@@ -26,6 +26,8 @@ STANDBY_PROBE_SECONDS = 5.0
 MAX_LAG_BLOCKS = 5
 """A node further behind the best head is not read from while another one is not."""
 SUBMISSION = "eth_sendRawTransaction"
+EXTRAS = "debug_"
+"""Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -90,7 +92,11 @@ class FailoverRpc:
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call at the current node. Raises what it raised."""
-        return await self._use(lambda rpc: rpc.call(method, params), sends=method == SUBMISSION)
+        return await self._use(
+            lambda rpc: rpc.call(method, params),
+            sends=method == SUBMISSION,
+            extra=method.startswith(EXTRAS),
+        )
 
     async def batch(self, calls: Sequence[Call]) -> list[object]:
         """A batch at the current node."""
@@ -98,20 +104,27 @@ class FailoverRpc:
 
     async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
         """A batch at the current node, rejections in place."""
-        return await self._use(lambda rpc: rpc.batch_answers(calls), sends=_sends(calls))
+        extra = all(method.startswith(EXTRAS) for method, _ in calls)
+        return await self._use(
+            lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra
+        )
 
     async def aclose(self) -> None:
         """Close every node's connections."""
         for node in self._nodes:
             await node.rpc.aclose()
 
-    async def _use(self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool) -> T:
+    async def _use(
+        self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool, extra: bool = False
+    ) -> T:
         tries = len(self._nodes) if self._retry_reads and not sends else 1
         for left in reversed(range(tries)):
             node = await self._serving()
             try:
                 answer = await work(node.rpc)
             except FAILURES as error:
+                if extra:
+                    raise
                 self._failed(node, error)
                 if left == 0:
                     raise

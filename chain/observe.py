@@ -1,7 +1,7 @@
 """Deposits inside a block: pure functions over what the node answered, trusting little of it.
 
 A native deposit is a top-level transfer whose receipt says success; payments made inside
-contracts are not seen here (they show as a balance difference at reconciliation). A token
+contracts are seen by `chain.traces`, or show as a balance difference. A token
 deposit is a `Transfer` log of a listed contract with exactly the standard's shape.
 """
 
@@ -27,10 +27,11 @@ _PADDING = "0x" + "0" * 24
 
 @dataclass(frozen=True, slots=True)
 class ObservedDeposit:
-    """One arrival at a watched address; unique by (block hash, tx_hash, log_index).
+    """One arrival at a watched address; unique by (block hash, tx_hash, log_index, trace_path).
 
     `amount` in the asset's smallest unit, above zero. Addresses are EIP-55. `contract` is None
-    and `log_index` −1 for the native coin.
+    and `log_index` −1 for the native coin. `trace_path` is empty but for coins paid inside a
+    transaction: the frame that paid them (`chain.traces`).
     """
 
     tx_hash: str
@@ -40,6 +41,7 @@ class ObservedDeposit:
     from_address: str
     to_address: str
     amount: int
+    trace_path: str = ""
 
 
 class Watched(set[str]):
@@ -149,7 +151,7 @@ def transactions_to_check(
         if (
             transfer is not None
             and transfer.amount > 0
-            and _is_watched(transfer.to_address, watched)
+            and is_watched(transfer.to_address, watched)
         ):
             wanted.add(log.tx_hash)
     return [tx.hash for tx in block.transactions if tx.hash in wanted] + sorted(
@@ -184,7 +186,7 @@ def deposits_in(
         transfer = transfer_in(log, tokens)
         if transfer is None or transfer.amount == 0:
             continue
-        if not _is_watched(transfer.to_address, watched):
+        if not is_watched(transfer.to_address, watched):
             continue
         if transfer.from_address == transfer.to_address:
             continue  # nothing arrives that was there before
@@ -198,14 +200,15 @@ def deposits_in(
     return sorted(deposits, key=lambda item: (order[item.tx_hash], item.log_index))
 
 
-def _is_watched(address: str, watched: Container[str]) -> bool:
+def is_watched(address: str, watched: Container[str]) -> bool:
+    """Whether a lower-case address is in `watched`, in either form."""
     if isinstance(watched, Watched):
         return address in watched  # a node's addresses are lower-case once parsed
     return address in watched or to_checksum(address) in watched
 
 
 def _pays_watched(tx: BlockTx, watched: Container[str]) -> bool:
-    return tx.value > 0 and tx.to is not None and _is_watched(tx.to, watched)
+    return tx.value > 0 and tx.to is not None and is_watched(tx.to, watched)
 
 
 def _receipt_of(tx_hash: str, block: Block, by_hash: dict[str, Receipt]) -> Receipt:

@@ -90,6 +90,10 @@ class DepositView(View):
     )
     tx_hash: str = Field(description="Its transaction.", examples=["0x" + "ab" * 32])
     log_index: int = Field(description="Its log; −1 for the native coin.", examples=[0])
+    trace_path: str | None = Field(
+        description="Coins paid inside a transaction: which call paid them. Null otherwise.",
+        examples=[None],
+    )
     block_number: int | None = Field(description="Its block; null once orphaned.", examples=[128])
     confirmations: int = Field(description="Blocks from its own to the head.", examples=[3])
     required_confirmations: int = Field(description="How many it needs.", examples=[8])
@@ -110,6 +114,7 @@ class DepositView(View):
             from_address=deposit.from_address,
             tx_hash=deposit.tx_hash,
             log_index=deposit.log_index,
+            trace_path=deposit.trace_path,
             block_number=deposit.block_number,
             confirmations=deposit.confirmations,
             required_confirmations=deposit.required_confirmations,

@@ -60,10 +60,15 @@ class UnattributedArrival(SQLModel, table=True):
 
 
 class Deposit(SQLModel, table=True):
-    """One arrival. `log_index` −1 for the native coin; `principal_id` NULL at a house address."""
+    """One arrival. `log_index` −1 for the native coin; `trace_path` where it was paid inside a
+    transaction; `principal_id` NULL at a house address."""
 
     __tablename__ = "deposits"
-    __table_args__ = (UniqueConstraint("network", "block_hash", "tx_hash", "log_index"),)
+    __table_args__ = (
+        UniqueConstraint(
+            "network", "block_hash", "tx_hash", "log_index", "trace_path", name="deposits_place_key"
+        ),
+    )
     id: str = Field(primary_key=True, sa_type=Text)
     network: str = Field(sa_type=Text)
     block_hash: str = Field(sa_type=Text)
@@ -71,6 +76,7 @@ class Deposit(SQLModel, table=True):
     block_time: datetime = Field(sa_type=STAMP)
     tx_hash: str = Field(sa_type=Text)
     log_index: int
+    trace_path: str = Field(sa_type=Text)
     asset: str = Field(sa_type=Text)
     contract: str | None = Field(sa_type=Text)
     from_address: str = Field(sa_type=Text)

@@ -198,12 +198,16 @@ async def move_orphan(
         await session.execute(
             text(
                 "UPDATE deposits SET block_hash = :block_hash, block_number = :block_number,"
-                " block_time = :block_time, log_index = :log_index, status = :status,"
-                " reason = :reason,"
-                " updated_at = clock_timestamp() WHERE id = (SELECT id FROM deposits"
-                "   WHERE network = :network AND tx_hash = :tx_hash AND status = 'orphaned'"
-                "   AND asset = :asset AND to_address = :to_address AND amount_minor = :amount"
-                "   ORDER BY log_index, id LIMIT 1) RETURNING *"
+                " block_time = :block_time, log_index = :log_index, trace_path = :trace_path,"
+                " status = :status, reason = :reason,"
+                " updated_at = clock_timestamp() WHERE id = (SELECT o.id FROM deposits o"
+                "   WHERE o.network = :network AND o.tx_hash = :tx_hash AND o.status = 'orphaned'"
+                "   AND o.asset = :asset AND o.to_address = :to_address"
+                "   AND o.amount_minor = :amount AND NOT EXISTS (SELECT FROM deposits k"
+                "    WHERE k.network = :network AND k.block_hash = :block_hash"
+                "    AND k.tx_hash = :tx_hash AND k.log_index = :log_index"
+                "    AND k.trace_path = :trace_path AND k.id <> o.id)"
+                "   ORDER BY o.log_index, o.trace_path, o.id LIMIT 1) RETURNING *"
             ),
             {
                 **_place(network, block, seen),
@@ -229,11 +233,12 @@ async def insert_deposit(
         await session.execute(
             text(
                 "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
-                " log_index, asset, contract, from_address, to_address, amount_minor,"
+                " log_index, trace_path, asset, contract, from_address, to_address, amount_minor,"
                 " principal_id, status, reason) VALUES (:id, :network, :block_hash, :block_number,"
-                " :block_time, :tx_hash, :log_index, :asset, :contract, :from_address,"
+                " :block_time, :tx_hash, :log_index, :trace_path, :asset, :contract, :from_address,"
                 " :to_address, :amount, :principal, :status, :reason)"
-                " ON CONFLICT (network, block_hash, tx_hash, log_index) DO NOTHING RETURNING *"
+                " ON CONFLICT (network, block_hash, tx_hash, log_index, trace_path) DO NOTHING"
+                " RETURNING *"
             ),
             {
                 **_place(network, block, seen),
@@ -247,6 +252,20 @@ async def insert_deposit(
         )
     ).one_or_none()
     return None if row is None else _deposit(row)
+
+
+async def found_by_balance(
+    session: AsyncSession, network: str, asset: str, addresses: Sequence[str], block: int
+) -> set[str]:
+    """Addresses whose unexplained coins up to this block are in the books already."""
+    rows = await session.execute(
+        text(
+            "SELECT DISTINCT address FROM unattributed_arrivals WHERE network = :network"
+            " AND asset = :asset AND address = ANY(:addresses) AND at_block >= :block"
+        ),
+        {"network": network, "asset": asset, "addresses": list(addresses), "block": block},
+    )
+    return set(rows.scalars())
 
 
 async def own_transactions(
@@ -277,11 +296,11 @@ async def ignore(
     await session.execute(
         text(
             "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
-            " log_index, asset, contract, from_address, to_address, amount_minor,"
+            " log_index, trace_path, asset, contract, from_address, to_address, amount_minor,"
             " principal_id, status, reason) VALUES (:id, :network, :block_hash, :block_number,"
-            " :block_time, :tx_hash, :log_index, :asset, :contract, :from_address,"
+            " :block_time, :tx_hash, :log_index, :trace_path, :asset, :contract, :from_address,"
             " :to_address, :amount, :principal, 'ignored', :reason)"
-            " ON CONFLICT (network, block_hash, tx_hash, log_index) DO NOTHING"
+            " ON CONFLICT (network, block_hash, tx_hash, log_index, trace_path) DO NOTHING"
         ),
         {
             **_place(network, block, seen),
@@ -327,7 +346,7 @@ async def creditable(
         text(
             "SELECT id FROM deposits WHERE network = :network AND block_number <= :number"
             " AND status IN ('seen', 'confirmed')"
-            " ORDER BY block_number, tx_hash, log_index LIMIT :limit"
+            " ORDER BY block_number, tx_hash, log_index, trace_path LIMIT :limit"
         ),
         {"network": network, "number": up_to, "limit": limit},
     )
@@ -388,6 +407,7 @@ def _place(network: str, block: BlockRef, seen: ObservedDeposit) -> dict[str, An
         "block_time": block_time(block),
         "tx_hash": seen.tx_hash,
         "log_index": seen.log_index,
+        "trace_path": seen.trace_path,
         "asset": seen.asset,
         "to_address": seen.to_address,
         "amount": seen.amount,

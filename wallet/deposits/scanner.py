@@ -16,6 +16,7 @@ from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeTimeout, NodeUnavailable
 from chain.observe import ObservedDeposit, Watched
+from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
@@ -52,6 +53,7 @@ class Scanner:
         self._network = chain.network.name
         self._crediter = Crediter(db, assets)
         self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
+        self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
         self._watched = Watched()
         self._watched_until: datetime | None = None
 
@@ -157,6 +159,9 @@ class Scanner:
                 if block is None or block.parent_hash != tip.hash:
                     return None  # the chain changed while we read it; the next pass rejoins
                 arrived = await self._chain.checked_deposits(block, watched=self._watched)
+                if self._inner is not None:
+                    inner = await self._inner.deposits(block, watched=self._watched)
+                    arrived = [*arrived, *((seen, True) for seen in inner)]
                 if not await self._store(block, arrived):
                     return None
                 tip = Tip(block.number, block.hash, tip.final_number)
@@ -196,8 +201,14 @@ class Scanner:
         own = await repository.own_transactions(
             session, self._network, [seen.tx_hash for seen, _ in arrived]
         )
+        found = await repository.found_by_balance(
+            session, self._network, self._chain.network.native_asset,
+            [seen.to_address for seen, _ in arrived if seen.trace_path], block.number,
+        )  # fmt: skip
         rows = []
         for seen, moved in arrived:
+            if seen.trace_path and seen.to_address in found:
+                continue  # scanned again: the balance finder has booked it since
             if seen.tx_hash in own:
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip

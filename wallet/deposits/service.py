@@ -17,7 +17,8 @@ from wallet.money import AssetBook, Money
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """One arrival. `block_number`: None while in no block; `log_index`: −1 for native coin."""
+    """One arrival. `block_number`: None while in no block; `log_index`: −1 for native coin;
+    `trace_path`: the call that paid it, None where a transaction or a log did."""
 
     id: str
     network: str
@@ -26,6 +27,7 @@ class Deposit:
     from_address: str
     tx_hash: str
     log_index: int
+    trace_path: str | None
     block_number: int | None
     confirmations: int
     required_confirmations: int
@@ -93,7 +95,7 @@ async def of_transaction(
     rows = await session.execute(
         text(
             _SELECT + " WHERE d.principal_id = :principal AND d.network = :network"
-            " AND d.tx_hash = :tx_hash ORDER BY d.log_index, d.id LIMIT 50"
+            " AND d.tx_hash = :tx_hash ORDER BY d.log_index, d.trace_path, d.id LIMIT 50"
         ),
         {"principal": principal_id, "network": network, "tx_hash": tx_hash},
     )
@@ -127,6 +129,7 @@ def _deposit(row: Any, assets: AssetBook, networks: Mapping[str, Network]) -> De
         from_address=row.from_address,
         tx_hash=row.tx_hash,
         log_index=row.log_index,
+        trace_path=row.trace_path or None,
         block_number=row.block_number if in_block else None,
         confirmations=max(depth, 0) if in_block else 0,
         required_confirmations=network.confirmations if network else 0,

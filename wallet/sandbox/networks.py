@@ -71,7 +71,7 @@ def first_network(chain: LocalChain, *, rpc_url: str, own_node: bool) -> Network
         tokens=tuple(Token(code, chain.tokens[code], decimals) for code, _, decimals in TOKENS),
         block1_hash=chain.block1_hash,
         local_snapshots=own_node,
-        supports=("eip7702",) if own_node else (),
+        supports=("eip7702", "traces") if own_node else (),
         contracts=chain.contracts,
     )
 

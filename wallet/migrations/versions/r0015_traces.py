@@ -1,0 +1,15 @@
+"""Deposits paid inside a transaction: the path of the call that paid them."""
+
+from __future__ import annotations
+
+from wallet.migrations.load import run_sql
+
+revision = "r0015"
+down_revision = "r0014"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    run_sql("r0015.sql")
