@@ -116,7 +116,7 @@ def _add_chain(commands: Subparsers) -> None:
 
 
 def _add_deposits(commands: Subparsers) -> None:
-    deposits = commands.add_parser("deposits", help="arrivals that nobody is known to own")
+    deposits = commands.add_parser("deposits", help="arrivals nobody is known to own, and losses")
     actions = deposits.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("unattributed", help="list them; exit 1 while there are any")
     listed.add_argument("--json", action="store_true", help="print as JSON")
@@ -128,6 +128,15 @@ def _add_deposits(commands: Subparsers) -> None:
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
     approve.add_argument("--by", required=True, metavar="NAME")
+    lost = actions.add_parser("losses", help="credited and gone from the chain; exit 1 while any")
+    lost.add_argument("--json", action="store_true", help="print as JSON")
+    for name, what in (
+        ("propose-fork", "say that the node's chain is the right one, below finality too"),
+        ("approve-fork", "agree: losses are booked, the network goes on along that chain"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("network")
+        action.add_argument("--by", required=True, metavar="NAME")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,11 @@ def run(chosen: argparse.Namespace) -> int:
 
                 return asyncio.run(chain(Settings.from_env(), chosen))
             case "deposits":
+                from wallet import cli_forks
                 from wallet.cli_operator import deposits
 
+                if chosen.action in cli_forks.ACTIONS:
+                    return asyncio.run(cli_forks.command(Settings.from_env(), chosen))
                 return asyncio.run(deposits(Settings.from_env(), chosen))
             case "treasury":
                 from wallet.cli_treasury import treasury

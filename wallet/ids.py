@@ -29,6 +29,7 @@ Prefix = Literal[
     "cas",
     "apr",
     "una",
+    "los",
     "ses",
     "int",
     "req",

@@ -146,6 +146,10 @@ async def _unbooked_arrivals(
             "SELECT to_address, principal_id, asset, amount_minor FROM deposits"
             " WHERE network = :network AND entry_id IS NULL"
             " AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
+            " UNION ALL SELECT d.to_address, d.principal_id, d.asset, d.amount_minor"
+            " FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
+            " WHERE l.network = :network AND l.return_entry_id IS NULL"
+            " AND l.again_block_number <= :number"
         ),
         {"network": network, "number": up_to},
     )

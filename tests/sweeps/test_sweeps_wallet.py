@@ -148,6 +148,19 @@ async def test_key_less_addresses_are_flushed_by_their_factory(opened: Open) -> 
     assert await all_agrees(seam)
 
 
+async def test_coins_that_our_own_sweep_moves_inside_are_no_deposits(opened: Open) -> None:
+    """Key-less addresses pay the treasury by a self-destruct, which a tracing node shows."""
+    seam = await opened("create2")
+    seam.network = replace(seam.network, supports=("traces",))
+    seam.restart_worker()
+    person, _ = await person_with(seam, eth="1", usdc="50")
+    await sweep(seam)
+    assert await kinds(seam) == [("flush", "ETH", "done")]
+    assert (await seam.balance(person, "ETH")).available_minor == 10**18
+    assert await seam.rows("SELECT 1 FROM deposits WHERE trace_path <> ''") == []
+    assert await all_agrees(seam)
+
+
 @pytest.mark.parametrize("kind", ["prefund", "eip7702", "create2"])
 async def test_every_moment_of_a_sweep_reconciles(opened: Open, kind: Kind) -> None:
     seam = await opened(kind)

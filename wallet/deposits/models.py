@@ -88,3 +88,30 @@ class Deposit(SQLModel, table=True):
     entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
     created_at: datetime = Field(sa_type=STAMP)
     updated_at: datetime = Field(sa_type=STAMP)
+
+
+class DepositLoss(SQLModel, table=True):
+    """A credited deposit that a fork below finality took; see r0016."""
+
+    __tablename__ = "deposit_losses"
+    id: str = Field(primary_key=True, sa_type=Text)
+    deposit_id: str = Field(sa_type=Text, foreign_key="deposits.id")
+    network: str = Field(sa_type=Text)
+    fork_number: int = Field(sa_type=BigInteger)
+    entry_id: str = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    again_block_hash: str | None = Field(sa_type=Text)
+    again_block_number: int | None = Field(sa_type=BigInteger)
+    return_entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    created_at: datetime = Field(sa_type=STAMP)
+
+
+class ForkProposal(SQLModel, table=True):
+    """A fork below finality that one operator proposes to follow."""
+
+    __tablename__ = "fork_proposals"
+    network: str = Field(primary_key=True, sa_type=Text)
+    fork_number: int = Field(sa_type=BigInteger)
+    next_hash: str = Field(sa_type=Text)
+    fork_hash: str = Field(sa_type=Text)
+    proposed_by: str = Field(sa_type=Text)
+    proposed_at: datetime = Field(sa_type=STAMP)

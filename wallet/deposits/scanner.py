@@ -20,8 +20,9 @@ from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import repository
+from wallet.deposits import losses, repository
 from wallet.deposits.credit import Crediter, about
+from wallet.deposits.forks import common_ancestor
 from wallet.deposits.repository import DepositRow, Tip
 from wallet.deposits.window import Window
 from wallet.money import AssetBook
@@ -35,7 +36,6 @@ TICK_SECONDS = 0.5
 BLOCKS_AT_ONCE = 20
 BLOCKS_PER_TICK = 500
 CREDITS_PER_TICK = 500
-WALK_BACK_AT_ONCE = 64
 SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
 WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues an address
 Arrival = tuple[ObservedDeposit, bool]
@@ -102,27 +102,15 @@ class Scanner:
             return None
         if kept[0] == (there.number, there.hash):
             return tip if head.number >= tip.number else None  # behind us: wait, unlearn nothing
-        ancestor = await self._common_ancestor(height)
+        ancestor = await common_ancestor(self._db, self._chain, at_most=height)
         return await self._leave_fork(tip, ancestor)
 
-    async def _common_ancestor(self, height: int) -> tuple[int, str] | None:
-        below = height
-        while below >= 0:
-            async with self._db.transaction() as session:
-                kept = await repository.lineage(
-                    session, self._network, at_most=below, limit=WALK_BACK_AT_ONCE
-                )
-            if not kept:
-                return None
-            refs = await self._chain.block_refs([number for number, _ in kept])
-            for (number, block_hash), ref in zip(kept, refs, strict=True):
-                if ref is not None and ref.hash == block_hash:
-                    return number, block_hash
-            below = kept[-1][0] - 1
-        return None
-
     async def _leave_fork(self, tip: Tip, ancestor: tuple[int, str] | None) -> Tip | None:
-        """Take back what the lost blocks brought, unless it was final: then everything stops."""
+        """Take back what the lost blocks brought, unless it was final: then everything stops.
+
+        What was credited above a shared block is booked as lost at once; the lineage stays, for
+        people to decide which chain is right (`wallet.deposits.forks`).
+        """
         async with self._db.transaction() as session:
             now = await repository.tip(session, self._network, lock=True)
             if now is None or (now.number, now.hash) != (tip.number, tip.hash):
@@ -134,10 +122,16 @@ class Scanner:
                     self._network,
                     f"reorganised down to {below}; final was {now.final_number}",
                 )
+                if ancestor is not None:
+                    await losses.book_losses(
+                        session, self._assets, network=self._network, above=ancestor[0]
+                    )
+                hit("scanner.before_commit_halted")
                 return None
             back = Tip(ancestor[0], ancestor[1], now.final_number)
             await repository.rewind(session, self._network, back)
             orphans = await repository.orphan_above(session, self._network, back.number)
+            await losses.forget_above(session, self._network, back.number)
             await self._tell(session, "deposit.orphaned", orphans)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
@@ -213,6 +207,8 @@ class Scanner:
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip
                 continue
+            if await losses.seen_again(session, self._network, block, seen):
+                continue  # credited once already; its loss is undone when it is final
             quarantine = self._doubt(seen, moved, stopped)
             row = await repository.move_orphan(
                 session, self._network, block, seen, quarantine=quarantine
@@ -277,10 +273,13 @@ class Scanner:
             waiting = await repository.creditable(
                 session, self._network, up_to=final, limit=CREDITS_PER_TICK
             )
+            back = await losses.returning(session, self._network, limit=CREDITS_PER_TICK)
             hit("scanner.before_commit_final")
         hit("scanner.after_commit_final")
         for deposit_id in waiting:
             await self._crediter.credit(deposit_id)
+        for loss_id in back:
+            await losses.give_back(self._db, self._assets, loss_id)
 
     async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
         for row in rows:

@@ -22,6 +22,7 @@ from wallet import ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
+from wallet.deposits.losses import NOW_AT
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
@@ -222,9 +223,11 @@ async def _explained(
     rows = await session.execute(
         text(
             "SELECT address, sum(minor)::numeric AS minor FROM ("
-            " SELECT to_address AS address, amount_minor AS minor FROM deposits"
-            "  WHERE network = :network AND asset = :asset AND to_address = ANY(:addresses)"
-            "  AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
+            f" SELECT d.to_address AS address, d.amount_minor AS minor FROM deposits d {NOW_AT}"
+            "  WHERE d.network = :network AND d.asset = :asset AND d.to_address = ANY(:addresses)"
+            "  AND d.status NOT IN ('orphaned', 'ignored') AND CASE WHEN l.id IS NULL"
+            "   THEN d.block_number <= :number"
+            "   ELSE coalesce(l.again_block_number <= :number, false) END"
             " UNION ALL SELECT address, minor FROM deposit_moves"
             "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
             "  AND block_number <= :number"

@@ -92,6 +92,11 @@ def unattributed(scope: str, asset: str) -> AccountSpec:
     return AccountSpec(f"unattributed:{scope}:{asset}", asset, "C")
 
 
+def chain_loss(network: str, asset: str) -> AccountSpec:
+    """Coins that were credited and that the chain followed now does not hold."""
+    return AccountSpec(f"suspense:chain_loss:{network}:{asset}", asset, "D")
+
+
 async def account_id(session: AsyncSession, spec: AccountSpec) -> str:
     """The id of the account, opened now if it does not exist. Safe against a rival opening it."""
     return (await account_ids(session, [spec]))[spec.path]
