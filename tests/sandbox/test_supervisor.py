@@ -155,6 +155,8 @@ class TestOperatorsCommands:
         assert status.stdout.split()[:3] == ["network", "local", "usable"]
         listed = self.bifold(sandbox, "deposits", "unattributed")
         assert (listed.returncode, listed.stdout) == (0, "Nothing is unattributed.\n")
+        lost = self.bifold(sandbox, "deposits", "losses")
+        assert (lost.returncode, lost.stdout) == (0, "Nothing that was credited is lost.\n")
 
     @pytest.mark.parametrize(
         "words",
@@ -163,6 +165,8 @@ class TestOperatorsCommands:
             ("chain", "resume-signer", "local", "0x0"),
             ("chain", "resume-token", "local", "USDC"),
             ("deposits", "approve", "una_x"),
+            ("deposits", "propose-fork", "local"),
+            ("deposits", "approve-fork", "nowhere"),
         ],
     )
     def test_what_is_not_there_is_said_in_one_line(
