@@ -130,6 +130,13 @@ def _add_deposits(commands: Subparsers) -> None:
     approve.add_argument("--by", required=True, metavar="NAME")
     lost = actions.add_parser("losses", help="credited and gone from the chain; exit 1 while any")
     lost.add_argument("--json", action="store_true", help="print as JSON")
+    bearer = actions.add_parser("propose-bearer", help="say who bears a loss that stays")
+    bearer.add_argument("loss", help="los_…, from: bifold deposits losses")
+    bearer.add_argument("bearer", choices=("customer", "house"))
+    bearer.add_argument("--by", required=True, metavar="NAME")
+    borne = actions.add_parser("approve-bearer", help="agree: the loss leaves suspense")
+    borne.add_argument("loss", help="los_…")
+    borne.add_argument("--by", required=True, metavar="NAME")
     for name, what in (
         ("propose-fork", "say that the node's chain is the right one, below finality too"),
         ("approve-fork", "agree: losses are booked, the network goes on along that chain"),

@@ -1,4 +1,7 @@
-"""`bifold deposits losses|propose-fork|approve-fork`: what to do after a fork below finality."""
+"""`bifold deposits losses|propose-fork|approve-fork|propose-bearer|approve-bearer`.
+
+What to do after a fork below finality.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ import sys
 import orjson
 
 from wallet.bootstrap import Services, build
-from wallet.deposits import forks
+from wallet.deposits import bearers, forks
 from wallet.deposits.losses import Loss, losses
 from wallet.errors import NotFound
 from wallet.settings import Settings
 
-ACTIONS = frozenset({"losses", "propose-fork", "approve-fork"})
+ACTIONS = frozenset({"losses", "propose-fork", "approve-fork", "propose-bearer", "approve-bearer"})
 
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -23,6 +26,8 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
         if chosen.action == "losses":
             async with services.db.transaction() as session:
                 return _show(await losses(session, services.assets), as_json=chosen.json)
+        if chosen.action.endswith("-bearer"):
+            return await _bear(services, chosen)
         return await _decide(services, chosen)
     finally:
         await services.aclose()
@@ -42,6 +47,17 @@ async def _decide(services: Services, chosen: argparse.Namespace) -> int:
         await forks.approve(session, services.assets, found, by=chosen.by)
         gone = await losses(session, services.assets, network=found.network)
     print(f"{place} is followed; {len(gone)} credited deposits are lost unless they come again.")
+    return 0
+
+
+async def _bear(services: Services, chosen: argparse.Namespace) -> int:
+    async with services.db.transaction() as session:
+        if chosen.action == "propose-bearer":
+            await bearers.propose(session, chosen.loss, chosen.bearer, by=chosen.by)
+            print(f"{chosen.loss}: the {chosen.bearer} would bear it; somebody else approves.")
+            return 0
+        bearer = await bearers.approve(session, services.assets, chosen.loss, by=chosen.by)
+    print(f"{chosen.loss}: the {bearer} bears it.")
     return 0
 
 

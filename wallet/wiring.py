@@ -6,6 +6,7 @@ from keys.signer import RemoteSigner
 from wallet import outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
+from wallet.deposits.bearers import COLLECT_SECONDS, Collector
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.deposits.surplus import TICK_SECONDS as SURPLUS_SECONDS
 from wallet.followers import followers
@@ -39,6 +40,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     """Register every job handler with `runner`; returns every loop of the rooms."""
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
+        Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
         *_chain(services, runner),
         *_own_accounts(services),
         *_bank(services, runner),

@@ -12,12 +12,15 @@ from chain.errors import NodeTimeout
 from chain.testing import AnvilProcess
 from tests.faults_receive.conftest import Inbox
 from wallet import ledger
-from wallet.deposits import forks
+from wallet.deposits import bearers, forks
 from wallet.deposits.losses import losses
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ledger import accounts
+from wallet.ledger.errors import AccountFrozen
+from wallet.money import Money
 
 ETHER = 10**18
+BORNE = accounts.chain_loss_expense("local", "ETH")
 _RESUME = text("UPDATE network_state SET halted_reason = NULL, halted_at = NULL")
 
 
@@ -220,3 +223,134 @@ async def test_d02_a_crash_while_it_halts_leaves_all_or_nothing(inbox: Inbox) ->
     inbox.meddler.calm()
     await seam.mine(1)
     assert await entries(inbox) == ["deposit_lost"] and await halted(inbox)
+
+
+async def lost(inbox: Inbox) -> str:
+    """Ada's one ETH is gone for good; the other chain is followed."""
+    await deep_fork(inbox)
+    await follow(inbox)
+    async with inbox.seam.db.transaction() as session:
+        [loss] = await losses(session, inbox.seam.assets)
+    return loss.id
+
+
+async def bear(inbox: Inbox, loss_id: str, bearer: str) -> None:
+    async with inbox.seam.db.transaction() as session:
+        await bearers.propose(session, loss_id, bearer, by="al")
+    async with inbox.seam.db.transaction() as session:
+        await bearers.approve(session, inbox.seam.assets, loss_id, by="bea")
+
+
+async def owed(inbox: Inbox) -> int:
+    async with inbox.seam.db.transaction() as session:
+        return await ledger.balance_of(session, accounts.receivable(inbox.ada, "ETH"))
+
+
+async def status(inbox: Inbox) -> str:
+    return (await inbox.seam.balance(inbox.ada, "ETH")).status
+
+
+async def give_away(inbox: Inbox, minor: int) -> None:
+    """Ada spends inside the wallet."""
+    seam = inbox.seam
+    bob = await seam.person()
+    money = Money(minor, seam.assets.get("ETH"))
+    async with seam.db.transaction() as session:
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="test",
+                ref=bob,
+                lines=[
+                    ledger.Line(accounts.customer(inbox.ada, "ETH"), Money(-minor, money.asset)),
+                    ledger.Line(accounts.customer(bob, "ETH"), money),
+                ],
+            ),
+        )
+
+
+async def test_d02_the_house_bears_it_and_gets_it_back_if_it_comes(inbox: Inbox) -> None:
+    seam = inbox.seam
+    [raw] = await deep_fork(inbox)
+    await follow(inbox)
+    async with seam.db.transaction() as session:
+        [loss] = await losses(session, seam.assets)
+    await bear(inbox, loss.id, "house")
+    async with seam.db.transaction() as session:
+        assert await ledger.balance_of(session, BORNE) == ETHER
+        assert await losses(session, seam.assets) == []
+        with pytest.raises(InvalidState):
+            await bearers.propose(session, loss.id, "customer", by="al")
+    assert (await suspense(inbox), await inbox.total("ETH"), await owed(inbox)) == (0, ETHER, 0)
+    assert await seam.differences() == []
+    await seam.node("eth_sendRawTransaction", raw)
+    await seam.finish()
+    async with seam.db.transaction() as session:
+        assert await ledger.balance_of(session, BORNE) == 0
+    assert (await suspense(inbox), await inbox.total("ETH")) == (0, ETHER)
+    assert await seam.differences() == []
+
+
+async def test_d02_the_customer_pays_with_what_is_there_and_owes_the_rest(inbox: Inbox) -> None:
+    """Never below zero; nothing goes out until it is repaid, by whatever comes in first."""
+    seam = inbox.seam
+    await deep_fork(inbox)
+    await follow(inbox)
+    await give_away(inbox, 7 * ETHER // 10)
+    async with seam.db.transaction() as session:
+        [loss] = await losses(session, seam.assets)
+    await bear(inbox, loss.id, "customer")
+    assert (await suspense(inbox), await inbox.total("ETH")) == (0, 0)
+    assert (await owed(inbox), await status(inbox)) == (7 * ETHER // 10, "frozen")
+    collector = bearers.Collector(seam.db, seam.assets)
+    await seam.pay_in(inbox.address, "0.2", "ETH")
+    await seam.finish()
+    with pytest.raises(AccountFrozen):
+        await give_away(inbox, 1)
+    await collector.tick()
+    assert (await owed(inbox), await inbox.total("ETH")) == (5 * ETHER // 10, 0)
+    assert await status(inbox) == "frozen"
+    await seam.pay_in(inbox.address, "0.8", "ETH")
+    await seam.finish()
+    for _ in range(2):
+        await collector.tick()
+    assert (await owed(inbox), await inbox.total("ETH")) == (0, 3 * ETHER // 10)
+    assert await status(inbox) == "open"
+    await give_away(inbox, 3 * ETHER // 10)
+    assert await seam.differences() == []
+
+
+async def test_d02_a_loss_that_was_charged_and_comes_back_is_credited_again(inbox: Inbox) -> None:
+    seam = inbox.seam
+    [raw] = await deep_fork(inbox)
+    await follow(inbox)
+    async with seam.db.transaction() as session:
+        [loss] = await losses(session, seam.assets)
+    await bear(inbox, loss.id, "customer")
+    assert (await inbox.total("ETH"), await owed(inbox), await status(inbox)) == (0, 0, "open")
+    await seam.node("eth_sendRawTransaction", raw)
+    await seam.finish()
+    assert (await inbox.total("ETH"), await suspense(inbox)) == (ETHER, 0)
+    assert await seam.differences() == []
+
+
+async def test_d02_who_bears_it_is_agreed_by_two_and_a_foreign_freeze_stays(inbox: Inbox) -> None:
+    seam = inbox.seam
+    loss_id = await lost(inbox)
+    async with seam.db.transaction() as session:
+        with pytest.raises(InvalidState):
+            await bearers.approve(session, seam.assets, loss_id, by="bea")
+    async with seam.db.transaction() as session:
+        await bearers.propose(session, loss_id, "customer", by="al")
+    async with seam.db.transaction() as session:
+        with pytest.raises(FourEyesRequired):
+            await bearers.approve(session, seam.assets, loss_id, by="al")
+    await seam.rows(
+        "SELECT ledger_set_status(id, 'frozen') FROM accounts WHERE principal_id = :p", p=inbox.ada
+    )
+    async with seam.db.transaction() as session:
+        await bearers.approve(session, seam.assets, loss_id, by="bea")
+    await bearers.Collector(seam.db, seam.assets).tick()
+    assert (await owed(inbox), await inbox.total("ETH")) == (ETHER, ETHER)
+    assert await status(inbox) == "frozen"
+    assert await seam.rows("SELECT 1 FROM receivable_freezes") == []

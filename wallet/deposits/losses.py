@@ -55,13 +55,14 @@ class Loss:
 async def losses(
     session: AsyncSession, assets: AssetBook, *, network: str | None = None, open_only: bool = True
 ) -> list[Loss]:
-    """Oldest first."""
+    """Oldest first; open are those that are neither back nor borne by somebody."""
     rows = await session.execute(
         text(
             "SELECT l.*, d.principal_id, d.asset, d.amount_minor, d.to_address, d.tx_hash"
             " FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
             " WHERE (CAST(:network AS text) IS NULL OR l.network = :network)"
-            " AND (NOT :open OR l.return_entry_id IS NULL) ORDER BY l.created_at, l.id"
+            " AND (NOT :open OR (l.return_entry_id IS NULL AND l.settle_entry_id IS NULL))"
+            " ORDER BY l.created_at, l.id"
         ),
         {"network": network, "open": open_only},
     )
@@ -170,7 +171,7 @@ async def give_back(db: Database, assets: AssetBook, loss_id: str) -> bool:
         row = (
             await session.execute(
                 text(
-                    "SELECT d.*, l.id AS loss_id FROM deposit_losses l"
+                    "SELECT d.*, l.bearer, l.settle_entry_id FROM deposit_losses l"
                     " JOIN deposits d ON d.id = l.deposit_id JOIN scan_state s"
                     " ON s.network = l.network AND s.final_number >= l.again_block_number"
                     " JOIN chain_blocks b ON b.network = l.network"
@@ -185,8 +186,9 @@ async def give_back(db: Database, assets: AssetBook, loss_id: str) -> bool:
         if row is None:
             return False
         entry_id = await _post(
-            session, assets, row, kind="deposit_loss_returned", ref=loss_id, sign=-1
-        )
+            session, assets, row, kind="deposit_loss_returned", ref=loss_id, sign=-1,
+            borne_by=row.bearer if row.settle_entry_id else None,
+        )  # fmt: skip
         await session.execute(
             text("UPDATE deposit_losses SET return_entry_id = :entry WHERE id = :id"),
             {"entry": entry_id, "id": loss_id},
@@ -197,13 +199,18 @@ async def give_back(db: Database, assets: AssetBook, loss_id: str) -> bool:
 
 
 async def _post(
-    session: AsyncSession, assets: AssetBook, row: Any, *, kind: str, ref: str, sign: int
-) -> str:
-    """`sign` 1: out of the chain's account; −1: back into it."""
+    session: AsyncSession, assets: AssetBook, row: Any, *, kind: str, ref: str, sign: int,
+    borne_by: str | None = None,
+) -> str:  # fmt: skip
+    """`sign` 1: out of the chain's account; −1: back into it, to whoever bore the loss."""
     money = assets.money(row.asset, int(row.amount_minor))
     counter = accounts.chain_loss(row.network, row.asset)
     place = accounts.on_chain(row.network, row.asset, "deposit")
-    if row.principal_id is None:
+    if borne_by == "house":
+        counter = accounts.chain_loss_expense(row.network, row.asset)
+    elif borne_by == "customer":
+        counter = await _customer_or_aside(session, row)
+    elif row.principal_id is None:
         place, counter = await _house_sides(session, row)
     entry_id = await ledger.post(
         session,
@@ -234,3 +241,12 @@ async def _house_sides(session: AsyncSession, row: Any) -> tuple[AccountSpec, Ac
     )
     gained, counter = (AccountSpec(one.path, one.asset, one.side) for one in rows)
     return gained, counter
+
+
+async def _customer_or_aside(session: AsyncSession, row: Any) -> AccountSpec:
+    """Who was charged is credited; a closed account takes nothing any more."""
+    theirs = accounts.customer(row.principal_id, row.asset)
+    closed = await session.scalar(
+        text("SELECT status = 'closed' FROM accounts WHERE path = :path"), {"path": theirs.path}
+    )
+    return accounts.unattributed(row.network, row.asset) if closed else theirs

@@ -102,6 +102,10 @@ class DepositLoss(SQLModel, table=True):
     again_block_hash: str | None = Field(sa_type=Text)
     again_block_number: int | None = Field(sa_type=BigInteger)
     return_entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    bearer: str | None = Field(sa_type=Text)
+    bearer_proposed_by: str | None = Field(sa_type=Text)
+    bearer_approved_by: str | None = Field(sa_type=Text)
+    settle_entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
     created_at: datetime = Field(sa_type=STAMP)
 
 
@@ -115,3 +119,12 @@ class ForkProposal(SQLModel, table=True):
     fork_hash: str = Field(sa_type=Text)
     proposed_by: str = Field(sa_type=Text)
     proposed_at: datetime = Field(sa_type=STAMP)
+
+
+class ReceivableFreeze(SQLModel, table=True):
+    """An account frozen until its owner's debt is repaid."""
+
+    __tablename__ = "receivable_freezes"
+    account_id: str = Field(primary_key=True, sa_type=Text, foreign_key="accounts.id")
+    principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    created_at: datetime = Field(sa_type=STAMP)

@@ -97,6 +97,16 @@ def chain_loss(network: str, asset: str) -> AccountSpec:
     return AccountSpec(f"suspense:chain_loss:{network}:{asset}", asset, "D")
 
 
+def chain_loss_expense(network: str, asset: str) -> AccountSpec:
+    """Losses of the kind that the house has agreed to bear."""
+    return AccountSpec(f"expense:chain_loss:{network}:{asset}", asset, "D")
+
+
+def receivable(principal_id: str, asset: str) -> AccountSpec:
+    """What somebody owes the house: charged to them when it was not there any more."""
+    return AccountSpec(f"receivable:{principal_id}:{asset}", asset, "D")
+
+
 async def account_id(session: AsyncSession, spec: AccountSpec) -> str:
     """The id of the account, opened now if it does not exist. Safe against a rival opening it."""
     return (await account_ids(session, [spec]))[spec.path]

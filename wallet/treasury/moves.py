@@ -193,17 +193,18 @@ async def start(
 
 
 async def profit(session: AsyncSession, network: str, asset: str) -> int:
-    """What the house has earned in this asset and not taken yet: income less gas, minor units."""
+    """Earned in this asset and not taken yet, minor units: income less gas and losses borne."""
     found = await session.scalar(
         text(
             "SELECT coalesce(sum(p.amount_minor), 0) FROM postings p JOIN accounts a"
             " ON a.id = p.account_id WHERE p.asset = :asset AND (a.path LIKE 'income:%'"
-            " OR a.path = :gas OR a.path = :taken)"
+            " OR a.path = :gas OR a.path = :taken OR a.path = :lost)"
         ),
         {
             "asset": asset,
             "gas": accounts.gas_expense(network, asset).path,
             "taken": accounts.profit_taken(asset).path,
+            "lost": accounts.chain_loss_expense(network, asset).path,
         },
     )
     return int(found or 0)
