@@ -132,21 +132,22 @@ async def _read_books(session: AsyncSession, chain: ChainClient) -> _Books:
             books.ledger_minor[place, asset] = await ledger.balance_of(
                 session, accounts.on_chain(network.name, asset, place)
             )
-    await _unbooked_arrivals(session, network.name, tip.number, books)
+    await _unbooked_arrivals(session, network.name, network.native_asset, tip.number, books)
     await _payments(session, chain, tip.number, books)
     return books
 
 
 async def _unbooked_arrivals(
-    session: AsyncSession, network: str, up_to: int, books: _Books
+    session: AsyncSession, network: str, native: str, up_to: int, books: _Books
 ) -> None:
     """What is on the chain already and not in the books yet (or left to a person)."""
     rows = await session.execute(
         text(
-            "SELECT to_address, principal_id, asset, amount_minor FROM deposits"
+            "SELECT from_address, to_address, principal_id, asset, amount_minor FROM deposits"
             " WHERE network = :network AND entry_id IS NULL"
             " AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
-            " UNION ALL SELECT d.to_address, d.principal_id, d.asset, d.amount_minor"
+            " UNION ALL"
+            " SELECT d.from_address, d.to_address, d.principal_id, d.asset, d.amount_minor"
             " FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
             " WHERE l.network = :network AND l.return_entry_id IS NULL"
             " AND l.again_block_number <= :number"
@@ -157,7 +158,17 @@ async def _unbooked_arrivals(
         place: Place = "deposit"
         if row.principal_id is None:
             place = "cold" if books.house.get(row.to_address) == "cold" else "hot"
+            if books.house.get(row.from_address) == "cold":
+                books.in_flight["cold", row.asset] -= int(row.amount_minor)
         books.in_flight[place, row.asset] += int(row.amount_minor)
+    gas = await session.scalar(
+        text(
+            "SELECT sum(fee_minor) FROM cold_gas WHERE network = :network AND entry_id IS NULL"
+            " AND block_number <= :number"
+        ),
+        {"network": network, "number": up_to},
+    )
+    books.in_flight["cold", native] -= int(gas or 0)
 
 
 async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books: _Books) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.client import ChainClient
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import losses, repository
+from wallet.deposits import cold_gas, losses, repository
 from wallet.deposits.repository import Tip
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.money import AssetBook
@@ -116,6 +116,7 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
         raise InvalidState("The lineage has moved; propose again.", extra={"state": "moved"})
     await losses.book_losses(session, assets, network=found.network, above=found.number)
     await losses.forget_above(session, found.network, found.number)
+    await cold_gas.forget_above(session, found.network, found.number)
     await repository.rewind(session, found.network, Tip(found.number, found.hash, found.number))
     await session.execute(
         text(

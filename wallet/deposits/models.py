@@ -128,3 +128,17 @@ class ReceivableFreeze(SQLModel, table=True):
     account_id: str = Field(primary_key=True, sa_type=Text, foreign_key="accounts.id")
     principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
     created_at: datetime = Field(sa_type=STAMP)
+
+
+class ColdGas(SQLModel, table=True):
+    """Gas that a cold address paid; see r0018."""
+
+    __tablename__ = "cold_gas"
+    network: str = Field(primary_key=True, sa_type=Text)
+    tx_hash: str = Field(primary_key=True, sa_type=Text)
+    block_hash: str = Field(sa_type=Text)
+    block_number: int = Field(sa_type=BigInteger)
+    block_time: datetime = Field(sa_type=STAMP)
+    address: str = Field(sa_type=Text)
+    fee_minor: Decimal = Field(sa_type=MINOR)
+    entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")

@@ -20,7 +20,7 @@ from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import losses, repository
+from wallet.deposits import cold_gas, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.repository import DepositRow, Tip
@@ -55,6 +55,7 @@ class Scanner:
         self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
         self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
         self._watched = Watched()
+        self._cold: dict[str, str] = {}
         self._watched_until: datetime | None = None
 
     async def tick(self) -> None:
@@ -132,6 +133,7 @@ class Scanner:
             await repository.rewind(session, self._network, back)
             orphans = await repository.orphan_above(session, self._network, back.number)
             await losses.forget_above(session, self._network, back.number)
+            await cold_gas.forget_above(session, self._network, back.number)
             await self._tell(session, "deposit.orphaned", orphans)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
@@ -156,7 +158,8 @@ class Scanner:
                 if self._inner is not None:
                     inner = await self._inner.deposits(block, watched=self._watched)
                     arrived = [*arrived, *((seen, True) for seen in inner)]
-                if not await self._store(block, arrived):
+                burnt = await cold_gas.burnt(self._chain, block, self._cold)
+                if not await self._store(block, arrived, burnt):
                     return None
                 tip = Tip(block.number, block.hash, tip.final_number)
         return tip
@@ -173,7 +176,9 @@ class Scanner:
             self._window.grow()
         return blocks
 
-    async def _store(self, block: Block, arrived: Sequence[Arrival]) -> bool:
+    async def _store(
+        self, block: Block, arrived: Sequence[Arrival], burnt: Sequence[cold_gas.Burnt]
+    ) -> bool:
         """One block, one transaction: its rows and our place, both or neither."""
         hit("scanner.before_block")
         async with self._db.transaction() as session:
@@ -181,6 +186,7 @@ class Scanner:
                 return False
             if arrived:
                 await self._keep(session, block.ref, arrived)
+            await cold_gas.keep(session, self._network, block.ref, burnt)
             hit("scanner.before_commit_block")
         hit("scanner.after_commit_block")
         return True
@@ -254,6 +260,7 @@ class Scanner:
         self._watched.update(
             address.lower() for address, place in house.items() if place != "faucet"
         )
+        self._cold = {a.lower(): a for a, place in house.items() if place == "cold"}
         self._watched_until = until
 
     # Confirming and crediting
@@ -274,12 +281,15 @@ class Scanner:
                 session, self._network, up_to=final, limit=CREDITS_PER_TICK
             )
             back = await losses.returning(session, self._network, limit=CREDITS_PER_TICK)
+            gas = await cold_gas.open_final(session, self._network, limit=CREDITS_PER_TICK)
             hit("scanner.before_commit_final")
         hit("scanner.after_commit_final")
         for deposit_id in waiting:
             await self._crediter.credit(deposit_id)
         for loss_id in back:
             await losses.give_back(self._db, self._assets, loss_id)
+        for tx_hash in gas:
+            await cold_gas.book(self._db, self._assets, self._chain, tx_hash)
 
     async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
         for row in rows:
