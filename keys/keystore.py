@@ -35,16 +35,16 @@ _ADDRESS: Final = re.compile(r"(?:0x)?([0-9a-fA-F]{40})")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much work a file may ask for: memory of scrypt, its passes over it, rounds of PBKDF2."""
+    """How much work a file may ask for: bytes that scrypt writes, all lanes together (128 n r p,
+    never less than its memory), and rounds of PBKDF2."""
 
     scrypt_bytes: int
-    scrypt_lanes: int
     pbkdf2_rounds: int
 
 
-OPERATOR: Final = Limits(512 * 1024 * 1024, 16, 10_000_000)
+OPERATOR: Final = Limits(1024 * 1024 * 1024, 10_000_000)
 """In a command of its own."""
-SIGNER: Final = Limits(256 * 1024 * 1024, 8, 2_000_000)
+SIGNER: Final = Limits(256 * 1024 * 1024, 2_000_000)
 """In the signer process: geth's standard cost and no more."""
 
 
@@ -128,8 +128,7 @@ def _check_cost(cost: Mapping[str, Any], limits: Limits) -> None:
         raise InvalidKeystore("malformed key derivation parameters")
     if (
         not KEY_BYTES <= cost["dklen"] <= MAX_DERIVED_BYTES
-        or 128 * cost.get("n", 1) * cost.get("r", 1) > limits.scrypt_bytes
-        or cost.get("p", 1) > limits.scrypt_lanes
+        or 128 * cost.get("n", 1) * cost.get("r", 1) * cost.get("p", 1) > limits.scrypt_bytes
         or cost.get("c", 1) > limits.pbkdf2_rounds
     ):
         raise InvalidKeystore("the key file asks for too much work")

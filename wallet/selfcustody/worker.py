@@ -37,6 +37,9 @@ from wallet.onchain.finality import final_number
 TICK_SECONDS = 0.5
 REBROADCAST_SECONDS = 3.0
 REQUESTS_PER_TICK = 8
+REPLY_SECONDS = 600.0
+"""A sealed reply is for the page that waits for it; who reads the signer's memory a week later
+finds none in the database."""
 BEFORE_SENT = ("queued", "allocated")
 log = structlog.get_logger(__name__)
 
@@ -97,6 +100,13 @@ class SelfCustodyWorker:
                     " seen_at = clock_timestamp()"
                 ),
                 {"key": key},
+            )
+            await session.execute(
+                text(
+                    "UPDATE selfcustody_requests SET reply = NULL WHERE reply IS NOT NULL"
+                    " AND created_at < clock_timestamp() - make_interval(secs => :age)"
+                ),
+                {"age": REPLY_SECONDS},
             )
 
     async def _answer(self) -> None:
