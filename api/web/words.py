@@ -145,7 +145,9 @@ OWN_REASONS: dict[str, str] = {
     "would_revert": N_(
         "It would fail on the chain: most often there is too little in the account."
     ),
-    "grant_expired": N_("The signer could not pay within two minutes. Nothing was sent; try again."),
+    "grant_expired": N_(
+        "The signer could not pay within two minutes. Nothing was sent; try again."
+    ),
     "nonce_used_elsewhere": N_("Another wallet with the same words was faster. This one is void."),
     "reverted": N_("It failed on the chain. Only its fee was spent."),
 }

@@ -266,6 +266,23 @@ async def test_a_wrong_passphrase_and_another_payment_pay_nothing(stage: Stage) 
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
 
 
+@pytest.mark.parametrize(
+    ("money", "asset", "reason"),
+    [("1", "ETH", "too_little"), ("30", "USDC", "would_revert")],
+)
+async def test_nothing_is_signed_for_an_account_that_cannot_pay(
+    stage: Stage, money: str, asset: str, reason: str
+) -> None:
+    """Bytes that wait for money would leave the day it arrives, long after they were granted."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    await stage.seam.opened[0].call("anvil_setBalance", (account.address, "0x0"))
+    made = await stage.begin(ada, account, money, asset)
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("failed", reason, None)
+
+
 async def test_a_lost_answer_signs_to_the_same_bytes(stage: Stage) -> None:
     ada, account = await funded(stage)
     made = await stage.begin(ada, account, "1", "ETH")

@@ -250,6 +250,13 @@ class SelfCustodyWorker:
             if cap < fees.base_fee + tip or cap == 0:
                 await self._fail(row, "fee_above_grant")
                 return
+        # Signed bytes that the node refuses for want of money would leave the day it arrives.
+        [held] = await chain.balances(
+            [row.address], network.native_asset, (await chain.head()).number
+        )
+        if held < gas * cap + (int(row.amount_minor) if token is None else 0):
+            await self._fail(row, "too_little")
+            return
         unsigned = encode_unsigned(fields(gas))
         async with self._db.transaction() as session:
             await self._update(
