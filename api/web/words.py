@@ -142,6 +142,7 @@ OWN_REASONS: dict[str, str] = {
     "malformed_request": N_("Something in this form cannot be used. Check it, field by field."),
     "outside_grant": N_("The fee was higher than you allowed, or the payment was another one."),
     "fee_above_grant": N_("The network asks for more than the highest fee you allowed."),
+    "too_little": N_("There is too little in the account for this payment and its highest fee."),
     "would_revert": N_(
         "It would fail on the chain: most often there is too little in the account."
     ),
