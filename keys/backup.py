@@ -1,24 +1,40 @@
-"""Backups of a house: shares of its words, the house again from shares, one hot key as a key file.
+"""Backups of a house: shares of its words, the house again from shares, keys as Web3 key files.
 
 Children of the deposit account are never exported: one of them and the account's xpub give away
-every other, and the cold account is not here at all.
+every other, and the cold account is not here at all. A key that is brought in becomes the next hot
+key; the house's words do not give it back.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keys import keystore, shares
-from keys.errors import SecretMissing
-from keys.house import hot_count, hot_keys
-from keys.secret import SecretText
+from keys import mnemonic as bip39
+from keys.derivation import DEPOSIT_ACCOUNT, DepositDeriver, address_of, derive_key, path
+from keys.errors import DepositKeyStays, InvalidDerivation, KeyKnown, SecretMissing
+from keys.house import MAX_HOT_KEYS, OWNER, deposit_xpub, hot_count, hot_keys, hot_purpose
+from keys.secret import Secret, SecretText
 from keys.setup import HouseKeys, create_house, read_mnemonic
 from keys.vault import DEFAULT_COST, VAULT_FILE, Vault
 
-__all__ = ["export_hot", "restore_house", "split_house"]
+__all__ = [
+    "export_hot",
+    "export_path",
+    "import_hot",
+    "restore_house",
+    "rotate_house",
+    "split_house",
+]
+
+DEPOSITS_LOOKED_AT: Final = 1_000
+"""How many deposit addresses a key that comes in is compared with."""
+_PATH: Final = re.compile(r"m/44'/60'/([0-9]{1,10})'/0/([0-9]{1,10})", re.ASCII)
+_DEPOSIT_BRANCH: Final = re.compile(r"m/0*44'/0*60'/0*1'(?:/.*)?", re.ASCII)
 
 
 def split_house(
@@ -74,4 +90,59 @@ def export_hot(
     vault = Vault.open(Path(vault_dir) / VAULT_FILE, passphrase)
     if not 0 <= index < hot_count(vault):
         raise SecretMissing(f"the vault holds {hot_count(vault)} hot keys")
-    return keystore.encrypt(hot_keys(vault, index + 1)[index], password)
+    key = hot_keys(vault, index + 1)[index]
+    _refuse_deposit_key(vault, key)
+    return keystore.encrypt(key, password)
+
+
+def export_path(
+    vault_dir: str | os.PathLike[str], passphrase: SecretText, *, at: str, password: SecretText
+) -> dict[str, Any]:
+    """The key at `m/44'/60'/ACCOUNT'/0/INDEX` of the house's words as a key file.
+
+    Raises `DepositKeyStays` for account 1', `InvalidDerivation` for what is not such a path.
+    """
+    if _DEPOSIT_BRANCH.fullmatch(at):
+        raise DepositKeyStays
+    found = _PATH.fullmatch(at)
+    if found is None:
+        raise InvalidDerivation("a path of the form m/44'/60'/ACCOUNT'/0/INDEX")
+    account, index = int(found[1]), int(found[2])
+    if account == DEPOSIT_ACCOUNT:
+        raise DepositKeyStays
+    vault = Vault.open(Path(vault_dir) / VAULT_FILE, passphrase)
+    key = derive_key(bip39.to_seed(read_mnemonic(vault)), path(account, index))
+    return keystore.encrypt(key, password)
+
+
+def import_hot(
+    vault_dir: str | os.PathLike[str],
+    passphrase: SecretText,
+    document: Mapping[str, Any],
+    *,
+    password: SecretText,
+) -> tuple[int, str]:
+    """The key of a Web3 key file as the next hot key: its index and address.
+
+    A running signer goes on without it. The words do not give it back: keep the file. Raises
+    `InvalidKeystore`; `KeyKnown` for a hot key of this vault; `DepositKeyStays` for the key of one
+    of the first deposit addresses; `SecretMissing` when the vault holds as many as it may.
+    """
+    vault = Vault.open(Path(vault_dir) / VAULT_FILE, passphrase)
+    index = hot_count(vault)
+    if index >= MAX_HOT_KEYS:
+        raise SecretMissing(f"a vault holds at most {MAX_HOT_KEYS} hot keys")
+    key = keystore.decrypt(document, password)
+    address = address_of(key)
+    if address in (address_of(one) for one in hot_keys(vault, index)):
+        raise KeyKnown(f"{address} is a hot key of this vault already")
+    _refuse_deposit_key(vault, key)
+    vault.put(OWNER, hot_purpose(index), key)
+    return index, address
+
+
+def _refuse_deposit_key(vault: Vault, key: Secret) -> None:
+    """Raises `DepositKeyStays`."""
+    deriver, address = DepositDeriver(deposit_xpub(vault)), address_of(key)
+    if any(deriver.address(index) == address for index in range(DEPOSITS_LOOKED_AT)):
+        raise DepositKeyStays

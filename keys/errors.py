@@ -31,6 +31,25 @@ class InvalidKeystore(KeysError):
     code = "invalid_keystore"
 
 
+class DepositKeyStays(KeysError):
+    """The key of a deposit address never leaves and is never a hot key: with the account's xpub it
+    gives away every other."""
+
+    code = "deposit_key_stays"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "keys of deposit addresses (m/44'/60'/1'/…) are never exported and never hot: "
+            "one of them and the account's xpub give away all the others"
+        )
+
+
+class KeyKnown(KeysError):
+    """The vault has this key already."""
+
+    code = "key_known"
+
+
 class VaultExists(KeysError):
     """A vault is already there; it is never overwritten."""
 

@@ -23,6 +23,8 @@ from keys.secret import Secret
 from keys.wire import ConnectionLost, check_socket_path, frame, fresh_nonce, proof, proves, receive
 
 TIMEOUT_SECONDS: Final = 5.0
+OWN_ACCOUNT_SECONDS: Final = 30.0
+"""Sealing an own account takes an argon2id, opening a key file 256 MiB of scrypt besides."""
 ATTEMPTS: Final = 2
 
 
@@ -99,7 +101,8 @@ class RemoteSigner:
 
     async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
         """`selfcustody.{method}` of `keys.selfcustody_methods`."""
-        return await self._call(f"selfcustody.{method}", **params)
+        wait = max(self._timeout_seconds, OWN_ACCOUNT_SECONDS if method == "open" else 0)
+        return await self._call(f"selfcustody.{method}", wait, **params)
 
     async def aclose(self) -> None:
         """Close the connection; a later call opens another."""
@@ -107,12 +110,15 @@ class RemoteSigner:
         if connection is not None:
             await connection.aclose()
 
-    async def _call(self, method: str, **params: Any) -> dict[str, Any]:
+    async def _call(
+        self, method: str, wait: float | None = None, /, **params: Any
+    ) -> dict[str, Any]:
+        seconds = self._timeout_seconds if wait is None else wait
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(seconds):
                 return await self._attempt(method, params)
         except TimeoutError:
-            raise SignerUnavailable(f"no answer in {self._timeout_seconds:g} s") from None
+            raise SignerUnavailable(f"no answer in {seconds:g} s") from None
 
     async def _attempt(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         reason = ""

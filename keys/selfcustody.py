@@ -3,6 +3,7 @@ opened for one transaction at a time.
 
 The sealed account lies with the caller, who cannot open it. A grant opens it for exactly one
 payment (chain, recipient, asset, amount, highest fee) and for two minutes; then its key is gone.
+An account is words or the key of a Web3 key file; its owner may have it back as such a file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hmac
 import json
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +25,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_utils.address import to_checksum_address
 
+from keys import keystore
 from keys import mnemonic as bip39
 from keys.address import address_of
 from keys.book import Entry
 from keys.calls import NATIVE, TRANSFER, TRANSFER_SELECTOR, arguments
 from keys.derivation import derive_key
 from keys.desk import sign_exactly
-from keys.errors import KeysError, SignerRefused, VaultCorrupt
+from keys.errors import InvalidKeystore, KeysError, SignerRefused, VaultCorrupt
 from keys.journal import Journal
 from keys.kdf import Kdf, KdfCost
 from keys.payload import UnsignedTx, decode_unsigned
@@ -84,6 +87,7 @@ class SelfCustodyDesk:
         self._grants: dict[str, _Grant] = {}
         self._wrong: dict[str, tuple[int, float]] = {}
         self._seen: set[tuple[str, str]] = set()
+        self._one_file = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SelfCustodyDesk({len(self._grants)} grants)"
@@ -97,10 +101,11 @@ class SelfCustodyDesk:
         box: dict[str, Any],
         account: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Do what a box asks for: `create`, `import` or `grant`; each request once.
+        """Do what a box asks for: `create`, `import`, `grant` or `export`; each request once.
 
         Raises `SignerRefused`: `box_not_opened`, `request_repeated`, `malformed_request`,
-        `passphrase_too_short`, `invalid_mnemonic`, `wrong_passphrase`, `account_locked`.
+        `passphrase_too_short`, `invalid_mnemonic`, `invalid_key_file`, `wrong_passphrase`,
+        `account_locked`.
         """
         if (principal, request_id) in self._seen:
             raise SignerRefused("request_repeated", "this request was answered before")
@@ -112,11 +117,15 @@ class SelfCustodyDesk:
                 made, words = self._create(principal, asked)
                 told = {"mnemonic": words.reveal(), "address": made["address"]}
                 return {"account": made, "reply": reply(key, context, told)}
+            if purpose == "import" and "keystore" in asked:
+                return {"account": self._from_file(principal, asked)}
             if purpose == "import":
                 words = SecretText(str(asked["mnemonic"]))
-                return {"account": self._seal(principal, asked, words)}
+                return {"account": self._from_words(principal, asked, words)}
             if purpose == "grant" and account is not None:
                 return self._grant(principal, asked, account)
+            if purpose == "export" and account is not None:
+                return {"reply": reply(key, context, self._export(principal, asked, account))}
         except (KeyError, TypeError, ValueError, OverflowError):
             pass
         raise SignerRefused("malformed_request", f"not a request to {purpose[:16]}")
@@ -148,24 +157,45 @@ class SelfCustodyDesk:
 
     def _create(self, principal: str, asked: dict[str, Any]) -> tuple[dict[str, Any], SecretText]:
         words = bip39.generate(int(asked["words"]), str(asked["language"]))
-        return self._seal(principal, asked, words), words
+        return self._from_words(principal, asked, words), words
 
-    def _seal(self, principal: str, asked: dict[str, Any], words: SecretText) -> dict[str, Any]:
-        """The account as the caller may keep it."""
-        passphrase = SecretText(str(asked["passphrase"]))
-        if len(passphrase.reveal()) < MIN_PASSPHRASE:
-            raise SignerRefused("passphrase_too_short", f"{MIN_PASSPHRASE} characters at least")
+    def _from_words(
+        self, principal: str, asked: dict[str, Any], words: SecretText
+    ) -> dict[str, Any]:
+        passphrase = _long_enough(asked["passphrase"])
         index = asked.get("index", 0)
         if type(index) is not int or not 0 <= index < MAX_INDEX:
             raise SignerRefused("malformed_request", "the account's number")
         path = PATHS[str(asked.get("scheme", "metamask"))].format(index)
         extension = SecretText(str(asked.get("extension", "")))
         key = self._derive(words, extension, path)
-        address = address_of(key)
+        text = SecretText(
+            json.dumps([words.reveal(), extension.reveal(), path], ensure_ascii=False)
+        )
+        return self._seal(principal, passphrase, address_of(key), path, text)
+
+    def _from_file(self, principal: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """A Web3 key file and its password. It has no words, so no path."""
+        passphrase = _long_enough(asked["passphrase"])
+        key = None
+        with contextlib.suppress(InvalidKeystore), self._one_file:  # a file may take 256 MiB
+            key = keystore.decrypt(
+                keystore.parse(str(asked["keystore"])),
+                SecretText(str(asked["password"])),
+                keystore.SIGNER,
+            )
+        if key is None:
+            raise SignerRefused("invalid_key_file", "malformed, too dear, or a wrong password")
+        text = SecretText(json.dumps({"key": key.reveal().hex()}))
+        return self._seal(principal, passphrase, address_of(key), "", text)
+
+    def _seal(
+        self, principal: str, passphrase: SecretText, address: str, path: str, text: SecretText
+    ) -> dict[str, Any]:
+        """The account as the caller may keep it."""
         kdf, nonce = Kdf.fresh(self._cost), os.urandom(NONCE_BYTES)
-        text = json.dumps([words.reveal(), extension.reveal(), path], ensure_ascii=False)
         sealed = AESGCM(self._sealing(kdf, passphrase)).encrypt(
-            nonce, text.encode("utf-8"), _bound(principal, address)
+            nonce, text.reveal().encode("utf-8"), _bound(principal, address)
         )
         return {
             "address": address,
@@ -174,6 +204,18 @@ class SelfCustodyDesk:
             "nonce": nonce.hex(),
             "sealed": sealed.hex(),
         }
+
+    def _export(
+        self, principal: str, asked: dict[str, Any], account: dict[str, Any]
+    ) -> dict[str, str]:
+        """Its one key as a Web3 key file, for the browser that asked; never the words."""
+        password = _long_enough(asked["password"])
+        if asked["address"] != account["address"]:
+            raise SignerRefused("malformed_request", "another account than the one asked for")
+        key = self._unseal(principal, asked, account)
+        with self._one_file:
+            document = keystore.encrypt(key, password)
+        return {"keystore": json.dumps(document)}
 
     def _derive(self, words: SecretText, extension: SecretText, path: str) -> Secret:
         key = None
@@ -235,11 +277,16 @@ class SelfCustodyDesk:
             self._wrong[address] = (tries + 1, self._clock() + LOCKED_SECONDS)
             raise SignerRefused("wrong_passphrase", "the passphrase does not open this account")
         self._wrong.pop(address, None)
-        words, extension, path = json.loads(plain)
-        key = self._derive(SecretText(words), SecretText(extension), path)
+        key = self._key_of(json.loads(plain))
         if address_of(key) != address:
             raise SignerRefused("malformed_request", "the account is damaged")
         return key
+
+    def _key_of(self, opened: Any) -> Secret:
+        if isinstance(opened, dict):  # of a key file
+            return Secret(bytes.fromhex(opened["key"]))
+        words, extension, path = opened
+        return self._derive(SecretText(words), SecretText(extension), path)
 
     def _check(self, held: _Grant, tx: UnsignedTx) -> None:
         """Exactly the payment that was granted. Raises `SignerRefused`."""
@@ -283,6 +330,14 @@ class SelfCustodyDesk:
     def _forget(self) -> None:
         now = self._clock()
         self._grants = {name: one for name, one in self._grants.items() if one.until > now}
+
+
+def _long_enough(given: object) -> SecretText:
+    """A passphrase that seals something. Raises `SignerRefused`."""
+    passphrase = SecretText(str(given))
+    if len(passphrase.reveal()) < MIN_PASSPHRASE:
+        raise SignerRefused("passphrase_too_short", f"{MIN_PASSPHRASE} characters at least")
+    return passphrase
 
 
 def _bound(principal: str, address: str) -> bytes:

@@ -80,11 +80,19 @@ def _add_backups(actions: Subparsers) -> None:
     restore.add_argument("--public", required=True, help="file for the public half (keys.json)")
     restore.add_argument("--language", default="english", help="BIP-39 word list of the words")
     restore.add_argument("--hot-keys", type=int, default=1, help="how many hot keys it had")
-    export = actions.add_parser("export", help="one hot key as a Web3 key file (version 3)")
-    export.add_argument("--index", type=int, default=0, help="which hot key")
+    export = actions.add_parser("export", help="one key as a Web3 key file (version 3)")
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--index", type=int, default=0, help="which hot key")
+    which.add_argument("--path", help="another key of the words, m/44'/60'/A'/0/I; deposits never")
     export.add_argument("--out", required=True, help="a file that does not exist yet")
-    export.add_argument("--password-fd", type=int, required=True, help="its password, from here")
-    for action in (split, restore, export):
+    bring = actions.add_parser("import", help="a Web3 key file (version 3) as the next hot key")
+    bring.add_argument("keystore", metavar="FILE", help="the key file")
+    bring.add_argument("--public", help="keys.json, to add the address to")
+    for action in (export, bring):
+        where = action.add_mutually_exclusive_group()
+        where.add_argument("--password-fd", type=int, help="the file's password, from here")
+        where.add_argument("--password-file", help="a file with it; without either it is typed")
+    for action in (split, restore, export, bring):
         action.add_argument("--vault", required=True, help="folder of the vault")
         action.add_argument(
             "--passphrase-fd", type=int, required=True, help="the vault's, read here"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
-from pathlib import Path
 
 import structlog
 from eth_account import Account
@@ -19,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.registry import Network
 from keys.desk import approver
-from keys.keystore import decrypt
+from keys.keystore import decrypt, read
 from keys.request import approval_text
 from keys.secret import SecretText
 from wallet.bootstrap import Services
@@ -102,6 +100,6 @@ def _signature(chosen: argparse.Namespace, message: str) -> bytes:
         except ValueError:
             raise InvalidField("The signature is not hexadecimal.") from None
     password = SecretText(getpass.getpass("Password of the key file: "))
-    key = decrypt(json.loads(Path(chosen.keystore).read_bytes()), password)
+    key = decrypt(read(chosen.keystore), password)
     signed = Account.sign_message(encode_defunct(text=message), key.reveal())
     return bytes(signed.signature)

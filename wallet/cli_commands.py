@@ -82,7 +82,7 @@ def _reconcile(*, as_json: bool) -> int:
 
 
 def _keys(chosen: argparse.Namespace) -> int:
-    if chosen.action in ("split", "restore", "export", "rotate"):
+    if chosen.action in ("split", "restore", "import", "export", "rotate"):
         from wallet.cli_keys import run as backups
 
         return backups(chosen)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import os
 import sys
 from pathlib import Path
 
-from keys.errors import InvalidKeystore
-from keys.keystore import decrypt
+from keys.keystore import decrypt, read
 from keys.offline import Sheet, explain, read_sheet, sign_with_key, sign_with_words
 from keys.secret import SecretText
 
@@ -45,12 +43,7 @@ def _signed(sheet: Sheet, keystore: str | None) -> str:
     if keystore is None:
         phrase = SecretText(getpass.getpass("The cold words (not shown): "))
         return sign_with_words(sheet, phrase, SecretText(getpass.getpass(_PASSPHRASE)))
-    try:
-        document = json.loads(Path(keystore).read_bytes())
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise InvalidKeystore("malformed key file")
+    document = read(keystore)
     password = SecretText(getpass.getpass("Password of the key file (not shown): "))
     return sign_with_key(sheet, decrypt(document, password))
 

@@ -1,8 +1,9 @@
 """People's own accounts. Secrets travel in boxes that the browser seals for the signer: what passes
-here cannot be opened here (docs/self-custody.md)."""
+here cannot be opened here (docs/custody.md)."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -10,7 +11,7 @@ from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from api import idempotency
-from api.authentication import CallerDep
+from api.authentication import Caller, CallerDep
 from api.errors import documented
 from api.idempotency import OnceDep, answer
 from api.route import StrictRoute
@@ -19,6 +20,7 @@ from api.state import ReadSession, ServicesDep
 from chain.address import checked
 from chain.errors import InvalidAddress as ChainInvalidAddress
 from wallet import selfcustody
+from wallet.bootstrap import Services
 from wallet.custody import InvalidAddress
 from wallet.db import Session
 from wallet.errors import NotFound
@@ -56,6 +58,14 @@ class Ask(Schema):
     box: Box = Field(description="What is asked.")
 
 
+class ExportAsk(Schema):
+    """Give an account out as a key file. The box holds its address, its passphrase, and the
+    password of the file."""
+
+    nonce: Nonce = Field(description=NONCE, examples=["00" * 16])
+    box: Box = Field(description="What is asked.")
+
+
 class SendCreate(Schema):
     """Pay out of an own account. The box grants exactly this payment."""
 
@@ -85,7 +95,10 @@ class AccountView(View):
     id: str = Field(description="Its id.", examples=["sca_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"])
     label: str = Field(description="As its owner calls it.", examples=["My own"])
     address: str = Field(description="EIP-55.", examples=[ADDRESS])
-    path: str = Field(description="Where wallets find it.", examples=["m/44'/60'/0'/0/0"])
+    path: str | None = Field(
+        description="Where wallets find it; null when it came as a key file.",
+        examples=["m/44'/60'/0'/0/0"],
+    )
     held_here: bool = Field(
         default=False, description="Always false: in no balance here.", examples=[False]
     )
@@ -104,12 +117,15 @@ class RequestView(View):
     """A question to the signer."""
 
     id: str = Field(description="Its id.", examples=["scr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"])
-    purpose: str = Field(description="`create`, `import` or `grant`.", examples=["create"])
+    purpose: str = Field(
+        description="`create`, `import`, `grant` or `export`.", examples=["create"]
+    )
     state: str = Field(description="`queued`, `done` or `refused`.", examples=["done"])
     reason: str | None = Field(description="Why it was refused.", examples=[None])
-    account_id: str | None = Field(description="The account it made.", examples=[None])
+    account_id: str | None = Field(description="The account it made or gave out.", examples=[None])
     reply: dict[str, str] | None = Field(
-        description="Sealed for the browser that asked (`nonce`, `box`); null without one.",
+        description="Sealed for the browser that asked (`nonce`, `box`); null without one, and"
+        " ten minutes later.",
         examples=[None],
     )
 
@@ -190,13 +206,6 @@ async def create(body: Ask, caller: CallerDep, services: ServicesDep, once: Once
     """The signer answers within a second or two: ask for the request until it is not queued. New
     words come back in its `reply`, sealed for the browser; nobody else can read them."""
 
-    async def count() -> None:
-        async with services.db.transaction() as session:
-            await hit(
-                session, f"selfcustody:{caller.principal_id}", limit=ASKS_PER_HOUR,
-                window_seconds=WINDOW_SECONDS,
-            )  # fmt: skip
-
     async def work(session: Session) -> Answer:
         request_id = await selfcustody.ask(
             session,
@@ -208,7 +217,7 @@ async def create(body: Ask, caller: CallerDep, services: ServicesDep, once: Once
         )
         return answer(202, RequestView.of(made), location=f"/v1/self-custody/requests/{request_id}")
 
-    return await once(work, before=count)
+    return await once(work, before=_count(services, caller))
 
 
 @router.get(
@@ -226,6 +235,36 @@ async def request(request_id: str, caller: CallerDep, session: ReadSession) -> R
             session, principal_id=caller.principal_id, request_id=request_id
         )
     )
+
+
+@router.post(
+    "/accounts/{account_id}/export",
+    status_code=202,
+    response_model=RequestView,
+    summary="An own account as a Web3 key file, for its owner",
+    responses=documented(
+        (*idempotency.CODES, "unauthenticated", "not_found", "invalid_field",
+         "self_custody_unavailable", "rate_limited")
+    ),
+)  # fmt: skip
+async def export(
+    account_id: str, body: ExportAsk, caller: CallerDep, services: ServicesDep, once: OnceDep
+) -> Response:
+    """The file (version 3, scrypt) comes back in the request's `reply`, sealed for the browser."""
+    if not is_id(account_id, "sca"):
+        raise NotFound("There is no such account.")
+
+    async def work(session: Session) -> Answer:
+        request_id = await selfcustody.ask_export(
+            session, principal_id=caller.principal_id, account_id=account_id, nonce=body.nonce,
+            box=body.box.model_dump(),
+        )  # fmt: skip
+        made = await selfcustody.get_request(
+            session, principal_id=caller.principal_id, request_id=request_id
+        )
+        return answer(202, RequestView.of(made), location=f"/v1/self-custody/requests/{request_id}")
+
+    return await once(work, before=_count(services, caller))
 
 
 @router.delete(
@@ -273,13 +312,6 @@ async def send(
         body.account_id, body.network, money, to, max_fee.minor, body.nonce, body.box.model_dump()
     )
 
-    async def count() -> None:
-        async with services.db.transaction() as session:
-            await hit(
-                session, f"selfcustody:{caller.principal_id}", limit=ASKS_PER_HOUR,
-                window_seconds=WINDOW_SECONDS,
-            )  # fmt: skip
-
     async def work(session: Session) -> Answer:
         made = await selfcustody.begin_send(
             session,
@@ -290,7 +322,7 @@ async def send(
         )
         return answer(202, SendView.of(made), location=f"/v1/self-custody/sends/{made.id}")
 
-    return await once(work, before=count)
+    return await once(work, before=_count(services, caller))
 
 
 @router.get(
@@ -324,3 +356,16 @@ async def get_send(
             session, principal_id=caller.principal_id, send_id=send_id, assets=services.assets
         )
     )
+
+
+def _count(services: Services, caller: Caller) -> Callable[[], Awaitable[None]]:
+    """Each question costs the signer an argon2id."""
+
+    async def count() -> None:
+        async with services.db.transaction() as session:
+            await hit(
+                session, f"selfcustody:{caller.principal_id}", limit=ASKS_PER_HOUR,
+                window_seconds=WINDOW_SECONDS,
+            )  # fmt: skip
+
+    return count

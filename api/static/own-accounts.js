@@ -1,4 +1,4 @@
-// Seals a person's words and passphrase for the signer (X25519, HKDF-SHA256, AES-256-GCM) before
+// Seals a person's words, key file and passphrases for the signer (X25519, HKDF-SHA256, AES-256-GCM) before
 // anything leaves this page. Fields with data-secret have no name: they are never submitted.
 (() => {
   "use strict";
@@ -41,8 +41,15 @@
     return BigInt(found[1] + (found[2] || "").padEnd(scale, "0")).toString();
   }
 
-  function secrets(form) {
+  const MAX_FILE_BYTES = 6000; // what fits into a box
+
+  async function secrets(form) {
     const asked = {};
+    for (const field of form.querySelectorAll("[data-file]")) {
+      if (field.closest("[data-only]").hidden) continue;
+      const [file] = field.files;
+      asked[field.dataset.file] = file && file.size <= MAX_FILE_BYTES ? await file.text() : "";
+    }
     for (const field of form.querySelectorAll("[data-secret]")) {
       const room = field.closest("[data-only]");
       if (room && room.hidden) continue;
@@ -73,24 +80,32 @@
     const words = room.dataset;
     const networks = JSON.parse(words.networks);
     const say = (form, message) => { form.querySelector(".own-status").textContent = message; };
+    const reasons = JSON.parse(words.reasons);
+    const why = (state) => `${words.refused} ${reasons[state.reason] || state.reason}`;
+    const failed = (form, error) => say(form, error.name === "NotSupportedError" ? words.old : words.lost);
+    const emptied = (form) => {
+      for (const field of form.querySelectorAll("[data-secret], [data-file]")) if (field.tagName !== "SELECT") field.value = "";
+    };
     const fresh = () => hex(crypto.getRandomValues(new Uint8Array(16)));
 
     const ask = room.querySelector('form[data-own="ask"]');
     ask.purpose.addEventListener("change", () => {
-      for (const only of ask.querySelectorAll("[data-only]")) only.hidden = only.dataset.only !== ask.purpose.value;
+      for (const only of ask.querySelectorAll("[data-only]")) only.hidden = !only.dataset.only.split(" ").includes(ask.purpose.value);
     });
     ask.addEventListener("submit", async (event) => {
       event.preventDefault();
       say(ask, words.sealing);
-      const purpose = ask.purpose.value, nonce = fresh();
+      const purpose = ask.purpose.value === "create" ? "create" : "import", nonce = fresh();
       try {
-        const { box, read } = await seal(words.key, [purpose, words.person, nonce], secrets(ask));
+        const asked = await secrets(ask);
+        if (asked.keystore === "") return say(ask, words.nofile);
+        const { box, read } = await seal(words.key, [purpose, words.person, nonce], asked);
         const made = await post("/own-accounts", { csrf: ask.csrf.value, purpose, label: ask.label.value, nonce, box: JSON.stringify(box) });
         if (made.error) return say(ask, made.error);
         const state = await settled(made.request);
         if (!state) return say(ask, words.lost);
-        if (state.state === "refused") return say(ask, `${words.refused} ${state.reason}`);
-        for (const field of ask.querySelectorAll("[data-secret]")) if (field.tagName !== "SELECT") field.value = "";
+        if (state.state === "refused") return say(ask, why(state));
+        emptied(ask);
         if (!state.reply) return window.location.assign("/own-accounts");
         const told = await read(state.reply);
         const shown = document.getElementById("own-words");
@@ -99,7 +114,7 @@
         ask.hidden = true;
         shown.scrollIntoView();
       } catch (error) {
-        say(ask, error.name === "NotSupportedError" ? words.old : words.lost);
+        failed(ask, error);
       }
     });
 
@@ -113,7 +128,7 @@
       const fee = minor(send.max_fee.value, network.scales[network.native]);
       try {
         const { box } = await seal(words.key, ["grant", words.person, nonce], {
-          ...secrets(send), chain_id: network.chain_id, to: send.to.value.trim(),
+          ...(await secrets(send)), chain_id: network.chain_id, to: send.to.value.trim(),
           asset: asset === network.native ? "native" : network.tokens[asset] || "",
           amount: amount || "0", max_fee_wei: fee || "0",
         });
@@ -121,11 +136,36 @@
           csrf: send.csrf.value, account: send.account.value, network: send.network.value, asset,
           amount: send.amount.value, to: send.to.value.trim(), max_fee: send.max_fee.value, nonce, box: JSON.stringify(box),
         });
-        send.querySelector("[data-secret]").value = "";
+        emptied(send);
         if (made.error) return say(send, made.error);
         window.location.assign("/own-accounts");
       } catch (error) {
-        say(send, error.name === "NotSupportedError" ? words.old : words.lost);
+        failed(send, error);
+      }
+    });
+
+    const out = room.querySelector('form[data-own="export"]');
+    out.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      say(out, words.sealing);
+      const address = out.account.selectedOptions[0].dataset.address, nonce = fresh();
+      try {
+        const { box, read } = await seal(words.key, ["export", words.person, nonce], { ...(await secrets(out)), address });
+        const made = await post(`/own-accounts/${out.account.value}/export`, { csrf: out.csrf.value, nonce, box: JSON.stringify(box) });
+        if (made.error) return say(out, made.error);
+        const state = await settled(made.request);
+        if (!state) return say(out, words.lost);
+        if (state.state === "refused") return say(out, why(state));
+        const told = await read(state.reply);
+        emptied(out);
+        say(out, "");
+        const shown = document.getElementById("own-file"), link = shown.querySelector("a");
+        link.href = URL.createObjectURL(new Blob([told.keystore], { type: "application/json" }));
+        link.download = `UTC--${new Date().toISOString().replace(/:/g, "-")}--${address.slice(2).toLowerCase()}.json`;
+        shown.hidden = false;
+        shown.scrollIntoView({ block: "nearest" });
+      } catch (error) {
+        failed(out, error);
       }
     });
   }

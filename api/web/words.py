@@ -43,6 +43,9 @@ _STATES: dict[str, State] = {
     "settling": State(N_("Settling"), "wait"),
     "paying_out": State(N_("Being paid out"), "wait"),
     "pending": State(N_("Pending"), "wait"),
+    "queued": State(N_("Waiting for the signer"), "wait"),
+    "allocated": State(N_("Being signed"), "wait"),
+    "sent": State(N_("Sent to the network"), "wait"),
     "in_review": State(N_("In review"), "wait"),
     "returned": State(N_("Returned"), "bad"),
     "failed": State(N_("Failed"), "bad"),
@@ -125,6 +128,31 @@ _REFUSALS: dict[str, str] = {
     "busy": N_("A lot is happening at once. Try again in a moment."),
     "address_mismatch": N_("This address cannot be shown safely. Support has been told."),
 }
+OWN_REASONS: dict[str, str] = {
+    "wrong_passphrase": N_("This passphrase does not open the account."),
+    "account_locked": N_("Too many wrong passphrases. Wait 15 minutes."),
+    "passphrase_too_short": N_("Passphrase and file password have 10 characters or more."),
+    "invalid_mnemonic": N_("These are not the words of any BIP-39 list, or one is misspelt."),
+    "invalid_key_file": N_(
+        "The key file does not open: another password, a damaged file, or one that asks for too"
+        " much work."
+    ),
+    "account_known": N_("You have this account already."),
+    "box_not_opened": N_("The signer has a new key. Load the page again."),
+    "malformed_request": N_("Something in this form cannot be used. Check it, field by field."),
+    "outside_grant": N_("The fee was higher than you allowed, or the payment was another one."),
+    "fee_above_grant": N_("The network asks for more than the highest fee you allowed."),
+    "too_little": N_("There is too little in the account for this payment and its highest fee."),
+    "would_revert": N_(
+        "It would fail on the chain: most often there is too little in the account."
+    ),
+    "grant_expired": N_(
+        "The signer could not pay within two minutes. Nothing was sent; try again."
+    ),
+    "nonce_used_elsewhere": N_("Another wallet with the same words was faster. This one is void."),
+    "reverted": N_("It failed on the chain. Only its fee was spent."),
+}
+"""Why the signer or the chain refused something about an own account."""
 _BY_FIELD: dict[tuple[str, str], str] = {
     ("invalid_field", "/display_name"): N_("Write a name of at most 80 letters."),
     ("invalid_field", "/country"): N_("Choose a country from the list."),
@@ -176,6 +204,11 @@ def refusal(error: Refused, language: Language) -> str:
         return said % values if "%(" in said else said
     except KeyError:
         return language.gettext(_ASK)
+
+
+def own_reasons(language: Language) -> dict[str, str]:
+    """Every reason about own accounts in words, by its code."""
+    return {code: language.gettext(message) for code, message in OWN_REASONS.items()}
 
 
 def _plain(value: Any) -> str:

@@ -120,6 +120,7 @@ class TestComplete:
             "POST /v1/quotes", "POST /v1/conversions", "POST /v1/recipients", "POST /v1/payments",
             "POST /v1/watched",
             "POST /v1/self-custody/accounts", "POST /v1/self-custody/sends",
+            "POST /v1/self-custody/accounts/{account_id}/export",
             "POST /v1/payments/{payment_id}/cancel",
         }  # fmt: skip
 

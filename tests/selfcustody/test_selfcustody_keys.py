@@ -32,6 +32,10 @@ ADA, BOB = "usr_ada", "usr_bob"
 PASSPHRASE = "nine horses and a lamp"
 TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 PAYEE = TEST_HOT_ADDRESSES[1]
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "keys" / "vectors" / "keystore_v3.json").read_text("utf-8")
+)
+FILE = VECTORS["test1"]["json"]
 CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
 
 
@@ -62,6 +66,22 @@ class Person:
         asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE} | more
         account: dict[str, Any] = self.ask("import", asked)[0]["account"]
         return account
+
+    def brought(self, document: dict[str, Any], password: str) -> dict[str, Any]:
+        asked = {
+            "keystore": json.dumps(document), "password": password, "passphrase": PASSPHRASE,
+        }  # fmt: skip
+        account: dict[str, Any] = self.ask("import", asked)[0]["account"]
+        return account
+
+    def export(
+        self, account: dict[str, Any], *, who: str = ADA, **more: str
+    ) -> tuple[dict[str, Any], Callable[[], dict[str, str]]]:
+        asked = {
+            "passphrase": PASSPHRASE, "password": "a word for the file",
+            "address": account["address"],
+        }  # fmt: skip
+        return self.ask("export", asked | more, account=account, who=who)
 
     def grant(self, account: Any, *, passphrase: str = PASSPHRASE, **more: Any) -> str:
         terms = {
@@ -147,6 +167,91 @@ class TestAccounts:
     )
     def test_refused(self, ada: Person, asked: dict[str, Any], reason: str) -> None:
         assert refused(lambda: ada.ask("import", asked)) == reason
+
+
+class TestKeyFiles:
+    @pytest.mark.parametrize("name", sorted(VECTORS))
+    def test_the_vectors_become_an_account_that_pays(self, ada: Person, name: str) -> None:
+        case = VECTORS[name]
+        account = ada.brought(case["json"], case["password"])
+        assert account["address"] == Account.from_key(case["priv"]).address
+        assert account["path"] == ""
+        raw = ada.sign(ada.grant(account), PAYMENT)
+        assert Account.recover_transaction(raw) == account["address"]
+        assert case["priv"] not in json.dumps(account)
+
+    @pytest.mark.parametrize(
+        ("change", "password"),
+        [
+            ({}, "not the password"),
+            ({"version": 4}, "testpassword"),
+            ({"address": "11" * 20}, "testpassword"),
+            ({"crypto": {**FILE["crypto"], "mac": "00" * 32}}, "testpassword"),
+        ],
+    )
+    def test_a_file_that_does_not_open(
+        self, ada: Person, change: dict[str, Any], password: str
+    ) -> None:
+        document = {**FILE, **change}
+        assert refused(lambda: ada.brought(document, password)) == "invalid_key_file"
+
+    def test_a_bomb_is_not_lit(self, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Work that an operator's command may do is too much for the signer."""
+        lit: list[object] = []
+        monkeypatch.setattr(Account, "decrypt", lambda *given: lit.append(given))
+        for cost in ({"c": 5_000_000}, {"dklen": 10**9}):
+            crypto = {**FILE["crypto"], "kdfparams": FILE["crypto"]["kdfparams"] | cost}
+            bomb = {**FILE, "crypto": crypto}
+            assert refused(lambda b=bomb: ada.brought(b, "testpassword")) == "invalid_key_file"
+        assert lit == []
+
+    @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 5_000])
+    def test_garbage(self, ada: Person, text: str) -> None:
+        asked = {"keystore": text, "password": "x", "passphrase": PASSPHRASE}
+        assert refused(lambda: ada.ask("import", asked)) == "invalid_key_file"
+
+    @pytest.mark.parametrize("source", ["words", "file"])
+    def test_out_again_for_the_browser_only(self, ada: Person, source: str) -> None:
+        account = ada.imported() if source == "words" else ada.brought(FILE, "testpassword")
+        answer, read = ada.export(account)
+        document = json.loads(read()["keystore"])
+        assert set(answer) == {"reply"} and "crypto" not in json.dumps(answer)
+        assert document["crypto"]["kdfparams"]["n"] == 262_144
+        key = Account.from_key(Account.decrypt(document, "a word for the file"))
+        assert key.address == account["address"]
+
+    def test_not_with_another_passphrase_and_tries_are_counted(self, ada: Person) -> None:
+        account = ada.imported()
+        for _ in range(WRONG_TRIES):
+            assert refused(lambda: ada.export(account, passphrase="wrong")) == "wrong_passphrase"
+        assert refused(lambda: ada.export(account)) == "account_locked"
+        assert refused(lambda: ada.grant(account)) == "account_locked"
+
+    def test_the_caller_cannot_exchange_the_account_or_the_person(self, ada: Person) -> None:
+        one, other = ada.imported(), ada.imported(index=1)
+        swapped = lambda: ada.export(other, address=one["address"])  # noqa: E731
+        assert refused(swapped) == "malformed_request"
+        assert refused(lambda: ada.export(one, who=BOB)) == "wrong_passphrase"
+
+    def test_a_file_needs_a_good_password(self, ada: Person) -> None:
+        account = ada.imported()
+        assert refused(lambda: ada.export(account, password="short")) == "passphrase_too_short"
+        short = {"keystore": json.dumps(FILE), "password": "testpassword", "passphrase": "short"}
+        assert refused(lambda: ada.ask("import", short)) == "passphrase_too_short"
+
+    def test_a_grant_is_no_export(self, ada: Person) -> None:
+        account = ada.imported()
+        request = secrets.token_hex(8)
+        browser = Browser(ada.desk.opener.public_key())
+        box = browser.seal(
+            ("grant", ADA, request),
+            {"passphrase": PASSPHRASE, "password": "a word for the file",
+             "address": account["address"]},
+        )  # fmt: skip
+        opened = lambda: ada.desk.open(  # noqa: E731
+            purpose="export", principal=ADA, request_id=request, box=box, account=account
+        )
+        assert refused(opened) == "box_not_opened"
 
 
 class TestBoxes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account as EthAccount
 from sqlalchemy import text
 
 from chain.address import checked
@@ -27,6 +28,10 @@ from wallet.testing.seam import Seam
 
 PASSPHRASE = "nine horses and a lamp"
 OUTSIDE = checked("0x000000000000000000000000000000000f00d002")
+FILE_WORD = "a word for the file"
+VECTOR: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "keys" / "vectors" / "keystore_v3.json").read_text("utf-8")
+)["test2"]
 CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
 MAX_FEE = 10**16
 
@@ -191,6 +196,62 @@ async def test_new_words_come_back_to_the_browser_and_lie_nowhere(
     assert box["box"] not in dump  # and the box is gone with its answer
 
 
+async def test_a_key_file_comes_in_pays_and_goes_out(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Neither database nor worker ever sees key, file or passwords; replies are forgotten."""
+    ada, bob = await stage.seam.person(), await stage.seam.person()
+    asked = {
+        "keystore": json.dumps(VECTOR["json"]), "password": VECTOR["password"],
+        "passphrase": PASSPHRASE,
+    }  # fmt: skip
+    nonce, box, _ = await stage.box("import", ada, asked)
+    async with stage.seam.db.transaction() as session:
+        draft = AskDraft("import", nonce, box, "From a file")
+        await selfcustody.ask(session, principal_id=ada, draft=draft)
+    await stage.worker.tick()
+    async with stage.seam.db.transaction() as session:
+        [account] = await selfcustody.accounts(session, principal_id=ada)
+    assert account.path is None
+    await stage.seam.pay_in(account.address, "2", "ETH")
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+
+    asked = {"passphrase": PASSPHRASE, "password": FILE_WORD, "address": account.address}
+    nonce, box, browser = await stage.box("export", ada, asked)
+    with pytest.raises(NotFound):
+        async with stage.seam.db.transaction() as session:
+            await selfcustody.ask_export(
+                session, principal_id=bob, account_id=account.id, nonce=nonce, box=box
+            )
+    async with stage.seam.db.transaction() as session:
+        request = await selfcustody.ask_export(
+            session, principal_id=ada, account_id=account.id, nonce=nonce, box=box
+        )
+    await stage.worker.tick()
+    async with stage.seam.db.transaction() as session:
+        answered = await selfcustody.get_request(session, principal_id=ada, request_id=request)
+    assert (answered.state, answered.account_id) == ("done", account.id)
+    assert answered.reply is not None
+    document = json.loads(browser.read(("export", ada, nonce), answered.reply)["keystore"])
+    assert EthAccount.decrypt(document, FILE_WORD).hex() == VECTOR["priv"]
+    owner = Database(database.owner_url)
+    async with owner.transaction() as session:
+        rows = await session.execute(text("SELECT t::text FROM selfcustody_requests t"))
+        carried = "".join(rows.scalars()) + "".join(stage.relay.seen)
+        await session.execute(
+            text("UPDATE selfcustody_requests SET created_at = created_at - interval '11 minutes'")
+        )
+    await owner.dispose()
+    for secret in (VECTOR["priv"], VECTOR["password"], PASSPHRASE, FILE_WORD, "ciphertext"):
+        assert secret not in carried
+    await stage.worker.tick()
+    async with stage.seam.db.transaction() as session:
+        later = await selfcustody.get_request(session, principal_id=ada, request_id=request)
+    assert (later.state, later.reply) == ("done", None)
+
+
 async def test_a_wrong_passphrase_and_another_payment_pay_nothing(stage: Stage) -> None:
     ada, account = await funded(stage)
     wrong = await stage.begin(ada, account, "1", "ETH", {"passphrase": "another passphrase"})
@@ -203,6 +264,23 @@ async def test_a_wrong_passphrase_and_another_payment_pay_nothing(stage: Stage) 
     await stage.finish()
     assert (await stage.send(ada, dear.id)).reason == "outside_grant"
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
+
+
+@pytest.mark.parametrize(
+    ("money", "asset", "reason"),
+    [("1", "ETH", "too_little"), ("30", "USDC", "would_revert")],
+)
+async def test_nothing_is_signed_for_an_account_that_cannot_pay(
+    stage: Stage, money: str, asset: str, reason: str
+) -> None:
+    """Bytes that wait for money would leave the day it arrives, long after they were granted."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    await stage.seam.opened[0].call("anvil_setBalance", (account.address, "0x0"))
+    made = await stage.begin(ada, account, money, asset)
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("failed", reason, None)
 
 
 async def test_a_lost_answer_signs_to_the_same_bytes(stage: Stage) -> None:

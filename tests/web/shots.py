@@ -1,21 +1,30 @@
-"""Pictures of every page, to be looked at: `python tests/web/shots.py URL [FOLDER]`.
+"""Pictures of every page, to be looked at: `python tests/web/shots.py URL [FOLDER [NAME…]]`.
 
 Needs a running sandbox (`./dev run`). Plays enough of the story that every page has something to
 show, then takes each page at 390×844 and 1280×800, light and dark, English and Chinese. The folder
-defaults to `.cache/shots`, which git ignores. Prints pages that overflow or complain.
+defaults to `.cache/shots`, which git ignores; with names, only those pages. Prints pages that
+overflow or complain.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from eth_account import Account
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.web.page_wallet import TestWallet
+
+PASSPHRASE = "nine horses and a lamp"
 PASSWORD = "an unlikely passphrase 7"
 SIZES = ((390, 844), (1280, 800))
 THEMES = ("light", "dark")
@@ -120,8 +129,69 @@ def play(page: Page, url: str, others: list[str]) -> dict[str, str]:
     return paths
 
 
+def own(page: Page, url: str) -> None:
+    """Two own accounts, one of words and one of a key file, and a payment that fails."""
+    page.goto(url + "/own-accounts")
+    page.fill("#a-label", "Savings of my own")
+    page.fill("#a-pass", PASSPHRASE)
+    page.click("form[data-own=ask] button")
+    expect(page.locator("[data-words]")).to_be_visible(timeout=30_000)
+    page.click("#own-words a")
+    page.wait_for_load_state()
+    document = Account.encrypt(secrets.token_bytes(32), "testpassword", iterations=2)
+    with tempfile.TemporaryDirectory() as room:
+        file = Path(room) / "key"
+        file.write_text(json.dumps(document))
+        page.select_option("#a-purpose", "file")
+        page.fill("#a-label", "旧钱包 / from geth")
+        page.fill("#a-pass", PASSPHRASE)
+        page.set_input_files("#a-file", file)
+        page.fill("#a-password", "testpassword")
+        page.click("form[data-own=ask] button")
+        page.wait_for_selector("[data-own=export]")
+        expect(page.locator("#live .rows li")).to_have_count(2, timeout=30_000)
+    page.fill("#o-amount", "0.25")
+    page.fill("#o-to", OUTSIDE)
+    page.fill("#o-pass", PASSPHRASE)
+    page.click("form[data-own=send] button")
+    expect(page.locator(".state.bad")).to_have_count(1, timeout=60_000)
+
+
+def own_states(page: Page) -> Any:
+    """What the page of own accounts shows only after a click, one name at a time."""
+    page.select_option("#a-purpose", "import")
+    yield "own-words"
+    page.select_option("#a-purpose", "file")
+    page.click("form[data-own=ask] button")
+    yield "own-file"
+    page.fill("#e-pass", PASSPHRASE)
+    page.fill("#e-password", "a word for the file")
+    page.click("form[data-own=export] button")
+    expect(page.locator("#own-file")).to_be_visible(timeout=30_000)
+    yield "own-saved"
+
+
+def link_wallet(context: BrowserContext, page: Page, url: str) -> TestWallet:
+    """A wallet in this browser, linked to the person."""
+    page.goto(url + "/receive")
+    chain = json.loads(page.get_attribute("[data-wallet=pay]", "data-chain") or "")
+    wallet = TestWallet(str(chain["rpc"][0]))
+    wallet.into(page)
+    page.goto(url + "/settings")
+    page.fill("#f-link-password", PASSWORD)
+    page.get_by_role("button", name="Link Adler").click()
+    expect(page.locator("#wallets .wallet-row")).to_have_count(1)
+    return wallet
+
+
 def pictures(
-    browser: Browser, url: str, folder: Path, state: Any, paths: dict[str, str], mark: str
+    browser: Browser,
+    url: str,
+    folder: Path,
+    state: Any,
+    paths: dict[str, str],
+    mark: str,
+    wallet: TestWallet | None = None,
 ) -> None:
     """Every page in every dress."""
     for (width, height), theme, language in itertools.product(SIZES, THEMES, LANGUAGES):
@@ -129,6 +199,8 @@ def pictures(
             viewport={"width": width, "height": height}, color_scheme=theme, storage_state=state
         )
         page = context.new_page()
+        if wallet is not None:
+            wallet.into(page)
         page.on("console", lambda m: m.type == "error" and print("  console:", m.text))
         page.goto(url + paths.get("door", "/settings"))
         page.click(f"#main button[name=language][value={language}]")
@@ -140,7 +212,9 @@ def pictures(
             if wide > width:
                 print(f"  {name} overflows: {wide} > {width} ({language}, {theme})")
             file = folder / f"{mark}{name}-{width}-{theme}-{language[:2]}.png"
-            page.screenshot(path=file, full_page=width < 700)
+            page.screenshot(path=file, full_page=width < 700 or name in WHOLE)
+            for more in own_states(page) if name == "own" and not mark else ():
+                page.screenshot(path=str(file).replace("own-", more + "-", 1), full_page=True)
         context.close()
 
 
@@ -148,13 +222,19 @@ PLAIN = {
     "home": "/home", "activity": "/activity", "receive": "/receive", "send": "/send",
     "withdraw": "/withdraw", "convert": "/convert", "abroad": "/abroad",
     "abroad-recipient": "/abroad/EUR-MX", "recipients": "/recipients", "limits": "/limits",
-    "settings": "/settings", "lost": "/nowhere",
+    "settings": "/settings", "own": "/own-accounts", "watched": "/watched", "lost": "/nowhere",
 }  # fmt: skip
+WHOLE = ("own", "receive", "settings")
+"""Long pages, taken whole at every size."""
 OUTER = {"door": "/sign-in", "register": "/register"}
 
 
-def main(url: str, folder: Path) -> None:
+def main(url: str, folder: Path, only: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+
+    def chosen(paths: dict[str, str]) -> dict[str, str]:
+        return {name: path for name, path in paths.items() if not only or name in only}
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         people = []
@@ -164,15 +244,18 @@ def main(url: str, folder: Path) -> None:
             page.set_default_timeout(20_000)
             register(page, url, name, country)
             people.append((context, page))
-        (_, lin), (empty, long), (context, ada) = people
-        empty_state = empty.storage_state()
-        paths = {**PLAIN, **play(ada, url, [handle(lin, url), handle(long, url)])}
-        pictures(browser, url, folder, context.storage_state(), paths, "")
+        (_, lin), (_, long), (context, ada) = people
+        paths = dict(PLAIN)
+        if not only or set(only) - set(PLAIN):
+            paths |= play(ada, url, [handle(lin, url), handle(long, url)])
+        own(ada, url)
+        wallet = link_wallet(context, ada, url)
+        state = context.storage_state()
+        pictures(browser, url, folder, state, chosen(paths), "", wallet)
         register(fresh := browser.new_context().new_page(), url, "Nora New", "FR")
-        empty_state = fresh.context.storage_state()
-        nothing = {name: PLAIN[name] for name in ("home", "activity", "send", "recipients")}
-        pictures(browser, url, folder, empty_state, nothing, "empty-")
-        pictures(browser, url, folder, None, OUTER, "")
+        nothing = {name: PLAIN[name] for name in ("home", "activity", "send", "recipients", "own")}
+        pictures(browser, url, folder, fresh.context.storage_state(), chosen(nothing), "empty-")
+        pictures(browser, url, folder, None, chosen(OUTER), "")
         browser.close()
 
 
@@ -180,4 +263,5 @@ if __name__ == "__main__":
     main(
         sys.argv[1].rstrip("/") if len(sys.argv) > 1 else "http://localhost:8000",
         Path(sys.argv[2] if len(sys.argv) > 2 else ".cache/shots"),
+        sys.argv[3:],
     )

@@ -1,4 +1,5 @@
-"""What a person does with own accounts: make or import one, look, pay out of it, forget it.
+"""What a person does with own accounts: make or import one, look, pay out of it, take it out as a
+key file, forget it.
 
 Everything secret travels in boxes sealed by the browser for the signer. Here they are only kept for
 the worker, and forgotten with its answer.
@@ -26,17 +27,17 @@ MAX_ACCOUNTS = 20
 MAX_LABEL = 60
 KEY_SECONDS = 15.0
 """The key is told anew every second; an older one is a signer that went away."""
-Purpose = Literal["create", "import", "grant"]
+Purpose = Literal["create", "import", "grant", "export"]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An own account. `path` is where common wallets find it."""
+    """An own account. `path` is where common wallets find it; None: it came as a key file."""
 
     id: str
     label: str
     address: str
-    path: str
+    path: str | None
     created_at: datetime
 
 
@@ -111,7 +112,7 @@ async def accounts(session: AsyncSession, *, principal_id: str) -> list[Account]
     """Newest first."""
     rows = await session.execute(
         text(
-            "SELECT id, label, address, sealed ->> 'path' AS path, created_at"
+            "SELECT id, label, address, nullif(sealed ->> 'path', '') AS path, created_at"
             " FROM selfcustody_accounts WHERE principal_id = :principal AND removed_at IS NULL"
             " ORDER BY created_at DESC, id DESC"
         ),
@@ -121,16 +122,32 @@ async def accounts(session: AsyncSession, *, principal_id: str) -> list[Account]
 
 
 async def ask(session: AsyncSession, *, principal_id: str, draft: AskDraft) -> str:
-    """Keep a question for the worker; its id. Raises SelfCustodyAway, TooManyAccounts,
-    InvalidField (a nonce used before, a label too long)."""
+    """Make or import an account: keep the question for the worker; its id. Raises SelfCustodyAway,
+    TooManyAccounts, InvalidField (a nonce used before, a label too long)."""
     await public_key(session)
-    if draft.purpose != "grant":
-        held = await accounts(session, principal_id=principal_id)
-        if len(held) >= MAX_ACCOUNTS:
-            raise TooManyAccounts(f"At most {MAX_ACCOUNTS} own accounts.")
-        if not draft.label or len(draft.label) > MAX_LABEL:
-            raise InvalidField(f"1 to {MAX_LABEL} characters.", field="/label")
+    held = await accounts(session, principal_id=principal_id)
+    if len(held) >= MAX_ACCOUNTS:
+        raise TooManyAccounts(f"At most {MAX_ACCOUNTS} own accounts.")
+    if not draft.label or len(draft.label) > MAX_LABEL:
+        raise InvalidField(f"1 to {MAX_LABEL} characters.", field="/label")
     return await _insert_request(session, principal_id, draft, account_id=None)
+
+
+async def ask_export(
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    account_id: str,
+    nonce: str,
+    box: Mapping[str, str],
+) -> str:
+    """Ask for an account as a key file; the id of the question. Raises NotFound, SelfCustodyAway,
+    InvalidField."""
+    await public_key(session)
+    await _require_account(session, principal_id, account_id)
+    return await _insert_request(
+        session, principal_id, AskDraft("export", nonce, box), account_id=account_id
+    )
 
 
 async def get_request(session: AsyncSession, *, principal_id: str, request_id: str) -> Request:
@@ -179,15 +196,7 @@ async def begin_send(
     code = draft.money.asset.code
     if network is None or (code != network.native_asset and network.token(code) is None):
         raise InvalidField("That network does not carry this asset.", field="/network")
-    known = await session.scalar(
-        text(
-            "SELECT 1 FROM selfcustody_accounts"
-            " WHERE id = :id AND principal_id = :principal AND removed_at IS NULL"
-        ),
-        {"id": draft.account_id, "principal": principal_id},
-    )
-    if known is None:
-        raise NotFound("There is no such account.")
+    await _require_account(session, principal_id, draft.account_id)
     request_id = await _insert_request(
         session,
         principal_id,
@@ -247,6 +256,18 @@ async def _sends(
     return [_send(row, assets) for row in rows]
 
 
+async def _require_account(session: AsyncSession, principal_id: str, account_id: str) -> None:
+    known = await session.scalar(
+        text(
+            "SELECT 1 FROM selfcustody_accounts"
+            " WHERE id = :id AND principal_id = :principal AND removed_at IS NULL"
+        ),
+        {"id": account_id, "principal": principal_id},
+    )
+    if known is None:
+        raise NotFound("There is no such account.")
+
+
 async def _insert_request(
     session: AsyncSession, principal_id: str, draft: AskDraft, *, account_id: str | None
 ) -> str:
@@ -287,5 +308,5 @@ def _send(row: Any, assets: AssetBook) -> Send:
 
 __all__: Sequence[str] = (
     "MAX_ACCOUNTS", "Account", "AskDraft", "Request", "Send", "SendDraft", "accounts", "ask",
-    "begin_send", "get_request", "get_send", "public_key", "remove", "sends",
+    "ask_export", "begin_send", "get_request", "get_send", "public_key", "remove", "sends",
 )  # fmt: skip

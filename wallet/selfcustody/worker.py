@@ -37,6 +37,9 @@ from wallet.onchain.finality import final_number
 TICK_SECONDS = 0.5
 REBROADCAST_SECONDS = 3.0
 REQUESTS_PER_TICK = 8
+REPLY_SECONDS = 600.0
+"""A sealed reply is for the page that waits for it; who reads the signer's memory a week later
+finds none in the database."""
 BEFORE_SENT = ("queued", "allocated")
 log = structlog.get_logger(__name__)
 
@@ -97,6 +100,13 @@ class SelfCustodyWorker:
                     " seen_at = clock_timestamp()"
                 ),
                 {"key": key},
+            )
+            await session.execute(
+                text(
+                    "UPDATE selfcustody_requests SET reply = NULL WHERE reply IS NOT NULL"
+                    " AND created_at < clock_timestamp() - make_interval(secs => :age)"
+                ),
+                {"age": REPLY_SECONDS},
             )
 
     async def _answer(self) -> None:
@@ -240,6 +250,13 @@ class SelfCustodyWorker:
             if cap < fees.base_fee + tip or cap == 0:
                 await self._fail(row, "fee_above_grant")
                 return
+        # Signed bytes that the node refuses for want of money would leave the day it arrives.
+        [held] = await chain.balances(
+            [row.address], network.native_asset, (await chain.head()).number
+        )
+        if held < gas * cap + (int(row.amount_minor) if token is None else 0):
+            await self._fail(row, "too_little")
+            return
         unsigned = encode_unsigned(fields(gas))
         async with self._db.transaction() as session:
             await self._update(

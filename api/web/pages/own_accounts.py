@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from api.web import drafts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
-from api.web.words import refusal
+from api.web.words import own_reasons, refusal
 from chain.address import checked
 from chain.errors import InvalidAddress as ChainInvalidAddress
 from wallet import selfcustody
@@ -69,6 +69,7 @@ async def listed(visit: Member) -> Response:
         chains=services.networks,
         person=visit.member.id,
         errors=drafts.told(visit),
+        reasons=own_reasons(visit.language),
         open=any(one.state not in ("settled", "failed") for one in paid),
     )
 
@@ -142,6 +143,25 @@ async def send(visit: Member) -> Response:
         return made.id
 
     return await _answer(visit, work, "send")
+
+
+@router.post("/own-accounts/{account_id}/export")
+async def export(visit: Member, account_id: str) -> Response:
+    """As a key file, sealed for the page that asked."""
+    fields = await visit.form()
+    if not is_id(account_id, "sca"):
+        raise NotFound("There is no such account.")
+
+    async def work(session: Session) -> str:
+        return await selfcustody.ask_export(
+            session,
+            principal_id=visit.member.id,
+            account_id=account_id,
+            nonce=_nonce(fields.get("nonce", "")),
+            box=_box(fields.get("box", "")),
+        )
+
+    return await _answer(visit, work, "request")
 
 
 @router.post("/own-accounts/{account_id}/remove")
