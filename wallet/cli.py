@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("--keystore", help="a Web3 key file instead of typed words")
     _add_chain(commands)
     _add_deposits(commands)
+    _add_cases(commands)
     add_treasury(commands)
     return parser
 
@@ -128,6 +129,22 @@ def _add_deposits(commands: Subparsers) -> None:
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
     approve.add_argument("--by", required=True, metavar="NAME")
+
+
+def _add_cases(commands: Subparsers) -> None:
+    cases = commands.add_parser("cases", help="what stands still or needs a person's eye")
+    actions = cases.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="list them; exit 1 while any is open")
+    listed.add_argument("--all", action="store_true", help="closed ones, too (the newest 500)")
+    listed.add_argument("--kind", help="only this kind, for example payment_late")
+    show = actions.add_parser("show", help="one case with all that was known when it was opened")
+    show.add_argument("case", help="cas_…")
+    for action in (listed, show):
+        action.add_argument("--json", action="store_true", help="print as JSON")
+    close = actions.add_parser("close", help="say that one is done with; not while its cause lasts")
+    close.add_argument("case", help="cas_…")
+    close.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+    close.add_argument("--note", required=True, metavar="TEXT", help="what was found and done")
 
 
 if __name__ == "__main__":

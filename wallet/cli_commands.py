@@ -34,6 +34,10 @@ def run(chosen: argparse.Namespace) -> int:
                 from wallet.cli_operator import deposits
 
                 return asyncio.run(deposits(Settings.from_env(), chosen))
+            case "cases":
+                from wallet.cli_cases import command
+
+                return asyncio.run(command(Settings.from_env(), chosen))
             case "treasury":
                 from wallet.cli_treasury import treasury
 

@@ -21,7 +21,7 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
 from wallet.followers import followers
-from wallet.onchain import Desk, repository, signers, tokens
+from wallet.onchain import Desk, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
@@ -73,11 +73,15 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
 
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:
     if chosen.action == "resume-network":
-        done = await networks.resume(session, chosen.network)
+        done = await networks.resume(session, chosen.network, by=chosen.by)
     elif chosen.action == "resume-signer":
-        done = await signers.resume_signer(session, network=chosen.network, address=chosen.address)
+        done = await casework.resume_signer(
+            session, network=chosen.network, address=chosen.address, by=chosen.by
+        )
     else:
-        done = await tokens.resume_token(session, network=chosen.network, asset=chosen.asset)
+        done = await tokens.resume_token(
+            session, network=chosen.network, asset=chosen.asset, by=chosen.by
+        )
     if not done:
         raise NotFound("Nothing of that name is halted.")
 

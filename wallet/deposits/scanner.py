@@ -19,7 +19,7 @@ from chain.observe import ObservedDeposit, Watched
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import repository
+from wallet.deposits import casework, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.repository import DepositRow, Tip
 from wallet.deposits.window import Window
@@ -131,11 +131,18 @@ class Scanner:
                     session,
                     self._network,
                     f"reorganised down to {below}; final was {now.final_number}",
+                    evidence={
+                        "tip": now.number,
+                        "tip_hash": now.hash,
+                        "final": now.final_number,
+                        "common_block": None if ancestor is None else ancestor[0],
+                    },
                 )
                 return None
             back = Tip(ancestor[0], ancestor[1], now.final_number)
             await repository.rewind(session, self._network, back)
             orphans = await repository.orphan_above(session, self._network, back.number)
+            await casework.gone(session, orphans)
             await self._tell(session, "deposit.orphaned", orphans)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
@@ -217,6 +224,8 @@ class Scanner:
                 )
             if row is not None:
                 rows.append(row)
+                if quarantine is not None:
+                    await casework.set_aside(session, row, quarantine)
         await self._tell(session, "deposit.seen", rows)
 
     def _doubt(self, seen: ObservedDeposit, moved: bool, stopped: Mapping[str, str]) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import ChainError
-from wallet import ledger
+from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
@@ -165,6 +165,17 @@ class SurplusFinder:
                 "id": arrival_id, "network": self._network, "address": address, "asset": asset,
                 "minor": minor, "block": final.number, "hash": final.hash, "time": final.time,
                 "entry": entry_id,
+            },
+        )  # fmt: skip
+        await cases.open_case(
+            session,
+            kind="deposit_unattributed",
+            subject=arrival_id,
+            network=self._network,
+            asset=asset,
+            what=f"{money} lies at {address} on {self._network} and no transfer explains it.",
+            evidence={
+                "address": address, "amount_minor": str(minor), "block_number": final.number,
             },
         )  # fmt: skip
 

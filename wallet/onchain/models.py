@@ -129,6 +129,7 @@ class ChainAttempt(SQLModel, table=True):
     tx_hash: str | None = Field(sa_type=Text)
     sends: int
     first_sent_at: datetime | None = Field(sa_type=STAMP)
+    late_at: datetime | None = Field(sa_type=STAMP)
     last_sent_at: datetime | None = Field(sa_type=STAMP)
     last_outcome: str | None = Field(sa_type=Text)
     last_message: str | None = Field(sa_type=Text)
