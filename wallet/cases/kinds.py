@@ -15,6 +15,7 @@ Kind = Literal[
     "payment_late",
     "deposit_quarantined",
     "deposit_unattributed",
+    "deposit_shortfall",
 ]
 Severity = Literal["critical", "serious", "notice"]
 
@@ -38,4 +39,5 @@ KINDS: dict[Kind, About] = {
     "payment_late": About("payment", "serious", "the payment's end"),
     "deposit_quarantined": About("deposit", "serious", None),
     "deposit_unattributed": About("arrival", "notice", "bifold deposits approve"),
+    "deposit_shortfall": About("address", "critical", None),
 }
