@@ -99,6 +99,13 @@ def _add_chain(commands: Subparsers) -> None:
     review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
     review.add_argument("withdrawal", help="wdr_…")
     review.add_argument("--by", required=True, metavar="NAME", help="who asks")
+    for name, what in (
+        ("cancel", "take a withdrawal back for its owner, at the house's cost"),
+        ("speed-up", "send a withdrawal again with higher fees, inside its bound"),
+    ):
+        ask = actions.add_parser(name, help=what)
+        ask.add_argument("withdrawal", help="wdr_…")
+        ask.add_argument("--by", required=True, metavar="NAME", help="who asks")
     actions.add_parser("approvals", help="payments that wait for an operator's signature")
     approval = actions.add_parser("approve-payment", help="hand over an operator's signature")
     approval.add_argument("intent", help="int_…, from: bifold chain approvals")

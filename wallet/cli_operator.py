@@ -26,6 +26,7 @@ from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
+from wallet.withdrawals import cancel_for, speed_up_for
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -37,6 +38,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
+        if chosen.action in ("cancel", "speed-up"):
+            return await _replace(services, chosen)
         if chosen.action == "approvals":
             return await cli_approvals.waiting(services)
         if chosen.action == "approve-payment":
@@ -68,6 +71,25 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
     desk = with_batches(Desk(services.db, services.chains[row.network], services.signer, told))
     done = await resolve(desk, row.intent_id, by=chosen.by)
     print(f"{chosen.withdrawal}: {done.state} ({done.reason})")
+    return 0
+
+
+async def _replace(services: Services, chosen: argparse.Namespace) -> int:
+    """What its owner may ask for, asked for by the house."""
+    async with services.db.transaction() as session:
+        if chosen.action == "cancel":
+            seen = await cancel_for(
+                session, withdrawal_id=chosen.withdrawal, by=chosen.by, assets=services.assets,
+                networks=services.networks,
+            )  # fmt: skip
+        else:
+            seen = await speed_up_for(
+                session, withdrawal_id=chosen.withdrawal, assets=services.assets,
+                networks=services.networks,
+            )  # fmt: skip
+    log.warning("operator.asked", what=chosen.action, withdrawal=seen.id, by=chosen.by)
+    end = "" if seen.status == "cancelled" else "; which transaction is mined decides"
+    print(f"{seen.id}: {seen.status}, {chosen.action} asked for{end}.")
     return 0
 
 

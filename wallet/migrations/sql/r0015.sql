@@ -42,6 +42,9 @@ UPDATE chain_attempts a SET late_at = a.first_sent_at + interval '15 minutes'
  WHERE i.id = a.intent_id AND a.first_sent_at IS NOT NULL
    AND i.state IN ('allocated', 'signed', 'sent', 'mined');
 
+-- The operator who asked for the cancel, which then costs its owner nothing; null: the owner did.
+ALTER TABLE chain_intents ADD COLUMN cancel_asked_by text;
+
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
