@@ -155,6 +155,8 @@ class TestOperatorsCommands:
         assert status.stdout.split()[:3] == ["network", "local", "usable"]
         listed = self.bifold(sandbox, "deposits", "unattributed")
         assert (listed.returncode, listed.stdout) == (0, "Nothing is unattributed.\n")
+        listed = self.bifold(sandbox, "cases", "list")
+        assert (listed.returncode, listed.stdout) == (0, "No case is open.\n")
 
     @pytest.mark.parametrize(
         "words",
@@ -163,6 +165,8 @@ class TestOperatorsCommands:
             ("chain", "resume-signer", "local", "0x0"),
             ("chain", "resume-token", "local", "USDC"),
             ("deposits", "approve", "una_x"),
+            ("chain", "cancel", "wdr_x"),
+            ("cases", "close", "cas_x", "--note", "seen"),
         ],
     )
     def test_what_is_not_there_is_said_in_one_line(
