@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_sql
 
-revision = "r0015"
-down_revision = "r0014"
+revision = "r0021"
+down_revision = "r0020"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0015.sql")
+    run_sql("r0021.sql")
