@@ -57,6 +57,13 @@ class Figures:
             registry=self.registry,
         )
 
+        self._cases = Gauge(
+            "bifold_open_cases",
+            "Cases that wait for a person or for their cause to end; above 0 is an alarm.",
+            ["kind"],
+            registry=self.registry,
+        )
+
     def request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request under its route template, never under its concrete path."""
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -66,11 +73,13 @@ class Figures:
 
     def render(self, vitals: Vitals) -> bytes:
         """The exposition text, with the database's figures of this moment."""
-        for gauge in (self._queue, self._lag, self._gaps, self._head_age, self._up):
+        for gauge in (self._queue, self._lag, self._gaps, self._head_age, self._up, self._cases):
             gauge.clear()
         for status, count in vitals.jobs.items():
             self._queue.labels(status).set(count)
         self._outbox.set(vitals.outbox_rows)
+        for kind, count in vitals.open_cases.items():
+            self._cases.labels(kind).set(count)
         for network in vitals.networks:
             self._gaps.labels(network.name).set(network.scanner_gaps)
             if network.scanner_lag_blocks is not None:

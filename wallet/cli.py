@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("--keystore", help="a Web3 key file instead of typed words")
     _add_chain(commands)
     _add_deposits(commands)
+    _add_cases(commands)
     add_treasury(commands)
     return parser
 
@@ -106,6 +107,13 @@ def _add_chain(commands: Subparsers) -> None:
     review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
     review.add_argument("withdrawal", help="wdr_…")
     review.add_argument("--by", required=True, metavar="NAME", help="who asks")
+    for name, what in (
+        ("cancel", "take a withdrawal back for its owner, at the house's cost"),
+        ("speed-up", "send a withdrawal again with higher fees, inside its bound"),
+    ):
+        ask = actions.add_parser(name, help=what)
+        ask.add_argument("withdrawal", help="wdr_…")
+        ask.add_argument("--by", required=True, metavar="NAME", help="who asks")
     actions.add_parser("approvals", help="payments that wait for an operator's signature")
     approval = actions.add_parser("approve-payment", help="hand over an operator's signature")
     approval.add_argument("intent", help="int_…, from: bifold chain approvals")
@@ -152,6 +160,22 @@ def _add_deposits(commands: Subparsers) -> None:
         action = actions.add_parser(name, help=what)
         action.add_argument("network")
         action.add_argument("--by", required=True, metavar="NAME")
+
+
+def _add_cases(commands: Subparsers) -> None:
+    cases = commands.add_parser("cases", help="what stands still or needs a person's eye")
+    actions = cases.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="list them; exit 1 while any is open")
+    listed.add_argument("--all", action="store_true", help="closed ones, too (the newest 500)")
+    listed.add_argument("--kind", help="only this kind, for example payment_late")
+    show = actions.add_parser("show", help="one case with all that was known when it was opened")
+    show.add_argument("case", help="cas_…")
+    for action in (listed, show):
+        action.add_argument("--json", action="store_true", help="print as JSON")
+    close = actions.add_parser("close", help="say that one is done with; not while its cause lasts")
+    close.add_argument("case", help="cas_…")
+    close.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+    close.add_argument("--note", required=True, metavar="TEXT", help="what was found and done")
 
 
 if __name__ == "__main__":

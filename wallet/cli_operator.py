@@ -21,11 +21,12 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import NotFound
 from wallet.followers import followers
-from wallet.onchain import Desk, repository, signers, tokens
+from wallet.onchain import Desk, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
+from wallet.withdrawals import cancel_for, speed_up_for
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -37,6 +38,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
+        if chosen.action in ("cancel", "speed-up"):
+            return await _replace(services, chosen)
         if chosen.action == "approvals":
             return await cli_approvals.waiting(services)
         if chosen.action == "approve-payment":
@@ -71,13 +74,36 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
     return 0
 
 
+async def _replace(services: Services, chosen: argparse.Namespace) -> int:
+    """What its owner may ask for, asked for by the house."""
+    async with services.db.transaction() as session:
+        if chosen.action == "cancel":
+            seen = await cancel_for(
+                session, withdrawal_id=chosen.withdrawal, by=chosen.by, assets=services.assets,
+                networks=services.networks,
+            )  # fmt: skip
+        else:
+            seen = await speed_up_for(
+                session, withdrawal_id=chosen.withdrawal, assets=services.assets,
+                networks=services.networks,
+            )  # fmt: skip
+    log.warning("operator.asked", what=chosen.action, withdrawal=seen.id, by=chosen.by)
+    end = "" if seen.status == "cancelled" else "; which transaction is mined decides"
+    print(f"{seen.id}: {seen.status}, {chosen.action} asked for{end}.")
+    return 0
+
+
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:
     if chosen.action == "resume-network":
-        done = await networks.resume(session, chosen.network)
+        done = await networks.resume(session, chosen.network, by=chosen.by)
     elif chosen.action == "resume-signer":
-        done = await signers.resume_signer(session, network=chosen.network, address=chosen.address)
+        done = await casework.resume_signer(
+            session, network=chosen.network, address=chosen.address, by=chosen.by
+        )
     else:
-        done = await tokens.resume_token(session, network=chosen.network, asset=chosen.asset)
+        done = await tokens.resume_token(
+            session, network=chosen.network, asset=chosen.asset, by=chosen.by
+        )
     if not done:
         raise NotFound("Nothing of that name is halted.")
 

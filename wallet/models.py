@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlmodel import SQLModel
 
 from wallet import kernel_models
+from wallet.cases import models as cases
 from wallet.conversions import models as conversions
 from wallet.custody import models as custody
 from wallet.deposits import models as deposits
@@ -22,6 +23,7 @@ from wallet.watch import models as watch
 from wallet.withdrawals import models as withdrawals
 
 ROOMS_WITH_TABLES = (
+    cases,
     conversions,
     custody,
     deposits,

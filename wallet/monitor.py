@@ -8,6 +8,8 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet import cases
+
 NETWORK_FRESH_SECONDS = 15  # decision 31: an older view of a network is unavailable
 PROCESS_FRESH_SECONDS = 15  # takeover of a dead worker takes at most as long
 
@@ -53,6 +55,7 @@ class Vitals:
     processes: tuple[ProcessVitals, ...]
     jobs: dict[str, int]
     outbox_rows: int
+    open_cases: dict[str, int]
 
 
 def newest_revision() -> str:
@@ -69,6 +72,7 @@ async def vitals(session: AsyncSession) -> Vitals:
         processes=await _processes(session),
         jobs=await _jobs(session),
         outbox_rows=int(await session.scalar(text("SELECT count(*) FROM outbox")) or 0),
+        open_cases=await cases.open_counts(session),
     )
 
 

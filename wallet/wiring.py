@@ -15,6 +15,8 @@ from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.jobs import JobRunner, Loop
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.onchain.casework import TICK_SECONDS as LATE_SECONDS
+from wallet.onchain.casework import LateWatch
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
 from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
@@ -64,6 +66,7 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             ),
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
             Loop(f"tokens.{name}", TokenWatch(db, chain).tick, TOKEN_SECONDS),
+            Loop(f"late.{name}", LateWatch(db, chain.network).tick, LATE_SECONDS),
             Loop(f"watch.{name}", BalanceReader(db, chain).tick, WATCH_SECONDS),
             Loop(
                 f"surplus.{name}",

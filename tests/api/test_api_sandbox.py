@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
+from wallet import cases
 from wallet.settings import Settings
 
 OUTSIDE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -233,6 +234,13 @@ class TestHealth:
         with psycopg.connect(database.conninfo("bifold_owner")) as connection:
             connection.execute("UPDATE alembic_version SET version_num = 'r0001'")
         assert "migrations" in (await observed.http.get("/readyz")).json()["down"]
+
+    async def test_open_cases_are_counted_by_kind(self, observed: Any) -> None:
+        async with observed.services.db.transaction() as session:
+            await cases.open_case(session, kind="signer_halted", subject="local/0x1", what="It is.")
+        figures = (await observed.http.get("/metrics")).text
+        assert 'bifold_open_cases{kind="signer_halted"} 1.0' in figures
+        assert 'bifold_open_cases{kind="payment_late"} 0.0' in figures
 
     async def test_figures_are_by_route_and_never_by_id(self, observed: Any) -> None:
         ada = await observed.person()

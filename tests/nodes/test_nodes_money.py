@@ -110,6 +110,9 @@ async def test_nodes_that_contradict_stop_the_network(seam: Seam) -> None:
             seen = (await states(session))["local"]
         assert not seen.healthy and seen.as_of is None
         assert "disagree about final block" in seen.detail or "another one" in seen.detail
+        [case] = await seam.rows("SELECT kind, subject, what FROM cases WHERE status = 'open'")
+        assert (case.kind in ("nodes_disagree", "wrong_chain"), case.subject) == (True, "local")
+        assert seen.detail in case.what
         with pytest.raises(ChainUnavailable):
             await seam.withdraw(ada, "1", "ETH", OUTSIDE)
     finally:

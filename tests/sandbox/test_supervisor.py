@@ -157,6 +157,8 @@ class TestOperatorsCommands:
         assert (listed.returncode, listed.stdout) == (0, "Nothing is unattributed.\n")
         lost = self.bifold(sandbox, "deposits", "losses")
         assert (lost.returncode, lost.stdout) == (0, "Nothing that was credited is lost.\n")
+        listed = self.bifold(sandbox, "cases", "list")
+        assert (listed.returncode, listed.stdout) == (0, "No case is open.\n")
 
     @pytest.mark.parametrize(
         "words",
@@ -167,6 +169,8 @@ class TestOperatorsCommands:
             ("deposits", "approve", "una_x"),
             ("deposits", "propose-fork", "local"),
             ("deposits", "approve-fork", "nowhere"),
+            ("chain", "cancel", "wdr_x"),
+            ("cases", "close", "cas_x", "--note", "seen"),
         ],
     )
     def test_what_is_not_there_is_said_in_one_line(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import ledger
+from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ids import new_id
@@ -121,6 +121,13 @@ async def approve(session: AsyncSession, *, arrival_id: str, by: str, assets: As
             {"id": arrival_id, "by": by, "deposit": deposit_id},
         )
     ).one()
+    await cases.close_all(
+        session,
+        kinds=["deposit_unattributed"],
+        subjects=[arrival_id],
+        by=by,
+        note=f"credited to {row.principal_id} as {deposit_id}",
+    )
     hit("arrival.before_commit_approved")
     return _arrival(done, assets)
 

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import custody, ledger
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import repository
+from wallet.deposits import casework, repository
 from wallet.deposits.repository import DepositRow
 from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec, Place
@@ -41,7 +41,9 @@ class Crediter:
         except LedgerError as error:
             log.error("deposit.refused_by_books", deposit=deposit_id, code=error.code)
             async with self._db.transaction() as session:
-                await repository.quarantine(session, deposit_id, error.code)
+                left = await repository.quarantine(session, deposit_id, error.code)
+                if left is not None:
+                    await casework.set_aside(session, left, error.code)
             return False
         hit("deposit.after_commit_credited")
         return True
@@ -61,6 +63,8 @@ class Crediter:
         await repository.set_booked(
             session, row.id, status=status, entry_id=entry_id, reason=reason
         )
+        if reason is not None:
+            await casework.set_aside(session, row, reason)
 
     async def _sides(self, session: AsyncSession, row: DepositRow) -> tuple[Place, AccountSpec]:
         """Where the coins lie, and whose they are."""

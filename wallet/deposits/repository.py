@@ -383,15 +383,17 @@ async def set_booked(
     )
 
 
-async def quarantine(session: AsyncSession, deposit_id: str, reason: str) -> None:
-    """Leave an unbooked deposit to a person."""
-    await session.execute(
+async def quarantine(session: AsyncSession, deposit_id: str, reason: str) -> DepositRow | None:
+    """Leave an unbooked deposit to a person. None when it is booked."""
+    done = await session.execute(
         text(
             "UPDATE deposits SET status = 'quarantined', reason = :reason,"
-            " updated_at = clock_timestamp() WHERE id = :id AND entry_id IS NULL"
+            " updated_at = clock_timestamp() WHERE id = :id AND entry_id IS NULL RETURNING *"
         ),
         {"id": deposit_id, "reason": reason},
     )
+    row = done.one_or_none()
+    return None if row is None else _deposit(row)
 
 
 def block_time(block: BlockRef) -> datetime:

@@ -20,7 +20,7 @@ from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import cold_gas, losses, repository
+from wallet.deposits import casework, cold_gas, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.repository import DepositRow, Tip
@@ -122,6 +122,12 @@ class Scanner:
                     session,
                     self._network,
                     f"reorganised down to {below}; final was {now.final_number}",
+                    evidence={
+                        "tip": now.number,
+                        "tip_hash": now.hash,
+                        "final": now.final_number,
+                        "common_block": None if ancestor is None else ancestor[0],
+                    },
                 )
                 if ancestor is not None:
                     await losses.book_losses(
@@ -134,6 +140,7 @@ class Scanner:
             orphans = await repository.orphan_above(session, self._network, back.number)
             await losses.forget_above(session, self._network, back.number)
             await cold_gas.forget_above(session, self._network, back.number)
+            await casework.gone(session, orphans)
             await self._tell(session, "deposit.orphaned", orphans)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
@@ -230,6 +237,8 @@ class Scanner:
                 )
             if row is not None:
                 rows.append(row)
+                if quarantine is not None:
+                    await casework.set_aside(session, row, quarantine)
         await self._tell(session, "deposit.seen", rows)
 
     def _doubt(self, seen: ObservedDeposit, moved: bool, stopped: Mapping[str, str]) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import ChainError
-from wallet import ledger
+from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
@@ -110,10 +110,27 @@ class SurplusFinder:
             if surplus > 0:
                 await self._keep(final, asset, address, balance)
             elif surplus < 0:
-                log.error(
-                    "deposit.shortfall", network=self._network, address=address, asset=asset,
-                    minor=surplus, block=final.number,
-                )  # fmt: skip
+                await self._missing(final, asset, address, -surplus)
+
+    async def _missing(self, final: _Final, asset: str, address: str, minor: int) -> None:
+        """Less lies there than arrived, and no sweep of ours took it."""
+        log.error(
+            "deposit.shortfall", network=self._network, address=address, asset=asset,
+            minor=-minor, block=final.number,
+        )  # fmt: skip
+        async with self._db.transaction() as session:
+            await cases.open_case(
+                session,
+                kind="deposit_shortfall",
+                subject=f"{self._network}/{address}/{asset}",
+                network=self._network,
+                asset=asset,
+                what=f"{Money(minor, self._assets.get(asset))} left {address} on {self._network}"
+                " and we did not move it: somebody else may hold the deposit keys.",
+                evidence={
+                    "address": address, "missing_minor": str(minor), "block_number": final.number,
+                },
+            )  # fmt: skip
 
     async def _keep(self, final: _Final, asset: str, address: str, balance: int) -> None:
         """Book what is unexplained, looking again under the scanner's lock."""
@@ -166,6 +183,17 @@ class SurplusFinder:
                 "id": arrival_id, "network": self._network, "address": address, "asset": asset,
                 "minor": minor, "block": final.number, "hash": final.hash, "time": final.time,
                 "entry": entry_id,
+            },
+        )  # fmt: skip
+        await cases.open_case(
+            session,
+            kind="deposit_unattributed",
+            subject=arrival_id,
+            network=self._network,
+            asset=asset,
+            what=f"{money} lies at {address} on {self._network} and no transfer explains it.",
+            evidence={
+                "address": address, "amount_minor": str(minor), "block_number": final.number,
             },
         )  # fmt: skip
 

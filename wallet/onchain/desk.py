@@ -16,7 +16,7 @@ from chain.blocks import Receipt
 from chain.client import ChainClient
 from keys.signer import Signer
 from wallet.db import Database
-from wallet.onchain import repository, signers
+from wallet.onchain import casework, repository
 from wallet.onchain.intents import Follower
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
@@ -49,12 +49,14 @@ class Desk:
         expected: Intent | None = None,
         at: datetime | None = None,
         receipt: Receipt | None = None,
+        by: str | None = None,
         **changes: Any,
     ) -> Intent | None:
         """Move an intent and tell its follower, in the caller's transaction.
 
         None when the table does not know the move from where the intent is now, or it is no longer
-        as `expected`: a rival was faster, and there is nothing left to do.
+        as `expected`: a rival was faster, and there is nothing left to do. `by`: the operator who
+        asked, if one did. A review has its case as long as it lasts.
         """
         before = await repository.lock_intent(session, intent_id)
         back = before.batch_id is not None and to is State.QUEUED and before.state in IN_FLIGHT
@@ -66,6 +68,7 @@ class Desk:
             session, intent_id, {"state": str(to), "waiting_for": None, **changes}
         )
         log.info("intent.moving", intent=intent_id, before=str(before.state), after=str(to))
+        await casework.moved(session, after, previous=before.state, by=by)
         follower = self.followers.get(after.purpose)
         if follower is not None:
             await follower.intent_moved(
@@ -78,7 +81,7 @@ class Desk:
         async with self.db.transaction() as session:
             moved = await self.move(session, intent.id, State.IN_REVIEW, reason=reason)
             if halt and intent.from_address is not None:
-                await signers.halt_signer(
+                await casework.halt_signer(
                     session, network=self.network, address=intent.from_address, reason=reason
                 )
         if moved is not None:

@@ -98,6 +98,7 @@ class ChainIntent(SQLModel, table=True):
     passed_at_block: int | None = Field(sa_type=BigInteger)
     cancel_requested_at: datetime | None = Field(sa_type=STAMP)
     speed_up_requested_at: datetime | None = Field(sa_type=STAMP)
+    cancel_asked_by: str | None = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=STAMP)
     updated_at: datetime = Field(sa_type=STAMP)
 
@@ -129,6 +130,7 @@ class ChainAttempt(SQLModel, table=True):
     tx_hash: str | None = Field(sa_type=Text)
     sends: int
     first_sent_at: datetime | None = Field(sa_type=STAMP)
+    late_at: datetime | None = Field(sa_type=STAMP)
     last_sent_at: datetime | None = Field(sa_type=STAMP)
     last_outcome: str | None = Field(sa_type=Text)
     last_message: str | None = Field(sa_type=Text)

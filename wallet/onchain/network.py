@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,8 @@ from chain.client import ChainClient, ChainIdentity
 from chain.errors import ChainError, FeeCeiling, WrongChain
 from chain.failover import Disagreement, FailoverRpc, NodeHealth
 from chain.fees import FeeQuote
+from wallet import cases
+from wallet.cases import HOUSE, Kind
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.onchain.errors import ChainUnavailable
@@ -82,22 +84,37 @@ async def require_usable(session: AsyncSession, network: str) -> NetworkStatus:
     return status
 
 
-async def halt(session: AsyncSession, network: str, reason: str) -> None:
-    """Stop sends and credits on a network until an operator has looked. The first reason stays."""
-    await session.execute(
+async def halt(
+    session: AsyncSession, network: str, reason: str, *, evidence: Mapping[str, object]
+) -> None:
+    """Stop sends and credits on a network until an operator has looked; a case says so.
+
+    The first reason stays.
+    """
+    done = await session.execute(
         text(
             "INSERT INTO network_state (network, halted_reason, halted_at)"
             " VALUES (:network, :reason, clock_timestamp())"
             " ON CONFLICT (network) DO UPDATE SET halted_reason = :reason,"
-            " halted_at = clock_timestamp() WHERE network_state.halted_reason IS NULL"
+            " halted_at = clock_timestamp() WHERE network_state.halted_reason IS NULL RETURNING 1"
         ),
         {"network": network, "reason": reason},
+    )
+    if done.one_or_none() is None:
+        return
+    await cases.open_case(
+        session,
+        kind="network_halted",
+        subject=network,
+        network=network,
+        what=f"Nothing is sent or credited on {network}: {reason}.",
+        evidence={"reason": reason, **evidence},
     )
     log.error("network.halted", network=network, reason=reason)
 
 
-async def resume(session: AsyncSession, network: str) -> bool:
-    """Let a halted network go on. False when it was not halted."""
+async def resume(session: AsyncSession, network: str, *, by: str) -> bool:
+    """Let a halted network go on and close its case. False when it was not halted."""
     done = await session.execute(
         text(
             "UPDATE network_state SET halted_reason = NULL, halted_at = NULL"
@@ -105,7 +122,16 @@ async def resume(session: AsyncSession, network: str) -> bool:
         ),
         {"network": network},
     )
-    return done.one_or_none() is not None
+    if done.one_or_none() is None:
+        return False
+    await cases.close_all(
+        session,
+        kinds=["network_halted"],
+        subjects=[network],
+        by=by,
+        note="the network was let go on",
+    )
+    return True
 
 
 async def write_nodes(session: AsyncSession, network: str, healths: Sequence[NodeHealth]) -> None:
@@ -157,10 +183,12 @@ class NetworkObserver:
             head = await self._chain.head()
             fees, detail = await self._fees()
         except WrongChain as error:
-            await self._note(f"{error}. Run ./dev clean or use the right node.", wrong=True)
+            await self._note(
+                f"{error}. Run ./dev clean or use the right node.", wrong="wrong_chain"
+            )
             return
         except ChainError as error:
-            await self._note(f"{error.code}: {error}", wrong=False)
+            await self._note(f"{error.code}: {error}", wrong=None)
             return
         async with self._db.transaction() as session:
             known = await read(session, self._network)
@@ -169,9 +197,11 @@ class NetworkObserver:
                 await self._mark(
                     session,
                     "Block 1 of this node is another one. Run ./dev clean or use the right node.",
-                    wrong=True,
+                    wrong="wrong_chain",
                 )
                 return
+            if known is not None and known.as_of is None:
+                await self._right_again(session)
             await self._write(session, identity, head, fees, detail)
             hit("network.before_commit")
         hit("network.after_commit")
@@ -181,7 +211,9 @@ class NetworkObserver:
         try:
             healths = await nodes.probe()
         except Disagreement as error:
-            await self._note(f"{error}; nothing is sent or credited until they agree.", wrong=True)
+            await self._note(
+                f"{error}; nothing is sent or credited until they agree.", wrong="nodes_disagree"
+            )
             return False
         async with self._db.transaction() as session:
             await write_nodes(session, self._network, healths)
@@ -230,12 +262,13 @@ class NetworkObserver:
             },
         )
 
-    async def _note(self, detail: str, *, wrong: bool) -> None:
+    async def _note(self, detail: str, *, wrong: Kind | None) -> None:
         async with self._db.transaction() as session:
             await self._mark(session, detail, wrong=wrong)
 
-    async def _mark(self, session: AsyncSession, detail: str, *, wrong: bool) -> None:
-        """Not healthy. Another chain counts as silence at once; a node that is away gets 15 s."""
+    async def _mark(self, session: AsyncSession, detail: str, *, wrong: Kind | None) -> None:
+        """Not healthy. Another chain counts as silence at once and is a case; a node that is away
+        gets 15 s."""
         log.warning("network.unhealthy", network=self._network, detail=detail)
         await session.execute(
             text(
@@ -244,7 +277,25 @@ class NetworkObserver:
                 " healthy = false, detail = :detail,"
                 " as_of = CASE WHEN :wrong THEN NULL ELSE network_state.as_of END"
             ),
-            {"network": self._network, "detail": detail[:500], "wrong": wrong},
+            {"network": self._network, "detail": detail[:500], "wrong": wrong is not None},
+        )
+        if wrong is not None:
+            await cases.open_case(
+                session,
+                kind=wrong,
+                subject=self._network,
+                network=self._network,
+                what=f"Nothing is sent or credited on {self._network}. {detail[:500]}",
+            )
+
+    async def _right_again(self, session: AsyncSession) -> None:
+        """The node serves our chain again, and no other node contradicts it."""
+        await cases.close_all(
+            session,
+            kinds=["wrong_chain", "nodes_disagree"],
+            subjects=[self._network],
+            by=HOUSE,
+            note="the nodes serve the known chain again",
         )
 
 

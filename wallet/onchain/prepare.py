@@ -27,7 +27,7 @@ from chain.transactions import (
 )
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
-from wallet.onchain import beside, repository, signers, tokens
+from wallet.onchain import beside, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import OWN_PURPOSES, frozen
@@ -190,7 +190,7 @@ class Preparer:
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our
             # database is an old copy. Either way nobody pays from here until a person has looked.
-            await signers.halt_signer(
+            await casework.halt_signer(
                 session, network=desk.network, address=address, reason=FOREIGN
             )
             log.error("signer.halted", network=desk.network, address=address, reason=FOREIGN)

@@ -14,6 +14,8 @@ from wallet.onchain.states import IN_FLIGHT, State
 
 AttemptKind = Literal["pay", "bump", "cancel", "noop"]
 PAYING: tuple[AttemptKind, ...] = ("pay", "bump")
+LATE_SECONDS = 900
+"""After its bytes first left, a payment should have ended by then (`wallet.onchain.casework`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,10 +374,17 @@ async def store_outcome(
         text(
             "UPDATE chain_attempts SET sends = sends + 1, last_sent_at = clock_timestamp(),"
             " first_sent_at = coalesce(first_sent_at, clock_timestamp()),"
+            " late_at = coalesce(late_at, bifold_now() + make_interval(secs => :late)),"
             " last_outcome = :outcome, last_message = :message"
             " WHERE intent_id = :intent AND seq = :seq RETURNING sends"
         ),
-        {"intent": intent_id, "seq": seq, "outcome": outcome, "message": message},
+        {
+            "intent": intent_id,
+            "seq": seq,
+            "outcome": outcome,
+            "message": message,
+            "late": LATE_SECONDS,
+        },
     )
     return int(sends or 0)
 

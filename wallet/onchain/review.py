@@ -45,7 +45,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     async with desk.db.transaction() as session:
         moved = await desk.move(
             session, intent_id, to, expected=intent, at=at,
-            receipt=None if mined is None else mined[1],
+            receipt=None if mined is None else mined[1], by=by,
             **{"reason": f"reviewed by {by}: {changes.pop('reason')}", **changes},
         )  # fmt: skip
         hit("intent.before_commit_reviewed")

@@ -100,15 +100,19 @@ async def set_next_nonce(
     )
 
 
-async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> None:
-    """Give no more nonces of this address until an operator has looked. The first reason stays."""
-    await session.execute(
+async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> bool:
+    """Give no more nonces of this address. The first reason stays: False when it was halted.
+
+    What a person must look at is halted by `casework.halt_signer`, which opens a case as well.
+    """
+    done = await session.execute(
         text(
             "UPDATE chain_signers SET halted_reason = :reason, halted_at = clock_timestamp()"
-            " WHERE network = :network AND address = :address AND halted_reason IS NULL"
+            " WHERE network = :network AND address = :address AND halted_reason IS NULL RETURNING 1"
         ),
         {"network": network, "address": address, "reason": reason},
     )
+    return done.one_or_none() is not None
 
 
 async def resume_signer(session: AsyncSession, *, network: str, address: str) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import ChainError
+from wallet import cases
 from wallet.db import Database
 from wallet.onchain.errors import ChainUnavailable
 
@@ -25,26 +26,49 @@ async def halted(session: AsyncSession, network: str) -> dict[str, str]:
 
 
 async def halt_token(session: AsyncSession, *, network: str, asset: str, reason: str) -> None:
-    """Neither credit nor send this token until an operator has looked. The first reason stays."""
-    await session.execute(
+    """Neither credit nor send this token until an operator has looked; a case says so.
+
+    The first reason stays.
+    """
+    halted_now = await session.execute(
         text(
             "INSERT INTO halted_tokens (network, asset, reason) VALUES (:network, :asset, :reason)"
-            " ON CONFLICT DO NOTHING"
+            " ON CONFLICT DO NOTHING RETURNING asset"
         ),
         {"network": network, "asset": asset, "reason": reason},
+    )
+    if halted_now.one_or_none() is None:
+        return
+    await cases.open_case(
+        session,
+        kind="token_halted",
+        subject=f"{network}/{asset}",
+        network=network,
+        asset=asset,
+        what=f"{asset} on {network} is neither credited nor sent: {reason}.",
+        evidence={"reason": reason},
     )
     log.error("token.halted", network=network, asset=asset, reason=reason)
 
 
-async def resume_token(session: AsyncSession, *, network: str, asset: str) -> bool:
-    """Let it go on. False when it was not stopped."""
+async def resume_token(session: AsyncSession, *, network: str, asset: str, by: str) -> bool:
+    """Let it go on and close its case. False when it was not stopped."""
     gone = await session.execute(
         text(
             "DELETE FROM halted_tokens WHERE network = :network AND asset = :asset RETURNING asset"
         ),
         {"network": network, "asset": asset},
     )
-    return gone.one_or_none() is not None
+    if gone.one_or_none() is None:
+        return False
+    await cases.close_all(
+        session,
+        kinds=["token_halted"],
+        subjects=[f"{network}/{asset}"],
+        by=by,
+        note="the token was let go on",
+    )
+    return True
 
 
 async def require_live(session: AsyncSession, *, network: str, asset: str) -> None:

@@ -1,6 +1,7 @@
 """Money out to an address outside: held, signed, broadcast, mined, settled."""
 
 from wallet.withdrawals.errors import MaxFeeTooLow
+from wallet.withdrawals.operator import cancel_for, speed_up_for
 from wallet.withdrawals.plan import Plan, Planner
 from wallet.withdrawals.service import (
     PURPOSE,
@@ -31,8 +32,10 @@ __all__ = [
     "WithdrawalFollower",
     "WithdrawalTasks",
     "cancel",
+    "cancel_for",
     "create",
     "get",
     "page",
     "speed_up",
+    "speed_up_for",
 ]

@@ -163,21 +163,34 @@ async def cancel(
     Raises NotFound, InvalidState (`state`), FeeBoundReached.
     """
     found = await _found(session, principal_id, withdrawal_id)
-    intent_id = found.row.intent_id
-    if await cancel_queued(session, intent_id) is None:
-        await _taken_back(session, intent_id, assets)
-    else:
-        before = await chain_repository.get_intent(session, intent_id)
-        try:
-            percent = networks[found.row.network].bump_percent
-            intent = await request_cancel(session, intent_id, bump_percent=percent)
-        except TooLate:
-            raise await _too_late(session, principal_id, withdrawal_id) from None
-        if before.cancel_requested_at != intent.cancel_requested_at:
-            await record(session, found.row, "withdrawal.cancel_requested", {}, assets)
-            await jobs.enqueue(session, SUBMIT, withdrawal_id=withdrawal_id)
+    await take_back(session, found, assets=assets, networks=networks, detail={})
     hit("withdrawal.cancelled")
     return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
+
+
+async def take_back(
+    session: AsyncSession, found: Joined, *, assets: AssetBook, networks: Mapping[str, Network],
+    detail: dict[str, Any],
+) -> bool:  # fmt: skip
+    """What `cancel` does, whoever asks. False: it was asked for before, nothing changes.
+
+    Raises InvalidState (`state`), FeeBoundReached.
+    """
+    intent_id = found.row.intent_id
+    if await cancel_queued(session, intent_id) is None:
+        await _taken_back(session, intent_id, assets, detail)
+        return True
+    before = await chain_repository.get_intent(session, intent_id)
+    try:
+        percent = networks[found.row.network].bump_percent
+        intent = await request_cancel(session, intent_id, bump_percent=percent)
+    except TooLate:
+        raise await _too_late(session, found.row) from None
+    if before.cancel_requested_at == intent.cancel_requested_at:
+        return False
+    await record(session, found.row, "withdrawal.cancel_requested", detail, assets)
+    await jobs.enqueue(session, SUBMIT, withdrawal_id=found.row.id)
+    return True
 
 
 async def speed_up(
@@ -194,18 +207,31 @@ async def speed_up(
     FeeBoundReached.
     """
     found = await _found(session, principal_id, withdrawal_id)
+    await outbid(session, found, assets=assets, networks=networks, detail={})
+    hit("withdrawal.sped_up")
+    return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
+
+
+async def outbid(
+    session: AsyncSession, found: Joined, *, assets: AssetBook, networks: Mapping[str, Network],
+    detail: dict[str, Any],
+) -> bool:  # fmt: skip
+    """What `speed_up` does, whoever asks. False: the last wish is not answered yet.
+
+    Raises InvalidState (`state`), FeeBoundReached.
+    """
     intent_id = found.row.intent_id
     before = await chain_repository.get_intent(session, intent_id)
     try:
         percent = networks[found.row.network].bump_percent
         intent = await request_speed_up(session, intent_id, bump_percent=percent)
     except TooLate:
-        raise await _too_late(session, principal_id, withdrawal_id) from None
-    if before.speed_up_requested_at != intent.speed_up_requested_at:
-        await record(session, found.row, "withdrawal.speed_up_requested", {}, assets)
-        await jobs.enqueue(session, SUBMIT, withdrawal_id=withdrawal_id)
-    hit("withdrawal.sped_up")
-    return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
+        raise await _too_late(session, found.row) from None
+    if before.speed_up_requested_at == intent.speed_up_requested_at:
+        return False
+    await record(session, found.row, "withdrawal.speed_up_requested", detail, assets)
+    await jobs.enqueue(session, SUBMIT, withdrawal_id=found.row.id)
+    return True
 
 
 async def _found(session: AsyncSession, principal_id: str, withdrawal_id: str) -> Joined:
@@ -215,7 +241,9 @@ async def _found(session: AsyncSession, principal_id: str, withdrawal_id: str) -
     return found
 
 
-async def _taken_back(session: AsyncSession, intent_id: str, assets: AssetBook) -> None:
+async def _taken_back(
+    session: AsyncSession, intent_id: str, assets: AssetBook, detail: dict[str, Any]
+) -> None:
     """The end of one that used no nonce: everything held is free again."""
     row = await repository.lock_by_intent(session, intent_id)
     if row is None or row.status is not Status.HELD:
@@ -223,12 +251,12 @@ async def _taken_back(session: AsyncSession, intent_id: str, assets: AssetBook) 
     await ledger.release(session, hold_id=row.hold_id)
     await limits.release_outgoing(session, row.id)
     row = await repository.update(session, row.id, {"status": Status.CANCELLED, "fee_minor": 0})
-    await record(session, row, "withdrawal.cancelled", {}, assets)
+    await record(session, row, "withdrawal.cancelled", detail, assets)
 
 
-async def _too_late(session: AsyncSession, principal_id: str, withdrawal_id: str) -> InvalidState:
+async def _too_late(session: AsyncSession, row: Row) -> InvalidState:
     """The refusal, with the state it is in by now."""
-    found = await _found(session, principal_id, withdrawal_id)
+    found = await _found(session, row.principal_id, row.id)
     return InvalidState(
         "This withdrawal is not at a point where that can be done.",
         extra={"state": str(found.row.status)},

@@ -1,0 +1,43 @@
+"""The kinds of cases: what each is about, how grave it is, and how its cause ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "signer_halted",
+    "network_halted",
+    "wrong_chain",
+    "nodes_disagree",
+    "token_halted",
+    "payment_in_review",
+    "payment_late",
+    "deposit_quarantined",
+    "deposit_unattributed",
+    "deposit_shortfall",
+]
+Severity = Literal["critical", "serious", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """`ends_by`: what ends the cause, and closes the case with it; None: a person closes it."""
+
+    subject_type: str
+    severity: Severity
+    ends_by: str | None
+
+
+KINDS: dict[Kind, About] = {
+    "signer_halted": About("signer", "critical", "bifold chain resume-signer"),
+    "network_halted": About("network", "critical", "bifold chain resume-network"),
+    "wrong_chain": About("network", "critical", "a node of the right chain"),
+    "nodes_disagree": About("network", "critical", "nodes that agree again"),
+    "token_halted": About("token", "critical", "bifold chain resume-token"),
+    "payment_in_review": About("payment", "serious", "bifold chain resolve-review"),
+    "payment_late": About("payment", "serious", "the payment's end"),
+    "deposit_quarantined": About("deposit", "serious", None),
+    "deposit_unattributed": About("arrival", "notice", "bifold deposits approve"),
+    "deposit_shortfall": About("address", "critical", None),
+}

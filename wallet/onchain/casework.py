@@ -1,0 +1,205 @@
+"""What sending stops or leaves to a person becomes a case, in the same transaction.
+
+A halted signer and a payment in review have their case as long as they are so. A payment that was
+handed to a node and has no end 15 minutes later gets one from a loop (`LateWatch`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.registry import Network
+from wallet import cases
+from wallet.cases import HOUSE
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.onchain import repository, signers
+from wallet.onchain.repository import Intent
+from wallet.onchain.states import State
+
+TICK_SECONDS = 10.0
+LATE_SECONDS = repository.LATE_SECONDS
+TAG_SECONDS = 900.0
+"""How long a node's `finalized` tag trails its head: 13 to 15 minutes on Ethereum."""
+LOOK = 200
+"""Late payments that get their case in one pass; an address has at most 16 in flight."""
+ENDS: Final = (State.FINAL_OK, State.FINAL_REVERTED, State.CANCELLED, State.FAILED)
+WORDS: Final[dict[str, str]] = {
+    "foreign_transaction": "Something that is not ours used nonce {nonce} of {address}."
+    " Either somebody else holds that key, or this database is an old copy.",
+    "no_transfer_event": "The transaction is final, and its token did not say that it paid.",
+    "no_paid_event": "The batch is final, and its contract did not say that it paid this member.",
+    "signer_answered_other_bytes": "The signer answered other bytes than those it was asked for.",
+}
+log = structlog.get_logger(__name__)
+
+
+# Signers
+
+
+async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> None:
+    """No more nonces of this address until a person has looked, and a case that says so."""
+    halted = await signers.halt_signer(session, network=network, address=address, reason=reason)
+    if halted:
+        await cases.open_case(
+            session,
+            kind="signer_halted",
+            subject=f"{network}/{address}",
+            network=network,
+            what=f"{address} signs nothing on {network}: {reason}.",
+            evidence={"address": address, "reason": reason},
+        )
+
+
+async def resume_signer(session: AsyncSession, *, network: str, address: str, by: str) -> bool:
+    """Let it give nonces again. False when it was not halted."""
+    done = await signers.resume_signer(session, network=network, address=address)
+    if done:
+        await cases.close_all(
+            session,
+            kinds=["signer_halted"],
+            subjects=[f"{network}/{address}"],
+            by=by,
+            note="the signer was let go on",
+        )
+    return done
+
+
+# Payments
+
+
+async def moved(session: AsyncSession, intent: Intent, *, previous: State, by: str | None) -> None:
+    """An intent has changed its state: open the case of a review, close what has ended."""
+    if intent.state is State.IN_REVIEW:
+        await _open_review(session, intent)
+    elif intent.state not in ENDS:
+        return
+    if previous is State.IN_REVIEW:
+        await cases.close_all(
+            session,
+            kinds=["payment_in_review", "payment_late"],
+            subjects=[intent.id],
+            by=by or HOUSE,
+            note=f"it ended as {intent.state}: {intent.reason or 'the chain has decided'}",
+        )
+    elif intent.batch_id is None:  # a member has no nonce that could be late
+        end = "it is in review" if intent.state is State.IN_REVIEW else f"it ended: {intent.state}"
+        await cases.close_all(
+            session, kinds=["payment_late"], subjects=[intent.id], by=HOUSE, note=end
+        )
+
+
+async def _open_review(session: AsyncSession, intent: Intent) -> None:
+    reason = intent.reason or "unknown"
+    words = WORDS.get(reason, "The signer would not sign it ({reason}).")
+    sent_by = intent.batch_id or intent.id
+    attempts = (await repository.attempts_of(session, [sent_by]))[sent_by]
+    await cases.open_case(
+        session,
+        kind="payment_in_review",
+        subject=intent.id,
+        network=intent.network,
+        asset=intent.asset,
+        what=f"{intent.purpose} {intent.ref} waits for a person; what is held stays held. "
+        + words.format(nonce=intent.nonce, address=intent.from_address, reason=reason),
+        evidence={
+            **_facts(intent),
+            "reason": reason,
+            "tx_hashes": [one.tx_hash for one in attempts if one.tx_hash is not None],
+        },
+    )
+
+
+def _facts(intent: Intent) -> dict[str, object]:
+    return {
+        "purpose": intent.purpose,
+        "ref": intent.ref,
+        "amount_minor": str(intent.amount_minor),
+        "to_address": intent.to_address,
+        "from_address": intent.from_address,
+        "nonce": intent.nonce,
+        "batch_id": intent.batch_id,
+        "mined_block": intent.mined_block,
+        "waiting_for": intent.waiting_for,
+    }
+
+
+class LateWatch:
+    """Opens a case for every payment of one network that takes too long. Any worker may run it."""
+
+    def __init__(self, db: Database, network: Network) -> None:
+        self._db = db
+        self._network = network.name
+        self._finality_seconds = finality_seconds(network)
+
+    async def tick(self) -> None:
+        """One pass. A payment that somebody is at just now is looked at in the next one."""
+        async with self._db.transaction() as session:
+            for intent, sent_at, hashes in await _late(
+                session, self._network, self._finality_seconds
+            ):
+                await cases.open_case(
+                    session,
+                    kind="payment_late",
+                    subject=intent.id,
+                    network=intent.network,
+                    asset=intent.asset,
+                    what=_late_words(intent),
+                    evidence={
+                        **_facts(intent),
+                        "state": str(intent.state),
+                        "first_sent_at": sent_at.isoformat(),
+                        "tx_hashes": hashes,
+                    },
+                )
+            hit("cases.before_commit_late")
+        hit("cases.after_commit_late")
+
+
+def finality_seconds(network: Network) -> float:
+    """How long a mined transaction usually waits to be final on this network."""
+    by_depth = network.confirmations * network.block_time_ms / 1000
+    if network.finality == "depth":
+        return by_depth
+    return max(by_depth, TAG_SECONDS) if network.finality == "both" else TAG_SECONDS
+
+
+def _late_words(intent: Intent) -> str:
+    if intent.state is State.MINED:
+        where = f"it is in block {intent.mined_block}, which is not final"
+    else:
+        where = f"no block has it; it waits for {intent.waiting_for or 'a block'}"
+    return (
+        f"{intent.purpose} {intent.ref} (nonce {intent.nonce} of {intent.from_address}) was first"
+        f" sent {LATE_SECONDS // 60} minutes ago or more and has not ended: {where}."
+    )
+
+
+async def _late(
+    session: AsyncSession, network: str, final_seconds: float
+) -> list[tuple[Intent, Any, list[str]]]:
+    """Payments past their time that have no open case; locked, so that none ends meanwhile."""
+    rows = await session.execute(
+        text(
+            "SELECT i.*, sent.first_at, sent.hashes FROM chain_intents i"
+            " CROSS JOIN LATERAL (SELECT min(a.late_at) AS late_at, min(a.first_sent_at)"
+            "   AS first_at, array_agg(a.tx_hash ORDER BY a.seq)"
+            "   FILTER (WHERE a.tx_hash IS NOT NULL) AS hashes"
+            "   FROM chain_attempts a WHERE a.intent_id = i.id) AS sent"
+            " WHERE i.network = :network AND i.state IN ('allocated', 'signed', 'sent', 'mined')"
+            " AND sent.late_at <= bifold_now() - make_interval(secs =>"
+            "   CASE WHEN i.state = 'mined' THEN CAST(:final AS float8) ELSE 0 END)"
+            " AND NOT EXISTS (SELECT FROM cases c WHERE c.kind = 'payment_late'"
+            "   AND c.subject = i.id AND c.status = 'open')"
+            " ORDER BY sent.late_at, i.id LIMIT :look FOR UPDATE OF i SKIP LOCKED"
+        ),
+        {"network": network, "final": final_seconds, "look": LOOK},
+    )
+    return [(repository.intent_of(row), row.first_at, row.hashes) for row in rows]
+
+
+__all__ = ["LateWatch", "finality_seconds", "halt_signer", "moved", "resume_signer"]
