@@ -1,5 +1,5 @@
 """People's own accounts. Secrets travel in boxes that the browser seals for the signer: what passes
-here cannot be opened here (docs/self-custody.md)."""
+here cannot be opened here (docs/security.md)."""
 
 from __future__ import annotations
 
