@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wallet.cli_names import operator
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _add_chain(commands: Subparsers) -> None:
     actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
     review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
     review.add_argument("withdrawal", help="wdr_…")
-    review.add_argument("--by", required=True, metavar="NAME", help="who asks")
+    review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     actions.add_parser("approvals", help="payments that wait for an operator's signature")
     approval = actions.add_parser("approve-payment", help="hand over an operator's signature")
     approval.add_argument("intent", help="int_…, from: bifold chain approvals")
@@ -112,7 +113,9 @@ def _add_chain(commands: Subparsers) -> None:
         action = actions.add_parser(name, help=what)
         for argument in where:
             action.add_argument(argument)
-        action.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+        action.add_argument(
+            "--by", required=True, type=operator, metavar="NAME", help="who has looked"
+        )
 
 
 def _add_deposits(commands: Subparsers) -> None:
@@ -124,10 +127,11 @@ def _add_deposits(commands: Subparsers) -> None:
     propose.add_argument("arrival", help="una_…")
     propose.add_argument("--to", required=True, metavar="USR", help="usr_…")
     propose.add_argument("--tx", required=True, metavar="HASH", help="what brought it (0x…)")
-    propose.add_argument("--by", required=True, metavar="NAME")
+    propose.add_argument("--by", required=True, type=operator, metavar="NAME")
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
-    approve.add_argument("--by", required=True, metavar="NAME")
+    approve.add_argument("--to", required=True, metavar="USR", help="usr_…, as it was proposed")
+    approve.add_argument("--by", required=True, type=operator, metavar="NAME")
 
 
 if __name__ == "__main__":
