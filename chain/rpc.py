@@ -106,7 +106,7 @@ class JsonRpc:
             raise refusal or NodeGarbage("the node answered a batch with one object")
         if not isinstance(document, list) or len(document) != len(calls):
             raise NodeGarbage("the node answered a batch with another number of answers")
-        by_id = {item.get("id"): item for item in document if isinstance(item, dict)}
+        by_id = {item["id"]: item for item in document if _has_number(item)}
         if by_id.keys() != set(ids):
             raise NodeGarbage("the node answered a batch with wrong ids")
         return [_answer(by_id[id_], id_) for id_ in ids]
@@ -202,6 +202,10 @@ def _answer(document: object, request_id: int) -> Answer:
         raise NodeGarbage("the node's answer has neither result nor error")
     result: object = document["result"]
     return result
+
+
+def _has_number(item: object) -> bool:
+    return isinstance(item, dict) and type(item.get("id")) is int
 
 
 def _rejection(document: dict[object, object]) -> NodeRejected | None:

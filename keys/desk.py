@@ -322,7 +322,14 @@ def _check_words(request: SignRequest) -> None:
     """Kind and intent id as the journal can hold them. Raises `SignerRefused`."""
     if request.kind not in KINDS:
         raise SignerRefused("unknown_kind", "pay, bump, cancel or noop")
-    intent = request.intent_id
+    check_intent(request.intent_id)
+
+
+def check_intent(intent: str) -> None:
+    """The id as the journal can hold it: a longer line would stop the next start for good.
+
+    Raises `SignerRefused`.
+    """
     if not 0 < len(intent) <= MAX_INTENT_ID_LENGTH or not (
         intent.isascii() and intent.isprintable()
     ):

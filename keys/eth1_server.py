@@ -100,7 +100,8 @@ class Eth1Server:
 
     def _demand(self, request: web.Request) -> None:
         given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        proof = given.encode("utf-8", "surrogateescape")  # headers may hold any byte
+        if not hmac.compare_digest(proof, f"Bearer {self._token}".encode()):
             raise web.HTTPUnauthorized(text="the caller did not prove its capability")
 
 
@@ -117,5 +118,5 @@ def _data(body: bytes) -> bytes:
     try:
         document: Any = json.loads(body)
         return bytes.fromhex(document["data"].removeprefix("0x"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise SignerRefused("malformed_request", 'the body is {"data": "0x…"}') from None

@@ -73,8 +73,10 @@ def payment(tx: UnsignedTx) -> Payment:
     """The payment the fields say: coins, or `transfer` of an ERC-20 token, and nothing else.
 
     Raises `OfflineRefused`: creation of contracts, other calls, value beside a call, nothing moved,
-    a tip above the fee cap, chain 0, and payments to the token's own contract.
+    delegations, a tip above the fee cap, chain 0, and payments to the token's own contract.
     """
+    if tx.authorizations:
+        raise OfflineRefused("it carries delegations of code beside the payment (EIP-7702)")
     if tx.chain_id < 1 or len(tx.to) != ADDRESS_BYTES or not any(tx.to) or tx.tip > tx.cap:
         raise OfflineRefused("not a payment that any chain takes")
     to = str(to_checksum_address(tx.to))

@@ -60,7 +60,7 @@ class Opener:
                 nonce, sealed, associated(context)
             )
             document = json.loads(plain)
-        except (InvalidTag, ValueError):
+        except (InvalidTag, ValueError, RecursionError):  # the last: deep nesting
             document = None  # raised below: this error's frames would hold what was opened
         if not isinstance(document, dict):
             raise refused

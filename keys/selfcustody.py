@@ -31,7 +31,7 @@ from keys.address import address_of
 from keys.book import Entry
 from keys.calls import NATIVE, TRANSFER, TRANSFER_SELECTOR, arguments
 from keys.derivation import derive_key
-from keys.desk import sign_exactly
+from keys.desk import check_intent, sign_exactly
 from keys.errors import InvalidKeystore, KeysError, SignerRefused, VaultCorrupt
 from keys.journal import Journal
 from keys.kdf import Kdf, KdfCost
@@ -45,6 +45,9 @@ GRANT_SECONDS: Final = 120.0
 MAX_GRANTS: Final = 1_000
 WRONG_TRIES: Final = 5
 LOCKED_SECONDS: Final = 900.0
+MAX_SEEN: Final = 100_000
+"""So many requests are remembered against repetition; then the key changes, which ends all boxes
+that were sealed for it, and they are forgotten."""
 MIN_PASSPHRASE: Final = 10
 MAX_INDEX: Final = 100
 ACCOUNT: Final = "bifold self-custody account 1"
@@ -88,6 +91,9 @@ class SelfCustodyDesk:
         self._wrong: dict[str, tuple[int, float]] = {}
         self._seen: set[tuple[str, str]] = set()
         self._one_file = threading.Lock()
+        self._opening = threading.Lock()
+        """One request is opened at a time, so that two at once are still counted as two."""
+        self._granting = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SelfCustodyDesk({len(self._grants)} grants)"
@@ -107,8 +113,21 @@ class SelfCustodyDesk:
         `passphrase_too_short`, `invalid_mnemonic`, `invalid_key_file`, `wrong_passphrase`,
         `account_locked`.
         """
+        with self._opening:
+            return self._opened(purpose, principal, request_id, box, account)
+
+    def _opened(
+        self,
+        purpose: str,
+        principal: str,
+        request_id: str,
+        box: dict[str, Any],
+        account: dict[str, Any] | None,
+    ) -> dict[str, Any]:
         if (principal, request_id) in self._seen:
             raise SignerRefused("request_repeated", "this request was answered before")
+        if len(self._seen) >= MAX_SEEN:
+            self.opener, self._seen = Opener(), set()
         context = (purpose, principal, request_id)
         asked, key = self.opener.open(box, context)
         self._seen.add((principal, request_id))
@@ -126,7 +145,9 @@ class SelfCustodyDesk:
                 return self._grant(principal, asked, account)
             if purpose == "export" and account is not None:
                 return {"reply": reply(key, context, self._export(principal, asked, account))}
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except SignerRefused:
+            raise
+        except (KeysError, KeyError, TypeError, ValueError, OverflowError):
             pass
         raise SignerRefused("malformed_request", f"not a request to {purpose[:16]}")
 
@@ -139,7 +160,8 @@ class SelfCustodyDesk:
         The same bytes again while the grant lives; other bytes never. Raises `SignerRefused`
         (`grant_expired`, `grant_used`, `outside_grant`, …).
         """
-        self._forget()
+        self.forget()
+        check_intent(intent_id)
         held = self._grants.get(grant)
         if held is None or held.principal != principal:
             raise SignerRefused("grant_expired", "there is no such grant now")
@@ -241,18 +263,14 @@ class SelfCustodyDesk:
         if to != to_checksum_address(to):
             raise SignerRefused("malformed_request", "the recipient is not EIP-55")
         key = self._unseal(principal, asked, account)
-        self._forget()
-        if len(self._grants) >= MAX_GRANTS:
-            raise SignerRefused("too_many_grants", "try again in a minute")
+        self.forget()
         name = secrets.token_hex(16)
-        self._grants[name] = _Grant(
-            principal,
-            str(account["address"]),
-            key,
-            (chain_id, to, asset, amount),
-            max_fee,
-            self._clock() + GRANT_SECONDS,
-        )
+        terms, until = (chain_id, to, asset, amount), self._clock() + GRANT_SECONDS
+        made = _Grant(principal, str(account["address"]), key, terms, max_fee, until)
+        with self._granting:
+            if len(self._grants) >= MAX_GRANTS:
+                raise SignerRefused("too_many_grants", "try again in a minute")
+            self._grants[name] = made
         return {"grant": name, "seconds": int(GRANT_SECONDS)}
 
     def _unseal(self, principal: str, asked: dict[str, Any], account: dict[str, Any]) -> Secret:
@@ -327,9 +345,12 @@ class SelfCustodyDesk:
         if not self.journal.book.signed(entry.slot, payload):
             self.journal.append(entry)
 
-    def _forget(self) -> None:
-        now = self._clock()
-        self._grants = {name: one for name, one in self._grants.items() if one.until > now}
+    def forget(self) -> None:
+        """Let go of the keys of grants that have ended. To be called every second or so: without a
+        next request nothing else would."""
+        with self._granting:
+            now = self._clock()
+            self._grants = {name: one for name, one in self._grants.items() if one.until > now}
 
 
 def _long_enough(given: object) -> SecretText:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from keys.errors import SignerRefused
@@ -15,9 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def methods(desk: SelfCustodyDesk, durable: Callable[[], Awaitable[None]]) -> dict[str, Method]:
-    """By name. `durable` returns when the journal is on disk."""
+    """By name. `durable` returns when the journal is on disk.
+
+    Requests are opened in one thread of their own: argon2id for many people at once must neither
+    take the house's memory nor the threads that write its journal.
+    """
+    opening = ThreadPoolExecutor(max_workers=1, thread_name_prefix="selfcustody")
 
     async def key(_params: Any) -> dict[str, Any]:
+        desk.forget()  # asked every second
         return {"public_key": desk.opener.public_key().hex()}
 
     async def opened(params: Any) -> dict[str, Any]:
@@ -32,7 +39,8 @@ def methods(desk: SelfCustodyDesk, durable: Callable[[], Awaitable[None]]) -> di
         ):
             raise SignerRefused("malformed_request", f"needs {', '.join(sorted(names))}")
         try:
-            answer = await asyncio.to_thread(lambda: desk.open(**params))
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(opening, lambda: desk.open(**params))
         except SignerRefused as refusal:
             log.warning("self-custody: refused %s: %s", params["purpose"][:16], refusal.reason)
             raise

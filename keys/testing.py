@@ -133,9 +133,13 @@ class Browser:
 
     def seal(self, context: Context, document: Mapping[str, object]) -> dict[str, str]:
         """The box, in hex as it travels."""
+        return self.seal_bytes(context, json.dumps(document).encode())
+
+    def seal_bytes(self, context: Context, plain: bytes) -> dict[str, str]:
+        """A box with anything in it."""
         nonce = os.urandom(12)
         key = AESGCM(derived(self._shared, self._here, self._there, "box"))
-        sealed = key.encrypt(nonce, json.dumps(document).encode(), associated(context))
+        sealed = key.encrypt(nonce, plain, associated(context))
         return {"key": self._here.hex(), "nonce": nonce.hex(), "box": sealed.hex()}
 
     def read(self, context: Context, reply: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wallet.cli_names import operator
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -106,14 +107,14 @@ def _add_chain(commands: Subparsers) -> None:
     actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
     review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
     review.add_argument("withdrawal", help="wdr_…")
-    review.add_argument("--by", required=True, metavar="NAME", help="who asks")
+    review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     for name, what in (
         ("cancel", "take a withdrawal back for its owner, at the house's cost"),
         ("speed-up", "send a withdrawal again with higher fees, inside its bound"),
     ):
         ask = actions.add_parser(name, help=what)
         ask.add_argument("withdrawal", help="wdr_…")
-        ask.add_argument("--by", required=True, metavar="NAME", help="who asks")
+        ask.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     actions.add_parser("approvals", help="payments that wait for an operator's signature")
     approval = actions.add_parser("approve-payment", help="hand over an operator's signature")
     approval.add_argument("intent", help="int_…, from: bifold chain approvals")
@@ -128,7 +129,9 @@ def _add_chain(commands: Subparsers) -> None:
         action = actions.add_parser(name, help=what)
         for argument in where:
             action.add_argument(argument)
-        action.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+        action.add_argument(
+            "--by", required=True, type=operator, metavar="NAME", help="who has looked"
+        )
 
 
 def _add_deposits(commands: Subparsers) -> None:
@@ -140,26 +143,27 @@ def _add_deposits(commands: Subparsers) -> None:
     propose.add_argument("arrival", help="una_…")
     propose.add_argument("--to", required=True, metavar="USR", help="usr_…")
     propose.add_argument("--tx", required=True, metavar="HASH", help="what brought it (0x…)")
-    propose.add_argument("--by", required=True, metavar="NAME")
+    propose.add_argument("--by", required=True, type=operator, metavar="NAME")
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
-    approve.add_argument("--by", required=True, metavar="NAME")
+    approve.add_argument("--to", required=True, metavar="USR", help="usr_…, as it was proposed")
+    approve.add_argument("--by", required=True, type=operator, metavar="NAME")
     lost = actions.add_parser("losses", help="credited and gone from the chain; exit 1 while any")
     lost.add_argument("--json", action="store_true", help="print as JSON")
     bearer = actions.add_parser("propose-bearer", help="say who bears a loss that stays")
     bearer.add_argument("loss", help="los_…, from: bifold deposits losses")
     bearer.add_argument("bearer", choices=("customer", "house"))
-    bearer.add_argument("--by", required=True, metavar="NAME")
+    bearer.add_argument("--by", required=True, type=operator, metavar="NAME")
     borne = actions.add_parser("approve-bearer", help="agree: the loss leaves suspense")
     borne.add_argument("loss", help="los_…")
-    borne.add_argument("--by", required=True, metavar="NAME")
+    borne.add_argument("--by", required=True, type=operator, metavar="NAME")
     for name, what in (
         ("propose-fork", "say that the node's chain is the right one, below finality too"),
         ("approve-fork", "agree: losses are booked, the network goes on along that chain"),
     ):
         action = actions.add_parser(name, help=what)
         action.add_argument("network")
-        action.add_argument("--by", required=True, metavar="NAME")
+        action.add_argument("--by", required=True, type=operator, metavar="NAME")
 
 
 def _add_cases(commands: Subparsers) -> None:
@@ -174,7 +178,7 @@ def _add_cases(commands: Subparsers) -> None:
         action.add_argument("--json", action="store_true", help="print as JSON")
     close = actions.add_parser("close", help="say that one is done with; not while its cause lasts")
     close.add_argument("case", help="cas_…")
-    close.add_argument("--by", required=True, metavar="NAME", help="who has looked")
+    close.add_argument("--by", required=True, type=operator, metavar="NAME", help="who has looked")
     close.add_argument("--note", required=True, metavar="TEXT", help="what was found and done")
 
 

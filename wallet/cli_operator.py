@@ -161,8 +161,9 @@ async def deposits(settings: Settings, chosen: argparse.Namespace) -> int:
                 print(f"{done.id}: {done.money} for {done.principal_id}; somebody else approves.")
                 return 0
             done = await approve(
-                session, arrival_id=chosen.arrival, by=chosen.by, assets=services.assets
-            )
+                session, arrival_id=chosen.arrival, principal_id=chosen.to, by=chosen.by,
+                assets=services.assets,
+            )  # fmt: skip
         print(f"{done.id}: {done.money} credited to {done.principal_id} as {done.deposit_id}.")
         return 0
     finally:

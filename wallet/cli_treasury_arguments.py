@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from wallet.cli_names import operator
+
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -64,5 +66,5 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
     made["evacuate"].add_argument("--wait", type=float, default=60.0, help="seconds to wait")
     for name, action in made.items():
         if name != "status":
-            action.add_argument("--by", required=True, metavar="NAME")
+            action.add_argument("--by", required=True, type=operator, metavar="NAME")
     return list(made.values())

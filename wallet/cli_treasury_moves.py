@@ -18,8 +18,8 @@ from wallet.ledger import accounts
 from wallet.money import Money, format_amount, parse_amount
 from wallet.onchain import signers
 from wallet.onchain.freeze import frozen
-from wallet.treasury import moves
-from wallet.treasury.watch import COMPROMISED, STANDBY
+from wallet.treasury import hot, moves
+from wallet.treasury.hot import COMPROMISED, STANDBY
 
 LOOK_EVERY_SECONDS = 1.0
 log = structlog.get_logger("operator")
@@ -190,11 +190,18 @@ async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
 
 
 async def _standby(services: Services, chosen: argparse.Namespace) -> int:
+    address, name = checked(chosen.address), chosen.network
     async with services.db.transaction() as session:
-        await signers.halt_signer(
-            session, network=chosen.network, address=checked(chosen.address), reason=STANDBY
-        )
-    print(f"{chosen.address} signs nothing until an evacuation makes it the hot address.")
+        house = await custody.house_addresses(session, network=name)
+    if house.get(address) != "hot":
+        raise InvalidField("That is not a hot address of the house.")
+    await hot.introduce(services.db, services.chains[name], address)
+    async with services.db.transaction() as session:
+        await signers.halt_signer(session, network=name, address=address, reason=STANDBY)
+        rows = {row.address: row for row in await signers.all_signers(session, name)}
+    if rows[address].halted_reason != STANDBY:
+        raise InvalidState(f"It is halted: {rows[address].halted_reason}.")
+    print(f"{address} signs nothing until an evacuation makes it the hot address.")
     return 0
 
 
@@ -205,18 +212,16 @@ async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
         house = await custody.house_addresses(session, network=name)
         if house.get(to) != "cold":
             raise InvalidField("That is not a cold address of the house.")
-        lanes = [
-            row
-            for row in await signers.all_signers(session, name)
-            if row.deposit_index is None and row.halted_reason not in (STANDBY, COMPROMISED)
-        ]
+        lanes = await hot.to_empty(session, name)
+    if not lanes:
+        raise InvalidState("There is no hot address left that could be emptied.")
     await _write_freeze(services, chosen, reason="evacuation", to=to)
     print(f"Frozen. {len(lanes)} hot addresses are emptied to {to} …")
     began = time.monotonic()
     while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
             rows = {row.address: row for row in await signers.all_signers(session, name)}
-        if all(rows[lane.address].halted_reason == COMPROMISED for lane in lanes):
+        if all(one in rows and rows[one].halted_reason == COMPROMISED for one in lanes):
             return await _evacuated(services, name, time.monotonic() - began)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
     print("Not done yet; the worker goes on. Look with: bifold treasury status")

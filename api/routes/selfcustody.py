@@ -23,7 +23,7 @@ from wallet import selfcustody
 from wallet.bootstrap import Services
 from wallet.custody import InvalidAddress
 from wallet.db import Session
-from wallet.errors import NotFound
+from wallet.errors import InvalidField, NotFound
 from wallet.idempotency import Answer
 from wallet.ids import is_id
 from wallet.selfcustody import AskDraft, SendDraft
@@ -304,6 +304,9 @@ async def send(
     """The signer opens the account for exactly this payment, for two minutes."""
     money = body.money.money(services.assets)
     max_fee = body.max_fee.money(services.assets, at="/max_fee")
+    network = services.networks.get(body.network)
+    if network is not None and max_fee.asset.code != network.native_asset:
+        raise InvalidField("Fees are in the network's own coin.", field="/max_fee/asset")
     try:
         to = checked(body.to_address)
     except ChainInvalidAddress as error:

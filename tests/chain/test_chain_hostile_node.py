@@ -261,6 +261,8 @@ class TestBatches:
             lambda calls: [{"id": c["id"], "result": 1} for c in calls] + [{"id": 99, "result": 1}],
             lambda calls: [{"id": 77, "result": 1}, {"id": 78, "result": 1}],
             lambda calls: [None, 5],
+            lambda calls: [{"id": [], "result": 1}, {"id": {}, "result": 1}],
+            lambda calls: [{"id": True, "result": 1}, {"id": calls[1]["id"], "result": 1}],
             lambda calls: {"id": 1, "result": []},
         ]
         for shape in shapes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +175,11 @@ async def test_d10_d12_value_without_a_transaction_to_the_address(
         aside = await ledger.balance_of(session, accounts.unattributed("local", "ETH"))
         [found] = await arrivals(session, seam.assets)
     assert (aside, found.money.minor, found.address) == (777, 777, inbox.address)
+    agree = functools.partial(approve, arrival_id=found.id, assets=seam.assets)
+    bob = await seam.person()
     async with seam.db.transaction() as session:
         with pytest.raises(InvalidState):
-            await approve(session, arrival_id=found.id, by="bea", assets=seam.assets)
+            await agree(session, principal_id=inbox.ada, by="bea")
     async with seam.db.transaction() as session:
         await propose(
             session, arrival_id=found.id, principal_id=inbox.ada, tx_hash=done.tx_hash,
@@ -184,12 +187,15 @@ async def test_d10_d12_value_without_a_transaction_to_the_address(
         )  # fmt: skip
     async with seam.db.transaction() as session:
         with pytest.raises(FourEyesRequired):
-            await approve(session, arrival_id=found.id, by="al", assets=seam.assets)
+            await agree(session, principal_id=inbox.ada, by="al")
     async with seam.db.transaction() as session:
-        await approve(session, arrival_id=found.id, by="bea", assets=seam.assets)
+        with pytest.raises(InvalidState):  # bea had seen another proposal than this one
+            await agree(session, principal_id=bob, by="bea")
+    async with seam.db.transaction() as session:
+        await agree(session, principal_id=inbox.ada, by="bea")
     async with seam.db.transaction() as session:
         with pytest.raises(InvalidState):
-            await approve(session, arrival_id=found.id, by="cleo", assets=seam.assets)
+            await agree(session, principal_id=inbox.ada, by="cleo")
     assert await inbox.total("ETH") == 777
     assert [row[:3] for row in await inbox.rows()] == [("ETH", "credited", 777)]
     await seam.finish()

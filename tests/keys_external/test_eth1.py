@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,6 +110,35 @@ class TestOurServer:
         with pytest.raises(SignerUnavailable):
             await stranger.hot_addresses()
         await stranger.aclose()
+
+    async def test_strange_heads_and_bodies_are_refused_and_are_no_defect(
+        self, url: str, capability: Secret
+    ) -> None:
+        token = f"Bearer {capability.reveal().hex()}".encode()
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(1_000)  # the signer's own; a test runner may have raised it
+        try:
+            assert await ask(url, b"Bearer \xff\xfe", b"{}") == 401
+            assert await ask(url, token, b"[" * 50_000) == 400
+            assert await ask(url, token, b"{" * 131_073) == 413
+        finally:
+            sys.setrecursionlimit(limit)
+
+
+async def ask(url: str, authorization: bytes, body: bytes) -> int:
+    """The status of one request to sign, sent byte for byte."""
+    point = PrivateKey(derive_key(test_seed(), path(HOT_ACCOUNT, 0)).reveal()).public_key
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST /api/v1/eth1/sign/{point.to_hex()} HTTP/1.1\r\nHost: x\r\n".encode()
+        + b"Authorization: " + authorization + b"\r\nConnection: close\r\n"
+        + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    )  # fmt: skip
+    try:
+        return int((await reader.readline()).split()[1])
+    finally:
+        writer.close()
 
 
 class Web3signer:

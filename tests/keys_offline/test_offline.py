@@ -26,7 +26,7 @@ from keys.offline import (
     sign_with_key,
     sign_with_words,
 )
-from keys.payload import UnsignedTx
+from keys.payload import Authorization, UnsignedTx
 from keys.secret import Secret, SecretText
 from tests.keys_offline.test_backup import Terminal
 from wallet.sandbox.temporary import ROOT
@@ -91,6 +91,7 @@ def test_it_is_explained_from_the_bytes_not_from_the_summary() -> None:
     [
         {"to": b""}, {"to": bytes(20)}, {"value": 0}, {"chain_id": 0}, {"tip": 3 * 10**9},
         {"data": b"\x01"},
+        {"authorizations": (Authorization(31337, COIN, 0, 0, 1, 1),)},
         {"to": COIN, "data": TRANSFER + (7).to_bytes(32, "big")},  # with coins beside
         {"to": COIN, "value": 0, "data": TRANSFER + bytes(32)},
         {"to": COIN, "value": 0, "data": TRANSFER + (7).to_bytes(33, "big")},

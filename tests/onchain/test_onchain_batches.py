@@ -126,6 +126,29 @@ async def test_a_batch_that_reverts_is_paid_one_by_one_and_its_gas_is_the_houses
     assert await seam.differences() == []
 
 
+async def test_a_fee_bound_as_low_as_can_be_holds_up_no_batch(seam: Seam) -> None:
+    """A batch keeps within the tightest bound of its members: such a one goes alone."""
+    ada = await allowed(seam)
+    for payee in PAYEES:
+        await seam.withdraw(ada, "3", "USDC", payee)
+    tight = await seam.withdraw(ada, "3", "USDC", PAYEES[0])
+    fees = await seam.chain.fees()
+    async with seam.db.transaction() as session:
+        await session.execute(
+            text("UPDATE chain_intents SET fee_ceiling_wei = :low WHERE ref = :ref"),
+            {"low": fees.base_fee + fees.tip + 1, "ref": tight.id},
+        )
+    await seam.runner.tick()
+    [batch] = await seam.rows(
+        "SELECT id, fee_ceiling_wei FROM chain_intents WHERE purpose = 'payout_batch'"
+    )
+    assert batch.fee_ceiling_wei >= fees.cap
+    rows = await seam.rows(
+        "SELECT count(*) AS n FROM chain_intents WHERE batch_id = :id", id=batch.id
+    )
+    assert rows[0].n == len(PAYEES)
+
+
 async def test_an_offender_is_left_out(seam: Seam) -> None:
     """A payment to the payout contract itself makes the whole batch revert: it goes alone."""
     ada = await allowed(seam)

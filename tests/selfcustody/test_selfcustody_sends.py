@@ -350,3 +350,76 @@ async def test_a_signer_without_own_accounts_says_nothing(stage: Stage) -> None:
     async with stage.seam.db.transaction() as session:
         with pytest.raises(selfcustody.SelfCustodyAway):
             await selfcustody.public_key(session)
+
+
+async def test_a_box_without_an_answer_stands_before_nobody_for_long(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that no frame can hold, one at which the signer never answers."""
+    eve, ada = await stage.seam.person(), await stage.seam.person()
+    nonce, _, _ = await stage.box("import", eve, {})
+    async with stage.seam.db.transaction() as session:
+        huge = await selfcustody.ask(
+            session, principal_id=eve, draft=AskDraft("import", nonce, {"key": "00"}, "Huge")
+        )
+        silent = await selfcustody.ask(
+            session, principal_id=eve, draft=AskDraft("import", "ab" * 16, {"key": "11"}, "Silent")
+        )
+    carry = stage.relay.selfcustody
+
+    async def fails(method: str, **params: Any) -> dict[str, Any]:
+        if method == "open" and params["box"] == {"key": "00"}:
+            raise ValueError("message too long for one frame")
+        if method == "open" and params["box"] == {"key": "11"}:
+            raise SignerUnavailable("no answer in 5 s")
+        return await carry(method, **params)
+
+    monkeypatch.setattr(stage.relay, "selfcustody", fails)
+    asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
+    nonce, box, _ = await stage.box("import", ada, asked)
+    async with stage.seam.db.transaction() as session:
+        await selfcustody.ask(
+            session, principal_id=ada, draft=AskDraft("import", nonce, box, "My own")
+        )
+    await stage.worker.tick()
+    monkeypatch.setattr("wallet.selfcustody.worker.REQUEST_SECONDS", 0.0)
+    await stage.worker.tick()
+    told = {}
+    async with stage.seam.db.transaction() as session:
+        for name, request in (("huge", huge), ("silent", silent)):
+            found = await selfcustody.get_request(session, principal_id=eve, request_id=request)
+            told[name] = (found.state, found.reason)
+        rows = await session.execute(text("SELECT count(*) FROM selfcustody_requests"
+                                          " WHERE state = 'queued'"))  # fmt: skip
+    assert told == {
+        "huge": ("refused", "malformed_request"),
+        "silent": ("refused", "not_answered"),
+    }
+    assert rows.scalar_one() == 0
+
+
+@pytest.mark.parametrize("what", ["more than a word", "to the token itself"])
+async def test_what_no_transaction_can_say_ends(stage: Stage, what: str) -> None:
+    """It would block its account for ever: nobody else ends it."""
+    ada, account = await funded(stage)
+    token = stage.seam.network.token("USDC")
+    assert token is not None
+    minor, to = (2**256, OUTSIDE) if what == "more than a word" else (5, token.contract)
+    terms = {
+        "chain_id": 31337, "to": to, "asset": token.contract, "amount": str(minor),
+        "max_fee_wei": str(MAX_FEE), "passphrase": PASSPHRASE,
+    }  # fmt: skip
+    nonce, box, _ = await stage.box("grant", ada, terms)
+    money = stage.seam.assets.money("USDC", minor)
+    draft = SendDraft(account.id, "local", money, to, MAX_FEE, nonce, box)
+    async with stage.seam.db.transaction() as session:
+        made = await selfcustody.begin_send(
+            session, principal_id=ada, draft=draft, networks={"local": stage.seam.network},
+            assets=stage.seam.assets,
+        )  # fmt: skip
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason) == ("failed", "not_payable")
+    again = await stage.begin(ada, account, "1", "USDC")
+    await stage.finish()
+    assert (await stage.send(ada, again.id)).state == "settled"

@@ -16,10 +16,14 @@ import pytest
 import structlog
 
 from keys import mnemonic as bip39
+from keys.derivation import derive_key
 from keys.errors import KeysError
 from keys.hd import HdNode
+from keys.journal import JOURNAL_FILE, Journal
 from keys.keystore import decrypt
 from keys.secret import Secret, SecretText
+from keys.selfcustody import SelfCustodyDesk
+from keys.testing import TEST_JOURNAL_KEY, Browser, open_policy
 from keys.vault import VAULT_FILE, Vault
 from tests.story import canary
 from wallet import log
@@ -31,6 +35,9 @@ from wallet.sandbox.temporary import TemporarySandbox
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PASSES_THROUGH_THE_API = {"user password", "session token"}
 """A person types these into the API: its memory may hold them, and so it leaves no core."""
+OUTSIDE = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+SECRETS, PLACES = 12, 10
+HERE_NOT = ("core", "tracebacks")  # places that have a test of their own below
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,7 @@ def told(
     out = {
         "network": "local",
         "money": {"amount": "0.100000000000000000", "asset": "ETH"},
-        "to_address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+        "to_address": OUTSIDE,
     }
     paid = ada.post("/v1/withdrawals", out)
     wait_for(
@@ -91,16 +98,59 @@ def told(
         lambda row: row["status"] == "settled",
         what="the withdrawal",
     )
+    own = _own_account(ada)
     _mistakes(recorder, email, password, signed_in["token"])
     yield (
         recorder,
         planted
+        | own
         | {
             "user password": canary.needles(password),
             "session token": canary.needles(signed_in["token"]),
         },
     )
     recorder.http.close()
+
+
+def _own_account(ada: Api) -> dict[str, set[bytes]]:
+    """An account made by a box, and a grant with a wrong passphrase; what the browser knows."""
+    me, passphrase = ada.get("/v1/me")["id"], secrets.token_urlsafe(18)
+    browser = Browser(bytes.fromhex(ada.get("/v1/self-custody/key")["public_key"]))
+    nonce = secrets.token_hex(16)
+    asked = {"words": 24, "language": "english", "passphrase": passphrase}
+    box = browser.seal(("create", me, nonce), asked)
+    wish = {"purpose": "create", "label": "Own", "nonce": nonce, "box": box}
+    made = ada.post("/v1/self-custody/accounts", wish)
+    done = wait_for(
+        lambda: ada.get(f"/v1/self-custody/requests/{made['id']}"),
+        lambda row: row["state"] != "queued",
+        what="the own account",
+    )
+    words = browser.read(("create", me, nonce), done["reply"])["mnemonic"]
+    [account] = ada.get("/v1/self-custody/accounts")["data"]
+    nonce = secrets.token_hex(16)
+    terms = {
+        "chain_id": 31337, "to": OUTSIDE, "asset": "native", "amount": "5",
+        "max_fee_wei": str(10**16), "passphrase": passphrase + " wrong",
+    }  # fmt: skip
+    send = {
+        "account_id": account["id"], "network": "local", "to_address": OUTSIDE,
+        "money": {"amount": "0.000000000000000005", "asset": "ETH"},
+        "max_fee": {"amount": "0.01", "asset": "ETH"}, "nonce": nonce,
+        "box": browser.seal(("grant", me, nonce), terms),
+    }  # fmt: skip
+    sent = ada.post("/v1/self-custody/sends", send)
+    wait_for(
+        lambda: ada.get(f"/v1/self-custody/sends/{sent['id']}"),
+        lambda row: row["reason"] == "wrong_passphrase",
+        what="the refusal",
+    )
+    key = derive_key(bip39.to_seed(SecretText(words)), account["path"])
+    return {
+        "own mnemonic": canary.needles(words),
+        "own passphrase": canary.needles(passphrase),
+        "own private key": canary.needles(key.reveal()),
+    }
 
 
 def _mistakes(recorder: Recorder, email: str, password: str, token: str) -> None:
@@ -164,6 +214,7 @@ def test_no_place_holds_a_secret(
         "backup": [canary.backup(sandbox.data_dir)],
     }
     assert all(sum(map(len, chunks)) > 40 for chunks in places.values())
+    assert len(planted) >= SECRETS and len(places) + len(HERE_NOT) >= PLACES
     assert canary.hits(places, planted) == []
 
 
@@ -201,6 +252,8 @@ def test_no_traceback_tells_a_secret(tmp_path: Path) -> None:
         lambda: HdNode.from_seed(Secret(key.reveal())).derive(passphrase),
         lambda: Vault.open(tmp_path / VAULT_FILE, SecretText(passphrase.reveal() + "x")),
         lambda: Vault.open(tmp_path / VAULT_FILE, passphrase).get("a", "missing"),
+        lambda: _in_a_box(tmp_path, {"mnemonic": words.reveal() + " zoo"}, passphrase),
+        lambda: _in_a_box(tmp_path, {"mnemonic": words.reveal(), "index": -1}, passphrase),
         lambda: decrypt({"version": 3, "crypto": {"x": key.reveal().hex()}}, passphrase),
     ]
     written = io.StringIO()
@@ -218,6 +271,19 @@ def test_no_traceback_tells_a_secret(tmp_path: Path) -> None:
         print(repr([words, passphrase, key, xprv]), f"{words} {key}", file=written)
     assert written.getvalue().count("Traceback") >= len(wrong)
     assert canary.hits({"tracebacks": [written.getvalue().encode()]}, planted) == []
+
+
+def _in_a_box(folder: Path, asked: dict[str, object], passphrase: SecretText) -> None:
+    """A person's words at the signer, with something wrong about them."""
+    path = folder / f"{secrets.token_hex(4)}-{JOURNAL_FILE}"
+    journal = Journal.create(path, TEST_JOURNAL_KEY)
+    try:
+        desk = SelfCustodyDesk(journal=journal, policy=open_policy(), pepper=TEST_JOURNAL_KEY)
+        browser = Browser(desk.opener.public_key())
+        box = browser.seal(("import", "usr", "r1"), asked | {"passphrase": passphrase.reveal()})
+        desk.open(purpose="import", principal="usr", request_id="r1", box=box)
+    finally:
+        journal.close()
 
 
 def test_the_search_finds_what_is_there() -> None:

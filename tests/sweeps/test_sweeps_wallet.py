@@ -8,26 +8,31 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 from sqlalchemy import text
 
 from chain.testing import AnvilProcess
 from wallet import custody
 from wallet.db import Database
 from wallet.deposits import SurplusFinder
+from wallet.onchain import signers
 from wallet.sweeps.sweeper import COIN_WORTH
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 
 Kind = Literal["prefund", "eip7702", "create2"]
-Open = Callable[[Kind], Awaitable[Seam]]
+Open = Callable[..., Awaitable[Seam]]
 
 
 @pytest.fixture
 async def opened(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Open]:
     seams: list[Seam] = []
 
-    async def open_seam(kind: Kind) -> Seam:
-        seam = await Seam.open(db, anvil.url, tmp_path / "signer", sweeps=kind)
+    async def open_seam(kind: Kind, contract_name: str = "TestToken") -> Seam:
+        seam = await Seam.open(
+            db, anvil.url, tmp_path / "signer", sweeps=kind, contract_name=contract_name
+        )
         seams.append(seam)
         await seam.fund_house()
         return seam
@@ -251,3 +256,60 @@ async def test_two_sweepers_start_one_sweep(opened: Open) -> None:
     await seam.sweeper.tick()
     await seam.finish()
     assert await kinds(seam) == [("coin", "ETH", "done")]
+
+
+async def bar(seam: Seam, address: str) -> None:
+    """The token's issuer lets nothing leave the address any more."""
+    [token] = seam.network.tokens
+    data = keccak(text="setBlacklisted(address,bool)")[:4] + encode(
+        ["address", "bool"], [address, True]
+    )
+    await seam.opened[0].call(
+        "eth_sendTransaction",
+        ({"from": seam.faucet, "to": token.contract, "data": "0x" + data.hex()},),
+    )
+
+
+@pytest.mark.parametrize("kind", ["prefund", "eip7702", "create2"])
+async def test_an_address_its_token_bars_keeps_none_of_the_others(opened: Open, kind: Kind) -> None:
+    """Nor does it burn the house's gas at every look."""
+    seam = await opened(kind, "RegulatedToken")
+    _, barred = await person_with(seam, usdc="900")  # the most: it is looked at first
+    _, other = await person_with(seam, usdc="500")
+    await bar(seam, barred)
+    for _ in range(4):
+        await sweep(seam)
+    assert await seam.on_chain(other, "USDC") == 0
+    assert await seam.on_chain(barred, "USDC") == 900_000_000
+    rows = await seam.rows("SELECT count(*) AS n FROM sweep_accounts WHERE address = :a", a=barred)
+    assert rows[0].n <= 1
+    assert await all_agrees(seam)
+
+
+async def test_nothing_is_swept_to_a_hot_address_that_is_given_up(opened: Open) -> None:
+    """Neither while it is emptied nor afterwards, nor what was queued before."""
+    seam = await opened("prefund")
+    treasury = seam.network.contracts["treasury"]
+    _, address = await person_with(seam, eth="5")
+    await seam.sweeper.tick()  # promised, not sent
+    assert await kinds(seam) == [("coin", "ETH", "open")]
+    async with seam.db.transaction() as session:
+        await session.execute(
+            text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                 " VALUES ('local', 'key lost', :cold, 'ada')"),
+            {"cold": "0x" + "c0" * 20},
+        )  # fmt: skip
+    await seam.finish()
+    assert await seam.on_chain(address, "ETH") == 5 * 10**18
+    _, later = await person_with(seam, eth="7")
+    await sweep(seam)
+    async with seam.db.transaction() as session:
+        await session.execute(text("DELETE FROM network_freezes"))
+        await signers.halt_signer(
+            session, network="local", address=treasury, reason=signers.COMPROMISED
+        )
+    await sweep(seam)
+    await sweep(seam)
+    assert await seam.on_chain(address, "ETH") == 5 * 10**18
+    assert await seam.on_chain(later, "ETH") == 7 * 10**18
+    assert len(await kinds(seam)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,3 +83,37 @@ async def test_evacuation_says_what_it_does(seam: Seam, capsys: pytest.CaptureFi
     await seam.runner.tick()
     assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") in (0, 1)
     assert "Frozen." in capsys.readouterr().out
+
+
+async def test_an_evacuation_empties_addresses_that_never_sent_anything(
+    seam: Seam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No signer's row yet is not the same as nothing to save, and no reason to say: done."""
+    first, second = await seam.signer.hot_addresses()
+    assert await seam.rows("SELECT 1 FROM chain_signers") == []
+    await run(seam, "cold", "--address", COLD, "--by", "ada")
+    with pytest.raises(InvalidField):
+        await run(seam, "standby", "--address", COLD, "--by", "ada")
+    await run(seam, "standby", "--address", second, "--by", "ada")
+    [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
+    assert (row.address, row.halted_reason) == (second, "standby")
+    capsys.readouterr()
+    tokens, reserve = [await seam.on_chain(one, "USDC") for one in (first, second)]
+    command = asyncio.create_task(
+        run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "60")
+    )
+    for _ in range(12):  # it goes on after the end: the new hot address is not emptied in turn
+        await asyncio.sleep(0)
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await command == 0
+    shown = capsys.readouterr().out
+    assert "Frozen. 1 hot addresses" in shown and f"New hot: {second}." in shown
+    assert (await seam.on_chain(first, "USDC"), await seam.on_chain(first, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "USDC") == tokens
+    assert await seam.on_chain(second, "USDC") == reserve > 0
+    assert await run(seam, "status") == 1  # frozen still, until somebody takes it back
+    rows = await seam.rows("SELECT address, halted_reason FROM chain_signers")
+    halted = {row.address: row.halted_reason for row in rows}
+    assert halted == {first: "compromised", second: None}
+    assert await seam.differences() == []

@@ -140,6 +140,39 @@ async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
     assert await seam.differences() == []
 
 
+async def test_profit_on_its_way_is_not_earned_again(seam: Seam) -> None:
+    """Two moves, each within what is booked, would take it twice: out of customers' money."""
+    earned = seam.money("25", "USDC")
+    async with seam.db.transaction() as session:
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="test",
+                ref="earned",
+                lines=[
+                    ledger.Line(accounts.capital("USDC"), Money(-earned.minor, earned.asset)),
+                    ledger.Line(accounts.spread_income("USDC"), earned),
+                ],
+            ),
+        )  # fmt: skip
+
+    async def propose(amount: str) -> str:
+        async with seam.db.transaction() as session:
+            return await moves.propose(
+                session, network="local", money=seam.money(amount, "USDC"), kind="profit",
+                to_address=OWNERS, by="ada",
+            )  # fmt: skip
+
+    await approve(seam, await propose("20"), "bob")
+    again = await propose("20")
+    with pytest.raises(InvalidField, match=r"Only 5\.000000 USDC was earned"):
+        await approve(seam, again, "bob")
+    await seam.finish()
+    with pytest.raises(InvalidField):
+        await approve(seam, again, "bob")
+    assert await seam.on_chain(OWNERS, "USDC") == 20_000_000
+
+
 async def test_capital_is_what_waits_to_be_told(seam: Seam) -> None:
     """Coins from nobody known that came to a hot address become capital when somebody says so."""
     hot = (await seam.signer.hot_addresses())[0]
@@ -201,6 +234,36 @@ async def test_the_drill_brings_everything_to_cold_and_changes_the_hot_address(s
     [intent] = await seam.rows("SELECT from_address FROM chain_intents WHERE ref = :r", r=made.id)
     assert intent.from_address == second
     assert await seam.differences() == []
+
+
+async def test_a_token_that_refuses_keeps_nothing_else_from_cold(
+    db: Database, anvil: AnvilProcess, tmp_path: Path
+) -> None:
+    """Its issuer has paused it on the day the key is lost."""
+    seam = await Seam.open(
+        db, anvil.url, tmp_path / "signer", cold=COLD, contract_name="RegulatedToken"
+    )
+    await seam.fund_house()
+    [hot] = await seam.signer.hot_addresses()
+    [token] = seam.network.tokens
+    pause = {"from": seam.faucet, "to": token.contract, "data": "0x8456cb59"}
+    await seam.opened[0].call("eth_sendTransaction", (pause,))
+    async with seam.db.transaction() as session:
+        await session.execute(
+            text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                 " VALUES ('local', 'key lost', :cold, 'ada')"),
+            {"cold": COLD},
+        )  # fmt: skip
+    for _ in range(6):
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await seam.on_chain(hot, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
+    async with seam.db.transaction() as session:
+        [row] = await signers.all_signers(session, "local")
+    assert row.halted_reason == COMPROMISED
+    assert await seam.differences() == []
+    await seam.close()
 
 
 async def test_a_frozen_network_sends_nothing_of_customers(seam: Seam) -> None:

@@ -76,16 +76,21 @@ async def propose(
     return _arrival(row, assets)
 
 
-async def approve(session: AsyncSession, *, arrival_id: str, by: str, assets: AssetBook) -> Arrival:
-    """Agree with the proposal: the person is credited, with a deposit of their own to see.
+async def approve(
+    session: AsyncSession, *, arrival_id: str, principal_id: str, by: str, assets: AssetBook
+) -> Arrival:
+    """Agree with the proposal for this very person, who is credited, with a deposit to see.
 
-    Raises NotFound, InvalidState (no proposal, or assigned already), FourEyesRequired.
+    Raises NotFound, InvalidState (no proposal, another one since, or assigned already),
+    FourEyesRequired.
     """
     row = await _open(session, arrival_id)
     if row.proposed_by is None:
         raise InvalidState("Nobody has proposed whose it is.", extra={"state": "open"})
     if row.proposed_by == by:
         raise FourEyesRequired("Another operator than the one who proposed it must approve it.")
+    if row.principal_id != principal_id:
+        raise InvalidState("It is proposed for somebody else; look again.", extra={"state": "open"})
     money = assets.money(row.asset, int(row.amount_minor))
     deposit_id = new_id("dep")
     notice = Notice(

@@ -95,7 +95,9 @@ class Batcher:
     ) -> None:
         chain = self._desk.chain
         fees = await chain.fees()
-        within = [one for one in fit if one.fee_ceiling_wei >= fees.base_fee + fees.tip]
+        # A batch is as stuck as its tightest member: whoever bounds the fee to what is asked just
+        # now goes alone, and is in nobody's way when fees rise.
+        within = [one for one in fit if one.fee_ceiling_wei >= fees.cap]
         total = sum(one.amount_minor for one in within)
         if len(within) < BATCH_FROM or not await self._affordable(address, token, total, head):
             return

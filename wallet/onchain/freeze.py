@@ -21,6 +21,12 @@ class Freeze:
     reason: str
     evacuate_to: str | None
 
+    @property
+    def lets(self) -> tuple[str, ...]:
+        """Purposes that may still be given nonces. While hot addresses are emptied nothing may fill
+        them, and a sweep may go there: only the treasury moves."""
+        return OWN_PURPOSES if self.evacuate_to is None else ("treasury",)
+
 
 async def frozen(session: AsyncSession, network: str) -> Freeze | None:
     """The network's freeze, if there is one."""
@@ -31,6 +37,24 @@ async def frozen(session: AsyncSession, network: str) -> Freeze | None:
         )
     ).one_or_none()
     return None if row is None else Freeze(row.reason, row.evacuate_to)
+
+
+async def end_evacuation(session: AsyncSession, network: str) -> None:
+    """Nothing is left to be emptied; the freeze itself stays until somebody takes it back."""
+    row = (
+        await session.execute(
+            text("DELETE FROM network_freezes WHERE network = :network RETURNING reason, by_whom"),
+            {"network": network},
+        )
+    ).one_or_none()
+    if row is not None:
+        await session.execute(
+            text(
+                "INSERT INTO network_freezes (network, reason, by_whom)"
+                " VALUES (:network, :reason, :by)"
+            ),
+            {"network": network, "reason": row.reason, "by": row.by_whom},
+        )
 
 
 async def require_open(session: AsyncSession, network: str) -> NetworkStatus:

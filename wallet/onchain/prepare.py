@@ -30,7 +30,7 @@ from wallet.crashpoints import hit
 from wallet.onchain import beside, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
-from wallet.onchain.freeze import OWN_PURPOSES, frozen
+from wallet.onchain.freeze import frozen
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 
@@ -128,8 +128,9 @@ class Preparer:
                 limit=MAX_QUEUE_LOOK,
             )
             lanes = await repository.lanes(session, desk.network)
-            if await frozen(session, desk.network) is not None:
-                queued = [intent for intent in queued if intent.purpose in OWN_PURPOSES]
+            freeze = await frozen(session, desk.network)
+            if freeze is not None:
+                queued = [intent for intent in queued if intent.purpose in freeze.lets]
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them
         else:

@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+COMPROMISED = "compromised"
+"""Why an evacuated address is halted: its key may be in other hands, nothing goes there again."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignerRow:
@@ -35,6 +38,18 @@ async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
         {"network": network},
     )
     return [_row(row) for row in rows]
+
+
+async def lost(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether a hot address was given up because somebody else may have its key."""
+    reason = await session.scalar(
+        text(
+            "SELECT halted_reason FROM chain_signers"
+            " WHERE network = :network AND address = :address"
+        ),
+        {"network": network, "address": address},
+    )
+    return bool(reason == COMPROMISED)
 
 
 async def add_signer(

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeRejected
+from chain.errors import ChainError, FeeCeiling, InvalidTransaction, NodeRejected
 from chain.fee_models import gas_limit
 from chain.transactions import (
     TxFields,
@@ -40,6 +40,8 @@ REQUESTS_PER_TICK = 8
 REPLY_SECONDS = 600.0
 """A sealed reply is for the page that waits for it; who reads the signer's memory a week later
 finds none in the database."""
+REQUEST_SECONDS = 180.0
+"""A question that has no answer by then is ended: nobody's box may stand before all others."""
 BEFORE_SENT = ("queued", "allocated")
 log = structlog.get_logger(__name__)
 
@@ -85,6 +87,8 @@ class SelfCustodyWorker:
             for row in rows:
                 try:
                     await self._move(row)
+                except InvalidTransaction:
+                    await self._fail(row, "not_payable")
                 except (ChainError, SignerUnavailable) as error:
                     log.warning("selfcustody.waits", send=row.id, error=error.code)
 
@@ -114,14 +118,18 @@ class SelfCustodyWorker:
             rows = (
                 await session.execute(
                     text(
-                        "SELECT r.*, a.sealed FROM selfcustody_requests r"
+                        "SELECT r.*, a.sealed, r.created_at < clock_timestamp()"
+                        " - make_interval(secs => :late) AS late FROM selfcustody_requests r"
                         " LEFT JOIN selfcustody_accounts a ON a.id = r.account_id"
                         " WHERE r.state = 'queued' ORDER BY r.created_at LIMIT :most"
                     ),
-                    {"most": REQUESTS_PER_TICK},
+                    {"most": REQUESTS_PER_TICK, "late": REQUEST_SECONDS},
                 )
             ).all()
         for row in rows:
+            if row.late:
+                await self._refuse(row, "not_answered")
+                continue
             try:
                 answer = await self._relay.selfcustody(
                     "open",
@@ -133,6 +141,9 @@ class SelfCustodyWorker:
                 )
             except SignerRefused as refusal:
                 await self._refuse(row, refusal.reason)
+                continue
+            except ValueError:  # does not even fit into a frame
+                await self._refuse(row, "malformed_request")
                 continue
             async with self._db.transaction() as session:
                 await self._keep(session, row, answer)

@@ -19,6 +19,7 @@ from wallet import ledger
 from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec, Place
 from wallet.money import AssetBook, Money
+from wallet.onchain import signers
 from wallet.onchain.intents import Intent
 from wallet.onchain.states import State
 from wallet.sweeps import calls, repository
@@ -73,12 +74,15 @@ class SweepFollower:
         log.info("sweep.ended", sweep=sweep.id, kind=sweep.kind, state=str(intent.state))
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
-        """The sweep it belongs to is open, and sends only where sweeps of its kind go."""
+        """The sweep it belongs to is open, and sends only where sweeps of its kind go: never to an
+        address whose key was lost meanwhile."""
         sweep = await repository.by_intent(session, intent.id)
         if sweep is None or sweep.state != "open" or sweep.id != intent.ref:
             return False
         network = self._networks[sweep.network]
         if sweep.treasury != network.contracts.get("treasury"):
+            return False
+        if await signers.lost(session, network=sweep.network, address=sweep.treasury):
             return False
         if sweep.kind == "top_up":
             return [intent.to_address] == list(sweep.addresses) and intent.data is None

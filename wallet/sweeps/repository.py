@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 COOL_DOWN_SECONDS = 3_600.0
-"""After a sweep that failed, its addresses are left alone for so long."""
+"""After a sweep that failed, or moved nothing of an address (its token bars it), that address is
+left alone for so long: each try is the house's gas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ async def candidates(
 ) -> list[Candidate]:
     """Addresses that hold at least `least` of `asset` by final deposits, most first.
 
-    None that is in an open sweep, and none whose last sweep failed a short while ago.
+    None that is in an open sweep, and none whose sweep failed or moved nothing a short while ago.
     """
     rows = await session.execute(
         text(
@@ -72,8 +73,9 @@ async def candidates(
             "  AND d.network = :network"
             " WHERE NOT EXISTS (SELECT FROM sweep_accounts a JOIN sweeps s ON s.id = a.sweep_id"
             "   WHERE a.network = :network AND a.address = h.address AND (a.open OR"
-            "    (s.state = 'failed' AND s.ended_at > clock_timestamp()"
-            "     - make_interval(secs => :cool))))"
+            "    (s.ended_at > clock_timestamp() - make_interval(secs => :cool)"
+            "     AND (s.state = 'failed' OR NOT EXISTS (SELECT FROM deposit_moves m"
+            "      WHERE m.sweep_id = s.id AND m.address = a.address)))))"
             " ORDER BY h.minor DESC, h.address LIMIT :limit"
         ),
         {

@@ -17,11 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling
+from chain.errors import ChainError, FeeCeiling, NodeRejected
 from chain.fees import FeeQuote
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
-from contracts.create2 import salt_of
 from keys.errors import KeysError
 from keys.signer import Signer
 from wallet import custody
@@ -37,8 +36,11 @@ from wallet.onchain import burn, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
+from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
+from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
+from wallet.sweeps.offenders import flush_call, flushable
 from wallet.sweeps.repository import Candidate
 
 SWEEP = "sweep"
@@ -114,12 +116,16 @@ class Sweeper:
         async with self._db.transaction() as session:
             status = await networks.read(session, name)
             house = await custody.house_addresses(session, network=name)
+            given_up = await self._given_up(session, treasury, house.get(treasury))
             under_way = await repository.open_count(session, name)
         if status is None or not status.usable or under_way >= MAX_OPEN:
             return None
         place = house.get(treasury)
         if place not in ("hot", "cold"):
             log.error("sweep.unknown_treasury", network=name, address=treasury)
+            return None
+        if given_up:
+            log.error("sweep.treasury_lost", network=name, address=treasury)
             return None
         identity = await self._chain.verify_identity()
         if self._network.deposit_kind == "eoa" and burn.must_burn(identity.client_version):
@@ -132,6 +138,16 @@ class Sweeper:
             return None
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
         return _Now(head.number, final, _price(fees), ceiling, treasury, place)
+
+    async def _given_up(self, session: AsyncSession, treasury: str, place: str | None) -> bool:
+        """Whether the treasury is a hot address that is being emptied, or was: its key is lost."""
+        if place != "hot":
+            return False
+        freeze = await frozen(session, self._network.name)
+        evacuated = freeze is not None and freeze.evacuate_to is not None
+        return evacuated or await signers.lost(
+            session, network=self._network.name, address=treasury
+        )
 
     async def _sweep(self, now: _Now) -> None:
         async with self._db.transaction() as session:
@@ -177,7 +193,9 @@ class Sweeper:
         """The address's own transfer; what the fee leaves over stays there and is in the books."""
         native = self._network.native_asset
         for one in await self._candidates(now, native, self._network.native_sweep_min):
-            estimate = await self._chain.estimate_gas(one.address, now.treasury, 1, b"")
+            estimate = await self._estimate(one, native, now.treasury, 1, b"")
+            if estimate is None:
+                continue
             gas = fee_models.gas_limit(estimate, self._network.fee_model)
             reserve = gas * now.ceiling
             if self._network.fee_model == "op":
@@ -189,6 +207,19 @@ class Sweeper:
             await self._start(
                 now, "coin", native, [one], gas=gas, to=now.treasury, minor=minor, pinned=one
             )
+
+    async def _estimate(
+        self, one: Candidate, asset: str, to: str, value: int, data: bytes
+    ) -> int | None:
+        """Gas of the address's own transfer; None where it would revert (an address its token
+        bars): it stays, and keeps none of the others."""
+        try:
+            return await self._chain.estimate_gas(one.address, to, value, data)
+        except NodeRejected as error:
+            if not would_revert(error):
+                raise
+        log.error("sweep.refused", network=self._network.name, address=one.address, asset=asset)
+        return None
 
     # Tokens
 
@@ -213,7 +244,9 @@ class Sweeper:
         if minor < 1:
             return
         data = transfer_data(to=now.treasury, amount_minor=minor)
-        estimate = await self._chain.estimate_gas(one.address, token.contract, 0, data)
+        estimate = await self._estimate(one, token.code, token.contract, 0, data)
+        if estimate is None:
+            return
         gas = fee_models.gas_limit(estimate, self._network.fee_model)
         native = self._network.native_asset
         [coins] = await self._chain.balances([one.address], native, now.head)
@@ -305,9 +338,11 @@ class Sweeper:
             chosen = [one for one in chosen if one.address == keyless.address(one.index)]
         if not chosen:
             return
-        salts = [salt_of(self._network.name, one.index) for one in chosen]
-        data = calls.flush_call(salts, used)
         [caller, *_] = await self._signer.hot_addresses()
+        chosen = await flushable(self._chain, chosen, used, caller=caller, factory=factory)
+        if not chosen:
+            return
+        data = flush_call(self._network.name, chosen, used)
         estimate = await self._chain.estimate_gas(caller, factory, 0, data)
         await self._start(
             now,

@@ -108,8 +108,11 @@ class Seam:
         rpc = JsonRpc(url)
         dev = DevNode(rpc)
         faucet = (await dev.accounts())[0]
-        args = ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet) if contract_name == "TestToken" else ()
-        contract = await dev.deploy(artifact(contract_name), args)
+        args: dict[str, tuple[object, ...]] = {
+            "TestToken": ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet),
+            "RegulatedToken": ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet),
+        }
+        contract = await dev.deploy(artifact(contract_name), args.get(contract_name, ()))
         desk = _desk(folder, hot_keys, contract)
         ours: dict[str, str] = {}
         if sweeps or batches:

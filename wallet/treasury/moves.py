@@ -138,6 +138,7 @@ async def approve(
     move = _move(row, assets)
     if move.kind == "profit":
         earned = await profit(session, move.network, move.money.asset.code)
+        earned -= await _on_its_way(session, move.money.asset.code)
         if move.money.minor > earned:
             raise InvalidField(f"Only {Money(max(earned, 0), move.money.asset)} was earned.")
     await start(session, move, chain=chain, sender=sender, by=by)
@@ -208,6 +209,18 @@ async def profit(session: AsyncSession, network: str, asset: str) -> int:
         },
     )
     return int(found or 0)
+
+
+async def _on_its_way(session: AsyncSession, asset: str) -> int:
+    """Profit that was approved and is not booked yet: it is not earned a second time."""
+    minor = await session.scalar(
+        text(
+            "SELECT coalesce(sum(amount_minor), 0) FROM treasury_moves"
+            " WHERE asset = :asset AND kind = 'profit' AND state = 'approved'"
+        ),
+        {"asset": asset},
+    )
+    return int(minor or 0)
 
 
 async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling
+from chain.errors import ChainError, FeeCeiling, NodeRejected
 from chain.fee_models import gas_limit
 from wallet import custody, ledger
 from wallet.crashpoints import hit
@@ -24,12 +24,13 @@ from wallet.money import AssetBook, Money
 from wallet.onchain import network as networks
 from wallet.onchain import signers
 from wallet.onchain.desk import leadership
-from wallet.onchain.freeze import frozen
+from wallet.onchain.freeze import end_evacuation, frozen
+from wallet.onchain.prepare import would_revert
+from wallet.treasury import hot
 from wallet.treasury.moves import HOUSE, Move, propose, start
 
 TICK_SECONDS = 3.0
-STANDBY = "standby"
-COMPROMISED = "compromised"
+STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
 log = structlog.get_logger(__name__)
 
 
@@ -58,7 +59,7 @@ class TreasuryWatch:
                 return
             try:
                 await self._evacuate(freeze.evacuate_to)
-            except (ChainError, FeeCeiling) as error:
+            except (ChainError, FeeCeiling, InvalidState) as error:
                 log.warning("treasury.waits", network=self._name, error=error.code)
 
     async def _propose(self, session: AsyncSession) -> None:
@@ -70,8 +71,8 @@ class TreasuryWatch:
         house = await custody.house_addresses(session, network=self._name)
         cold = next((a for a, place in sorted(house.items()) if place == "cold"), None)
         for row in bounds.all():
-            hot = accounts.on_chain(self._name, row.asset, "hot")
-            held = await ledger.balance_of(session, hot) + await self._on_its_way(
+            float_account = accounts.on_chain(self._name, row.asset, "hot")
+            held = await ledger.balance_of(session, float_account) + await self._on_its_way(
                 session, row.asset
             )
             middle = (int(row.low_minor) + int(row.high_minor)) // 2
@@ -114,12 +115,9 @@ class TreasuryWatch:
         """Tokens first, the coin last, by a transfer that leaves nothing over."""
         chain, native = self._chain, self._chain.network.native_asset
         async with self._db.transaction() as session:
-            known = await signers.all_signers(session, self._name)
-        lanes = [
-            row.address
-            for row in known
-            if row.deposit_index is None and row.halted_reason not in (STANDBY, COMPROMISED)
-        ]
+            lanes = await hot.to_empty(session, self._name)
+        for address in lanes:
+            await hot.introduce(self._db, chain, address)
         head = await chain.head()
         left = 0
         for address in lanes:
@@ -128,9 +126,11 @@ class TreasuryWatch:
             tokens = 0
             for token in chain.network.tokens:
                 [held] = await chain.balances([address], token.code, head.number)
-                tokens += held
-                if held and not open_count:
-                    await self._send(address, token.code, held, cold)
+                if not held:
+                    continue
+                # What will not go keeps nothing else back.
+                if open_count or await self._went(address, token.code, held, cold):
+                    tokens += held
                     left += 1
             if tokens or open_count or left:
                 continue
@@ -145,6 +145,19 @@ class TreasuryWatch:
                 left += 1
         if left == 0 and lanes:
             await self._rotate(lanes)
+
+    async def _went(self, address: str, asset: str, held: int, cold: str) -> bool:
+        """Whether the move could be promised; a token that refuses (paused, address barred) is
+        left where it is, with its name in the log."""
+        try:
+            await self._send(address, asset, held, cold)
+        except NodeRejected as error:
+            if not would_revert(error):
+                raise
+            log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
+                      error=error.message[:200])  # fmt: skip
+            return False
+        return True
 
     async def _open(self, address: str) -> int:
         async with self._db.transaction() as session:
@@ -196,8 +209,10 @@ class TreasuryWatch:
         log.warning("treasury.evacuating", network=self._name, address=address, asset=asset)
 
     async def _rotate(self, lanes: list[str]) -> None:
-        """The emptied addresses give no more nonces; those on standby take their place."""
+        """The emptied addresses give no more nonces; those on standby take their place, and with it
+        the evacuation ends: the network stays frozen, but the new ones are not emptied in turn."""
         async with self._db.transaction() as session:
+            await end_evacuation(session, self._name)
             for address in lanes:
                 await signers.halt_signer(
                     session, network=self._name, address=address, reason=COMPROMISED

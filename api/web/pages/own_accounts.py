@@ -4,6 +4,7 @@ before anything leaves the browser; what is posted here cannot be opened here.""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -29,6 +30,7 @@ ASKS_PER_HOUR = 60
 WINDOW_SECONDS = 3600
 BOX_FIELDS = {"key", "nonce", "box"}
 PURPOSES = ("create", "import")
+_HEX = re.compile(r"[0-9a-f]{2,20000}", re.ASCII)
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
 Member = Annotated[Visit, Depends(member)]
@@ -205,12 +207,12 @@ def _box(text: str) -> dict[str, str]:
     """The box as its own fields. Raises InvalidField."""
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if (
         not isinstance(document, dict)
         or set(document) != BOX_FIELDS
-        or any(not isinstance(value, str) or len(value) > 20_000 for value in document.values())
+        or any(not isinstance(v, str) or not _HEX.fullmatch(v) for v in document.values())
     ):
         raise InvalidField("The page was damaged; load it again.", field="/box")
     return document

@@ -1,0 +1,48 @@
+"""Which key-less addresses can be flushed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from chain.client import ChainClient
+from chain.errors import NodeRejected
+from contracts.create2 import salt_of
+from wallet.onchain.prepare import would_revert
+from wallet.sweeps import calls
+from wallet.sweeps.repository import Candidate
+
+log = structlog.get_logger(__name__)
+
+
+def flush_call(network: str, chosen: Sequence[Candidate], contracts: Sequence[str]) -> bytes:
+    """The factory's call for these addresses."""
+    return calls.flush_call([salt_of(network, one.index) for one in chosen], contracts)
+
+
+async def flushable(
+    chain: ChainClient,
+    chosen: Sequence[Candidate],
+    contracts: Sequence[str],
+    *,
+    caller: str,
+    factory: str,
+) -> list[Candidate]:
+    """Those that go through together, found by halving what does not: one address that its token
+    bars would revert the whole call, for ever. Raises ChainError."""
+    data = flush_call(chain.network.name, chosen, contracts)
+    try:
+        await chain.estimate_gas(caller, factory, 0, data)
+    except NodeRejected as error:
+        if not would_revert(error):
+            raise
+        if len(chosen) == 1:
+            log.error("sweep.refused", network=chain.network.name, address=chosen[0].address)
+            return []
+        middle = len(chosen) // 2
+        found = []
+        for half in (chosen[:middle], chosen[middle:]):
+            found += await flushable(chain, half, contracts, caller=caller, factory=factory)
+        return found
+    return list(chosen)

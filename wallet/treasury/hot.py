@@ -1,0 +1,51 @@
+"""Hot addresses as an evacuation must know them: also those that never sent anything.
+
+The runner introduces a signer with its first payment. Until then a hot address may hold coins and
+have no row; whoever looks at rows alone would call it empty, and an evacuation done.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.client import ChainClient
+from wallet import custody
+from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.onchain import signers
+from wallet.onchain.burn import must_burn
+
+STANDBY = "standby"
+COMPROMISED = signers.COMPROMISED
+
+
+async def to_empty(session: AsyncSession, network: str) -> list[str]:
+    """Hot addresses that are neither in reserve nor given up already."""
+    rows = {
+        row.address: row
+        for row in await signers.all_signers(session, network)
+        if row.deposit_index is None
+    }
+    house = await custody.house_addresses(session, network=network)
+    known = dict.fromkeys([*rows, *(one for one, place in house.items() if place == "hot")])
+    return [
+        one
+        for one in known
+        if one not in rows or rows[one].halted_reason not in (STANDBY, COMPROMISED)
+    ]
+
+
+async def introduce(db: Database, chain: ChainClient, address: str) -> None:
+    """Know a hot address as a signer from now on; its nonce starts where the chain stands.
+
+    Raises InvalidState where the node's first nonce is still to be burnt (`wallet.onchain.burn`).
+    """
+    name = chain.network.name
+    async with db.transaction() as session:
+        if any(row.address == address for row in await signers.all_signers(session, name)):
+            return
+    identity, nonce = await chain.identity(), await chain.nonce(address)
+    if nonce == 0 and must_burn(identity.client_version):
+        raise InvalidState("This node takes its first payment twice: let it send one before.")
+    async with db.transaction() as session:
+        await signers.add_signer(session, network=name, address=address, next_nonce=nonce)
