@@ -47,7 +47,6 @@ from keys.wire import new_capability
 
 LANES = 4
 EACH = 16
-TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 START_SECONDS = 30.0
 ALONE = 100
@@ -124,15 +123,14 @@ async def _measure(rounds: int, batches: int) -> dict[str, Any]:
 def _orders(addresses: Sequence[str]) -> Any:
     """Without end: the lanes in turn, each nonce once, coins and tokens in turn."""
     seed = test_seed()
-    keys = {
-        address: derive_key(seed, path(HOT_ACCOUNT, n)) for n, address in enumerate(addresses)
-    }
+    keys = {address: derive_key(seed, path(HOT_ACCOUNT, n)) for n, address in enumerate(addresses)}
     for nonce in itertools.count():
         for address, key in keys.items():
+            to = str(to_checksum_address(os.urandom(20)))
             payload = (
-                native_payload(nonce, to=TO, value=nonce + 1)
+                native_payload(nonce, to=to, value=nonce + 1)
                 if nonce % 2
-                else token_payload(nonce, contract=TOKEN, to=TO, amount=nonce + 1)
+                else token_payload(nonce, contract=TOKEN, to=to, amount=nonce + 1)
             )
             tx = decode_unsigned(payload)
             fields = {
@@ -177,12 +175,10 @@ def _cpu(pid: int, ticks: int) -> float:
     return (int(fields[11]) + int(fields[12])) / ticks
 
 
-@asynccontextmanager
-async def _signer(home: Path) -> AsyncIterator[tuple[subprocess.Popen[bytes], RemoteSigner]]:
+def _start(home: Path, capability: Secret) -> subprocess.Popen[bytes]:
     """A house on the phrase that everybody knows, and its signer process."""
     create_house(home / "vault", TEST_PASSPHRASE, mnemonic=SecretText(TEST_MNEMONIC))
     policy_file.dump(home / "policy.json", open_policy(tokens=[TOKEN]))
-    capability = new_capability()
     descriptors = [offer(Secret(TEST_PASSPHRASE.reveal().encode())), offer(capability)]
     command = [sys.executable, "-m", "keys.process", "--vault", str(home / "vault")]
     command += ["--socket", str(home / "s"), "--policy", str(home / "policy.json")]
@@ -192,6 +188,14 @@ async def _signer(home: Path) -> AsyncIterator[tuple[subprocess.Popen[bytes], Re
         process = subprocess.Popen(command, pass_fds=descriptors, stderr=output, cwd=ROOT)
     for descriptor in descriptors:
         os.close(descriptor)
+    return process
+
+
+@asynccontextmanager
+async def _signer(home: Path) -> AsyncIterator[tuple[subprocess.Popen[bytes], RemoteSigner]]:
+    """The process, and a caller that it answers."""
+    capability = new_capability()
+    process = _start(home, capability)
     remote = RemoteSigner(home / "s", capability, timeout_seconds=30.0)
     try:
         until = time.monotonic() + START_SECONDS

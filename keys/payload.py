@@ -8,7 +8,7 @@ transactions. Nothing else is understood, above all no bare hash.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import rlp
@@ -68,6 +68,11 @@ class UnsignedTx:
     value: int
     data: bytes
     authorizations: tuple[Authorization, ...] = ()
+    encoded: bytes = field(init=False, repr=False, compare=False)
+    """The type and `rlp([...])` with an empty access list: what is hashed and signed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", bytes([self.type]) + encode_list(self.fields()))
 
     @property
     def type(self) -> int:
@@ -75,8 +80,8 @@ class UnsignedTx:
         return TYPE_4 if self.authorizations else TYPE_2
 
     def encode(self) -> bytes:
-        """The type and `rlp([...])` with an empty access list."""
-        return bytes([self.type]) + encode_list(self.fields())
+        """See `encoded`."""
+        return self.encoded
 
     def fields(self) -> list[Any]:
         """The nine or ten fields in the standard's order, ready for RLP."""
@@ -102,7 +107,7 @@ def integer(value: int) -> bytes:
 
 def encode_list(fields: list[Any]) -> bytes:
     """RLP of a list of byte strings and lists."""
-    return bytes(rlp.encode(fields))
+    return bytes(rlp.encode(fields, infer_serializer=False))
 
 
 def decode_list(encoded: bytes) -> list[Any] | None:

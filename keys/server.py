@@ -18,7 +18,16 @@ from keys.errors import JournalFailed, KeysError, NonceConflict, SignerRefused
 from keys.journal import Journal
 from keys.request import KINDS, SignedTx, SignRequest
 from keys.secret import Secret
-from keys.wire import ConnectionLost, check_socket_path, frame, fresh_nonce, proof, proves, receive
+from keys.wire import (
+    ConnectionLost,
+    Outbox,
+    check_socket_path,
+    frame,
+    fresh_nonce,
+    proof,
+    proves,
+    receive,
+)
 
 HANDSHAKE_TIMEOUT_SECONDS: Final = 2.0
 WRITE_TIMEOUT_SECONDS: Final = 5.0
@@ -142,11 +151,12 @@ class SignerServer:
         """Work on requests as they come; answers may overtake each other."""
         slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         working: set[asyncio.Task[None]] = set()
+        outbox = Outbox(writer)
         try:
             while True:
                 request = await receive(reader)
                 await slots.acquire()
-                task = asyncio.create_task(self._answer(request, writer))
+                task = asyncio.create_task(self._answer(request, outbox))
                 working.add(task)
                 task.add_done_callback(working.discard)
                 task.add_done_callback(lambda _: slots.release())
@@ -155,7 +165,7 @@ class SignerServer:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    async def _answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: dict[str, Any], outbox: Outbox) -> None:
         try:
             answer: dict[str, Any] = {"result": await self._perform(request)}
         except KeysError as error:
@@ -164,8 +174,8 @@ class SignerServer:
                 self.failed.set()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                writer.write(frame({"id": request.get("id"), **answer}))
-                await writer.drain()
+                outbox.put({"id": request.get("id"), **answer})
+                await outbox.drained()
 
     async def _perform(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request.get("method")
