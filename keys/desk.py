@@ -196,9 +196,9 @@ class SigningDesk:
     def delegate(self, admitted: AdmittedDelegation) -> bytes:
         """The signature, 65 bytes r, s, parity, low-s. Raises `SignerRefused` on any doubt."""
         key = self._deposit_key(admitted.deposit_index, admitted.address)
-        message = _delegation_message(admitted)
-        parity, r, s = HeldKey(key).sign_digest(keccak(message))
-        if s > HALF_CURVE_ORDER or not _is_by(admitted.address, message, (parity, r, s)):
+        digest = bytes(keccak(_delegation_message(admitted)))
+        parity, r, s = HeldKey(key).sign_digest(digest)
+        if s > HALF_CURVE_ORDER or not _is_by(admitted.address, digest, (parity, r, s)):
             raise SignerRefused("signing_failed", "the signature is not what was asked for")
         return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
 
@@ -330,7 +330,7 @@ def sign_exactly(key: Secret, tx: UnsignedTx, address: str) -> SignedTx:
 
 
 def _sign(key: KeyHandle, tx: UnsignedTx, address: str) -> SignedTx:
-    return assemble(tx, key.sign_digest(keccak(tx.encoded)), address)
+    return assemble(tx, key.sign_digest(tx.digest), address)
 
 
 def assemble(tx: UnsignedTx, vrs: Vrs, address: str) -> SignedTx:
@@ -354,17 +354,17 @@ def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:
     if [_plain(field) for field in fields[: len(unsigned)]] != unsigned:
         return False
     parity, r, s = (int.from_bytes(field, "big") for field in fields[len(unsigned) :])
-    return s <= HALF_CURVE_ORDER and _is_by(address, tx.encoded, (parity, r, s))
+    return s <= HALF_CURVE_ORDER and _is_by(address, tx.digest, (parity, r, s))
 
 
 def _plain(field: Any) -> Any:
     return [_plain(item) for item in field] if isinstance(field, list | tuple) else field
 
 
-def _is_by(address: str, payload: bytes, vrs: Vrs) -> bool:
-    """Whether the key of `address` signed `payload`."""
+def _is_by(address: str, digest: bytes, vrs: Vrs) -> bool:
+    """Whether the key of `address` signed `digest`."""
     try:
-        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(keccak(payload))
+        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(digest)
     except (BadSignature, ValidationError, ValueError, TypeError):
         return False
     return "0x" + key.to_canonical_address().hex() == address.lower()

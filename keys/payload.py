@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import rlp
+from eth_utils.crypto import keccak
 from rlp.exceptions import RLPException
 
 from keys.errors import SignerRefused
@@ -69,10 +70,14 @@ class UnsignedTx:
     data: bytes
     authorizations: tuple[Authorization, ...] = ()
     encoded: bytes = field(init=False, repr=False, compare=False)
-    """The type and `rlp([...])` with an empty access list: what is hashed and signed."""
+    """The type and `rlp([...])` with an empty access list."""
+    digest: bytes = field(init=False, repr=False, compare=False)
+    """Keccak-256 of `encoded`: what is signed."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "encoded", bytes([self.type]) + encode_list(self.fields()))
+        encoded = bytes([self.type]) + encode_list(self.fields())
+        object.__setattr__(self, "encoded", encoded)
+        object.__setattr__(self, "digest", bytes(keccak(encoded)))
 
     @property
     def type(self) -> int:

@@ -67,9 +67,14 @@ class Outbox:
             frames, self._frames = b"".join(self._frames), []
             self._writer.write(frames)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has not yet taken all that was sent."""
+        return self._writer.transport.get_write_buffer_size() > 0
+
     async def drained(self) -> None:
         """Return when the peer has taken enough of what was sent."""
-        if self._writer.transport.get_write_buffer_size():
+        if self.is_behind:
             await self._writer.drain()
 
 
