@@ -72,7 +72,6 @@ def measure(*, rounds: int, seconds: float, batches: int = 25) -> dict[str, Any]
 
 async def _measure(rounds: int, batches: int) -> dict[str, Any]:
     samples: dict[str, list[float]] = {}
-    ticks = os.sysconf("SC_CLK_TCK")
 
     def keep(**values: float) -> None:
         for name, value in values.items():
@@ -87,7 +86,7 @@ async def _measure(rounds: int, batches: int) -> dict[str, Any]:
                 sides = ["signer", "library"] if number % 2 == 0 else ["library", "signer"]
                 given: dict[str, list[bytes]] = {}
                 for side in sides:
-                    began, cpu = time.perf_counter(), _cpu(process.pid, ticks)
+                    began, cpu = time.perf_counter(), ratios.cpu_seconds(process.pid)
                     own = time.process_time()
                     given[side] = (
                         await _ask(remote, todo) if side == "signer" else _by_library(todo)
@@ -97,7 +96,7 @@ async def _measure(rounds: int, batches: int) -> dict[str, Any]:
                     used = time.process_time() - own
                     if side == "signer":
                         keep(caller=used / taken)
-                        used = _cpu(process.pid, ticks) - cpu
+                        used = ratios.cpu_seconds(process.pid) - cpu
                     keep(**{f"{side} cpu": used / len(todo)})
                 if given["signer"] != given["library"]:
                     raise RuntimeError("the signer and eth-account signed other bytes")
@@ -167,12 +166,6 @@ def _by_library(orders: Sequence[Order]) -> list[bytes]:
         bytes(Account.sign_transaction(order.fields, order.key.reveal()).raw_transaction)
         for order in orders
     ]
-
-
-def _cpu(pid: int, ticks: int) -> float:
-    """Seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / ticks
 
 
 def _start(home: Path, capability: Secret) -> subprocess.Popen[bytes]:
