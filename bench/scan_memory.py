@@ -102,6 +102,7 @@ async def scan(seam: Seam, *, blocks: int, step: int) -> list[Sample]:
     sprayer = await seam.dev.deploy(artifact("ManyTransfers"))
     await seam.pay_in(sprayer, "1000000", "USDC")
     await seam.pass_once()
+    before = await _credited(seam)
     await seam.node("evm_setAutomine", False)
     samples: list[Sample] = []
     deposits = 0
@@ -119,10 +120,15 @@ async def scan(seam: Seam, *, blocks: int, step: int) -> list[Sample]:
     await seam.node("anvil_mine", hex(2 * seam.network.confirmations))
     for _ in range(1 + deposits // 500):
         await seam.pass_once()
-    [row] = await seam.rows("SELECT count(*) AS n FROM deposits WHERE status = 'credited'")
-    if row.n != deposits:
-        raise RuntimeError(f"{deposits} deposits were made, {row.n} credited")
+    credited = await _credited(seam) - before
+    if credited != deposits:
+        raise RuntimeError(f"{deposits} deposits were made, {credited} credited")
     return samples
+
+
+async def _credited(seam: Seam) -> int:
+    [row] = await seam.rows("SELECT count(*) AS n FROM deposits WHERE status = 'credited'")
+    return int(row.n)
 
 
 async def _spray(seam: Seam, sprayer: str) -> None:
