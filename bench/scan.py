@@ -125,9 +125,11 @@ async def _fill(rpc: Rpc, dev: DevNode, token: str) -> None:
 async def _ours(client: ChainClient, numbers: list[int], watched: Watched) -> int:
     found = 0
     for start in range(0, len(numbers), AT_ONCE):
-        for block in await client.full_blocks(numbers[start : start + AT_ONCE]):
-            assert block is not None
-            found += len(await client.deposits(block, watched=watched))
+        some = await client.full_blocks(numbers[start : start + AT_ONCE])
+        blocks = [block for block in some if block is not None]
+        ahead = await client.receipts_ahead(blocks, watched=watched)
+        for block in blocks:
+            found += len(await client.deposits(block, watched=watched, ahead=ahead))
     return found
 
 
