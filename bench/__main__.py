@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import broadcast, database, gas, scan, transfers
+from bench import broadcast, database, gas, scan, scan_memory, signer, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -27,6 +27,8 @@ BENCHES = {
     "database": in_database,
     "gas": gas.measure,
     "scan": scan.measure,
+    "scan-memory": scan_memory.measure,
+    "signer": signer.measure,
     "transfers": transfers.measure,
 }
 

@@ -8,9 +8,6 @@ transactions by `ChainClient.send_many`, one by one through web3.py, and as read
 from __future__ import annotations
 
 import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -18,6 +15,7 @@ import orjson
 from eth_account import Account
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
+from bench import ratios
 from chain.client import ChainClient
 from chain.dev import DevNode
 from chain.outcomes import SendKind
@@ -27,6 +25,7 @@ from chain.testing import AnvilProcess
 from chain.transactions import tx_hash
 
 SENDERS = 40
+AGAIN = 5  # times that the fast sides read the receipts in a round
 EACH = 15  # below the 16 in flight that a pool takes of one sender
 TO = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
@@ -45,7 +44,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
     rpc = process.rpc()
     client = ChainClient(_network(process.url), rpc)
     dev = DevNode(rpc)
-    samples: dict[str, list[float]] = {}
+    rounds_taken = ratios.Rounds(process.pid)
     try:
         for key in keys:
             address = Account.from_key(key).address
@@ -62,7 +61,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
                     ("web3", lambda: _by_web3(web3, raws)),
                     ("node", lambda: _bare(session, process.url, "eth_sendRawTransaction", raws)),
                 ):
-                    samples.setdefault(f"send {name}", []).append(await _rate(send))
+                    await rounds_taken.take(f"send {name}", send, items=len(raws))
                     await rpc.call("evm_revert", (snapshot,))
                     await rpc.call("anvil_dropAllTransactions")
                     snapshot = await rpc.call("evm_snapshot")
@@ -77,20 +76,17 @@ async def _measure(rounds: int) -> dict[str, Any]:
                         lambda: _bare(session, process.url, "eth_getTransactionReceipt", hashes),
                     ),
                 ):
-                    samples.setdefault(f"receipts {name}", []).append(await _rate(read))
+                    times = 1 if name == "web3" else AGAIN
+                    await rounds_taken.take(
+                        f"receipts {name}", read, items=len(hashes), times=times
+                    )
                 await rpc.call("evm_revert", (snapshot,))
                 snapshot = await rpc.call("evm_snapshot")
             await provider.disconnect()
     finally:
         await rpc.aclose()
         process.stop()
-    return _figures(samples)
-
-
-async def _rate(work: Callable[[], Awaitable[object]]) -> float:
-    began = time.perf_counter()
-    await work()
-    return SENDERS * EACH / (time.perf_counter() - began)
+    return _figures(rounds_taken)
 
 
 async def _ours(client: ChainClient, raws: list[bytes]) -> None:
@@ -124,16 +120,11 @@ async def _bare(session: aiohttp.ClientSession, url: str, method: str, items: li
             await response.read()
 
 
-def _figures(samples: dict[str, list[float]]) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        f"{name} (per s)": round(statistics.median(values)) for name, values in samples.items()
-    }
+def _figures(taken: ratios.Rounds) -> dict[str, Any]:
+    result = taken.per_second("tx")
     for work in ("send", "receipts"):
         for peer in ("web3", "node"):
-            ours, theirs = samples[f"{work} ours"], samples[f"{work} {peer}"]
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-            result[f"{work}: ours / {peer}"] = round(statistics.median(ratios), 2)
-            result[f"{work}: ours / {peer}, rounds"] = [round(ratio, 2) for ratio in ratios]
+            result |= taken.faster(f"{work} ours", f"{work} {peer}")
     return result
 
 

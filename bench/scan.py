@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -21,6 +20,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
+from bench import ratios
 from chain.client import ChainClient
 from chain.dev import DevNode
 from chain.observe import TRANSFER_TOPIC, Watched, native_candidates
@@ -75,7 +75,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
     process = AnvilProcess()
     process.start()
     rpc = process.rpc()
-    samples: dict[str, list[float]] = {}
+    taken = ratios.Rounds(process.pid)
     try:
         dev = DevNode(rpc)
         token = await dev.deploy(artifact("LyingToken"))
@@ -91,15 +91,14 @@ async def _measure(rounds: int) -> dict[str, Any]:
                 "both ours": lambda: _ours(client, numbers, watched),
                 "tokens web3 events": lambda: _by_events(web3, token, numbers),
                 "tokens web3 get_logs": lambda: _by_logs(web3, token, numbers),
+                "both node": lambda: _bare(session, process.url, numbers, receipts=True),
                 "coins ours": lambda: _our_coins(client, numbers, watched),
                 "coins web3": lambda: _web3_coins(web3, numbers),
                 "coins node": lambda: _bare(session, process.url, numbers),
             }
             for _ in range(rounds):
                 for name, read in sides.items():
-                    began = time.perf_counter()
-                    found = await read()
-                    samples.setdefault(name, []).append(BLOCKS / (time.perf_counter() - began))
+                    found = await taken.take(name, read, items=BLOCKS)
                     tokens = BLOCKS * LOGS if name.startswith(("both", "tokens")) else 0
                     coins = BLOCKS if name.startswith(("both", "coins")) else 0
                     assert found == tokens + coins, (name, found)
@@ -107,7 +106,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
     finally:
         await rpc.aclose()
         process.stop()
-    return _figures(samples)
+    return _figures(taken)
 
 
 async def _fill(rpc: Rpc, dev: DevNode, token: str) -> None:
@@ -126,9 +125,11 @@ async def _fill(rpc: Rpc, dev: DevNode, token: str) -> None:
 async def _ours(client: ChainClient, numbers: list[int], watched: Watched) -> int:
     found = 0
     for start in range(0, len(numbers), AT_ONCE):
-        for block in await client.full_blocks(numbers[start : start + AT_ONCE]):
-            assert block is not None
-            found += len(await client.deposits(block, watched=watched))
+        some = await client.full_blocks(numbers[start : start + AT_ONCE])
+        blocks = [block for block in some if block is not None]
+        ahead = await client.receipts_ahead(blocks, watched=watched)
+        for block in blocks:
+            found += len(await client.deposits(block, watched=watched, ahead=ahead))
     return found
 
 
@@ -160,36 +161,36 @@ async def _web3_coins(web3: AsyncWeb3[Any], numbers: list[int]) -> int:
     return found
 
 
-async def _bare(session: aiohttp.ClientSession, url: str, numbers: list[int]) -> int:
+async def _bare(
+    session: aiohttp.ClientSession, url: str, numbers: list[int], *, receipts: bool = False
+) -> int:
     """Batches of what the node itself can give, nothing read of the answer but its last byte."""
-    for start in range(0, len(numbers), MAX_BATCH):
-        part = numbers[start : start + MAX_BATCH]
+    wanted = [("eth_getBlockByNumber", [hex(number), True]) for number in numbers]
+    if receipts:
+        wanted += [("eth_getBlockReceipts", [hex(number)]) for number in numbers]
+    for start in range(0, len(wanted), MAX_BATCH):
         body = orjson.dumps(
             [
-                {"jsonrpc": "2.0", "id": n, "method": "eth_getBlockByNumber",
-                 "params": [hex(n), True]}
-                for n in part
+                {"jsonrpc": "2.0", "id": n, "method": method, "params": params}
+                for n, (method, params) in enumerate(wanted[start : start + MAX_BATCH])
             ]
-        )  # fmt: skip
+        )
         headers = {"Content-Type": "application/json"}
         async with session.post(url, data=body, headers=headers) as response:
             await response.read()
-    return len(numbers)
+    return len(numbers) * (1 + LOGS) if receipts else len(numbers)
 
 
-def _figures(samples: dict[str, list[float]]) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        f"{name} (blocks/s)": round(statistics.median(values)) for name, values in samples.items()
-    }
+def _figures(taken: ratios.Rounds) -> dict[str, Any]:
+    result = taken.per_second("blocks")
     for ours, peer in (
         ("both ours", "tokens web3 events"),
         ("both ours", "tokens web3 get_logs"),
+        ("both ours", "both node"),
         ("coins ours", "coins web3"),
         ("coins ours", "coins node"),
     ):
-        ratios = [a / b for a, b in zip(samples[ours], samples[peer], strict=True)]
-        result[f"{ours} / {peer}"] = round(statistics.median(ratios), 2)
-        result[f"{ours} / {peer}, rounds"] = [round(ratio, 2) for ratio in ratios]
+        result |= taken.faster(ours, peer)
     return result
 
 

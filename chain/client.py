@@ -19,7 +19,6 @@ from chain.blocks import (
     Receipt,
     parse_block,
     parse_log,
-    parse_receipt,
     parse_ref,
 )
 from chain.errors import ChainError, InvalidNetworks, NodeGarbage, NodeRejected, WrongChain
@@ -34,6 +33,7 @@ from chain.observe import (
     verified_logs,
 )
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
+from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
 from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
@@ -41,7 +41,6 @@ from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
 MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
 MAX_CLIENT_VERSION = 200
 _DECIMALS = "0x313ce567"  # decimals()
-_METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class ChainClient:
     def __init__(self, network: Network, rpc: Rpc) -> None:
         self.network = network
         self.rpc = rpc
-        self._has_block_receipts: bool | None = None
+        self._block_receipts = BlockReceipts(rpc)
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -166,7 +165,9 @@ class ChainClient:
             return []
         return _logs_of(await self.rpc.call(*self._logs_call(block_hash)), block_hash)
 
-    async def deposits(self, block: Block, *, watched: Container[str]) -> list[ObservedDeposit]:
+    async def deposits(
+        self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
+    ) -> list[ObservedDeposit]:
         """Everything in the block that arrived at a watched address, from verified receipts.
 
         Asks the node nothing when neither a transaction pays a watched address nor the bloom
@@ -174,10 +175,10 @@ class ChainClient:
         up to the header (nodes behind balancers have left logs out under a correct block hash).
         Raises NodeGarbage when they do not.
         """
-        return (await self._arrivals(block, watched))[0]
+        return (await self._arrivals(block, watched, ahead))[0]
 
     async def checked_deposits(
-        self, block: Block, *, watched: Container[str]
+        self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
     ) -> list[tuple[ObservedDeposit, bool]]:
         """Like `deposits`, each with whether the recipient's balance moved as the logs say.
 
@@ -185,7 +186,7 @@ class ChainClient:
         node has no state of the block any more the logs stand alone: listed tokens were looked at
         when they were listed.
         """
-        deposits, logs = await self._arrivals(block, watched)
+        deposits, logs = await self._arrivals(block, watched, ahead)
         pairs = {(d.asset, d.to_address) for d in deposits if d.contract is not None}
         if not pairs:
             return [(deposit, True) for deposit in deposits]
@@ -203,12 +204,12 @@ class ChainClient:
         return await balance_changes(self.rpc, self.network, block, pairs)
 
     async def _arrivals(
-        self, block: Block, watched: Container[str]
+        self, block: Block, watched: Container[str], ahead: Ahead
     ) -> tuple[list[ObservedDeposit], list[Log]]:
         tokens = [item for item in self.network.tokens if may_hold_transfers(block, item)]
         if not tokens and not native_candidates(block, watched):
             return [], []
-        receipts = await self.block_receipts(block)
+        receipts = ahead.get(block.hash) or await self.block_receipts(block)
         logs = verified_logs(block, receipts)
         deposits = deposits_in(
             block,
@@ -235,30 +236,26 @@ class ChainClient:
         }
 
     async def block_receipts(self, block: Block) -> list[Receipt]:
-        """All receipts of a block in order, each checked to belong there. Raises NodeGarbage.
+        """All receipts of a block in order, each checked to belong there. Raises NodeGarbage."""
+        return await self._block_receipts.of(block)
 
-        One call where the node has eth_getBlockReceipts, else a batch by transaction.
+    async def receipts_ahead(self, blocks: Sequence[Block], *, watched: Container[str]) -> Ahead:
+        """What `checked_deposits` of these blocks will ask for, in few requests; by block hash.
+
+        Never raises for the node's sake: a block that is left out is asked for by itself.
         """
-        receipts = await self._receipts_in_one_call(block)
-        if receipts is None:
-            found = await self.receipts([tx.hash for tx in block.transactions])
-            receipts = [receipt for receipt in found if receipt is not None]
-        wanted = [(tx.hash, block.hash, tx.index) for tx in block.transactions]
-        given = [(item.tx_hash, item.block_hash, item.tx_index) for item in receipts]
-        if wanted != given:
-            raise NodeGarbage("the receipts are not those of the block's transactions")
-        return receipts
+        return await self._block_receipts.ahead(
+            [block for block in blocks if self._may_matter(block, watched)]
+        )
+
+    def _may_matter(self, block: Block, watched: Container[str]) -> bool:
+        return any(may_hold_transfers(block, token) for token in self.network.tokens) or bool(
+            native_candidates(block, watched)
+        )
 
     async def receipts(self, tx_hashes: Sequence[str]) -> list[Receipt | None]:
         """Receipts in the order asked; None for a transaction that is not mined."""
-        answers = await self.rpc.batch(
-            [("eth_getTransactionReceipt", (item,)) for item in tx_hashes]
-        )
-        found = [None if answer is None else parse_receipt(answer) for answer in answers]
-        for wanted, receipt in zip(tx_hashes, found, strict=True):
-            if receipt is not None and receipt.tx_hash != wanted.lower():
-                raise NodeGarbage("the node answered another transaction's receipt")
-        return found
+        return await receipts_of(self.rpc, tx_hashes)
 
     async def known(self, tx_hashes: Sequence[str]) -> list[bool]:
         """Whether the node knows each transaction, pooled or mined. False proves nothing."""
@@ -271,21 +268,6 @@ class ChainClient:
                 if found != wanted.lower():
                     raise NodeGarbage("the node answered another transaction")
         return [answer is not None for answer in answers]
-
-    async def _receipts_in_one_call(self, block: Block) -> list[Receipt] | None:
-        if self._has_block_receipts is False:
-            return None
-        try:
-            answer = await self.rpc.call("eth_getBlockReceipts", (block.hash,))
-        except NodeRejected as error:
-            if error.rpc_code not in _METHOD_MISSING:
-                raise
-            self._has_block_receipts = False
-            return None
-        self._has_block_receipts = True
-        if answer is None:
-            raise NodeGarbage("the node no longer has the block it answered before")
-        return [parse_receipt(item) for item in parse.items(answer, "eth_getBlockReceipts")]
 
     def _logs_call(self, block_hash: str) -> Call:
         contracts = [token.contract.lower() for token in self.network.tokens]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from eth_hash.auto import keccak
 
@@ -58,27 +59,31 @@ class Transfer:
     amount: int
 
 
+@lru_cache(maxsize=4096)
+def _bloom_bits(item: bytes) -> tuple[int, int, int]:
+    """The three of 2,048 bits that stand for an item. Remembered: the same few contracts and
+    topics come in every block."""
+    digest = keccak(item)
+    first, second, third = (
+        int.from_bytes(digest[start : start + 2], "big") & 0x7FF for start in (0, 2, 4)
+    )
+    return first, second, third
+
+
 def bloom_may_contain(bloom: bytes, item: bytes) -> bool:
     """Whether a block's 2,048-bit bloom may hold `item` (an address's 20 or a topic's 32 bytes).
 
     False is certain. Standard: Yellow Paper 4.3.1.
     """
-    digest = keccak(item)
-    for start in (0, 2, 4):
-        bit = int.from_bytes(digest[start : start + 2], "big") & 0x7FF
-        if not bloom[255 - bit // 8] >> (bit % 8) & 1:
-            return False
-    return True
+    return all(bloom[255 - bit // 8] >> (bit % 8) & 1 for bit in _bloom_bits(item))
 
 
 def bloom_of(logs: Iterable[Log]) -> bytes:
     """The bloom a header must carry for exactly these logs."""
     bits = 0
-    for log in logs:
-        for item in (log.address, *log.topics):
-            digest = keccak(bytes.fromhex(item[2:]))
-            for start in (0, 2, 4):
-                bits |= 1 << (int.from_bytes(digest[start : start + 2], "big") & 0x7FF)
+    for item in {item for log in logs for item in (log.address, *log.topics)}:
+        for bit in _bloom_bits(bytes.fromhex(item[2:])):
+            bits |= 1 << bit
     return bits.to_bytes(256, "big")
 
 

@@ -8,7 +8,7 @@ nonce is never paid at another, also when the database was restored from a backu
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 from keys.errors import NonceConflict
@@ -46,7 +46,7 @@ class Entry:
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it; numbers that may pass 2**53 are strings."""
-        document = asdict(self)
+        document = {name: getattr(self, name) for name in _FIELDS}
         for name in ("cap", "tip", "amount"):
             document[name] = str(document[name])
         return document
@@ -59,6 +59,9 @@ class Entry:
         if entry.kind not in ENTRY_KINDS or type(entry.nonce) is not int:
             raise ValueError("unknown kind or nonce")
         return entry
+
+
+_FIELDS: Final = tuple(each.name for each in fields(Entry))
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from eth_keys.datatypes import PrivateKey, Signature
+from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -23,7 +23,8 @@ from eth_utils.exceptions import ValidationError
 from keys.address import address_of
 from keys.book import Entry
 from keys.errors import InvalidDerivation, SignerRefused
-from keys.handles import KeyHandle
+from keys.handles import KeyHandle, Vrs
+from keys.held import HeldKey
 from keys.journal import Journal
 from keys.payload import (
     ADDRESS_BYTES,
@@ -97,10 +98,9 @@ class SigningDesk:
         clock: Callable[[], datetime] = utc_now,
         deposit_keys: DepositKeys | None = None,
     ) -> None:
-        keys = {key.address if not isinstance(key, Secret) else address_of(key): key
-                for key in hot_keys}  # fmt: skip
-        self._keys: Mapping[str, Secret | KeyHandle] = keys
-        self._by_lower = {address.lower(): address for address in keys}
+        handles = [HeldKey(key) if isinstance(key, Secret) else key for key in hot_keys]
+        self._keys: Mapping[str, KeyHandle] = {key.address: key for key in handles}
+        self._by_lower = {address.lower(): address for address in self._keys}
         self._clock = clock
         self._deposit_keys = deposit_keys
         self.policy = policy
@@ -149,25 +149,18 @@ class SigningDesk:
         return Admitted(address, tx, request.deposit_index)
 
     def sign(self, admitted: Admitted) -> SignedTx:
-        """Sign by eth-account (RFC 6979: the same payload, the same bytes), then decode the result
-        and compare every field, the sender and the hash. Raises `SignerRefused` on any doubt."""
+        """Sign (RFC 6979: the same payload, the same bytes), then decode the result and compare
+        every field and the sender. Raises `SignerRefused` on any doubt."""
         if admitted.deposit_index is not None:
             child = self._deposit_key(admitted.deposit_index, admitted.address)
             return sign_exactly(child, admitted.tx, admitted.address)
-        key = self._keys[admitted.address]
-        if isinstance(key, Secret):
-            return sign_exactly(key, admitted.tx, admitted.address)
-        return assemble(
-            admitted.tx, key.sign_digest(keccak(admitted.tx.encode())), admitted.address
-        )
+        return _sign(self._keys[admitted.address], admitted.tx, admitted.address)
 
     def public_points(self) -> dict[str, bytes]:
         """Address → uncompressed public key (65 bytes), of the hot keys held here as bytes. A key
         in a device is told by that device."""
         return {
-            address: b"\x04" + PrivateKey(key.reveal()).public_key.to_bytes()
-            for address, key in self._keys.items()
-            if isinstance(key, Secret)
+            address: key.point for address, key in self._keys.items() if isinstance(key, HeldKey)
         }
 
     def admit_delegation(
@@ -203,10 +196,9 @@ class SigningDesk:
     def delegate(self, admitted: AdmittedDelegation) -> bytes:
         """The signature, 65 bytes r, s, parity, low-s. Raises `SignerRefused` on any doubt."""
         key = self._deposit_key(admitted.deposit_index, admitted.address)
-        message = _delegation_message(admitted)
-        signature = PrivateKey(key.reveal()).sign_msg_hash(keccak(message))
-        parity, r, s = int(signature.v), int(signature.r), int(signature.s)
-        if s > HALF_CURVE_ORDER or _recover(message, (parity, r, s)) != admitted.address:
+        digest = bytes(keccak(_delegation_message(admitted)))
+        parity, r, s = HeldKey(key).sign_digest(digest)
+        if s > HALF_CURVE_ORDER or not _is_by(admitted.address, digest, (parity, r, s)):
             raise SignerRefused("signing_failed", "the signature is not what was asked for")
         return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity])
 
@@ -341,14 +333,15 @@ def sign_exactly(key: Secret, tx: UnsignedTx, address: str) -> SignedTx:
 
     Raises `SignerRefused` when the result is not exactly `tx`, signed by `address`.
     """
-    raw = _signed_bytes(key, tx)
-    if raw is None or not signed_matches(raw, tx, address):
-        raise SignerRefused("signing_failed", "the signed bytes are not what was asked for")
-    return SignedTx(raw=raw, tx_hash="0x" + keccak(raw).hex())
+    return _sign(HeldKey(key), tx, address)
 
 
-def assemble(tx: UnsignedTx, vrs: tuple[int, int, int], address: str) -> SignedTx:
-    """`tx` with a signature that a device made, read back and compared like our own.
+def _sign(key: KeyHandle, tx: UnsignedTx, address: str) -> SignedTx:
+    return assemble(tx, key.sign_digest(tx.digest), address)
+
+
+def assemble(tx: UnsignedTx, vrs: Vrs, address: str) -> SignedTx:
+    """`tx` with its signature, by our own key or a device, read back and compared.
 
     Raises `SignerRefused` when it is not by `address` over exactly `tx`.
     """
@@ -368,49 +361,17 @@ def signed_matches(raw: bytes, tx: UnsignedTx, address: str) -> bool:
     if [_plain(field) for field in fields[: len(unsigned)]] != unsigned:
         return False
     parity, r, s = (int.from_bytes(field, "big") for field in fields[len(unsigned) :])
-    return s <= HALF_CURVE_ORDER and _recover(tx.encode(), (parity, r, s)) == address
+    return s <= HALF_CURVE_ORDER and _is_by(address, tx.digest, (parity, r, s))
 
 
 def _plain(field: Any) -> Any:
     return [_plain(item) for item in field] if isinstance(field, list | tuple) else field
 
 
-def _recover(payload: bytes, vrs: tuple[int, int, int]) -> str | None:
-    """The EIP-55 address whose key signed `payload`."""
+def _is_by(address: str, digest: bytes, vrs: Vrs) -> bool:
+    """Whether the key of `address` signed `digest`."""
     try:
-        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(keccak(payload))
+        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(digest)
     except (BadSignature, ValidationError, ValueError, TypeError):
-        return None
-    return str(key.to_checksum_address())
-
-
-def _signed_bytes(key: Secret, tx: UnsignedTx) -> bytes | None:
-    """eth-account's answer, or None: its exceptions may repeat what they were given."""
-    fields: dict[str, Any] = {
-        "type": tx.type,
-        "chainId": tx.chain_id,
-        "nonce": tx.nonce,
-        "maxPriorityFeePerGas": tx.tip,
-        "maxFeePerGas": tx.cap,
-        "gas": tx.gas,
-        "to": tx.to,
-        "value": tx.value,
-        "data": tx.data,
-        "accessList": [],
-    }
-    if tx.authorizations:
-        fields["authorizationList"] = [
-            {
-                "chainId": item.chain_id,
-                "address": item.delegate,
-                "nonce": item.nonce,
-                "yParity": item.parity,
-                "r": item.r,
-                "s": item.s,
-            }
-            for item in tx.authorizations
-        ]
-    try:
-        return bytes(Account.sign_transaction(fields, key.reveal()).raw_transaction)
-    except (BadSignature, ValidationError, ValueError, TypeError, KeyError):
-        return None
+        return False
+    return "0x" + key.to_canonical_address().hex() == address.lower()

@@ -9,7 +9,6 @@ was cut at a line border: custody.md says who must not be able to write there.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import hmac
 import json
 import logging
@@ -153,4 +152,4 @@ class Journal:
 
 
 def _mac(key: Secret, previous: bytes, text: bytes) -> bytes:
-    return hmac.new(key.reveal(), previous + text, hashlib.sha256).digest()
+    return hmac.digest(key.reveal(), previous + text, "sha256")

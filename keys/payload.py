@@ -8,10 +8,11 @@ transactions. Nothing else is understood, above all no bare hash.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import rlp
+from eth_utils.crypto import keccak
 from rlp.exceptions import RLPException
 
 from keys.errors import SignerRefused
@@ -68,6 +69,15 @@ class UnsignedTx:
     value: int
     data: bytes
     authorizations: tuple[Authorization, ...] = ()
+    encoded: bytes = field(init=False, repr=False, compare=False)
+    """The type and `rlp([...])` with an empty access list."""
+    digest: bytes = field(init=False, repr=False, compare=False)
+    """Keccak-256 of `encoded`: what is signed."""
+
+    def __post_init__(self) -> None:
+        encoded = bytes([self.type]) + encode_list(self.fields())
+        object.__setattr__(self, "encoded", encoded)
+        object.__setattr__(self, "digest", bytes(keccak(encoded)))
 
     @property
     def type(self) -> int:
@@ -75,8 +85,8 @@ class UnsignedTx:
         return TYPE_4 if self.authorizations else TYPE_2
 
     def encode(self) -> bytes:
-        """The type and `rlp([...])` with an empty access list."""
-        return bytes([self.type]) + encode_list(self.fields())
+        """See `encoded`."""
+        return self.encoded
 
     def fields(self) -> list[Any]:
         """The nine or ten fields in the standard's order, ready for RLP."""
@@ -102,7 +112,7 @@ def integer(value: int) -> bytes:
 
 def encode_list(fields: list[Any]) -> bytes:
     """RLP of a list of byte strings and lists."""
-    return bytes(rlp.encode(fields))
+    return bytes(rlp.encode(fields, infer_serializer=False))
 
 
 def decode_list(encoded: bytes) -> list[Any] | None:

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from eth_utils.address import to_checksum_address
-
 from keys.calls import (
     APPROVE,
     APPROVE_SELECTOR,
@@ -21,10 +19,11 @@ from keys.calls import (
     SELECTOR_BYTES,
     SWEEP,
     SWEEP_SELECTOR,
-    TRANSFER,
     TRANSFER_SELECTOR,
     arguments,
     batch_in,
+    eip55,
+    transfer_in,
 )
 from keys.errors import SignerRefused
 from keys.payload import ADDRESS_BYTES, Authorization, UnsignedTx
@@ -148,7 +147,7 @@ class Policy:
 def _delegations(chain: ChainPolicy, tx: UnsignedTx) -> None:
     """Authorisations that a transaction carries: for this chain and the pinned sweeper only, and
     only beside a call of our own sweeping contract."""
-    called = to_checksum_address(tx.to)
+    called = eip55(tx.to)
     if called != chain.contracts.get("sweep_batch") or any(
         not _pinned(chain, tx.chain_id, item) for item in tx.authorizations
     ):
@@ -156,7 +155,7 @@ def _delegations(chain: ChainPolicy, tx: UnsignedTx) -> None:
 
 
 def _pinned(chain: ChainPolicy, chain_id: int, item: Authorization) -> bool:
-    return item.chain_id == chain_id and to_checksum_address(item.delegate) == chain.sweeper
+    return item.chain_id == chain_id and eip55(item.delegate) == chain.sweeper
 
 
 def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
@@ -165,7 +164,7 @@ def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
         raise SignerRefused("delegate_not_allowed", "a deposit address sends no delegations")
     if tx.data == b"":
         chain.limit(NATIVE)
-        recipient = str(to_checksum_address(tx.to))
+        recipient = eip55(tx.to)
         amount = tx.value
     else:
         recipient, amount = _token_transfer(chain, tx)
@@ -176,7 +175,7 @@ def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
 
 
 def _from_hot(chain: ChainPolicy, tx: UnsignedTx) -> Spend | None:
-    called = str(to_checksum_address(tx.to))
+    called = eip55(tx.to)
     role = next((name for name, held in chain.contracts.items() if held == called), None)
     if role is not None:
         return _call(chain, role, tx)
@@ -206,25 +205,25 @@ def _payment(chain: ChainPolicy, asset: str, recipient: str, amount: int) -> Spe
 
 def _token_transfer(chain: ChainPolicy, tx: UnsignedTx) -> tuple[str, int]:
     """ERC-20 `transfer(address,uint256)` to a listed contract, no coin: recipient and amount."""
-    values = arguments(tx.data, TRANSFER_SELECTOR, TRANSFER)
+    values = transfer_in(tx.data)
     if values is None:
         raise SignerRefused("selector_not_allowed", "only transfer(address,uint256)")
-    contract = str(to_checksum_address(tx.to))
+    contract = eip55(tx.to)
     chain.limit(contract)
     if tx.value != 0:
         raise SignerRefused("selector_not_allowed", "a token transfer carries no coin")
-    recipient = str(to_checksum_address(values[0]))
+    recipient = eip55(values[0])
     if recipient in (ZERO_ADDRESS, contract):
         raise SignerRefused("recipient_not_allowed", "zero or the contract itself")
-    return recipient, int(values[1])
+    return recipient, values[1]
 
 
 def _approve(chain: ChainPolicy, tx: UnsignedTx) -> None:
     """An allowance of a listed token for our payout contract, which spends it only when called by
     this very address: then the call is judged."""
-    chain.limit(str(to_checksum_address(tx.to)))
+    chain.limit(eip55(tx.to))
     values = arguments(tx.data, APPROVE_SELECTOR, APPROVE)
-    spender = None if values is None else str(to_checksum_address(values[0]))
+    spender = None if values is None else eip55(values[0])
     if spender is None or spender != chain.contracts.get("batch_payout") or tx.value != 0:
         raise SignerRefused("recipient_not_allowed", "an allowance is for the payout contract only")
 
@@ -252,7 +251,7 @@ def _batch(chain: ChainPolicy, tx: UnsignedTx) -> Spend:
     total = sum(amount for _, amount in batch.payments)
     if tx.value != (total if batch.asset == NATIVE else 0):
         raise SignerRefused("wrong_value", "the coins sent along are not what is paid")
-    forbidden = {ZERO_ADDRESS, batch.asset, str(to_checksum_address(tx.to))}
+    forbidden = {ZERO_ADDRESS, batch.asset, eip55(tx.to)}
     if any(to in forbidden or amount == 0 for to, amount in batch.payments):
         raise SignerRefused("recipient_not_allowed", "zero, the contract itself, or nothing")
     largest = max(amount for _, amount in batch.payments)

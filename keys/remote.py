@@ -20,7 +20,16 @@ from keys.errors import (
 )
 from keys.request import MAX_PAYLOAD_BYTES, Kind, SignedTx
 from keys.secret import Secret
-from keys.wire import ConnectionLost, check_socket_path, frame, fresh_nonce, proof, proves, receive
+from keys.wire import (
+    ConnectionLost,
+    Outbox,
+    check_socket_path,
+    frame,
+    fresh_nonce,
+    proof,
+    proves,
+    receive,
+)
 
 TIMEOUT_SECONDS: Final = 5.0
 OWN_ACCOUNT_SECONDS: Final = 30.0
@@ -144,6 +153,7 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._outbox = Outbox(writer)
         self._owed: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self.is_closed = False
@@ -180,8 +190,8 @@ class _Connection:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._owed[request_id] = future
         try:
-            self._writer.write(frame({"id": request_id, **request}))
-            await self._writer.drain()
+            self._outbox.put({"id": request_id, **request})
+            await self._outbox.drained()
             return await future
         finally:
             self._owed.pop(request_id, None)

@@ -18,13 +18,24 @@ from keys.errors import JournalFailed, KeysError, NonceConflict, SignerRefused
 from keys.journal import Journal
 from keys.request import KINDS, SignedTx, SignRequest
 from keys.secret import Secret
-from keys.wire import ConnectionLost, check_socket_path, frame, fresh_nonce, proof, proves, receive
+from keys.wire import (
+    ConnectionLost,
+    Outbox,
+    check_socket_path,
+    frame,
+    fresh_nonce,
+    proof,
+    proves,
+    receive,
+)
 
 HANDSHAKE_TIMEOUT_SECONDS: Final = 2.0
 WRITE_TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 32
 MAX_IN_FLIGHT: Final = 64
 """Requests of one connection that are worked on at once; more wait in the socket."""
+SIGNED_TOGETHER: Final = 16
+"""Requests that go on in one turn of the event loop once their journal entries are on disk."""
 SOCKET_UMASK: Final = 0o177
 Method = Callable[[Any], Awaitable[dict[str, Any]]]
 """Takes a request's `params`, answers its `result`; raises a `KeysError`."""
@@ -32,11 +43,15 @@ log = logging.getLogger(__name__)
 
 
 class GroupCommit:
-    """Makes journal entries durable, many with one fsync, outside the event loop."""
+    """Makes journal entries durable, many with one fsync, outside the event loop.
+
+    Those who waited for one fsync go on a few at a time, so that requests which come meanwhile are
+    admitted and their fsync begins while the rest is being signed.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._next: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
         self._running: asyncio.Task[None] | None = None
 
     async def durable(self) -> None:
@@ -45,26 +60,36 @@ class GroupCommit:
             raise JournalFailed("the journal failed earlier; restart the signer")
         if self._running is None and not self._journal.has_pending:
             return
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        batch = self._next
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        await asyncio.shield(batch)
+        await waiter
 
     async def _run(self) -> None:
         try:
-            while self._next is not None:
-                batch, self._next = self._next, None
+            while self._waiting:
+                covered, self._waiting = self._waiting, []
                 try:
                     if lines := self._journal.take_pending():
                         await asyncio.to_thread(self._journal.write, lines)
                 except JournalFailed as error:
-                    batch.set_exception(error)
+                    for waiter in covered:
+                        if not waiter.done():
+                            waiter.set_exception(error)
                 else:
-                    batch.set_result(None)
+                    _release(covered)
         finally:
             self._running = None
+
+
+def _release(waiters: list[asyncio.Future[None]]) -> None:
+    """Let them go on, `SIGNED_TOGETHER` in one turn of the event loop."""
+    for waiter in waiters[:SIGNED_TOGETHER]:
+        if not waiter.done():  # its caller may have gone
+            waiter.set_result(None)
+    if len(waiters) > SIGNED_TOGETHER:
+        asyncio.get_running_loop().call_soon(_release, waiters[SIGNED_TOGETHER:])
 
 
 class SignerServer:
@@ -142,11 +167,12 @@ class SignerServer:
         """Work on requests as they come; answers may overtake each other."""
         slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         working: set[asyncio.Task[None]] = set()
+        outbox = Outbox(writer)
         try:
             while True:
                 request = await receive(reader)
                 await slots.acquire()
-                task = asyncio.create_task(self._answer(request, writer))
+                task = asyncio.create_task(self._answer(request, outbox))
                 working.add(task)
                 task.add_done_callback(working.discard)
                 task.add_done_callback(lambda _: slots.release())
@@ -155,17 +181,18 @@ class SignerServer:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    async def _answer(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, request: dict[str, Any], outbox: Outbox) -> None:
         try:
             answer: dict[str, Any] = {"result": await self._perform(request)}
         except KeysError as error:
             answer = {"error": _error_document(error)}
             if isinstance(error, JournalFailed):
                 self.failed.set()
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                writer.write(frame({"id": request.get("id"), **answer}))
-                await writer.drain()
+        outbox.put({"id": request.get("id"), **answer})
+        if outbox.is_behind:
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                    await outbox.drained()
 
     async def _perform(self, request: dict[str, Any]) -> dict[str, Any]:
         name = request.get("method")

@@ -20,6 +20,8 @@ from keys.secret import Secret
 PROTOCOL: Final = "bifold-signer-1"
 MAX_FRAME_BYTES: Final = 65_536
 NONCE_BYTES: Final = 32
+FRAMES_TOGETHER: Final = 16
+"""So many frames are not held back any longer, so that the peer works while we do."""
 MIN_CAPABILITY_BYTES: Final = 32
 HEADER: Final = struct.Struct(">I")
 MAX_SOCKET_PATH_BYTES: Final = 107
@@ -41,6 +43,39 @@ def frame(message: dict[str, Any]) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError("message too long for one frame")
     return HEADER.pack(len(body)) + body
+
+
+class Outbox:
+    """Frames for one peer. Those of one turn of the event loop leave together: each write of its
+    own wakes the peer, which costs both more than the message does."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._frames: list[bytes] = []
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Send `message` in this turn. Raises `ValueError` when it is too long for a frame."""
+        self._frames.append(frame(message))
+        if len(self._frames) >= FRAMES_TOGETHER:
+            self.flush()
+        elif len(self._frames) == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what waits, now."""
+        if self._frames:
+            frames, self._frames = b"".join(self._frames), []
+            self._writer.write(frames)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has not yet taken all that was sent."""
+        return self._writer.transport.get_write_buffer_size() > 0
+
+    async def drained(self) -> None:
+        """Return when the peer has taken enough of what was sent."""
+        if self.is_behind:
+            await self._writer.drain()
 
 
 async def receive(reader: asyncio.StreamReader) -> dict[str, Any]:

@@ -264,7 +264,7 @@ class TestNodesThatLeaveLogsOut:
         newest = await bench.client.full_block((await bench.client.head()).number)
         assert newest is not None
         direct = await bench.client.deposits(newest, watched={OUTSIDER})
-        bench.client._has_block_receipts = False
+        bench.client._block_receipts.by_block = False
         assert await bench.client.deposits(newest, watched={OUTSIDER}) == direct != []
 
 

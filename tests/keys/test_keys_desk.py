@@ -8,15 +8,18 @@ import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 import rlp
 from eth_account import Account
-from eth_utils import keccak
+from eth_keys.datatypes import PrivateKey
+from eth_utils import keccak, to_checksum_address
 
-from keys import desk as desk_module
+from keys.derivation import HOT_ACCOUNT, derive_key, path
 from keys.desk import SigningDesk, signed_matches
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
+from keys.held import HeldKey
 from keys.payload import decode_unsigned
 from keys.policy import Limit
 from keys.request import Kind, SignedTx, SignRequest
@@ -30,6 +33,7 @@ from keys.testing import (
     native_payload,
     open_desk,
     open_policy,
+    test_seed,
     token_payload,
 )
 
@@ -167,6 +171,36 @@ class TestDayLimit:
         desk.journal.close()
 
 
+def _hot_keys() -> list[Secret]:
+    """Those of `open_desk`."""
+    return [derive_key(test_seed(), path(HOT_ACCOUNT, index)) for index in range(2)]
+
+
+class TestSameBytesAsEthAccount:
+    def test_payments_of_all_sizes(self) -> None:
+        chance, desk = Random(7), open_desk()
+        key = _hot_keys()[0].reveal()
+        for nonce in range(200):
+            payload = native_payload(
+                nonce,
+                to=to_checksum_address(chance.randbytes(20)),
+                value=chance.randrange(1, 10 ** chance.randrange(1, 25)),
+                cap=chance.randrange(10**9, 10**12),
+                tip=chance.randrange(10**9),
+                gas=chance.randrange(21_000, 16_000_000),
+            )
+            tx = decode_unsigned(payload)
+            fields = {
+                "type": 2, "chainId": tx.chain_id, "nonce": nonce, "maxFeePerGas": tx.cap,
+                "maxPriorityFeePerGas": tx.tip, "gas": tx.gas, "value": tx.value,
+                "to": to_checksum_address(tx.to), "data": tx.data,
+            }  # fmt: skip
+            theirs = Account.sign_transaction(fields, key)
+            ours = _sign(desk, payload, intent=f"wdr_{nonce}")
+            assert ours.raw == bytes(theirs.raw_transaction)
+            assert ours.tx_hash == "0x" + bytes(theirs.hash).hex()
+
+
 class TestReadingBack:
     def test_any_other_bytes_are_noticed(self) -> None:
         payload = native_payload()
@@ -189,16 +223,17 @@ class TestReadingBack:
     def test_a_library_that_signs_something_else_is_caught(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        other = _sign(open_desk(), native_payload(value=7)).raw
-        monkeypatch.setattr(desk_module, "_signed_bytes", lambda key, tx: other)
+        desk, other = open_desk(), keccak(native_payload(value=7))
+        vrs = HeldKey(derive_key(test_seed(), path(HOT_ACCOUNT, 0))).sign_digest(other)
+        monkeypatch.setattr(HeldKey, "sign_digest", lambda self, digest: vrs)
         with pytest.raises(SignerRefused, match="signing_failed"):
-            _sign(open_desk(), native_payload())
+            _sign(desk, native_payload())
 
     def test_the_librarys_exception_stops_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def repeat_the_key(fields: object, key: object) -> None:
+        def repeat_the_key(key: PrivateKey, digest: bytes) -> None:
             raise ValueError(f"bad key {key!r}")
 
-        monkeypatch.setattr(desk_module.Account, "sign_transaction", repeat_the_key)
+        monkeypatch.setattr(PrivateKey, "sign_msg_hash", repeat_the_key)
         with pytest.raises(SignerRefused) as caught:
             _sign(open_desk(), native_payload())
         report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
@@ -209,23 +244,24 @@ class TestReadingBack:
 class TestNothingLeaks:
     def test_repr_pickle_and_log(self, caplog: pytest.LogCaptureFixture) -> None:
         desk = open_desk()
-        keys = [key.reveal() for key in desk._keys.values()]
+        keys = [key.reveal() for key in _hot_keys()]
         with caplog.at_level(logging.DEBUG):
             logging.getLogger("test").debug("%r %s %r", desk, desk, vars(desk))
+            logging.getLogger("test").debug("%r", [str(key) for key in desk._keys.values()])
             _sign(desk, native_payload())
         for key in keys:
             assert key.hex() not in caplog.text
             assert repr(key) not in caplog.text
-        with pytest.raises((TypeError, AttributeError)):
-            pickle.dumps(desk._keys)
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="cannot be pickled"):
+                pickle.dumps(list(desk._keys.values()), protocol=protocol)
 
     def test_the_journal_holds_no_key(self, tmp_path: Path) -> None:
         desk = open_desk(directory=tmp_path)
         _sign(desk, native_payload())
         content = (tmp_path / "journal.log").read_bytes()
         assert b"wdr_1" in content
-        for key in desk._keys.values():
-            assert isinstance(key, Secret)
+        for key in _hot_keys():
             assert key.reveal() not in content
             assert key.reveal().hex().encode() not in content
         desk.journal.close()

@@ -12,9 +12,10 @@ import rlp
 from eth_account import Account
 
 from keys import policy_file as policy
+from keys.calls import TRANSFER, TRANSFER_SELECTOR, arguments, transfer_in
 from keys.errors import InvalidPolicy, SignerRefused
 from keys.payload import MAX_NONCE, UnsignedTx, decode_unsigned
-from keys.policy import TRANSFER_SELECTOR, ChainPolicy, Limit, Policy, Spend
+from keys.policy import ChainPolicy, Limit, Policy, Spend
 from keys.request import Kind
 from keys.testing import GWEI, TEST_HOT_ADDRESSES, native_payload, token_payload
 
@@ -292,3 +293,16 @@ def _write(folder: Path, document: object) -> Path:
     file.write_text(json.dumps(document))
     file.chmod(0o600)
     return file
+
+
+def test_a_transfer_is_read_as_the_abi_library_reads_it() -> None:
+    """The fixed places against eth_abi's strict decoder, whole and with every byte changed."""
+    data = _call(PAYEE, 10**30 + 7)
+    changed = [data[:n] + bytes([data[n] ^ 1]) + data[n + 1 :] for n in range(len(data))]
+    for call in (data, *changed, data[:-1], data + b"\0", data[:4], b""):
+        theirs = arguments(call, TRANSFER_SELECTOR, TRANSFER)
+        ours = transfer_in(call)
+        assert (ours is None) == (theirs is None), call.hex()
+        if ours is not None and theirs is not None:
+            assert ("0x" + ours[0].hex(), ours[1]) == theirs
+    assert transfer_in(data) == (bytes.fromhex(PAYEE[2:]), 10**30 + 7)

@@ -100,6 +100,22 @@ class TestSigning:
         assert len(desk.journal.book) == 200
         assert 0 < len(syncs) < 150
 
+    async def test_messages_of_one_turn_leave_in_one_write(
+        self, signer: RemoteSigner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writes: list[int] = []
+        real = asyncio.StreamWriter.write
+
+        def count(self: asyncio.StreamWriter, data: bytes) -> None:
+            writes.append(len(data))
+            real(self, data)
+
+        await signer.hot_addresses()
+        monkeypatch.setattr(asyncio.StreamWriter, "write", count)
+        answers = await asyncio.gather(*(signer.hot_addresses() for _ in range(40)))
+        assert answers == [list(TEST_HOT_ADDRESSES)] * 40
+        assert len(writes) <= 8, "both sides together, at most 16 messages in each"
+
     async def test_rivals_for_one_nonce(self, signer: RemoteSigner) -> None:
         """64 different payments for one nonce at once: one is signed, all others refused."""
         answers = await asyncio.gather(

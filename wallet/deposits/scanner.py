@@ -158,10 +158,15 @@ class Scanner:
             blocks = await self._next_blocks(tip.number + 1, last)
             # Addresses after blocks: one that is issued and paid in between is not missed.
             await self._refresh_watch()
+            ahead = await self._chain.receipts_ahead(
+                [block for block in blocks if block is not None], watched=self._watched
+            )
             for block in blocks:
                 if block is None or block.parent_hash != tip.hash:
                     return None  # the chain changed while we read it; the next pass rejoins
-                arrived = await self._chain.checked_deposits(block, watched=self._watched)
+                arrived = await self._chain.checked_deposits(
+                    block, watched=self._watched, ahead=ahead
+                )
                 if self._inner is not None:
                     inner = await self._inner.deposits(block, watched=self._watched)
                     arrived = [*arrived, *((seen, True) for seen in inner)]

@@ -1,0 +1,106 @@
+"""Receipts, by the shortest way that a node knows; each checked to be what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from chain import parse
+from chain.blocks import Block, Receipt, parse_receipt
+from chain.errors import ChainError, NodeGarbage, NodeRejected
+from chain.rpc import Call, Rpc
+
+BY_BLOCK = "eth_getBlockReceipts"
+TRANSACTIONS_AHEAD = 1_000
+"""In the blocks whose receipts are asked for in one request: some 5 MB on a busy chain."""
+Ahead = Mapping[str, list[Receipt]]
+"""Block hash to all its receipts."""
+NOTHING_AHEAD: Ahead = MappingProxyType({})
+_METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
+
+
+async def receipts_of(rpc: Rpc, tx_hashes: Sequence[str]) -> list[Receipt | None]:
+    """In the order asked; None for a transaction that is not mined. Raises NodeGarbage."""
+    answers = await rpc.batch([("eth_getTransactionReceipt", (item,)) for item in tx_hashes])
+    found = [None if answer is None else parse_receipt(answer) for answer in answers]
+    for wanted, receipt in zip(tx_hashes, found, strict=True):
+        if receipt is not None and receipt.tx_hash != wanted.lower():
+            raise NodeGarbage("the node answered another transaction's receipt")
+    return found
+
+
+class BlockReceipts:
+    """All receipts of blocks. `by_block`: whether the node knows `eth_getBlockReceipts`, once a
+    first block has shown it."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self.by_block: bool | None = None
+
+    async def of(self, block: Block) -> list[Receipt]:
+        """In order. One call where the node has it, else a batch by transaction.
+
+        Raises NodeGarbage when they are not those of the block's transactions.
+        """
+        receipts = await self._in_one_call(block)
+        if receipts is None:
+            found = await receipts_of(self._rpc, [tx.hash for tx in block.transactions])
+            receipts = [receipt for receipt in found if receipt is not None]
+        return _checked(block, receipts)
+
+    async def ahead(self, blocks: Sequence[Block]) -> Ahead:
+        """Those of several blocks in one request. Raises nothing of the node's: a block that it
+        would not or could not answer is left out."""
+        found: dict[str, list[Receipt]] = {}
+        for some in _groups(blocks) if self.by_block else ():
+            calls: list[Call] = [(BY_BLOCK, (block.hash,)) for block in some]
+            try:
+                answers = await self._rpc.batch_answers(calls)
+                for block, answer in zip(some, answers, strict=True):
+                    if isinstance(answer, list):
+                        found[block.hash] = _checked(block, _parsed(answer))
+            except ChainError:
+                break  # who asks for one of them alone is told why
+        return found
+
+    async def _in_one_call(self, block: Block) -> list[Receipt] | None:
+        if self.by_block is False:
+            return None
+        try:
+            answer = await self._rpc.call(BY_BLOCK, (block.hash,))
+        except NodeRejected as error:
+            if error.rpc_code not in _METHOD_MISSING:
+                raise
+            self.by_block = False
+            return None
+        self.by_block = True
+        if answer is None:
+            raise NodeGarbage("the node no longer has the block it answered before")
+        return _parsed(answer)
+
+
+def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """Two or more blocks each, with at most TRANSACTIONS_AHEAD between them."""
+    group: list[Block] = []
+    count = 0
+    for block in blocks:
+        if count + len(block.transactions) > TRANSACTIONS_AHEAD:
+            if len(group) > 1:
+                yield group
+            group, count = [], 0
+        group.append(block)
+        count += len(block.transactions)
+    if len(group) > 1 and count <= TRANSACTIONS_AHEAD:
+        yield group
+
+
+def _parsed(answer: object) -> list[Receipt]:
+    return [parse_receipt(item) for item in parse.items(answer, BY_BLOCK)]
+
+
+def _checked(block: Block, receipts: list[Receipt]) -> list[Receipt]:
+    wanted = [(tx.hash, block.hash, tx.index) for tx in block.transactions]
+    given = [(item.tx_hash, item.block_hash, item.tx_index) for item in receipts]
+    if wanted != given:
+        raise NodeGarbage("the receipts are not those of the block's transactions")
+    return receipts
