@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import hashlib
 import json
 import subprocess
@@ -52,7 +53,7 @@ async def play_seed(
     """All faults named, in order, on a new node and a new database; until one is wrong."""
     tally, trace, began = Tally(), Trace(file), time.monotonic()
     database = cluster.create()
-    db = Database(database.app_url)
+    db = Database(database.app_url, pre_ping=False)
     process = AnvilProcess(keep_states=64) if anvil else None
     try:
         url = process.start().url if process else "http://fake.invalid"
@@ -144,6 +145,7 @@ def main(arguments: list[str]) -> int:
 
 def _part(options: argparse.Namespace) -> dict[str, object]:
     log.configure("CRITICAL")
+    gc.set_threshold(100_000, 50, 100)  # a schedule makes many short-lived objects and no cycles
     cluster = ScratchCluster(durable=False, migrate=upgrade)
     try:
         return asyncio.run(run(cluster, options))
@@ -175,13 +177,15 @@ def _tell(parts: list[dict[str, object]], took: float) -> int:
         ends = sum((Counter(one["by_end"]) for one in figures), Counter())
         rows = sum((Counter(one["by_row"]) for one in figures), Counter())
         spent = sum(part["seconds"][node] for part in parts)
+        payments = sum(one["payments"] for one in figures)
+        most = max(one["most_mined"] for one in figures)
+        off, stranded = (sum(one[key] for one in figures) for key in ("off", "stranded"))
         print(
-            f"{node}: {schedules} schedules of {len(rows)} rows (each at least {min(rows.values())}),"
-            f" {sum(one['payments'] for one in figures)} payments: "
+            f"{node}: {schedules} schedules of {len(rows)} rows (each at least"
+            f" {min(rows.values())}), {payments} payments: "
             + ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
-            + f"; mined per payment at most {max(one['most_mined'] for one in figures)}, recipients"
-            f" off by {sum(one['off'] for one in figures)}, stranded"
-            f" {sum(one['stranded'] for one in figures)}; {spent / schedules:.3f} s a schedule"
+            + f"; mined per payment at most {most}, recipients off by {off}, stranded {stranded};"
+            f" {spent / schedules:.3f} s a schedule"
         )
     digests = {int(seed): value for part in parts for seed, value in part["digests"].items()}
     outcomes = {int(seed): value for part in parts for seed, value in part["outcomes"].items()}

@@ -80,9 +80,7 @@ class FakeState:
 
     def copy(self) -> FakeState:
         """As it is now."""
-        return FakeState(
-            self.wei.copy(), self.nonces.copy(), self.tokens.copy(), self.code.copy()
-        )
+        return FakeState(self.wei.copy(), self.nonces.copy(), self.tokens.copy(), self.code.copy())
 
 
 @dataclass(slots=True)
@@ -131,8 +129,8 @@ class FakeChain:
         return self.blocks[-1]
 
     def mine(self, blocks: int = 1) -> None:
-        """Mine blocks; the first takes every pooled transaction whose turn it is and that offers
-        the base fee."""
+        """Mine blocks; the first takes every pooled transaction whose turn it is. What does not
+        offer the base fee then is dropped, as Anvil does."""
         for _ in range(blocks):
             below = self.head
             number = below.number + 1
@@ -194,8 +192,8 @@ class FakeChain:
         self.head.state = self.state.copy()
 
     def code(self, address: str) -> bytes:
-        """What lies at an address: code that was put there, else a byte that stands for the token's,
-        else nothing."""
+        """What lies at an address: code that was put there, else a byte that stands for the
+        token's, else nothing."""
         put = self.state.code.get(address)
         if put is not None:
             return put
@@ -217,10 +215,23 @@ class FakeChain:
         known = self.state.tokens.get((to, moved[0]), 0) > 0
         return base + (_KNOWN_HOLDER_GAS if known else _NEW_HOLDER_GAS)
 
+    def drop(self, tx: FakeTx) -> None:
+        """Forget a pooled transaction and, as Anvil does, those that were ready only after it.
+        What waits above a gap stays."""
+        ready = self.state.nonces.get(tx.sender, 0)
+        while (tx.sender, ready) in self.pool and ready < tx.nonce:
+            ready += 1
+        nonce, follows = tx.nonce, ready == tx.nonce
+        while self.pool.pop((tx.sender, nonce), None) is not None and follows:
+            nonce += 1
+
     def _execute_ready(self, block_hash: str, number: int) -> list[FakeReceipt]:
         receipts: list[FakeReceipt] = []
         next_log = 0
         while ready := self._next_ready():
+            if ready.cap < self.next_base_fee:
+                self.drop(ready)
+                continue
             del self.pool[(ready.sender, ready.nonce)]
             receipt = self._execute(ready, len(receipts), next_log, block_hash, number)
             next_log += len(receipt.logs)
@@ -229,8 +240,7 @@ class FakeChain:
 
     def _next_ready(self) -> FakeTx | None:
         for tx in self.pool.values():
-            turn = tx.nonce == self.state.nonces.get(tx.sender, 0)
-            if turn and tx.cap >= self.next_base_fee:
+            if tx.nonce == self.state.nonces.get(tx.sender, 0):
                 return tx
         return None
 
@@ -268,9 +278,7 @@ class FakeChain:
             succeeded = False
         return FakeReceipt(tx, index, int(succeeded), gas_used, price, logs)
 
-    def _token_move(
-        self, sender: str, to: str, data: bytes, value: int
-    ) -> tuple[str, int] | None:
+    def _token_move(self, sender: str, to: str, data: bytes, value: int) -> tuple[str, int] | None:
         """Recipient and amount of an ERC-20 transfer that the balance covers, else None."""
         decoded = decode_transfer(data) if to in self.contracts and not value else None
         if decoded is None or self.state.tokens.get((to, sender), 0) < decoded[1]:

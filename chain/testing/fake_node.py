@@ -165,7 +165,11 @@ class FakeNode:
     def _state_at(self, tag: object) -> FakeBlock:
         block = self._find(tag)
         if block is None:
-            raise _Refusal(-32602, "BlockOutOfRangeError: no such block")
+            raise _Refusal(
+                -32602,
+                f"BlockOutOfRangeError: block height is {self.chain.head.number}"
+                f" but requested was {quantity(tag, 'block number')}",
+            )
         return block
 
     def _block_by_number(self, params: list[object]) -> object:
@@ -365,7 +369,7 @@ class FakeNode:
         tx = self.chain.pooled(str(params[0]))
         if tx is None:
             return None
-        del self.chain.pool[(tx.sender, tx.nonce)]
+        self.chain.drop(tx)
         return tx.hash
 
     def _drop_all(self, _: list[object]) -> object:

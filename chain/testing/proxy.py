@@ -118,7 +118,7 @@ class MemoryProxy:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    def rpc(self, *, timeout_seconds: float) -> JsonRpc:  # noqa: ARG002 - as FaultProxy's
+    def rpc(self, *, timeout_seconds: float) -> JsonRpc:
         """A transport through it."""
         return _ThroughProxy(self)
 

@@ -127,14 +127,13 @@ async def geths_rule(stage: Stage, dice: random.Random, ids: Sequence[str]) -> N
 async def pool_with_a_gap(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
     """The lowest pooled nonce is lost; those above it wait for it in the queue."""
     await stage.seam.automine(False)
+    sent = len(stage.meddler.sent)
     await stage.tick()
-    rows = await stage.seam.rows(
-        "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
-        " WHERE i.id > :first AND a.tx_hash IS NOT NULL ORDER BY i.nonce LIMIT 1",
-        first=stage.first_id,
-    )
-    await stage.seam.node("anvil_dropTransaction", rows[0].tx_hash)
+    originals = list(dict.fromkeys(stage.meddler.sent[sent:]))
     stage.meddler.lose_before = {SUBMIT}
+    await stage.seam.node("anvil_dropAllTransactions")
+    for raw in originals[1:]:
+        await stage.seam.node(SUBMIT, raw)
     await stage.tick(dice.randint(1, 2))
     stage.meddler.calm()
     await stage.tick(dice.randint(0, 1))
@@ -424,14 +423,16 @@ FAULTS: dict[str, Fault] = {
     "nonce too low": Fault("S3", refusing("nonce too low")),
     "nothing known": Fault("S3", answering({"eth_getTransactionByHash"}, None)),
     "foreign transaction": Fault("S4", foreign_transaction, review=True),
-    "crash before signing": Fault("S5", crash_at("intent.after_commit_allocated",
-                                                 "intent.before_sign")),
-    "crash before storing": Fault("S6", crash_at("intent.after_sign",
-                                                 "intent.before_commit_signed")),
-    "crash before sending": Fault("S7", crash_at("intent.after_commit_signed",
-                                                 "intent.before_send")),
-    "crash after sending": Fault("S8", crash_at("intent.after_send",
-                                                "intent.before_commit_sent")),
+    "crash before signing": Fault(
+        "S5", crash_at("intent.after_commit_allocated", "intent.before_sign")
+    ),
+    "crash before storing": Fault(
+        "S6", crash_at("intent.after_sign", "intent.before_commit_signed")
+    ),
+    "crash before sending": Fault(
+        "S7", crash_at("intent.after_commit_signed", "intent.before_send")
+    ),
+    "crash after sending": Fault("S8", crash_at("intent.after_send", "intent.before_commit_sent")),
     "one crash": Fault("S5 S6 S7 S8", crashes(1)),
     "three crashes": Fault("S5 S6 S7 S8", crashes(3)),
     "commit fails": Fault("S9", commit_fails),
@@ -459,8 +460,9 @@ FAULTS: dict[str, Fault] = {
     "no receipts": Fault("S23", answering({"eth_getTransactionReceipt"}, None)),
     "gas too low": Fault("S23", answering({"eth_estimateGas"}, hex(21_000))),
     "gas too high": Fault("S24", answering({"eth_estimateGas"}, hex(15_000_000))),
-    "gas reverts": Fault("S24", answering({"eth_estimateGas"},
-                                          NodeRejected(3, "execution reverted"))),
+    "gas reverts": Fault(
+        "S24", answering({"eth_estimateGas"}, NodeRejected(3, "execution reverted"))
+    ),
     "hot wallet short": Fault("S25", hot_wallet_short),
     "insufficient funds": Fault("S25", refusing("insufficient funds for gas * price + value")),
     "clock jumps": Fault("S26", clock_jumps),
@@ -468,8 +470,7 @@ FAULTS: dict[str, Fault] = {
     "huge answers": Fault("S27", over_http("huge", timeout_seconds=5.0)),
     "garbage for a hash": Fault("S27", answering({SUBMIT}, 7)),
     "another hash": Fault("S27", answering({SUBMIT}, "0x" + "ab" * 32)),
-    "garbage receipts": Fault("S27", answering({"eth_getTransactionReceipt"},
-                                               {"status": "maybe"})),
+    "garbage receipts": Fault("S27", answering({"eth_getTransactionReceipt"}, {"status": "maybe"})),
     "garbage blocks": Fault("S27", answering({"eth_getBlockByNumber"}, [])),
     "garbage fees": Fault("S27", answering({"eth_feeHistory"}, {"oldestBlock": "0x1"})),
     "reads lost": Fault("S27", losing(before=READS)),

@@ -7,8 +7,8 @@ import itertools
 import random
 from asyncio import gather
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
@@ -69,9 +69,7 @@ class Stage:
         trace = trace or Trace()
         if fake is not None:
             fake.observer = trace.exchanged
-        seam = await Seam.open(
-            db, url, folder, transport=None if fake is None else fake.transport
-        )
+        seam = await Seam.open(db, url, folder, transport=None if fake is None else fake.transport)
         await seam.fund_house(eth="5000", usdc="1000000")
         return cls(seam, await seam.funded_person(eth="900", usdc="100000"), trace, fake)
 
@@ -146,7 +144,9 @@ class Stage:
     async def operator(self) -> None:
         """End what is in review by what the chain proves, and let the signer go on."""
         seam = self.seam
-        desk = Desk(seam.db, seam.chain, seam.signer, followers(seam.assets, {"local": seam.network}))
+        desk = Desk(
+            seam.db, seam.chain, seam.signer, followers(seam.assets, {"local": seam.network})
+        )
         waiting = await seam.rows(
             "SELECT id FROM chain_intents WHERE state = 'in_review' ORDER BY id"
         )
