@@ -12,7 +12,6 @@ compares, `--log FOLDER` keeps the lines. On Anvil the schedule and the outcome 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import hashlib
 import json
@@ -23,6 +22,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+import uvloop
 
 from chain.testing import AnvilProcess, FakeNode
 from wallet import log
@@ -148,7 +149,7 @@ def _part(options: argparse.Namespace) -> dict[str, object]:
     gc.set_threshold(100_000, 50, 100)  # a schedule makes many short-lived objects and no cycles
     cluster = ScratchCluster(durable=False, migrate=upgrade)
     try:
-        return asyncio.run(run(cluster, options))
+        return uvloop.run(run(cluster, options))
     finally:
         cluster.close()
 

@@ -360,7 +360,7 @@ async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) 
     """The hot address has nothing to pay with, for a while."""
     [hot] = await stage.seam.signer.hot_addresses()
     before = await stage.seam.on_chain(hot, "ETH")
-    await stage.seam.node("anvil_setBalance", hot, hex(dice.choice([0, 10**12, 10**14])))
+    await stage.seam.node("anvil_setBalance", hot, hex(dice.choice([0, 10**12])))
     for _tick in range(TICKS):
         await stage.tick(dice.randint(0, 1))
     sent = await stage.seam.rows(
