@@ -12,7 +12,7 @@ from wallet.errors import WalletError
 from wallet.testing.meddler import SUBMIT
 from wallet.testing.node_faults import TICKS, Play
 from wallet.testing.seam import GWEI
-from wallet.testing.stage import Stage
+from wallet.testing.stage import NEVER, Stage
 
 REVERTS = "0x60006000fd"
 RETURNS_TRUE_SILENTLY = "0x600160005260206000f3"
@@ -61,13 +61,17 @@ def reorg(shallow: int, deep: int) -> Play:
 
 
 async def fee_spike(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
-    """The base fee jumps above what was offered."""
+    """The base fee jumps above what was offered; half the time workers outbid at once."""
+    stage.seam.bump_seconds = dice.choice([0.0, NEVER])
+    stage.stand()
     await stage.seam.automine(False)
     await stage.tick()
     await stage.seam.node("anvil_setNextBlockBaseFeePerGas", hex(dice.randint(5, 300) * GWEI))
     await stage.tick(1)
     await stage.tick()
     await stage.seam.node("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    stage.seam.bump_seconds = NEVER
+    stage.stand()
 
 
 async def foreign_transaction(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
@@ -216,6 +220,8 @@ def wish(name: str) -> Play:
             act = stage.seam.cancel if name == "cancel" else stage.seam.speed_up
             with contextlib.suppress(WalletError):
                 await act(stage.person, dice.choice(ids))
+            for _tick in range(dice.randint(0, TICKS)):  # until it is made, signed and sent
+                await stage.tick()
             await stage.tick(dice.randint(0, 1))
 
     return play
