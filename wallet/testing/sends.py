@@ -88,7 +88,10 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
             await stage.tick(seam.network.confirmations)
             if fault.review:
                 await stage.operator()
-            ends = {item: (await seam.withdrawal(stage.person, item)).status for item in made}
+            rows = await seam.rows(
+                "SELECT id, status FROM withdrawals WHERE id = ANY(:ids)", ids=list(made)
+            )
+            ends = {row.id: str(row.status) for row in rows}
             if set(ends.values()) <= ENDS:
                 break
         await stage.make_good()
