@@ -3,7 +3,7 @@
 from chain.testing.anvil import AnvilMissing, AnvilProcess, anvil_binary
 from chain.testing.fake_node import FakeNode
 from chain.testing.ganache import GanacheDidNotStart, GanacheMissing, GanacheProcess
-from chain.testing.proxy import FaultProxy
+from chain.testing.proxy import FaultProxy, MemoryProxy
 
 __all__ = [
     "AnvilMissing",
@@ -13,5 +13,6 @@ __all__ = [
     "GanacheDidNotStart",
     "GanacheMissing",
     "GanacheProcess",
+    "MemoryProxy",
     "anvil_binary",
 ]

@@ -1,11 +1,11 @@
 """The state behind FakeNode: accounts, token balances, blocks, a pool. Deterministic, in memory.
 
-It follows Anvil's rules where the two overlap; `tests/chain` runs one suite against both.
+It follows Anvil's rules where the two overlap, base fees and gas to the wei; `tests/chain` runs one
+suite against both.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 from eth_hash.auto import keccak
@@ -14,11 +14,29 @@ from chain.blocks import Log
 from chain.observe import TRANSFER_TOPIC, bloom_of
 from chain.transactions import PLAIN_TRANSFER_GAS, TRANSFER_SELECTOR
 
-BASE_FEE_WEI = 10**9
-TOKEN_GAS = 51_436
+FIRST_BASE_FEE_WEI = 10**9
+BLOCK_GAS = 30_000_000
+DEPLOY_GAS = 556_098  # of contracts' TestToken, named and sized as the seam does it
 GENESIS_TIME = 1_700_000_000
+REVERTS = bytes.fromhex("60006000fd")
+RETURNS_TRUE = bytes.fromhex("600160005260206000f3")  # and moves nothing, and logs nothing
+CODE_GAS = {REVERTS: 6, RETURNS_TRUE: 18}
+"""What foreign code costs to run; there is no other code in this world but the token's."""
+TOKEN_CODE = b"`"
+_NEW_HOLDER_GAS, _KNOWN_HOLDER_GAS = 29_988, 12_888
+_ZERO_BYTE_GAS, _BYTE_GAS = 4, 16  # EIP-2028
 _WORD = 32
 _PAD = "0x" + "0" * 24
+
+
+@dataclass(frozen=True, slots=True)
+class FakeToken:
+    """A deployment of contracts' TestToken. Addresses lower-case."""
+
+    address: str
+    decimals: int
+    supply: int
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +52,8 @@ class FakeTx:
     tip: int
     cap: int
     data: bytes
+    creates: FakeToken | None = None
+    """The token that it deploys; `to` is empty then."""
 
 
 @dataclass(slots=True)
@@ -50,11 +70,17 @@ class FakeReceipt:
 
 @dataclass(slots=True)
 class FakeState:
-    """Accounts at one block: wei, mined nonces, and token balances by (contract, holder)."""
+    """Accounts at one block: wei, mined nonces, token balances by (contract, holder), and code
+    that somebody put at an address."""
 
     wei: dict[str, int] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
+    code: dict[str, bytes] = field(default_factory=dict)
+
+    def copy(self) -> FakeState:
+        """As it is now."""
+        return FakeState(self.wei.copy(), self.nonces.copy(), self.tokens.copy(), self.code.copy())
 
 
 @dataclass(slots=True)
@@ -65,26 +91,37 @@ class FakeBlock:
     hash: str
     parent_hash: str
     timestamp: int
+    base_fee: int
     receipts: list[FakeReceipt]
+    bloom: bytes
     state: FakeState
 
     @property
-    def bloom(self) -> bytes:
-        """The logs bloom of the header."""
-        return bloom_of(log for receipt in self.receipts for log in receipt.logs)
+    def gas_used(self) -> int:
+        """Gas of all its transactions."""
+        return sum(receipt.gas_used for receipt in self.receipts)
 
 
 class FakeChain:
-    """A chain that mines when told. `contracts` are token addresses with a plain `transfer`."""
+    """A chain that mines when told. `contracts` are token addresses with a plain `transfer`.
+
+    The base fee follows EIP-1559 from block to block. A reorganisation does not take it back, as
+    on Anvil; nor a deployment, which Anvil would.
+    """
 
     def __init__(self) -> None:
         self.state = FakeState()
         self.contracts: set[str] = set()
+        self.decimals: dict[str, int] = {}
         self.pool: dict[tuple[str, int], FakeTx] = {}
+        self.next_base_fee = FIRST_BASE_FEE_WEI
         self._forks = 0
-        self.blocks = [
-            FakeBlock(0, _hash("genesis"), "0x" + "0" * 64, GENESIS_TIME, [], FakeState())
-        ]
+        self._mined: dict[str, tuple[FakeBlock, FakeReceipt]] = {}
+        genesis = FakeBlock(
+            0, _hash("genesis"), "0x" + "0" * 64, GENESIS_TIME, FIRST_BASE_FEE_WEI, [],
+            bloom_of(()), FakeState(),
+        )  # fmt: skip
+        self.blocks = [genesis]
 
     @property
     def head(self) -> FakeBlock:
@@ -92,51 +129,109 @@ class FakeChain:
         return self.blocks[-1]
 
     def mine(self, blocks: int = 1) -> None:
-        """Mine blocks; the first takes every pooled transaction whose turn it is."""
+        """Mine blocks; the first takes every pooled transaction whose turn it is. What does not
+        offer the base fee then is dropped, as Anvil does."""
         for _ in range(blocks):
-            number = self.head.number + 1
-            block_hash = _hash(f"{self._forks}/{number}/{self.head.hash}")
+            below = self.head
+            number = below.number + 1
+            block_hash = _hash(f"{self._forks}/{number}/{below.hash}")
             receipts = self._execute_ready(block_hash, number)
-            self.blocks.append(
-                FakeBlock(
-                    number=number,
-                    hash=block_hash,
-                    parent_hash=self.head.hash,
-                    timestamp=self.head.timestamp + 1,
-                    receipts=receipts,
-                    state=copy.deepcopy(self.state),
-                )
+            logs = [log for receipt in receipts for log in receipt.logs]
+            block = FakeBlock(
+                number=number,
+                hash=block_hash,
+                parent_hash=below.hash,
+                timestamp=below.timestamp + 1,
+                base_fee=self.next_base_fee,
+                receipts=receipts,
+                bloom=bloom_of(logs) if logs else self.blocks[0].bloom,
+                # An empty block shares the state below it; nothing ever writes into a block's.
+                state=self.state.copy() if receipts else below.state,
             )
+            self.blocks.append(block)
+            for receipt in receipts:
+                self._mined[receipt.tx.hash] = (block, receipt)
+            self.next_base_fee = base_fee_after(block)
 
-    def reorg(self, depth: int) -> None:
-        """Replace the newest blocks by empty ones; their transactions are gone, as with Anvil."""
+    def reorg(self, depth: int, transactions: dict[int, list[FakeTx]] | None = None) -> None:
+        """Replace the newest blocks by others that hold the given transactions by place, else
+        none; what the old ones held is gone, as with Anvil."""
+        for lost in self.blocks[-depth:]:
+            for receipt in lost.receipts:
+                del self._mined[receipt.tx.hash]
         del self.blocks[-depth:]
-        self.state = copy.deepcopy(self.head.state)
+        self.state = self.head.state.copy()
         self._forks += 1
-        pooled, self.pool = self.pool, {}
-        self.mine(depth)
-        self.pool = pooled
+        pooled = self.pool
+        for place in range(depth):
+            listed = (transactions or {}).get(place, [])
+            self.pool = {(tx.sender, tx.nonce): tx for tx in listed}
+            self.mine()
+        self.pool = {
+            slot: tx
+            for slot, tx in pooled.items()
+            if tx.nonce >= self.state.nonces.get(tx.sender, 0)
+        }
 
     def receipt(self, tx_hash: str) -> tuple[FakeBlock, FakeReceipt] | None:
         """Where a transaction was mined, if it was."""
-        for block in reversed(self.blocks):
-            for receipt in block.receipts:
-                if receipt.tx.hash == tx_hash:
-                    return block, receipt
-        return None
+        return self._mined.get(tx_hash)
 
     def pooled(self, tx_hash: str) -> FakeTx | None:
         """The pooled transaction with this hash, if any."""
         return next((tx for tx in self.pool.values() if tx.hash == tx_hash), None)
 
+    def add_token(self, token: FakeToken) -> None:
+        """Put a token at its address; the whole supply is its owner's."""
+        self.contracts.add(token.address)
+        self.decimals[token.address] = token.decimals
+        self.state.tokens[(token.address, token.owner)] = token.supply
+
     def seal_genesis(self) -> None:
         """Make balances given so far part of the newest block, so that reorgs keep them."""
-        self.head.state = copy.deepcopy(self.state)
+        self.head.state = self.state.copy()
+
+    def code(self, address: str) -> bytes:
+        """What lies at an address: code that was put there, else a byte that stands for the
+        token's, else nothing."""
+        put = self.state.code.get(address)
+        if put is not None:
+            return put
+        return TOKEN_CODE if address in self.contracts else b""
+
+    def call_gas(self, sender: str, to: str, data: bytes, value: int = 0) -> int | None:
+        """Gas of a call as the state is now; None when it reverts. Funds are not looked at."""
+        base = PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in data)
+        code = self.state.code.get(to)
+        if code == REVERTS:
+            return None
+        if code:
+            return base + CODE_GAS[code]
+        if to not in self.contracts:
+            return base
+        moved = self._token_move(sender, to, data, value)
+        if moved is None:
+            return None
+        known = self.state.tokens.get((to, moved[0]), 0) > 0
+        return base + (_KNOWN_HOLDER_GAS if known else _NEW_HOLDER_GAS)
+
+    def drop(self, tx: FakeTx) -> None:
+        """Forget a pooled transaction and, as Anvil does, those that were ready only after it.
+        What waits above a gap stays."""
+        ready = self.state.nonces.get(tx.sender, 0)
+        while (tx.sender, ready) in self.pool and ready < tx.nonce:
+            ready += 1
+        nonce, follows = tx.nonce, ready == tx.nonce
+        while self.pool.pop((tx.sender, nonce), None) is not None and follows:
+            nonce += 1
 
     def _execute_ready(self, block_hash: str, number: int) -> list[FakeReceipt]:
         receipts: list[FakeReceipt] = []
         next_log = 0
         while ready := self._next_ready():
+            if ready.cap < self.next_base_fee:
+                self.drop(ready)
+                continue
             del self.pool[(ready.sender, ready.nonce)]
             receipt = self._execute(ready, len(receipts), next_log, block_hash, number)
             next_log += len(receipt.logs)
@@ -152,41 +247,52 @@ class FakeChain:
     def _execute(
         self, tx: FakeTx, index: int, log_index: int, block_hash: str, number: int
     ) -> FakeReceipt:
-        state = self.state
-        price = min(tx.cap, BASE_FEE_WEI + tx.tip)
-        is_token = tx.to in self.contracts
-        gas_used = min(tx.gas, TOKEN_GAS if is_token else PLAIN_TRANSFER_GAS)
+        state, base_fee = self.state, self.next_base_fee
+        price = min(tx.cap, base_fee + tx.tip)
         state.nonces[tx.sender] = tx.nonce + 1
+        needed = DEPLOY_GAS if tx.creates else self.call_gas(tx.sender, tx.to, tx.data, tx.value)
+        succeeded = needed is not None and needed <= tx.gas
+        if needed is None:
+            # A refused transfer of the token costs less than this on Anvil, and is as reverted.
+            base = PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if b else _ZERO_BYTE_GAS for b in tx.data)
+            needed = base + CODE_GAS[REVERTS]
+        gas_used = min(tx.gas, needed)
         state.wei[tx.sender] = state.wei.get(tx.sender, 0) - gas_used * price
         logs: list[Log] = []
-        succeeded = True
-        if is_token:
-            moved = self._move_token(tx)
-            succeeded = moved is not None
-            if moved is not None:
-                topics = (TRANSFER_TOPIC, _PAD + tx.sender[2:], _PAD + moved[0][2:])
-                data = moved[1].to_bytes(_WORD, "big")
-                logs = [Log(tx.to, topics, data, block_hash, number, tx.hash, log_index)]
-        elif state.wei[tx.sender] >= tx.value:
+        if succeeded and state.wei[tx.sender] >= tx.value and not tx.creates:
             state.wei[tx.sender] -= tx.value
             state.wei[tx.to] = state.wei.get(tx.to, 0) + tx.value
+            moved = self._token_move(tx.sender, tx.to, tx.data, tx.value)
+            if moved is not None and tx.to not in state.code:
+                recipient, amount = moved
+                held = state.tokens.get((tx.to, tx.sender), 0)
+                state.tokens[(tx.to, tx.sender)] = held - amount
+                key = (tx.to, recipient)
+                state.tokens[key] = state.tokens.get(key, 0) + amount
+                topics = (TRANSFER_TOPIC, _PAD + tx.sender[2:], _PAD + recipient[2:])
+                data = amount.to_bytes(_WORD, "big")
+                logs = [Log(tx.to, topics, data, block_hash, number, tx.hash, log_index)]
+        elif tx.creates is not None and succeeded:
+            self.add_token(tx.creates)
         else:
             succeeded = False
         return FakeReceipt(tx, index, int(succeeded), gas_used, price, logs)
 
-    def _move_token(self, tx: FakeTx) -> tuple[str, int] | None:
+    def _token_move(self, sender: str, to: str, data: bytes, value: int) -> tuple[str, int] | None:
         """Recipient and amount of an ERC-20 transfer that the balance covers, else None."""
-        decoded = decode_transfer(tx.data)
-        if decoded is None or tx.value or tx.gas < TOKEN_GAS:
+        decoded = decode_transfer(data) if to in self.contracts and not value else None
+        if decoded is None or self.state.tokens.get((to, sender), 0) < decoded[1]:
             return None
-        recipient, amount = decoded
-        held = self.state.tokens.get((tx.to, tx.sender), 0)
-        if held < amount:
-            return None
-        self.state.tokens[(tx.to, tx.sender)] = held - amount
-        key = (tx.to, recipient)
-        self.state.tokens[key] = self.state.tokens.get(key, 0) + amount
-        return recipient, amount
+        return decoded
+
+
+def base_fee_after(block: FakeBlock) -> int:
+    """The base fee of the block on top of this one. EIP-1559, for blocks below their target, and
+    ours all are."""
+    target = BLOCK_GAS // 2
+    if block.number == 0:
+        return block.base_fee
+    return block.base_fee - block.base_fee * (target - block.gas_used) // target // 8
 
 
 def decode_transfer(data: bytes) -> tuple[str, int] | None:

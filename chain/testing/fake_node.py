@@ -19,20 +19,28 @@ from chain.parse import data as parse_data
 from chain.parse import quantity
 from chain.rpc import JsonRpc
 from chain.testing.fake_chain import (
-    BASE_FEE_WEI,
-    TOKEN_GAS,
+    BLOCK_GAS,
+    CODE_GAS,
+    DEPLOY_GAS,
+    RETURNS_TRUE,
+    REVERTS,
+    TOKEN_CODE,
     FakeBlock,
     FakeChain,
     FakeReceipt,
+    FakeToken,
     FakeTx,
-    decode_transfer,
 )
-from chain.transactions import PLAIN_TRANSFER_GAS, decode_signed, tx_hash
+from chain.testing.fake_deploy import deployed_token
+from chain.testing.proxy import MemoryProxy
+from chain.transactions import decode_signed, tx_hash
 
 FAUCET = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"  # Anvil's first account, for familiarity.
 _FAUCET_WEI = 10_000 * 10**18
 _TIP_WEI = 10**9
 _BALANCE_OF = bytes.fromhex("70a08231")
+_DECIMALS = bytes.fromhex("313ce567")
+Observer = Callable[[bytes, bytes], None]
 
 
 class _Refusal(Exception):
@@ -49,7 +57,8 @@ class FakeNode:
 
     `automine`: a block for each accepted transaction, as Anvil does by default. `away`: every
     request fails as if nobody listened. `requests` lists the methods asked, in order. With
-    `unlocked` off it has no account of its own to send from, like an ordinary node.
+    `unlocked` off it has no account of its own to send from, like an ordinary node. `observer`
+    hears the bytes of every request and of its answer.
     """
 
     def __init__(self, *, chain_id: int = 31337, automine: bool = True) -> None:
@@ -59,6 +68,7 @@ class FakeNode:
         self.away = False
         self.unlocked = True
         self.requests: list[str] = []
+        self.observer: Observer | None = None
         self.fund(FAUCET, _FAUCET_WEI)
         self.rpc: JsonRpc = _MemoryRpc(self)
         self._methods: dict[str, Callable[[list[object]], object]] = {
@@ -83,6 +93,10 @@ class FakeNode:
             "anvil_mine": self._mine,
             "anvil_reorg": self._reorg,
             "anvil_dropTransaction": self._drop,
+            "anvil_dropAllTransactions": self._drop_all,
+            "anvil_setBalance": self._set_balance,
+            "anvil_setCode": self._set_code,
+            "anvil_setNextBlockBaseFeePerGas": self._set_base_fee,
         }
 
     def fund(self, address: str, wei: int) -> None:
@@ -90,19 +104,36 @@ class FakeNode:
         self.chain.state.wei[address.lower()] = wei
         self.chain.seal_genesis()
 
-    def add_token(self, contract: str, *, owner: str, supply: int) -> str:
+    def add_token(self, contract: str, *, owner: str, supply: int, decimals: int = 6) -> str:
         """Put a token at an address; its EIP-55 form. The whole supply belongs to `owner`."""
-        self.chain.contracts.add(contract.lower())
-        self.chain.state.tokens[(contract.lower(), owner.lower())] = supply
+        self.chain.add_token(FakeToken(contract.lower(), decimals, supply, owner.lower()))
         self.chain.seal_genesis()
         return checked(contract)
+
+    def transport(self) -> JsonRpc:
+        """Another transport to this node, with request ids of its own."""
+        return _MemoryRpc(self)
+
+    def proxy(self) -> MemoryProxy:
+        """What FaultProxy is in front of a real node."""
+        return MemoryProxy(self.exchange)
+
+    async def exchange(self, body: bytes) -> bytes:
+        """What an HTTP exchange with a real node is. Raises NodeUnavailable while `away`."""
+        if self.away:
+            raise NodeUnavailable("the node cannot be reached")
+        return self.handle(body)
 
     def handle(self, body: bytes) -> bytes:
         """Answer one JSON-RPC request or batch."""
         document = orjson.loads(body)
         if isinstance(document, list):
-            return orjson.dumps([self._answer(item) for item in document])
-        return orjson.dumps(self._answer(document))
+            answer = orjson.dumps([self._answer(item) for item in document])
+        else:
+            answer = orjson.dumps(self._answer(document))
+        if self.observer is not None:
+            self.observer(body, answer)
+        return answer
 
     def _answer(self, request: dict[str, object]) -> dict[str, object]:
         method, params = str(request["method"]), request["params"]
@@ -134,7 +165,11 @@ class FakeNode:
     def _state_at(self, tag: object) -> FakeBlock:
         block = self._find(tag)
         if block is None:
-            raise _Refusal(-32602, "BlockOutOfRangeError: no such block")
+            raise _Refusal(
+                -32602,
+                f"BlockOutOfRangeError: block height is {self.chain.head.number}"
+                f" but requested was {quantity(tag, 'block number')}",
+            )
         return block
 
     def _block_by_number(self, params: list[object]) -> object:
@@ -146,7 +181,8 @@ class FakeNode:
             transactions = [item.tx.hash for item in block.receipts]
         return {
             "number": hex(block.number), "hash": block.hash, "parentHash": block.parent_hash,
-            "timestamp": hex(block.timestamp), "baseFeePerGas": hex(BASE_FEE_WEI),
+            "timestamp": hex(block.timestamp), "baseFeePerGas": hex(block.base_fee),
+            "gasLimit": hex(BLOCK_GAS), "gasUsed": hex(block.gas_used),
             "logsBloom": "0x" + block.bloom.hex(), "transactions": transactions,
         }  # fmt: skip
 
@@ -192,47 +228,66 @@ class FakeNode:
         return hex(state.wei.get(parse_address(params[0], "address"), 0))
 
     def _code(self, params: list[object]) -> object:
-        return "0x60" if parse_address(params[0], "address") in self.chain.contracts else "0x"
+        return "0x" + self.chain.code(parse_address(params[0], "address")).hex()
 
     def _call(self, params: list[object]) -> object:
         request = params[0]
         assert isinstance(request, dict)
         contract, data = parse_address(request["to"], "to"), parse_data(request["data"], "data")
+        state = self._state_at(params[1]).state
+        code = state.code.get(contract)
+        if code == REVERTS:
+            raise _Refusal(3, "execution reverted")
+        if code == RETURNS_TRUE:
+            return "0x" + (1).to_bytes(32, "big").hex()
         if contract not in self.chain.contracts:
             return "0x"
+        if data == _DECIMALS:
+            return "0x" + self.chain.decimals[contract].to_bytes(32, "big").hex()
         if data[:4] != _BALANCE_OF:
             raise _Refusal(3, "execution reverted")
-        state = self._state_at(params[1]).state
         amount = state.tokens.get((contract, "0x" + data[16:36].hex()), 0)
         return "0x" + amount.to_bytes(32, "big").hex()
 
     def _fee_history(self, params: list[object]) -> object:
         count = min(quantity(params[0], "count"), len(self.chain.blocks))
+        blocks = self.chain.blocks[-count:]
         return {
-            "oldestBlock": hex(len(self.chain.blocks) - count),
-            "baseFeePerGas": [hex(BASE_FEE_WEI)] * (count + 1),
-            "reward": [[hex(_TIP_WEI)]] * count,
+            "oldestBlock": hex(blocks[0].number),
+            "baseFeePerGas": [
+                *(hex(block.base_fee) for block in blocks),
+                hex(self.chain.next_base_fee),
+            ],
+            "gasUsedRatio": [block.gas_used / BLOCK_GAS for block in blocks],
+            "reward": [[hex(_median_tip(block))] for block in blocks],
         }
 
     def _estimate(self, params: list[object]) -> object:
         request = params[0]
         assert isinstance(request, dict)
+        data = parse_data(request.get("data", "0x"), "data")
         if "to" not in request:
-            raise _Refusal(-32000, "this fake node deploys nothing: use add_token")
+            self._token_of(data, "0x" + "0" * 40, 0)
+            return hex(DEPLOY_GAS)
         to, sender = parse_address(request["to"], "to"), parse_address(request["from"], "from")
-        if to not in self.chain.contracts:
-            if self.chain.state.wei.get(sender, 0) < quantity(request.get("value", "0x0"), "value"):
-                raise _Refusal(-32003, "Insufficient funds for gas * price + value")
-            return hex(PLAIN_TRANSFER_GAS)
-        decoded = decode_transfer(parse_data(request["data"], "data"))
-        if decoded is None or self.chain.state.tokens.get((to, sender), 0) < decoded[1]:
+        gas = self.chain.call_gas(sender, to, data, quantity(request.get("value", "0x0"), "value"))
+        if gas is None:
             raise _Refusal(3, "execution reverted")
-        return hex(TOKEN_GAS)
+        return hex(gas)
+
+    def _token_of(self, data: bytes, sender: str, nonce: int) -> FakeToken:
+        token = deployed_token(data, sender=sender, nonce=nonce)
+        if token is None:
+            raise _Refusal(-32000, "this fake node deploys TestToken and nothing else")
+        return token
 
     # Sending and mining
 
     def _send_raw(self, params: list[object]) -> object:
-        raw = parse_data(params[0], "transaction")
+        return self._admit(self._signed(params[0]))
+
+    def _signed(self, value: object) -> FakeTx:
+        raw = parse_data(value, "transaction")
         if not raw:
             raise _Refusal(-32602, "Empty transaction data")
         try:
@@ -241,11 +296,10 @@ class FakeNode:
             raise _Refusal(-32602, "Failed to decode transaction") from None
         if fields.chain_id != self.chain_id:
             raise _Refusal(-32003, "invalid chain id for signer")
-        tx = FakeTx(
+        return FakeTx(
             tx_hash(raw), sender.lower(), fields.to.lower(), fields.value, fields.nonce,
             fields.gas, fields.tip, fields.cap, fields.data,
         )  # fmt: skip
-        return self._admit(tx)
 
     def _send_unlocked(self, params: list[object]) -> object:
         request = params[0]
@@ -253,16 +307,17 @@ class FakeNode:
         sender = parse_address(request["from"], "from")
         if sender != FAUCET:
             raise _Refusal(-32000, "No Signer available")
-        if "to" not in request:
-            raise _Refusal(-32000, "this fake node deploys nothing: use add_token")
         pooled = [nonce for owner, nonce in self.chain.pool if owner == sender]
         nonce = max([self.chain.state.nonces.get(sender, 0), *(item + 1 for item in pooled)])
+        data = parse_data(request.get("data", "0x"), "data")
+        token = None if "to" in request else self._token_of(data, sender, nonce)
         salt = f"{sender}/{nonce}/{self.chain.head.hash}"
         tx = FakeTx(
-            "0x" + keccak(salt.encode()).hex(), sender, parse_address(request["to"], "to"),
+            "0x" + keccak(salt.encode()).hex(), sender,
+            "" if token else parse_address(request["to"], "to"),
             quantity(request.get("value", "0x0"), "value"), nonce,
-            quantity(request.get("gas", "0x186a0"), "gas"), _TIP_WEI,
-            2 * BASE_FEE_WEI + _TIP_WEI, parse_data(request.get("data", "0x"), "data"),
+            quantity(request.get("gas", hex(BLOCK_GAS)), "gas"), _TIP_WEI,
+            self.chain.next_base_fee + _TIP_WEI, data, token,
         )  # fmt: skip
         return self._admit(tx)
 
@@ -273,7 +328,7 @@ class FakeNode:
             raise _Refusal(-32003, "transaction already imported")
         if tx.nonce < state.nonces.get(tx.sender, 0):
             raise _Refusal(-32003, "nonce too low")
-        if tx.cap < BASE_FEE_WEI:
+        if tx.cap < self.chain.next_base_fee:
             raise _Refusal(-32003, "max fee per gas less than block base fee")
         if tx.gas * tx.cap + tx.value > state.wei.get(tx.sender, 0):
             raise _Refusal(-32003, "Insufficient funds for gas * price + value")
@@ -294,18 +349,51 @@ class FakeNode:
         return None
 
     def _reorg(self, params: list[object]) -> object:
-        depth = params[0]
-        if type(depth) is not int or not 0 < depth < len(self.chain.blocks):
-            raise _Refusal(-32602, "reorg depth is out of range")
-        self.chain.reorg(depth)
+        depth, listed = params[0], params[1]
+        height = self.chain.head.number
+        if type(depth) is not int or depth < 0 or not isinstance(listed, list):
+            raise _Refusal(-32602, "invalid reorg")
+        if depth > height:
+            raise _Refusal(
+                -32602,
+                "Reorg depth must not exceed current chain height: "
+                f"current height {height}, depth {depth}",
+            )
+        placed: dict[int, list[FakeTx]] = {}
+        for raw, place in listed:
+            placed.setdefault(place, []).append(self._signed(raw))
+        self.chain.reorg(depth, placed)
         return None
 
     def _drop(self, params: list[object]) -> object:
         tx = self.chain.pooled(str(params[0]))
         if tx is None:
             return None
-        del self.chain.pool[(tx.sender, tx.nonce)]
+        self.chain.drop(tx)
         return tx.hash
+
+    def _drop_all(self, _: list[object]) -> object:
+        self.chain.pool.clear()
+        return None
+
+    def _set_balance(self, params: list[object]) -> object:
+        self.fund(parse_address(params[0], "address"), quantity(params[1], "balance"))
+        return None
+
+    def _set_code(self, params: list[object]) -> object:
+        address, code = parse_address(params[0], "address"), parse_data(params[1], "code")
+        back = address in self.chain.contracts and code == TOKEN_CODE
+        if code and code not in CODE_GAS and not back:
+            raise _Refusal(-32000, "this fake node runs no such code")
+        self.chain.state.code.pop(address, None)
+        if code and not back:
+            self.chain.state.code[address] = code
+        self.chain.seal_genesis()
+        return None
+
+    def _set_base_fee(self, params: list[object]) -> object:
+        self.chain.next_base_fee = quantity(params[0], "base fee")
+        return None
 
 
 class _MemoryRpc(JsonRpc):
@@ -316,14 +404,22 @@ class _MemoryRpc(JsonRpc):
         self._node = node
 
     async def _exchange(self, body: bytes) -> bytes:
-        if self._node.away:
-            raise NodeUnavailable("the node cannot be reached")
-        return self._node.handle(body)
+        return await self._node.exchange(body)
+
+
+def _median_tip(block: FakeBlock) -> int:
+    """What half of the block's gas paid beside the base fee, at most; 0 when it is empty."""
+    left = block.gas_used / 2
+    for receipt in sorted(block.receipts, key=lambda item: item.price):
+        left -= receipt.gas_used
+        if left <= 0:
+            return receipt.price - block.base_fee
+    return 0
 
 
 def _tx_json(tx: FakeTx, block: FakeBlock | None, receipt: FakeReceipt | None) -> object:
     return {
-        "hash": tx.hash, "from": tx.sender, "to": tx.to, "value": hex(tx.value),
+        "hash": tx.hash, "from": tx.sender, "to": tx.to or None, "value": hex(tx.value),
         "nonce": hex(tx.nonce), "blockHash": None if block is None else block.hash,
         "transactionIndex": None if receipt is None else hex(receipt.index),
     }  # fmt: skip
@@ -342,6 +438,11 @@ def _receipt_json(receipt: FakeReceipt, block: FakeBlock) -> object:
         "transactionHash": receipt.tx.hash, "blockHash": block.hash,
         "blockNumber": hex(block.number), "transactionIndex": hex(receipt.index),
         "status": hex(receipt.status), "gasUsed": hex(receipt.gas_used),
-        "effectiveGasPrice": hex(receipt.price), "contractAddress": None,
+        "effectiveGasPrice": hex(receipt.price), "contractAddress": _created(receipt),
         "logs": [_log_json(log) for log in receipt.logs],
     }  # fmt: skip
+
+
+def _created(receipt: FakeReceipt) -> str | None:
+    token = receipt.tx.creates
+    return None if token is None or not receipt.status else token.address

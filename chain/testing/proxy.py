@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Literal, Self
 
 import aiohttp
 import orjson
 from aiohttp import web
+
+from chain.errors import NodeGarbage, NodeTimeout, NodeUnavailable
+from chain.rpc import DEFAULT_MAX_BYTES, JsonRpc
 
 ReplyFault = Literal["none", "drop_reply", "drop_request", "hang", "huge", "redirect"]
 _CHUNK_BYTES = 1024 * 1024
@@ -52,6 +56,10 @@ class FaultProxy:
         await self._runner.cleanup()
         await self._client.close()
 
+    def rpc(self, *, timeout_seconds: float) -> JsonRpc:
+        """A transport through it; its user's to close."""
+        return JsonRpc(self.url, timeout_seconds=timeout_seconds)
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         methods = _methods(body)
@@ -91,6 +99,57 @@ class FaultProxy:
         if request.transport is not None:
             request.transport.abort()
         return web.Response(status=502)
+
+
+class MemoryProxy:
+    """The same in front of a node without HTTP: the client sees the same errors in the same words,
+    and the node the same requests. Nothing waits: a `hang` is over at once."""
+
+    def __init__(self, forward: Callable[[bytes], Awaitable[bytes]]) -> None:
+        self._forward = forward
+        self.fault: ReplyFault = "none"
+        self.methods: set[str] = {"eth_sendRawTransaction"}
+        self.seen: dict[str, int] = {}
+        self.bodies: list[bytes] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def rpc(self, *, timeout_seconds: float) -> JsonRpc:
+        """A transport through it."""
+        return _ThroughProxy(self)
+
+    async def exchange(self, body: bytes) -> bytes:
+        """One request and its answer. Raises what JsonRpc makes of the fault."""
+        methods = _methods(body)
+        for method in methods:
+            self.seen[method] = self.seen.get(method, 0) + 1
+        if self.fault == "none" or not self.methods.intersection(methods):
+            return await self._forward(body)
+        self.bodies.append(body)
+        if self.fault == "redirect":
+            raise NodeGarbage("the node answered with a redirect (308); not followed")
+        if self.fault != "drop_request":
+            await self._forward(body)
+        if self.fault == "hang":
+            raise NodeTimeout("the node did not answer in time")
+        if self.fault == "huge":
+            raise NodeGarbage(f"the node's answer is larger than {DEFAULT_MAX_BYTES} bytes")
+        raise NodeUnavailable("the node closed the connection before its answer")
+
+
+class _ThroughProxy(JsonRpc):
+    """JsonRpc whose exchange goes through a MemoryProxy."""
+
+    def __init__(self, proxy: MemoryProxy) -> None:
+        super().__init__("http://fake.invalid")
+        self._proxy = proxy
+
+    async def _exchange(self, body: bytes) -> bytes:
+        return await self._proxy.exchange(body)
 
 
 def _methods(body: bytes) -> list[str]:

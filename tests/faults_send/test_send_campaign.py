@@ -1,25 +1,70 @@
-"""`./dev campaign sends` at reduced size: every fault once. BIFOLD_CAMPAIGN_SEED draws others."""
+"""`./dev campaign sends` at reduced size: every row once on both nodes, and one seed twice.
+BIFOLD_CAMPAIGN_SEED draws other faults, amounts and moments."""
 
 from __future__ import annotations
 
 import os
+import random
+from pathlib import Path
 
 import pytest
 
-from wallet.testing.seam import Seam
-from wallet.testing.sends import FAULTS, Stage, Tally, play
+from bench.campaigns.sends import plan, play_seed
+from wallet.testing.databases import ScratchCluster
+from wallet.testing.send_faults import FAULTS, ROWS, chosen
+from wallet.testing.sends import Tally
 
 SEED = int(os.environ.get("BIFOLD_CAMPAIGN_SEED", "90001"))
+TWICE = [
+    "three workers",
+    "connections cut",
+    "three crashes",
+    "shallow reorg",
+    "foreign transaction",
+]
+
+
+def right(tally: Tally) -> None:
+    """No schedule is wrong, and they were not all about nothing."""
+    assert tally.wrong == []
+    assert (tally.most_mined, tally.off, tally.stranded) == (1, 0, 0)
+    assert tally.by_end["settled"] > tally.payments / 2
+
+
+def test_every_row_of_the_matrix_has_its_faults() -> None:
+    assert len(ROWS) == 28 and len(FAULTS) > 50
+    for row in ROWS:
+        of_row = {name for name, fault in FAULTS.items() if row in fault.rows.split()}
+        assert {chosen(row, seed) for seed in range(len(of_row))} == of_row != set()
+        assert {chosen(row, 10 * seed) for seed in range(len(of_row))} == of_row  # those on Anvil
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_every_fault_once(seam: Seam) -> None:
-    assert len(FAULTS) >= 28
-    stage, tally = await Stage.open(seam), Tally()
-    for name in FAULTS:
-        await play(stage, name, SEED, tally)
-        assert tally.wrong == []
-    assert tally.by_end["settled"] > len(FAULTS) / 2
-    nonces = await seam.rows("SELECT nonce FROM chain_intents WHERE nonce IS NOT NULL ORDER BY 1")
-    assert [row.nonce for row in nonces] == list(range(len(nonces)))
+async def test_every_row_once_on_a_fake_node_and_on_anvil(cluster: ScratchCluster) -> None:
+    names = plan(SEED, None, every_fault=False)
+    fake = await play_seed(cluster, SEED, names, anvil=False)
+    right(fake.tally)
+    assert set(fake.tally.by_row) == set(ROWS)
+    real = await play_seed(cluster, SEED, names, anvil=True)
+    right(real.tally)
+    assert real.tally.outcomes == fake.tally.outcomes  # schedule, ends and what recipients have
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_one_seed_is_the_same_byte_for_byte(cluster: ScratchCluster, tmp_path: Path) -> None:
+    others = random.Random(SEED).sample(sorted(FAULTS.keys() - set(TWICE)), 3)
+    files = [tmp_path / name for name in ("once", "again", "other")]
+    once, again = [
+        await play_seed(cluster, SEED, TWICE + others, anvil=False, file=file) for file in files[:2]
+    ]
+    print(f"seed {SEED}: log {once.digest}")
+    right(once.tally)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert once.digest == again.digest
+    text = files[0].read_bytes()
+    for kind in (b"# ", b"> [", b"< [", b"* intent.after_sign", b"= [[", b"@ "):
+        assert b"\n" + kind in text
+    other = await play_seed(cluster, SEED + 1, TWICE[:1], anvil=False, file=files[2])
+    assert other.digest != once.digest

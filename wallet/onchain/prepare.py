@@ -274,7 +274,7 @@ class Preparer:
         needs = {native: gas + intent.gas_limit * cap}
         for other in (*open_intents, intent, *inside):
             needs[other.asset] = needs.get(other.asset, 0) + other.amount_minor
-        for asset in {native, intent.asset, *(member.asset for member in inside)}:
+        for asset in sorted({native, intent.asset, *(member.asset for member in inside)}):
             [balance] = await desk.chain.balances([address], asset, head.number)
             if balance < needs[asset]:
                 log.warning("signer.short", network=desk.network, address=address, asset=asset)

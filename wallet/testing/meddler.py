@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from chain.errors import NodeRejected, NodeTimeout
@@ -15,7 +15,8 @@ Alter = Callable[[str, Sequence[object], Any], Any]
 class Meddler(Rpc):
     """`lose_before` methods never reach the node, `lose_after` ones do and their answer is lost;
     both raise NodeTimeout. `alter(method, params, result)` may change a result, or return a
-    NodeRejected to be raised in its place. `sent` keeps every submission that reached the node."""
+    NodeRejected to be raised in its place. `sent` keeps every submission that reached the node.
+    `before` is awaited ahead of every request; `told` hears what was lost and what was changed."""
 
     def __init__(self, inner: Rpc) -> None:
         self.inner = inner
@@ -24,6 +25,8 @@ class Meddler(Rpc):
         self.alter: Alter | None = None
         self.sent: list[str] = []
         self.asked: list[str] = []
+        self.before: Callable[[], Awaitable[None]] | None = None
+        self.told: Callable[[str, object], None] | None = None
 
     def calm(self) -> None:
         """Back to an honest node."""
@@ -48,18 +51,29 @@ class Meddler(Rpc):
         """A batch through the faults."""
         methods = {method for method, _ in calls}
         self.asked += [method for method, _ in calls]
+        if self.before is not None:
+            await self.before()
         if methods & self.lose_before:
+            self._tell("request lost", calls)
             raise NodeTimeout("the request was lost")
         self.sent += [str(params[0]) for method, params in calls if method == SUBMIT]
         answers = await self.inner.batch_answers(calls)
         if methods & self.lose_after:
+            self._tell("answer lost", [method for method, _ in calls])
             raise NodeTimeout("the answer was lost")
         if self.alter is None:
             return answers
-        return [
+        altered = [
             self.alter(method, params, answer)
             for (method, params), answer in zip(calls, answers, strict=True)
         ]
+        if altered != answers:
+            self._tell("answers altered", altered)
+        return altered
+
+    def _tell(self, what: str, content: object) -> None:
+        if self.told is not None:
+            self.told(what, content)
 
     async def aclose(self) -> None:
         """Close the inner transport."""

@@ -1,4 +1,4 @@
-"""The seam between books and chain in one process: a real Anvil, a real database, real workers.
+"""The seam between books and chain in one process: an Anvil, a real database, real workers.
 
 For tests of deposits and withdrawals and for the crash campaign. `pass_once` is one pass of every
 loop; `restart_worker` throws away all that a worker process would lose.
@@ -6,7 +6,7 @@ loop; `restart_worker` throws away all that a worker process would lose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -74,6 +74,7 @@ class Seam:
     deriver: DepositDeriver
     rebroadcast_seconds: float = 0.0
     bump_seconds: float = 60.0
+    transport: Callable[[], JsonRpc] | None = None
     opened: list[JsonRpc] = field(default_factory=list)
     chain: ChainClient = field(init=False)
     observer: NetworkObserver = field(init=False)
@@ -98,14 +99,15 @@ class Seam:
         sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
         batches: bool = False,
         cold: str | None = None,
+        transport: Callable[[], JsonRpc] | None = None,
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
 
         `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all);
         `batches`: the payout contract is there. `cold`: an address of the house that holds nothing
-        yet.
+        yet. `transport`: how the node is reached when it is a fake, which has no URL.
         """
-        rpc = JsonRpc(url)
+        rpc = JsonRpc(url) if transport is None else transport()
         dev = DevNode(rpc)
         faucet = (await dev.accounts())[0]
         args: dict[str, tuple[object, ...]] = {
@@ -154,6 +156,7 @@ class Seam:
             faucet=faucet,
             url=url,
             deriver=DepositDeriver(await signer.deposit_xpub()),
+            transport=transport,
             opened=[rpc],
         )
         seam.restart_worker()
@@ -192,9 +195,17 @@ class Seam:
 
     def client(self, url: str) -> ChainClient:
         """A client of its own, behind the fault switch."""
-        rpc = JsonRpc(url, timeout_seconds=2.0)
-        self.opened.append(rpc)
+        rpc = self.reach(url, timeout_seconds=2.0)
         return ChainClient(self.network, FaultyRpc(rpc, self.switch))
+
+    def reach(self, url: str, *, timeout_seconds: float) -> JsonRpc:
+        """A transport of its own to the node; closed with the seam."""
+        if self.transport is None:
+            rpc = JsonRpc(url, timeout_seconds=timeout_seconds)
+        else:
+            rpc = self.transport()
+        self.opened.append(rpc)
+        return rpc
 
     def new_runner(self, chain: ChainClient | None = None) -> IntentRunner:
         """A runner as another worker would have it."""
