@@ -17,6 +17,7 @@ PEOPLE = ("a0", "a1", "a2")
 FROZEN, CLOSED, HOUSE, DOLLARS = "a3", "a4", "house", "usd"
 HOLDS = ("hld_0", "hld_1", "hld_late")
 START = 100
+KINDS = ("move", "move", "move", "three", "open", "pay", "close", "odd")
 ACCOUNTS = st.sampled_from((*PEOPLE, *PEOPLE, *PEOPLE, FROZEN, CLOSED, HOUSE, DOLLARS, "nobody"))
 AMOUNT = st.one_of(st.integers(1, 60), st.sampled_from((0, 99, 100, 101, 10**80)))
 
@@ -26,7 +27,7 @@ def commands(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Transfers mostly, with holds, captures, reversals and plain nonsense between them."""
     made = []
     for n in range(draw(st.integers(2, 9))):
-        kind = draw(st.sampled_from(("move", "move", "move", "three", "open", "pay", "close", "odd")))
+        kind = draw(st.sampled_from(KINDS))
         command: dict[str, Any] = {}
         amount = draw(AMOUNT)
         payer, payee = draw(ACCOUNTS), draw(ACCOUNTS)
