@@ -41,6 +41,7 @@ AGAIN = (pg.UniqueViolation, pg.DeadlockDetected, pg.SerializationFailure, pg.Lo
 log = structlog.get_logger("group_commit")
 
 Asked = TypeVar("Asked")
+AskedIn = TypeVar("AskedIn", contravariant=True)
 Made = TypeVar("Made")
 
 
@@ -56,11 +57,11 @@ class Prepared(Generic[Made]):
     again_on: frozenset[str] = frozenset()
 
 
-class Flow(Protocol[Asked, Made]):
+class Flow(Protocol[AskedIn, Made]):
     """How one kind of request becomes commands."""
 
     async def prepare(
-        self, hot: Hot, now: datetime, asked: Sequence[Asked]
+        self, hot: Hot, now: datetime, asked: Sequence[AskedIn]
     ) -> list[Prepared[Made] | WalletError]:
         """One for each that was asked, in the same order. Writes nothing."""
 
@@ -141,8 +142,8 @@ class GroupWriter:
                             await self._take(hot, ids)
                 except WalletError as refusal:  # no connection to be had
                     self._fail(self._next(), refusal)
-                except psycopg.Error:
-                    log.warning("group_commit.connection_lost", exc_info=True)
+                except psycopg.Error as error:  # told to whom it concerned
+                    log.warning("group_commit.connection_lost", error=type(error).__name__)
         finally:
             self._free.append(ids)
             if self._waiting:  # one came while the last transaction ended

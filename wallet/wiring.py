@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from keys.signer import RemoteSigner
-from wallet import outbox
+from wallet import holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
@@ -12,6 +14,7 @@ from wallet.followers import followers
 from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
+from wallet.holds.expiry import TICK_SECONDS as EXPIRE_SECONDS
 from wallet.jobs import JobRunner, Loop
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
@@ -39,6 +42,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     """Register every job handler with `runner`; returns every loop of the rooms."""
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
+        Loop("holds.expire", partial(holds.expire, services.db, services.assets), EXPIRE_SECONDS),
         *_chain(services, runner),
         *_own_accounts(services),
         *_bank(services, runner),

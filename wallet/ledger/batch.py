@@ -5,7 +5,7 @@ Below the ORM on purpose: a batch is one round trip, and its cost is shared by a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -30,13 +30,18 @@ class AccountIds:
         self._known: dict[str, str] = {}
         self._fresh: dict[str, str] = {}
 
-    async def of(self, hot: Hot, specs: Iterable[AccountSpec]) -> dict[str, str]:
-        """Ids of all these accounts, each opened now if it does not exist."""
-        wanted = {spec.path: spec for spec in specs}
-        missing = [path for path in wanted if path not in self._known]
+    async def existing(self, hot: Hot, specs: Iterable[AccountSpec]) -> dict[str, str]:
+        """Ids of those of these accounts that exist."""
+        paths = {spec.path for spec in specs}
+        missing = [path for path in paths if path not in self._known]
         if missing:
-            self._fresh = await _ids(hot, [wanted[path] for path in sorted(missing)])
-        return {path: self._known.get(path) or self._fresh[path] for path in wanted}
+            self._fresh.update(await _read(hot, missing))
+        known = {path: self._known.get(path) or self._fresh.get(path) for path in paths}
+        return {path: id_ for path, id_ in known.items() if id_ is not None}
+
+    def learn(self, ids: Mapping[str, str]) -> None:
+        """Opened in this transaction."""
+        self._fresh.update(ids)
 
     def committed(self) -> None:
         """The transaction that read or opened the latest ones is durable."""
@@ -50,46 +55,76 @@ class AccountIds:
         self._fresh = {}
 
 
-async def _ids(hot: Hot, specs: Sequence[AccountSpec]) -> dict[str, str]:
-    known = await _read(hot, [spec.path for spec in specs])
-    absent = [spec for spec in specs if spec.path not in known]
-    if not absent:
-        return known
-    # In the order of their paths: rivals that open the same accounts cannot deadlock.
-    await hot.execute(
-        "INSERT INTO accounts (id, path, principal_id, asset, kind, side)"
-        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-        " %s::text[]) ON CONFLICT DO NOTHING",
-        (
-            [new_id("acc") for _ in absent],
-            [spec.path for spec in absent],
-            [spec.principal_id for spec in absent],
-            [spec.asset for spec in absent],
-            [spec.kind for spec in absent],
-            [spec.side for spec in absent],
-        ),
-    )
-    return {**known, **await _read(hot, [spec.path for spec in absent])}
-
-
-async def _read(hot: Hot, paths: list[str]) -> dict[str, str]:
-    rows = await hot.execute("SELECT path, id FROM accounts WHERE path = ANY(%s)", (paths,))
-    return {path: id_ async for path, id_ in rows}
-
-
 async def post_batch(
     hot: Hot, commands: Sequence[Command], ids: AccountIds
 ) -> list[LedgerError | None]:
-    """Post all in the caller's transaction, in this order; the refusal of each, or None."""
-    known = await ids.of(hot, (spec for command in commands for spec in command.accounts))
+    """Post all in the caller's transaction; the refusal of each, or None.
+
+    A command that names an account which does not exist yet goes behind the others and by itself:
+    where it is refused, the account is not opened either.
+    """
+    known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
+    ready = [
+        n for n, one in enumerate(commands) if all(spec.path in known for spec in one.accounts)
+    ]
+    refusals: dict[int, LedgerError | None] = {}
+    if ready:
+        answers = await _post(hot, [commands[n] for n in ready], known)
+        refusals.update(zip(ready, answers, strict=True))
+    for n in range(len(commands)):
+        if n not in refusals:
+            refusals[n] = await _first(hot, commands[n], ids)
+    return [refusals[n] for n in range(len(commands))]
+
+
+async def _first(hot: Hot, command: Command, ids: AccountIds) -> LedgerError | None:
+    """The first command on some account: opened with it, or not at all."""
+    try:
+        async with hot.transaction():
+            known = await ids.existing(hot, command.accounts)
+            opened = await _open(hot, [one for one in command.accounts if one.path not in known])
+            (refusal,) = await _post(hot, [command], {**known, **opened})
+            if refusal is not None:
+                raise refusal
+    except LedgerError as refusal:
+        return refusal
+    ids.learn(opened)
+    return None
+
+
+async def _post(
+    hot: Hot, commands: Sequence[Command], ids: Mapping[str, str]
+) -> list[LedgerError | None]:
     payload = [
-        as_json(
-            command, (command.entry_id or new_id("ent")) if command.lines else None, known
-        )
+        as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, ids)
         for command in commands
-    ]  # fmt: skip
+    ]
     rows = await hot.execute(
         "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n",
         (orjson.dumps(payload).decode(),),
     )
     return [None if code is None else refusal(code, detail) async for code, detail in rows]
+
+
+async def _open(hot: Hot, specs: Sequence[AccountSpec]) -> dict[str, str]:
+    """In the order of their paths: rivals that open the same accounts cannot deadlock."""
+    wanted = sorted({spec.path: spec for spec in specs}.values(), key=lambda spec: spec.path)
+    await hot.execute(
+        "INSERT INTO accounts (id, path, principal_id, asset, kind, side)"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+        " %s::text[]) ON CONFLICT DO NOTHING",
+        (
+            [new_id("acc") for _ in wanted],
+            [spec.path for spec in wanted],
+            [spec.principal_id for spec in wanted],
+            [spec.asset for spec in wanted],
+            [spec.kind for spec in wanted],
+            [spec.side for spec in wanted],
+        ),
+    )
+    return await _read(hot, [spec.path for spec in wanted])  # a rival may have been first
+
+
+async def _read(hot: Hot, paths: list[str]) -> dict[str, str]:
+    rows = await hot.execute("SELECT path, id FROM accounts WHERE path = ANY(%s)", (paths,))
+    return {path: id_ async for path, id_ in rows}

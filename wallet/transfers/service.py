@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,24 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import clock, ledger
 from wallet.crashpoints import hit
-from wallet.errors import InvalidField, NotFound, WalletError
+from wallet.errors import NotFound, SelfTransfer, WalletError
 from wallet.group_commit import Prepared
 from wallet.identity.lookup import People, Person, people
 from wallet.identity.users import User, find_recipient, get_user, nobody
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
+from wallet.notes import clean_note
 from wallet.outbox import Notice
-
-MAX_NOTE = 200
-# Embeddings, overrides and isolates: with them a note shows other words, or amounts, than it has.
-REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
-class SelfTransfer(WalletError):
-    """Payer and payee are one."""
-
-    code = "self_transfer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +184,6 @@ _SELECT = (
     " b.display_name AS payee_name FROM transfers t"
     " JOIN users a ON a.id = t.payer_id JOIN users b ON b.id = t.payee_id"
 )
-
-
-def clean_note(note: str | None) -> str | None:
-    """One line of visible text, or None. Raises InvalidField."""
-    if note is None:
-        return None
-    cleaned = " ".join(unicodedata.normalize("NFC", note).split())
-    if len(cleaned) > MAX_NOTE or any(
-        unicodedata.category(c) in {"Cc", "Cs"} or unicodedata.bidirectional(c) in REORDERING
-        for c in cleaned
-    ):
-        raise InvalidField(f"A note of at most {MAX_NOTE} visible characters.", field="/note")
-    return cleaned or None
 
 
 def _party(user: User | Person) -> Party:

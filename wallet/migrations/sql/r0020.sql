@@ -298,3 +298,40 @@ END $$;
 
 REVOKE EXECUTE ON FUNCTION ledger_post_run(jsonb, integer), ledger_odd_closing(jsonb, integer),
     ledger_apply_run(jsonb, integer, integer, ledger_line[], boolean, boolean) FROM PUBLIC;
+
+-- Holds that people make for one another ----------------------------------------------------------
+-- The money itself is in `holds`; this says between whom, and how it ended.
+CREATE TABLE payment_holds (
+    id text PRIMARY KEY REFERENCES holds (id),
+    payer_id text NOT NULL REFERENCES principals (id),
+    payee_id text NOT NULL REFERENCES principals (id),
+    note text,
+    ended text CHECK (ended IN ('captured', 'voided', 'expired')),
+    created_at timestamptz NOT NULL DEFAULT bifold_now(),
+    CHECK (payer_id <> payee_id)
+);
+CREATE INDEX payment_holds_payer_idx ON payment_holds (payer_id, created_at DESC, id DESC);
+CREATE INDEX payment_holds_payee_idx ON payment_holds (payee_id, created_at DESC, id DESC);
+CREATE INDEX holds_expiry_idx ON holds (expires_at) WHERE status = 'open' AND expires_at IS NOT NULL;
+CREATE INDEX hold_captures_hold_idx ON hold_captures (hold_id);
+
+-- What it is between stays; how it ended is said once.
+CREATE FUNCTION payment_holds_keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR OLD.ended IS NOT NULL
+       OR (NEW.id, NEW.payer_id, NEW.payee_id, NEW.note, NEW.created_at)
+          IS DISTINCT FROM (OLD.id, OLD.payer_id, OLD.payee_id, OLD.note, OLD.created_at) THEN
+        RAISE EXCEPTION 'a hold keeps its parties and its end (%)', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER payment_holds_immutable BEFORE UPDATE OR DELETE ON payment_holds
+    FOR EACH ROW EXECUTE FUNCTION payment_holds_keep();
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
+        REVOKE UPDATE, DELETE ON payment_holds FROM bifold_app;
+        GRANT UPDATE (ended) ON payment_holds TO bifold_app;
+    END IF;
+END $$;
