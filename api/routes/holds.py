@@ -52,7 +52,9 @@ class HoldCaptureCreate(Schema):
     """How much of a hold to take."""
 
     money: MoneyIn | None = Field(
-        default=None, description="In the asset of the hold; all that remains when left out."
+        default=None,
+        description="In the asset of the hold; all that remains when left out.",
+        examples=[{"amount": "12.34", "asset": "EUR"}],
     )
 
 

@@ -227,3 +227,17 @@ class TestEnding:
             listed = [one["id"] for one in first["data"] + rest["data"]]
             assert listed == made[::-1]
             assert rest["next_cursor"] is None
+
+    async def test_both_timelines_show_it(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        for status, amount in (("open", "6.00"), ("open", "1.00"), ("voided", "1.00")):
+            for person, direction in ((ada, "out"), (bob, "in")):
+                (line,) = (await person.get("/v1/activity", kind="hold")).json()["data"]
+                assert (line["id"], line["status"]) == (hold, status)
+                assert (line["direction"], line["money"]["amount"]) == (direction, amount)
+                assert line["links"]["self"] == f"/v1/holds/{hold}"
+            if amount == "6.00":
+                await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))
+            else:
+                await ada.post(f"/v1/holds/{hold}/void")
