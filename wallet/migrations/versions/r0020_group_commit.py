@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import run_sql
 
 revision = "r0020"
-down_revision = "r0014"
+down_revision = "r0019"
 branch_labels = None
 depends_on = None
 
