@@ -21,6 +21,7 @@ from api.routes import (
     deposits,
     exchange,
     health,
+    holds,
     payments,
     people,
     recipients,
@@ -36,6 +37,7 @@ from api.state import State
 from api.web.router import mount as mount_web
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
+from wallet.group_commit import GroupWriter
 from wallet.withdrawals import Planner
 
 FAULTS_REFRESH_SECONDS = 1.0
@@ -49,12 +51,14 @@ def create_app(services: Services) -> FastAPI:
         callers=CallerCache(),
         figures=Figures(),
         planner=Planner(services.db, services.chains, services.assets),
+        writer=GroupWriter(services.db),
     )
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with _background(services):
             yield
+        await state.writer.aclose()
         await services.aclose()
 
     app = FastAPI(
@@ -94,7 +98,10 @@ def _routes(app: FastAPI, services: Services) -> None:
         balances.router,
         activity.router,
         deposits.router,
+        transfers.hot,
         transfers.router,
+        holds.hot,
+        holds.router,
         exchange.router,
         exchange.public,
         withdrawals.router,

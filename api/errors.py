@@ -75,6 +75,7 @@ STATUS: dict[str, int] = {
     "already_reversed": 409,
     "hold_closed": 409,
     "hold_exceeded": 409,
+    "hold_expired": 409,
     "too_many_addresses": 409,
     "self_custody_unavailable": 503,
     "too_many_accounts": 409,

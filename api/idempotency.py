@@ -71,6 +71,21 @@ def key_of(sent: list[str]) -> str:
     return sent[0]
 
 
+def claim_of(request: Request, principal_id: str) -> Claim:
+    """What is asked for, by whom, under which key. Raises IdempotencyKeyRequired."""
+    return Claim(
+        principal_id=principal_id,
+        method=request.method,
+        route=request.scope["route"].path,
+        key=key_of(request.headers.getlist("idempotency-key")),
+        fingerprint=fingerprint(
+            path=request.scope["path"],
+            query=request.scope["query_string"].decode("latin-1"),
+            body=request.scope.get("bifold.json"),
+        ),
+    )
+
+
 def _once(
     request: Request,
     caller: CallerDep,
@@ -85,18 +100,7 @@ def _once(
         ),
     ] = None,
 ) -> Once:
-    claim = Claim(
-        principal_id=caller.principal_id,
-        method=request.method,
-        route=request.scope["route"].path,
-        key=key_of(request.headers.getlist("idempotency-key")),
-        fingerprint=fingerprint(
-            path=request.scope["path"],
-            query=request.scope["query_string"].decode("latin-1"),
-            body=request.scope.get("bifold.json"),
-        ),
-    )
-    return Once(services.db, claim)
+    return Once(services.db, claim_of(request, caller.principal_id))
 
 
 OnceDep = Annotated[Once, Depends(_once)]

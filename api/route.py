@@ -12,6 +12,18 @@ from api import strict_json
 from api.errors import UnsupportedMediaType
 
 
+async def take_body(request: Request) -> None:
+    """Parse the body, where there is one. Raises UnsupportedMediaType, MalformedJson, …"""
+    body = await request.body()
+    if body:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMediaType("Send the body as application/json.")
+        # Starlette keeps the parsed body here; handlers and dependencies share it.
+        request._json = strict_json.parse(body)
+        request.scope["bifold.json"] = request._json
+
+
 class StrictRoute(APIRoute):
     """APIRoute whose `request.json()` is `api.strict_json`."""
 
@@ -20,14 +32,7 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            body = await request.body()
-            if body:
-                kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if kind != "application/json":
-                    raise UnsupportedMediaType("Send the body as application/json.")
-                # Starlette keeps the parsed body here; handlers and dependencies share it.
-                request._json = strict_json.parse(body)
-                request.scope["bifold.json"] = request._json
+            await take_body(request)
             return await handle(request)
 
         return strict

@@ -14,6 +14,7 @@ from wallet.db import Session
 if TYPE_CHECKING:
     from api.authentication import CallerCache
     from api.metrics import Figures
+    from wallet.group_commit import GroupWriter
     from wallet.withdrawals import Planner
 
 
@@ -25,6 +26,7 @@ class State:
     callers: CallerCache
     figures: Figures
     planner: Planner
+    writer: GroupWriter
 
 
 def state_of(request: Request) -> State:

@@ -10,8 +10,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
+import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -129,6 +130,22 @@ class Database:
                     text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 )
                 yield session
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """The driver's own connection, for hot paths: the caller commits, the rest is rolled back.
+
+        One that broke, or that a cancelled caller left in the middle, is not used again.
+        """
+        with _spoken():
+            async with self.engine.connect() as pooled:
+                raw = await pooled.get_raw_connection()
+                driver = cast("psycopg.AsyncConnection[Any]", raw.driver_connection)
+                try:
+                    yield driver
+                except BaseException:
+                    await pooled.invalidate()
+                    raise
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction; retry deadlocks and serialization failures, then Busy."""

@@ -37,6 +37,12 @@ class InvalidState(WalletError):
     code = "invalid_state"
 
 
+class SelfTransfer(WalletError):
+    """Payer and payee are one."""
+
+    code = "self_transfer"
+
+
 class ChainUnavailable(WalletError):
     """The network cannot be used now: no fresh word from its node, or it is halted."""
 

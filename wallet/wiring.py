@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from keys.signer import RemoteSigner
-from wallet import outbox
+from wallet import holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.bearers import COLLECT_SECONDS, Collector
@@ -13,6 +15,7 @@ from wallet.followers import followers
 from wallet.fx.corridors import corridors
 from wallet.fx.feed import TICK_SECONDS as RATE_SECONDS
 from wallet.fx.feed import RateFeed, SimulatedRates
+from wallet.holds.expiry import TICK_SECONDS as EXPIRE_SECONDS
 from wallet.jobs import JobRunner, Loop
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.casework import TICK_SECONDS as LATE_SECONDS
@@ -43,6 +46,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
         Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
+        Loop("holds.expire", partial(holds.expire, services.db, services.assets), EXPIRE_SECONDS),
         *_chain(services, runner),
         *_own_accounts(services),
         *_bank(services, runner),

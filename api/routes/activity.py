@@ -21,13 +21,14 @@ from wallet.errors import NotFound
 
 router = APIRouter(prefix="/v1", tags=["activity"], route_class=StrictRoute)
 
-Kind = Literal["transfer", "deposit", "withdrawal", "conversion", "payment", "topup"]
+Kind = Literal["transfer", "deposit", "withdrawal", "conversion", "payment", "topup", "hold"]
 PATHS: dict[str, str] = {
     "transfer": "/v1/transfers/{id}",
     "deposit": "/v1/deposits/{id}",
     "withdrawal": "/v1/withdrawals/{id}",
     "conversion": "/v1/conversions/{id}",
     "payment": "/v1/payments/{id}",
+    "hold": "/v1/holds/{id}",
 }
 MAX_ID_CHARS = 64
 

@@ -12,20 +12,22 @@ from api import idempotency
 from api.authentication import CallerDep
 from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
 from api.errors import documented
-from api.idempotency import OnceDep, answer
+from api.hot import HotRoute, TogetherDep
+from api.idempotency import answer
 from api.route import StrictRoute
 from api.schemas import MOMENT_EXAMPLE, Moment, MoneyIn, MoneyOut, Page, Schema, View
 from api.state import ReadSession, ServicesDep
 from wallet import transfers
-from wallet.db import Session
 from wallet.errors import NotFound
 from wallet.idempotency import Answer
 from wallet.identity.users import HANDLE
 from wallet.ids import is_id
-from wallet.transfers import Transfer
+from wallet.transfers import Transfer, Wanted
 from wallet.transfers.service import Party
 
 router = APIRouter(prefix="/v1", tags=["transfers"], route_class=StrictRoute)
+hot = APIRouter(prefix="/v1", tags=["transfers"], route_class=HotRoute)
+FLOW = transfers.Flow()
 
 
 class TransferCreate(Schema):
@@ -78,7 +80,7 @@ class TransferView(View):
         )
 
 
-@router.post(
+@hot.post(
     "/transfers",
     status_code=201,
     response_model=TransferView,
@@ -91,19 +93,17 @@ class TransferView(View):
     ),
 )  # fmt: skip
 async def create(
-    body: TransferCreate, caller: CallerDep, services: ServicesDep, once: OnceDep
+    body: TransferCreate, caller: CallerDep, services: ServicesDep, together: TogetherDep
 ) -> Response:
     """Instant, free and final: one entry of the ledger."""
-    money = body.money.money(services.assets)
-    to = as_recipient(body.to)
+    asked = Wanted(
+        caller.principal_id, as_recipient(body.to), body.money.money(services.assets), body.note
+    )
+    return await together(FLOW, asked, _created)
 
-    async def work(session: Session) -> Answer:
-        made = await transfers.create(
-            session, payer_id=caller.principal_id, to=to, money=money, note=body.note
-        )
-        return answer(201, TransferView.of(made), location=f"/v1/transfers/{made.id}")
 
-    return await once(work)
+def _created(made: Transfer) -> Answer:
+    return answer(201, TransferView.of(made), location=f"/v1/transfers/{made.id}")
 
 
 def as_recipient(to: str) -> str:

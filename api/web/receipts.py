@@ -11,7 +11,7 @@ from api.web.shown import money_text
 from api.web.timeline import Step, along
 from api.web.visit import Visit
 from api.web.words import PURPOSES
-from wallet import conversions, deposits, transfers, withdrawals
+from wallet import conversions, deposits, holds, transfers, withdrawals
 from wallet.activity import Activity
 from wallet.db import Session
 from wallet.deposits import Deposit
@@ -37,6 +37,18 @@ async def _transfer(session: Session, visit: Visit, item: Activity) -> dict[str,
         assets=visit.services.assets,
     )
     return {"transfer": found, "incoming": found.payee.id == visit.member.id}
+
+
+async def _hold(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
+    assets = visit.services.assets
+    found = await holds.get(session, principal_id=visit.member.id, hold_id=item.id, assets=assets)
+    taken = await holds.captures(session, hold_id=found.id, assets=assets)
+    return {
+        "hold": found,
+        "captures": taken,
+        "incoming": found.payee.id == visit.member.id,
+        "waiting": found.status == "open",
+    }
 
 
 async def _deposit(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
@@ -231,4 +243,5 @@ _READERS = {
     "withdrawal": _withdrawal,
     "payment": _payment,
     "topup": _topup,
+    "hold": _hold,
 }

@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "conversion": N_("Conversion"),
     "payment": N_("Sent abroad"),
     "topup": N_("Top-up"),
+    "hold": N_("Hold"),
 }
 
 
@@ -34,6 +35,10 @@ _STATES: dict[str, State] = {
     "seen": State(N_("Seen"), "wait"),
     "confirmed": State(N_("Confirmed, not final yet"), "wait"),
     "held": State(N_("Held"), "wait"),
+    "open": State(N_("Held"), "wait"),
+    "captured": State(N_("Paid out of a hold"), "good"),
+    "voided": State(N_("Given back"), "quiet"),
+    "expired": State(N_("Given back: time over"), "quiet"),
     "signed": State(N_("Signed"), "wait"),
     "broadcast": State(N_("Broadcast"), "wait"),
     "mined": State(N_("Mined"), "wait"),

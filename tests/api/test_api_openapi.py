@@ -115,6 +115,7 @@ class TestComplete:
         }
         assert keyed == {
             "POST /v1/transfers", "POST /v1/withdrawals",
+            "POST /v1/holds", "POST /v1/holds/{hold_id}/capture", "POST /v1/holds/{hold_id}/void",
             "POST /v1/withdrawals/{withdrawal_id}/cancel",
             "POST /v1/withdrawals/{withdrawal_id}/speed-up",
             "POST /v1/quotes", "POST /v1/conversions", "POST /v1/recipients", "POST /v1/payments",

@@ -16,9 +16,9 @@ from wallet.bootstrap import RefusedToStart, build
 from wallet.db import Database
 from wallet.errors import InvalidField, RateLimited
 from wallet.identity.sessions import SIGN_INS_PER_ADDRESS
+from wallet.notes import clean_note
 from wallet.settings import Settings
 from wallet.testing.databases import ScratchDatabase
-from wallet.transfers.service import clean_note
 
 ADDRESS = "abcdefgh@example.org"
 FULL_WIDTH = {letter: chr(ord(letter) - ord("a") + 0xFF41) for letter in "abcdefgh"}

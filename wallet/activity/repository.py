@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.errors import NotFound
 from wallet.money import AssetBook, Money
 
-KINDS = ("transfer", "deposit", "withdrawal", "conversion", "payment", "topup")
+KINDS = ("transfer", "deposit", "withdrawal", "conversion", "payment", "topup", "hold")
 
 
 @dataclass(frozen=True, slots=True)

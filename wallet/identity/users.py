@@ -7,6 +7,7 @@ import secrets
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import text
@@ -188,34 +189,42 @@ async def _lock_handles(session: AsyncSession, *handles: str) -> None:
 
 async def find_recipient(session: AsyncSession, to: str) -> User:
     """Who receives: `@handle`, a verified e-mail, or a user id. Raises RecipientNotFound."""
-    wanted = to.strip()
+    column, value = named_by(to)
     row = None
-    if wanted.startswith("@"):
+    if column is not None:
         row = (
             await session.execute(
-                text(f"SELECT {_COLUMNS} FROM users WHERE handle = :handle"),
-                {"handle": wanted[1:].lower()},
-            )
-        ).one_or_none()
-    elif is_id(wanted, "usr"):
-        row = (
-            await session.execute(
-                text(f"SELECT {_COLUMNS} FROM users WHERE id = :id"), {"id": wanted}
-            )
-        ).one_or_none()
-    elif "@" in wanted:
-        row = (
-            await session.execute(
-                text(
-                    f"SELECT {_COLUMNS} FROM users"
-                    " WHERE email_key = :key AND email_verified_at IS NOT NULL"
-                ),
-                {"key": unicodedata.normalize("NFKC", wanted).lower()},
+                text(f"SELECT {_COLUMNS} FROM users WHERE {_NAMED[column]}"), {"value": value}
             )
         ).one_or_none()
     if row is None:
-        raise RecipientNotFound("Nobody here by that name.", field="/to")
+        raise nobody()
     return _user(row)
+
+
+NameKind = Literal["handle", "id", "email_key"]
+_NAMED: dict[NameKind, str] = {
+    "handle": "handle = :value",
+    "id": "id = :value",
+    "email_key": "email_key = :value AND email_verified_at IS NOT NULL",
+}
+
+
+def named_by(to: str) -> tuple[NameKind | None, str]:
+    """By what somebody is named, and its value as it is compared; (None, "") is nobody."""
+    wanted = to.strip()
+    if wanted.startswith("@"):
+        return "handle", wanted[1:].lower()
+    if is_id(wanted, "usr"):
+        return "id", wanted
+    if "@" in wanted:
+        return "email_key", unicodedata.normalize("NFKC", wanted).lower()
+    return None, ""
+
+
+def nobody() -> RecipientNotFound:
+    """The refusal of a name that nobody here has."""
+    return RecipientNotFound("Nobody here by that name.", field="/to")
 
 
 def normal_email(email: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The double-entry books: accounts, entries, postings, holds, with one writer."""
 
 from wallet.ledger.accounts import AccountSpec, account_id
+from wallet.ledger.batch import AccountIds, Hot, post_batch
 from wallet.ledger.posting import (
     Command,
     HoldClosing,
@@ -16,11 +17,13 @@ from wallet.ledger.reads import Balance, balance_of, balances, fold, trial_balan
 from wallet.outbox import Notice
 
 __all__ = [
+    "AccountIds",
     "AccountSpec",
     "Balance",
     "Command",
     "HoldClosing",
     "HoldOpening",
+    "Hot",
     "Line",
     "Notice",
     "account_id",
@@ -30,6 +33,7 @@ __all__ = [
     "hold",
     "open_amount",
     "post",
+    "post_batch",
     "release",
     "reverse",
     "trial_balance",

@@ -59,6 +59,12 @@ class HoldExceeded(LedgerError):
     code = "hold_exceeded"
 
 
+class HoldExpired(LedgerError):
+    """Its time is over: what it keeps goes back."""
+
+    code = "hold_expired"
+
+
 BY_CODE: dict[str, type[LedgerError]] = {
     cls.code: cls
     for cls in (
@@ -70,6 +76,7 @@ BY_CODE: dict[str, type[LedgerError]] = {
         AlreadyReversed,
         HoldClosed,
         HoldExceeded,
+        HoldExpired,
     )
 }
 
@@ -82,4 +89,5 @@ TEXT: dict[str, str] = {
     "already_reversed": "This entry has been reversed already.",
     "hold_closed": "This hold has ended.",
     "hold_exceeded": "This is more than the hold keeps.",
+    "hold_expired": "The time of this hold is over.",
 }

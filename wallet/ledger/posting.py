@@ -69,6 +69,12 @@ class Command:
     answer: Mapping[str, Any] | None = None
     notices: Sequence[Notice] = ()
 
+    @property
+    def accounts(self) -> list[AccountSpec]:
+        """Every account it names."""
+        named = [line.account for line in self.lines]
+        return named if self.open is None else [*named, self.open.account]
+
 
 async def post(session: AsyncSession, command: Command) -> str | None:
     """Post one command in the caller's transaction. Returns the entry id, when there is an entry.
@@ -76,15 +82,21 @@ async def post(session: AsyncSession, command: Command) -> str | None:
     Raises a LedgerError (InsufficientFunds, AccountFrozen, …); then nothing is written.
     """
     entry_id = (command.entry_id or new_id("ent")) if command.lines else None
-    payload = await _payload(session, command, entry_id)
+    ids = await account_ids(session, command.accounts) if command.accounts else {}
+    payload = as_json(command, entry_id, ids)
     answer = await session.execute(
         text("SELECT code, detail FROM ledger_post(CAST(:commands AS jsonb))"),
         {"commands": orjson.dumps([payload]).decode()},
     )
     code, detail = answer.one()
     if code is not None:
-        raise BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code} {detail}"))
+        raise refusal(code, detail)
     return entry_id
+
+
+def refusal(code: str, detail: str | None = None) -> LedgerError:
+    """What a code of `ledger_post` is called here."""
+    return BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code} {detail}"))
 
 
 async def hold(session: AsyncSession, opening: HoldOpening) -> None:
@@ -151,16 +163,13 @@ async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
     )
     code, _detail = answer.one()
     if code is not None:
-        raise BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code}"))
+        raise refusal(code)
     return new_entry
 
 
-async def _payload(session: AsyncSession, command: Command, entry_id: str | None) -> dict[str, Any]:
+def as_json(command: Command, entry_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
+    """The command as `ledger_post` reads it; `ids` are those of its accounts, by path."""
     body: dict[str, Any] = {}
-    specs = [line.account for line in command.lines]
-    if command.open is not None:
-        specs.append(command.open.account)
-    ids = await account_ids(session, specs) if specs else {}
     if entry_id is not None:
         body["entry"] = {
             "id": entry_id,

@@ -1,5 +1,5 @@
 """Money from one person here to another: instant, free, final, one entry."""
 
-from wallet.transfers.service import SelfTransfer, Transfer, create, get, page
+from wallet.transfers.service import Flow, Transfer, Wanted, create, get, page
 
-__all__ = ["SelfTransfer", "Transfer", "create", "get", "page"]
+__all__ = ["Flow", "Transfer", "Wanted", "create", "get", "page"]

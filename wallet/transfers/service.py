@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,22 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import clock, ledger
 from wallet.crashpoints import hit
-from wallet.errors import InvalidField, NotFound, WalletError
-from wallet.identity.users import User, find_recipient, get_user
+from wallet.errors import NotFound, SelfTransfer, WalletError
+from wallet.group_commit import Prepared
+from wallet.identity.lookup import People, Person, people
+from wallet.identity.users import User, find_recipient, get_user, nobody
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
+from wallet.notes import clean_note
 from wallet.outbox import Notice
-
-MAX_NOTE = 200
-# Embeddings, overrides and isolates: with them a note shows other words, or amounts, than it has.
-REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
-
-
-class SelfTransfer(WalletError):
-    """Payer and payee are one."""
-
-    code = "self_transfer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,46 +53,90 @@ async def create(
     InvalidField.
     """
     payee = await find_recipient(session, to)
-    if payee.id == payer_id:
-        raise SelfTransfer("You cannot send to yourself.", field="/to")
     payer = await get_user(session, payer_id)
-    transfer_id = new_id("trf")
-    created_at = await clock.now(session)
-    words = clean_note(note)
-    asset = money.asset.code
-    about = {
-        "transfer_id": transfer_id,
-        "money": money.json(),
-        "from": f"@{payer.handle}",
-        "to": f"@{payee.handle}",
-    }
-    await ledger.post(
-        session,
-        ledger.Command(
-            kind="transfer",
-            ref=transfer_id,
-            event_at=created_at,
-            lines=[
-                ledger.Line(accounts.customer(payer_id, asset), Money(-money.minor, money.asset)),
-                ledger.Line(accounts.customer(payee.id, asset), money),
-            ],
-            transfer={
-                "id": transfer_id,
-                "payer_id": payer_id,
-                "payee_id": payee.id,
-                "asset": asset,
-                "amount_minor": str(money.minor),
-                "note": words,
-                "created_at": created_at.isoformat(),
-            },
-            notices=[
-                Notice(payer_id, "transfer.completed", transfer_id, {**about, "direction": "out"}),
-                Notice(payee.id, "transfer.completed", transfer_id, {**about, "direction": "in"}),
-            ],
-        ),
-    )
+    made = _made(_party(payer), _party(payee), money, note, await clock.now(session))
+    await ledger.post(session, _command(made))
     hit("transfer.posted")
-    return Transfer(transfer_id, _party(payer), _party(payee), money, words, created_at)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A transfer as somebody asks for it."""
+
+    payer_id: str
+    to: str
+    money: Money
+    note: str | None
+
+
+class Flow:
+    """Transfers by group commit. Their refusals are those of `create`."""
+
+    async def prepare(
+        self, hot: ledger.Hot, now: datetime, asked: Sequence[Wanted]
+    ) -> list[Prepared[Transfer] | WalletError]:
+        """See `wallet.group_commit`."""
+        known = await people(
+            hot, ids={one.payer_id for one in asked}, names={one.to for one in asked}
+        )
+        return [_prepared(known, one, now) for one in asked]
+
+    async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Transfer]]) -> None:
+        """The transfer's row is part of its command."""
+
+
+def _prepared(known: People, asked: Wanted, now: datetime) -> Prepared[Transfer] | WalletError:
+    payer, payee = known.by_id(asked.payer_id), known.named(asked.to)
+    if payee is None:
+        return nobody()
+    if payer is None:
+        return NotFound("There is no such person.")
+    try:
+        made = _made(_party(payer), _party(payee), asked.money, asked.note, now)
+    except WalletError as refusal:
+        return refusal
+    return Prepared(_command(made), made)
+
+
+def _made(
+    payer: Party, payee: Party, money: Money, note: str | None, created_at: datetime
+) -> Transfer:
+    if payee.id == payer.id:
+        raise SelfTransfer("You cannot send to yourself.", field="/to")
+    return Transfer(new_id("trf"), payer, payee, money, clean_note(note), created_at)
+
+
+def _command(made: Transfer) -> ledger.Command:
+    money, asset = made.money, made.money.asset.code
+    about = {
+        "transfer_id": made.id,
+        "money": money.json(),
+        "from": f"@{made.payer.handle}",
+        "to": f"@{made.payee.handle}",
+    }
+    return ledger.Command(
+        kind="transfer",
+        ref=made.id,
+        event_at=made.created_at,
+        lines=[
+            ledger.Line(accounts.customer(made.payer.id, asset), Money(-money.minor, money.asset)),
+            ledger.Line(accounts.customer(made.payee.id, asset), money),
+        ],
+        transfer={
+            "id": made.id,
+            "payer_id": made.payer.id,
+            "payee_id": made.payee.id,
+            "asset": asset,
+            "amount_minor": str(money.minor),
+            "note": made.note,
+            "created_at": made.created_at.isoformat(),
+        },
+        notices=[
+            Notice(made.payer.id, "transfer.completed", made.id, {**about, "direction": "out"}),
+            Notice(made.payee.id, "transfer.completed", made.id, {**about, "direction": "in"}),
+        ],
+    )
 
 
 async def get(
@@ -149,20 +186,7 @@ _SELECT = (
 )
 
 
-def clean_note(note: str | None) -> str | None:
-    """One line of visible text, or None. Raises InvalidField."""
-    if note is None:
-        return None
-    cleaned = " ".join(unicodedata.normalize("NFC", note).split())
-    if len(cleaned) > MAX_NOTE or any(
-        unicodedata.category(c) in {"Cc", "Cs"} or unicodedata.bidirectional(c) in REORDERING
-        for c in cleaned
-    ):
-        raise InvalidField(f"A note of at most {MAX_NOTE} visible characters.", field="/note")
-    return cleaned or None
-
-
-def _party(user: User) -> Party:
+def _party(user: User | Person) -> Party:
     return Party(user.id, user.handle, user.display_name)
 
 

@@ -15,11 +15,11 @@ from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from wallet import identity, transfers
 from wallet.db import Session
-from wallet.errors import WalletError
+from wallet.errors import SelfTransfer, WalletError
 from wallet.identity import User
 from wallet.ledger.errors import InsufficientFunds
 from wallet.money import Money
-from wallet.transfers.service import SelfTransfer, clean_note
+from wallet.notes import clean_note
 
 FLOW = "send"
 FIELDS = ("to", "amount", "asset", "note")

@@ -1,0 +1,243 @@
+"""Holds over HTTP: made by the payer, captured by the payee, given back by either, once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from wallet import holds, ledger
+
+
+def hold_for(payee: Any, amount: str = "6.00", seconds: int = 3_600, **more: Any) -> dict[str, Any]:
+    return {
+        "to": payee.id,
+        "money": {"amount": amount, "asset": "EUR"},
+        "expires_in_seconds": seconds,
+        **more,
+    }
+
+
+async def open_hold(payer: Any, payee: Any, amount: str = "6.00", seconds: int = 3_600) -> str:
+    made = await payer.post("/v1/holds", hold_for(payee, amount, seconds))
+    assert made.status_code == 201, made.text
+    return str(made.json()["id"])
+
+
+async def expire(world: Any) -> int:
+    return await holds.expire(world.services.db, world.services.assets)
+
+
+def eur(amount: str) -> dict[str, Any]:
+    return {"money": {"amount": amount, "asset": "EUR"}}
+
+
+class TestMaking:
+    async def test_the_money_stays_the_payers_and_cannot_be_spent(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        made = await ada.post("/v1/holds", hold_for(bob, note="  for   the bike "))
+        assert made.status_code == 201
+        view = made.json()
+        assert made.headers["location"] == f"/v1/holds/{view['id']}"
+        assert (view["status"], view["remaining"]["amount"]) == ("open", "6.00")
+        assert (view["from"]["id"], view["to"]["id"]) == (ada.id, bob.id)
+        assert view["note"] == "for the bike"
+        row = (await ada.get("/v1/balances")).json()["data"][0]
+        assert (row["available"], row["held"], row["total"]) == ("4.00", "6.00", "10.00")
+        over = await ada.post("/v1/holds", hold_for(bob, "4.01"))
+        assert (over.status_code, over.json()["code"]) == (409, "insufficient_funds")
+        assert await bob.available("EUR") is None
+
+    @pytest.mark.parametrize("seconds", [0, -1, 59, 30 * 86_400 + 1, 10**30])
+    async def test_the_time_has_bounds(self, world: Any, seconds: int) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        before = await world.counts()
+        refused = await ada.post("/v1/holds", hold_for(bob, seconds=seconds))
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+        assert refused.json()["errors"][0]["field"] == "/expires_in_seconds"
+        assert await world.counts() == before
+
+    @pytest.mark.parametrize("seconds", ["60", 60.5, None, True])
+    async def test_the_time_is_a_whole_number(self, world: Any, seconds: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        refused = await ada.post("/v1/holds", {**hold_for(bob), "expires_in_seconds": seconds})
+        assert refused.status_code == 422
+
+    async def test_nobody_and_oneself(self, world: Any) -> None:
+        ada = await world.person(EUR="10.00")
+        body = hold_for(ada)
+        refused = await ada.post("/v1/holds", body)
+        assert (refused.status_code, refused.json()["code"]) == (422, "self_transfer")
+        refused = await ada.post("/v1/holds", {**body, "to": "@nobody"})
+        assert (refused.status_code, refused.json()["code"]) == (404, "recipient_not_found")
+
+    async def test_a_key_is_needed(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        refused = await world.http.post("/v1/holds", json=hold_for(bob), headers=ada.headers)
+        assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_required")
+
+
+class TestCapturing:
+    async def test_in_parts_until_nothing_remains(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        first = await bob.post(f"/v1/holds/{hold}/capture", eur("2.50"))
+        assert first.status_code == 200
+        assert (first.json()["status"], first.json()["remaining"]["amount"]) == ("open", "3.50")
+        over = await bob.post(f"/v1/holds/{hold}/capture", eur("3.51"))
+        assert (over.status_code, over.json()["code"]) == (409, "hold_exceeded")
+        rest = await bob.post(f"/v1/holds/{hold}/capture", {})
+        assert (rest.json()["status"], rest.json()["captured"]["amount"]) == ("captured", "6.00")
+        late = await bob.post(f"/v1/holds/{hold}/capture", eur("0.01"))
+        assert (late.status_code, late.json()["code"]) == (409, "invalid_state")
+        assert late.json()["state"] == "captured"
+        assert (await ada.available("EUR"), await bob.available("EUR")) == ("4.00", "6.00")
+        shown = (await bob.get(f"/v1/holds/{hold}")).json()
+        assert [one["money"]["amount"] for one in shown["captures"]] == ["2.50", "3.50"]
+
+    async def test_the_payee_alone_captures(self, world: Any) -> None:
+        ada, bob, eve = await world.person(EUR="10.00"), await world.person(), await world.person()
+        hold = await open_hold(ada, bob)
+        for other in (ada, eve):
+            refused = await other.post(f"/v1/holds/{hold}/capture", eur("1.00"))
+            assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+        assert (await eve.get(f"/v1/holds/{hold}")).status_code == 404
+        assert (await eve.post(f"/v1/holds/{hold}/void")).status_code == 404
+
+    async def test_in_its_own_asset(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        refused = await bob.post(
+            f"/v1/holds/{hold}/capture", {"money": {"amount": "1.00", "asset": "USD"}}
+        )
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+        assert refused.json()["errors"][0]["field"] == "/money/asset"
+
+    async def test_of_a_frozen_payer_goes_through(self, world: Any) -> None:
+        """It was set aside before: the payee can count on it."""
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        async with world.services.db.transaction() as session:
+            account = await ledger.account_id(session, ledger.accounts.customer(ada.id, "EUR"))
+            await session.execute(text("SELECT ledger_set_status(:id, 'frozen')"), {"id": account})
+        refused = await ada.post("/v1/holds", hold_for(bob, "1.00"))
+        assert (refused.status_code, refused.json()["code"]) == (403, "account_frozen")
+        done = await bob.post(f"/v1/holds/{hold}/capture", {})
+        assert (done.status_code, await bob.available("EUR")) == (200, "6.00")
+
+    async def test_many_at_once_take_no_more_than_there_is(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob, "5.00")
+        answers = await asyncio.gather(
+            *(bob.post(f"/v1/holds/{hold}/capture", eur("1.00")) for _ in range(12))
+        )
+        done = [one for one in answers if one.status_code == 200]
+        assert len(done) == 5
+        assert {one.json()["code"] for one in answers if one.status_code != 200} <= {
+            "hold_exceeded", "invalid_state",
+        }  # fmt: skip
+        assert (await ada.available("EUR"), await bob.available("EUR")) == ("5.00", "5.00")
+
+    async def test_a_repeat_gets_the_first_answer(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        first = await bob.post(f"/v1/holds/{hold}/capture", eur("2.00"), key="k")
+        again = await bob.post(f"/v1/holds/{hold}/capture", eur("2.00"), key="k")
+        assert again.content == first.content
+        assert again.headers["idempotent-replayed"] == "true"
+        assert await bob.available("EUR") == "2.00"
+        other = await open_hold(ada, bob, "1.00")
+        mixed = await bob.post(f"/v1/holds/{other}/capture", eur("2.00"), key="k")
+        assert (mixed.status_code, mixed.json()["code"]) == (422, "idempotency_mismatch")
+
+
+class TestEnding:
+    @pytest.mark.parametrize("side", ["payer", "payee"])
+    async def test_either_side_voids_what_remains(self, world: Any, side: str) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))
+        voided = await (ada if side == "payer" else bob).post(f"/v1/holds/{hold}/void")
+        assert voided.status_code == 200
+        view = voided.json()
+        assert (view["status"], view["released"]["amount"]) == ("voided", "5.00")
+        assert view["remaining"]["amount"] == "0.00"
+        again = await ada.post(f"/v1/holds/{hold}/void")
+        assert (again.status_code, again.json()["state"]) == (409, "voided")
+        late = await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))
+        assert (late.status_code, late.json()["code"]) == (409, "invalid_state")
+        assert (await ada.available("EUR"), await bob.available("EUR")) == ("9.00", "1.00")
+
+    async def test_capture_and_void_at_once_divide_it(self, world: Any) -> None:
+        """Whoever is first, every cent is in one place; a void gives back what is left then."""
+        for _ in range(5):
+            ada, bob = await world.person(EUR="10.00"), await world.person()
+            hold = await open_hold(ada, bob)
+            taken, voided = await asyncio.gather(
+                bob.post(f"/v1/holds/{hold}/capture", eur("2.00")),
+                ada.post(f"/v1/holds/{hold}/void"),
+            )
+            assert voided.status_code == 200
+            got = "2.00" if taken.status_code == 200 else None
+            assert await bob.available("EUR") == got
+            assert await ada.available("EUR") == ("8.00" if got else "10.00")
+
+    async def test_late_is_late_before_the_sweep_and_after(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob, seconds=60)
+        await world.bed.advance(61)
+        for swept in (False, True):
+            refused = await bob.post(f"/v1/holds/{hold}/capture", {})
+            assert (refused.status_code, refused.json()["code"]) == (409, "hold_expired")
+            assert (await ada.get(f"/v1/holds/{hold}")).json()["status"] == "expired"
+            if not swept:
+                assert await expire(world) == 1
+        assert await ada.available("EUR") == "10.00"
+        assert await expire(world) == 0
+
+    async def test_two_workers_sweep_once(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        for _ in range(8):
+            await open_hold(ada, bob, "1.00", seconds=60)
+        await world.bed.advance(61)
+        swept = await asyncio.gather(*(expire(world) for _ in range(6)))
+        assert sum(swept) == 8
+        assert await ada.available("EUR") == "10.00"
+        async with world.services.db.transaction() as session:
+            told = await session.scalar(
+                text("SELECT count(*) FROM outbox WHERE type = 'hold.expired'")
+            )
+        assert told == 16
+
+    async def test_the_sweep_leaves_what_is_not_late(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob, seconds=120)
+        await world.bed.advance(61)
+        assert await expire(world) == 0
+        assert (await ada.get(f"/v1/holds/{hold}")).json()["status"] == "open"
+
+    async def test_both_sides_list_it(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        made = [await open_hold(ada, bob, "1.00") for _ in range(3)]
+        for person in (ada, bob):
+            first = (await person.get("/v1/holds", limit=2)).json()
+            rest = (await person.get("/v1/holds", limit=2, cursor=first["next_cursor"])).json()
+            listed = [one["id"] for one in first["data"] + rest["data"]]
+            assert listed == made[::-1]
+            assert rest["next_cursor"] is None
+
+    async def test_both_timelines_show_it(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        for status, amount in (("open", "6.00"), ("open", "1.00"), ("voided", "1.00")):
+            for person, direction in ((ada, "out"), (bob, "in")):
+                (line,) = (await person.get("/v1/activity", kind="hold")).json()["data"]
+                assert (line["id"], line["status"]) == (hold, status)
+                assert (line["direction"], line["money"]["amount"]) == (direction, amount)
+                assert line["links"]["self"] == f"/v1/holds/{hold}"
+            if amount == "6.00":
+                await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))
+            else:
+                await ada.post(f"/v1/holds/{hold}/void")

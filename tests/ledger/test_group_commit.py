@@ -1,0 +1,300 @@
+"""Group commit: one transaction for many, one answer for each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from sqlalchemy import text
+
+from wallet import crashpoints, ledger
+from wallet.db import Database
+from wallet.errors import DatabaseUnavailable, NotFound, WalletError
+from wallet.group_commit import GroupWriter, Prepared
+from wallet.idempotency import Answer, Claim, IdempotencyMismatch, Outcome
+from wallet.ledger import accounts
+from wallet.ledger.errors import InsufficientFunds
+from wallet.money import Money
+from wallet.testing.books import EUR, fund, new_principal
+from wallet.testing.databases import ScratchCluster, ScratchDatabase
+
+Move = tuple[str, str, int]
+
+
+class Moves:
+    """(payer, payee, minor units): the smallest flow there is."""
+
+    async def prepare(
+        self, hot: ledger.Hot, now: datetime, asked: Sequence[Move]
+    ) -> list[Prepared[str] | WalletError]:
+        return [self._one(move) for move in asked]
+
+    async def after(self, hot: ledger.Hot, done: Sequence[Prepared[str]]) -> None:
+        """Nothing more."""
+
+    def _one(self, move: Move) -> Prepared[str] | WalletError:
+        payer, payee, minor = move
+        if payee == "nobody":
+            return NotFound("nobody")
+        lines = [
+            ledger.Line(accounts.customer(payer, "EUR"), Money(-minor, EUR)),
+            ledger.Line(accounts.customer(payee, "EUR"), Money(minor, EUR)),
+        ]
+        return Prepared(ledger.Command(kind="moved", ref="test", lines=lines), payer)
+
+
+FLOW = Moves()
+
+
+def shape(made: str) -> Answer:
+    return Answer(201, f'{{"from": "{made}"}}', "/here")
+
+
+def claim(principal: str, key: str, mark: bytes = b"m" * 32) -> Claim:
+    return Claim(principal, "POST", "/v1/test", key, mark)
+
+
+@pytest.fixture
+async def writer(db: Database) -> AsyncIterator[GroupWriter]:
+    writer = GroupWriter(db)
+    yield writer
+    await writer.aclose()
+
+
+@pytest.fixture
+async def people(db: Database) -> list[str]:
+    """Forty people with 1.00 each."""
+    async with db.transaction() as session:
+        made = [await new_principal(session) for _ in range(40)]
+        for person in made:
+            await fund(session, person, 100)
+    return made
+
+
+async def balances(db: Database, people: list[str]) -> list[int]:
+    async with db.transaction() as session:
+        return [
+            await ledger.balance_of(session, accounts.customer(person, "EUR")) for person in people
+        ]
+
+
+async def test_what_arrives_together_shares_a_commit(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    payee = people[0]
+    done = await asyncio.gather(
+        *(writer.submit(claim(p, "k"), FLOW, (p, payee, 10), shape) for p in people[1:])
+    )
+    assert all(one.answer.status == 201 and not one.replayed for one in done)
+    assert writer.commands == 39
+    assert writer.batches <= 3
+    assert await balances(db, [payee]) == [100 + 39 * 10]
+
+
+async def test_a_lone_one_waits_for_nobody(writer: GroupWriter, people: list[str]) -> None:
+    """Its time is that of its own statements: no timer gathers neighbours for it."""
+    await writer.submit(claim(people[0], "warm"), FLOW, (people[0], people[1], 1), shape)
+    times = []
+    for n in range(9):
+        started = time.perf_counter()
+        await writer.submit(claim(people[0], f"k{n}"), FLOW, (people[0], people[1], 1), shape)
+        times.append(time.perf_counter() - started)
+    assert writer.batches == 10
+    assert min(times) < 0.1
+
+
+async def test_each_has_its_own_answer(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    ada, bob, eve = people[:3]
+    first = await writer.submit(claim(ada, "used"), FLOW, (ada, bob, 1), shape)
+    asked: list[tuple[Claim, Move]] = [
+        (claim(ada, "good"), (ada, bob, 30)),
+        (claim(bob, "short"), (bob, eve, 10_000)),
+        (claim(eve, "nobody"), (eve, "nobody", 1)),
+        (claim(ada, "used"), (ada, bob, 1)),
+        (claim(ada, "used", b"x" * 32), (ada, bob, 2)),
+        (claim(eve, "fine"), (eve, ada, 5)),
+    ]
+    answers = await asyncio.gather(
+        *(writer.submit(c, FLOW, move, shape) for c, move in asked), return_exceptions=True
+    )
+    assert [type(one) for one in answers] == [
+        Outcome, InsufficientFunds, NotFound, Outcome, IdempotencyMismatch, Outcome,
+    ]  # fmt: skip
+    assert answers[3] == replace(first, replayed=True)
+    assert await balances(db, [ada, bob, eve]) == [100 - 1 - 30 + 5, 100 + 31, 95]
+    async with db.transaction() as session:
+        stored = await session.scalars(text("SELECT key FROM idempotency_answers ORDER BY key"))
+        assert list(stored) == ["fine", "good", "used"]
+
+
+async def test_32_with_one_key_are_one_effect(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    ada, bob = people[:2]
+    for n in range(20):
+        answers = await asyncio.gather(
+            *(writer.submit(claim(ada, f"k{n}"), FLOW, (ada, bob, 1), shape) for _ in range(32))
+        )
+        assert sum(not one.replayed for one in answers) == 1
+        assert len({one.answer for one in answers}) == 1
+    assert await balances(db, [ada, bob]) == [80, 120]
+
+
+async def test_two_processes_with_the_same_keys(
+    database: ScratchDatabase, db: Database, people: list[str]
+) -> None:
+    """Two writers of two pools: what one of them stored first, the other tells again."""
+    other = Database(database.app_url)
+    writers = [GroupWriter(db), GroupWriter(other)]
+    try:
+        answers = await asyncio.gather(
+            *(
+                writers[n % 2].submit(
+                    claim(people[n % 40], f"k{n // 4}"),
+                    FLOW, (people[n % 40], people[(n + 1) % 40], 1), shape,
+                )
+                for n in range(400)
+            )
+        )  # fmt: skip
+        rivals = await asyncio.gather(
+            *(
+                writers[n % 2].submit(claim(people[0], f"r{n // 8}"), FLOW,
+                                      (people[0], people[1], 1), shape)
+                for n in range(160)
+            )
+        )  # fmt: skip
+    finally:
+        for writer in writers:
+            await writer.aclose()
+        await other.dispose()
+    async with db.transaction() as session:
+        entries = await session.scalar(text("SELECT count(*) FROM entries WHERE kind = 'moved'"))
+        assert await ledger.trial_balance(session) == {"EUR": 0}
+    assert entries == sum(not one.replayed for one in [*answers, *rivals])
+    assert sum(not one.replayed for one in rivals) == 20
+    assert sum(await balances(db, people)) == 4_000
+
+
+async def test_one_that_breaks_breaks_alone(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    """A defect in one request (here: an answer that cannot be made) fails that request."""
+
+    def broken(_made: str) -> Answer:
+        raise ZeroDivisionError
+
+    answers = await asyncio.gather(
+        *(
+            writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), broken if n == 7 else shape)
+            for n, p in enumerate(people[1:])
+        ),
+        return_exceptions=True,
+    )
+    broke = [n for n, one in enumerate(answers) if isinstance(one, BaseException)]
+    assert broke == [7]
+    assert isinstance(answers[7], ZeroDivisionError)
+    assert await balances(db, [people[0], people[8]]) == [138, 100]
+
+
+async def test_a_client_that_leaves_takes_nothing_back(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    ada, bob = people[:2]
+    asked = asyncio.create_task(writer.submit(claim(ada, "k"), FLOW, (ada, bob, 1), shape))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    again = await writer.submit(claim(ada, "k"), FLOW, (ada, bob, 1), shape)
+    assert again.replayed
+    assert await balances(db, [ada, bob]) == [99, 101]
+
+
+async def test_a_database_that_dies_answers_nobody_twice(durable_cluster: ScratchCluster) -> None:
+    """Connections cut in the middle: whoever was told 201 is in the books, once; the others may ask
+    again with their keys."""
+    database = durable_cluster.create()
+    db = Database(database.app_url)
+    writer = GroupWriter(db)
+    try:
+        async with db.transaction() as session:
+            people = [await new_principal(session) for _ in range(20)]
+            for person in people:
+                await fund(session, person, 1_000)
+        told: set[str] = set()
+
+        async def ask(n: int) -> None:
+            for k in range(12):
+                key = f"k{n}-{k}"
+                for _ in range(50):
+                    try:
+                        await writer.submit(
+                            claim(people[n], key), FLOW, (people[n], people[n - 1], 1), shape
+                        )
+                    except DatabaseUnavailable:
+                        await asyncio.sleep(0.02)
+                        continue
+                    told.add(key)
+                    break
+
+        async def cut() -> None:
+            admin = Database(database.app_url)
+            for _ in range(4):
+                await asyncio.sleep(0.05)
+                async with admin.transaction() as session:
+                    await session.execute(
+                        text(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE datname = current_database() AND usename = current_user"
+                            " AND pid <> pg_backend_pid()"
+                        )
+                    )
+            await admin.dispose()
+
+        await asyncio.gather(cut(), *(ask(n) for n in range(20)))
+        assert len(told) == 240
+        async with db.transaction() as session:
+            entries = await session.scalar(text("SELECT count(*) FROM entries WHERE kind='moved'"))
+            assert await ledger.trial_balance(session) == {"EUR": 0}
+        assert entries == 240
+        assert await balances(db, people) == [1_000] * 20
+    finally:
+        await writer.aclose()
+        await db.dispose()
+        durable_cluster.drop(database)
+
+
+async def test_what_was_taken_in_is_finished_at_the_end(db: Database, people: list[str]) -> None:
+    writer = GroupWriter(db)
+    asked = [
+        asyncio.create_task(writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), shape))
+        for p in people[1:]
+    ]
+    await asyncio.sleep(0)
+    await writer.aclose()
+    assert all(one.answer.status == 201 for one in await asyncio.gather(*asked))
+
+
+async def test_a_crash_before_the_commit_leaves_nothing_of_the_batch(
+    db: Database, writer: GroupWriter, people: list[str]
+) -> None:
+    def die(point: str) -> None:
+        if point == "db.before_commit":
+            raise RuntimeError("the process ends here")
+
+    crashpoints.install(die)
+    try:
+        answers = await asyncio.gather(
+            *(writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), shape) for p in people[1:]),
+            return_exceptions=True,
+        )
+    finally:
+        crashpoints.install(None)
+    assert all(isinstance(one, RuntimeError) for one in answers)
+    assert await balances(db, people) == [100] * 40

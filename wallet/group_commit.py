@@ -1,0 +1,323 @@
+"""Group commit: commands that arrive together share one transaction, each with its own answer.
+
+Two writers a process. One that is free takes what waits, and a lone request waits for nobody;
+while both are in a transaction the next batch gathers. A command that is refused, or that breaks,
+disturbs none of its neighbours. Several processes may do this on one database: accounts are locked
+in the order of their ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import psycopg
+import structlog
+from psycopg import errors as pg
+
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.errors import Busy, DatabaseUnavailable, WalletError
+from wallet.idempotency import Answer, Claim, IdempotencyInProgress, IdempotencyMismatch, Outcome
+from wallet.idempotency.once import RIVAL_WAIT_SECONDS
+from wallet.ledger import AccountIds, Command, Hot, post_batch
+
+WRITERS = 2
+MOST = 128
+"""Commands in one transaction at most: beyond it they wait longer than they save."""
+TRIES = 5
+RETRY_BASE_SECONDS = 0.02
+# Another process stored the same key first; a deadlock with a flow; both are done again whole.
+AGAIN = (pg.UniqueViolation, pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
+
+log = structlog.get_logger("group_commit")
+
+Asked = TypeVar("Asked")
+AskedIn = TypeVar("AskedIn", contravariant=True)
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared(Generic[Made]):
+    """One effect: what is posted, and what it makes. `answer` is added by the writer.
+
+    `again_on`: refusals that only say that something moved since it was prepared.
+    """
+
+    command: Command
+    made: Made
+    again_on: frozenset[str] = frozenset()
+
+
+class Flow(Protocol[AskedIn, Made]):
+    """How one kind of request becomes commands."""
+
+    async def prepare(
+        self, hot: Hot, now: datetime, asked: Sequence[AskedIn]
+    ) -> list[Prepared[Made] | WalletError]:
+        """One for each that was asked, in the same order. Writes nothing."""
+
+    async def after(self, hot: Hot, done: Sequence[Prepared[Made]]) -> None:
+        """Further rows of those that were posted, in the same transaction."""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    claim: Claim
+    flow: Flow[Any, Any]
+    asked: Any
+    shape: Callable[[Any], Answer]
+    told: asyncio.Future[Outcome] = field(repr=False)
+    tries: int = 0
+
+
+class GroupWriter:
+    """The queue of one process, and the tasks that empty it. They live while there is work."""
+
+    def __init__(self, db: Database, *, writers: int = WRITERS, most: int = MOST) -> None:
+        self._db = db
+        self._most = most
+        self._waiting: deque[_Item] = deque()
+        self._free = [AccountIds() for _ in range(writers)]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[tuple[str, str, str, str], asyncio.Future[Outcome]] = {}
+        self.batches = 0
+        self.commands = 0
+
+    async def submit(
+        self,
+        claim: Claim,
+        flow: Flow[Asked, Made],
+        asked: Asked,
+        shape: Callable[[Made], Answer],
+        *,
+        wait_seconds: float = RIVAL_WAIT_SECONDS,
+    ) -> Outcome:
+        """Do it, or tell its first answer again. The commit has happened when this returns.
+
+        A rival with the same key waits for the first one's end. Raises what the flow and the books
+        refuse with, IdempotencyMismatch, IdempotencyInProgress, Busy, DatabaseUnavailable.
+        """
+        name = (claim.principal_id, claim.method, claim.route, claim.key)
+        until = time.monotonic() + wait_seconds
+        while (rival := self._running.get(name)) is not None:
+            left = until - time.monotonic()
+            await asyncio.wait([rival], timeout=max(left, 0))
+            if not rival.done():
+                raise IdempotencyInProgress("The first request with this key is still running.")
+        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        told.add_done_callback(lambda _told: self._running.pop(name, None))
+        self._running[name] = told
+        self._put([_Item(claim, flow, asked, shape, told)])
+        # A client that leaves takes nothing back: its command may be in a transaction already.
+        return await asyncio.shield(told)
+
+    async def aclose(self) -> None:
+        """Finish what was taken in."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def _put(self, items: Iterable[_Item]) -> None:
+        self._waiting.extend(items)
+        if self._free:
+            task = asyncio.create_task(self._write(self._free.pop()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _write(self, ids: AccountIds) -> None:
+        """Empty the queue over one connection, then rest."""
+        try:
+            while self._waiting:
+                try:
+                    async with self._db.driver() as hot:
+                        while self._waiting:
+                            await self._take(hot, ids)
+                except WalletError as refusal:  # no connection to be had
+                    self._fail(self._next(), refusal)
+                except psycopg.Error as error:  # told to whom it concerned
+                    log.warning("group_commit.connection_lost", error=type(error).__name__)
+        finally:
+            self._free.append(ids)
+            if self._waiting:  # one came while the last transaction ended
+                self._put(())
+
+    def _next(self) -> list[_Item]:
+        count = min(len(self._waiting), self._most)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    async def _take(self, hot: Hot, ids: AccountIds) -> None:
+        items = self._next()
+        try:
+            await self._batch(hot, ids, items)
+        except AGAIN as error:
+            ids.lost()
+            await _undo(hot)
+            await self._again(items, error)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            ids.lost()
+            away = DatabaseUnavailable("The database is away; try again in a moment.")
+            away.__cause__ = error
+            self._fail(items, away)
+            raise
+        except Exception as error:  # noqa: BLE001 - told to whom it belongs
+            ids.lost()
+            await _undo(hot)
+            if len(items) > 1:  # one of them breaks: each alone, so that only that one does
+                for item in items:
+                    await self._alone(hot, ids, item)
+            else:
+                self._fail(items, error)
+        except BaseException:
+            self._fail(items, Busy("The service is ending; try again in a moment."))
+            raise
+
+    async def _alone(self, hot: Hot, ids: AccountIds, item: _Item) -> None:
+        try:
+            await self._batch(hot, ids, [item])
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            ids.lost()
+            self._fail([item], DatabaseUnavailable("The database is away; try again in a moment."))
+        except Exception as error:  # noqa: BLE001 - told to whom it belongs
+            ids.lost()
+            await _undo(hot)
+            self._fail([item], error)
+
+    async def _batch(self, hot: Hot, ids: AccountIds, items: list[_Item]) -> None:
+        now, ends, fresh = await _stored(hot, items)
+        ready: list[tuple[_Item, Prepared[Any], Answer]] = []
+        for flow in {id(item.flow): item.flow for item in fresh}.values():
+            mine = [item for item in fresh if item.flow is flow]
+            made = await flow.prepare(hot, now, [item.asked for item in mine])
+            for item, prepared in zip(mine, made, strict=True):
+                if isinstance(prepared, WalletError):
+                    ends[item] = prepared
+                else:
+                    ready.append((item, prepared, item.shape(prepared.made)))
+        if ready:
+            order = {item: place for place, item in enumerate(items)}
+            ready.sort(key=lambda one: order[one[0]])
+            commands = [_with_answer(*one) for one in ready]
+            refusals = await post_batch(hot, commands, ids)
+            hit("transfer.posted")
+            done: list[tuple[_Item, Prepared[Any]]] = []
+            for (item, prepared, answer), refusal in zip(ready, refusals, strict=True):
+                if refusal is None:
+                    ends[item] = Outcome(answer, replayed=False)
+                    done.append((item, prepared))
+                elif refusal.code in prepared.again_on and item.tries < TRIES:
+                    ends[item] = None
+                else:
+                    ends[item] = refusal
+            for flow in {id(item.flow): item.flow for item, _ in done}.values():
+                await flow.after(hot, [one for item, one in done if item.flow is flow])
+        hit("idempotency.before_commit")
+        hit("db.before_commit")
+        await hot.commit()
+        ids.committed()
+        hit("db.after_commit")
+        hit("idempotency.after_commit")
+        self.batches += 1
+        self.commands += len(ready)
+        again = []
+        for item in items:
+            end = ends[item]
+            if end is None:
+                item.tries += 1
+                again.append(item)
+            elif isinstance(end, Outcome):
+                _tell(item, end)
+            else:
+                _refuse(item, end)
+        self._waiting.extendleft(reversed(again))
+
+    async def _again(self, items: list[_Item], error: Exception) -> None:
+        """The whole batch once more, a little later; not for ever."""
+        spent = [item for item in items if item.tries >= TRIES]
+        busy = Busy("Too much is happening at once; try again in a moment.")
+        busy.__cause__ = error
+        self._fail(spent, busy)
+        left = [item for item in items if item.tries < TRIES]
+        for item in left:
+            item.tries += 1
+        if left:
+            pause = RETRY_BASE_SECONDS * 2 ** (left[0].tries - 1)
+            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
+            self._waiting.extendleft(reversed(left))
+
+    def _fail(self, items: Iterable[_Item], error: BaseException) -> None:
+        for item in items:
+            _refuse(item, error)
+
+
+async def _stored(
+    hot: Hot, items: list[_Item]
+) -> tuple[datetime, dict[_Item, Outcome | WalletError | None], list[_Item]]:
+    """Business time, what is answered already, and those that are new."""
+    cursor = await hot.execute(
+        "SELECT bifold_now(), c.place, a.fingerprint, a.status, a.location, a.body FROM"
+        " unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
+        " AS c(principal, method, route, key, place) LEFT JOIN idempotency_answers a"
+        " ON a.principal_id = c.principal AND a.method = c.method AND a.route = c.route"
+        " AND a.key = c.key ORDER BY c.place",
+        (
+            [item.claim.principal_id for item in items],
+            [item.claim.method for item in items],
+            [item.claim.route for item in items],
+            [item.claim.key for item in items],
+        ),
+    )
+    rows = await cursor.fetchall()
+    ends: dict[_Item, Outcome | WalletError | None] = {}
+    fresh = []
+    for item, (_now, _place, mark, status, location, body) in zip(items, rows, strict=True):
+        if mark is None:
+            fresh.append(item)
+        elif hmac.compare_digest(bytes(mark), item.claim.fingerprint):
+            ends[item] = Outcome(Answer(status, body, location), replayed=True)
+        else:
+            ends[item] = IdempotencyMismatch("This key was used for another request.")
+    return rows[0][0], ends, fresh
+
+
+async def _undo(hot: Hot) -> None:
+    """Roll back; a connection that is lost is found out by its next use."""
+    with suppress(psycopg.Error):
+        await hot.rollback()
+
+
+def _with_answer(item: _Item, prepared: Prepared[Any], answer: Answer) -> Command:
+    if not 200 <= answer.status <= 299:
+        raise ValueError("only a 2xx answer is stored; a refusal leaves the key free")
+    claim = item.claim
+    return replace(
+        prepared.command,
+        answer={
+            "principal_id": claim.principal_id,
+            "method": claim.method,
+            "route": claim.route,
+            "key": claim.key,
+            "fingerprint_hex": claim.fingerprint.hex(),
+            "status": answer.status,
+            "location": answer.location,
+            "body": answer.body,
+        },
+    )
+
+
+def _tell(item: _Item, outcome: Outcome) -> None:
+    if not item.told.done():
+        item.told.set_result(outcome)
+
+
+def _refuse(item: _Item, error: BaseException) -> None:
+    if not item.told.done():
+        item.told.set_exception(error)
+        item.told.exception()  # somebody who left does not hear it: that is no defect

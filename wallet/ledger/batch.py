@@ -1,0 +1,130 @@
+"""Many commands in one call, each answered by itself: what group commit rides on.
+
+Below the ORM on purpose: a batch is one round trip, and its cost is shared by all its commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+import psycopg
+
+from wallet.ids import new_id
+from wallet.ledger.accounts import AccountSpec
+from wallet.ledger.errors import LedgerError
+from wallet.ledger.posting import Command, as_json, refusal
+
+Hot = psycopg.AsyncConnection[Any]
+ACCOUNTS_KNOWN_MOST = 100_000
+
+
+class AccountIds:
+    """Path to id, kept between batches: an account keeps its id for ever.
+
+    What is learnt in a transaction counts only once it has committed.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._fresh: dict[str, str] = {}
+
+    async def existing(self, hot: Hot, specs: Iterable[AccountSpec]) -> dict[str, str]:
+        """Ids of those of these accounts that exist."""
+        paths = {spec.path for spec in specs}
+        missing = [path for path in paths if path not in self._known]
+        if missing:
+            self._fresh.update(await _read(hot, missing))
+        known = {path: self._known.get(path) or self._fresh.get(path) for path in paths}
+        return {path: id_ for path, id_ in known.items() if id_ is not None}
+
+    def learn(self, ids: Mapping[str, str]) -> None:
+        """Opened in this transaction."""
+        self._fresh.update(ids)
+
+    def committed(self) -> None:
+        """The transaction that read or opened the latest ones is durable."""
+        if len(self._known) + len(self._fresh) > ACCOUNTS_KNOWN_MOST:
+            self._known.clear()
+        self._known.update(self._fresh)
+        self._fresh = {}
+
+    def lost(self) -> None:
+        """It is not."""
+        self._fresh = {}
+
+
+async def post_batch(
+    hot: Hot, commands: Sequence[Command], ids: AccountIds
+) -> list[LedgerError | None]:
+    """Post all in the caller's transaction; the refusal of each, or None.
+
+    A command that names an account which does not exist yet goes behind the others and by itself:
+    where it is refused, the account is not opened either.
+    """
+    known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
+    ready = [
+        n for n, one in enumerate(commands) if all(spec.path in known for spec in one.accounts)
+    ]
+    refusals: dict[int, LedgerError | None] = {}
+    if ready:
+        answers = await _post(hot, [commands[n] for n in ready], known)
+        refusals.update(zip(ready, answers, strict=True))
+    for n in range(len(commands)):
+        if n not in refusals:
+            refusals[n] = await _first(hot, commands[n], ids)
+    return [refusals[n] for n in range(len(commands))]
+
+
+async def _first(hot: Hot, command: Command, ids: AccountIds) -> LedgerError | None:
+    """The first command on some account: opened with it, or not at all."""
+    try:
+        async with hot.transaction():
+            known = await ids.existing(hot, command.accounts)
+            opened = await _open(hot, [one for one in command.accounts if one.path not in known])
+            (refusal,) = await _post(hot, [command], {**known, **opened})
+            if refusal is not None:
+                raise refusal
+    except LedgerError as refusal:
+        return refusal
+    ids.learn(opened)
+    return None
+
+
+async def _post(
+    hot: Hot, commands: Sequence[Command], ids: Mapping[str, str]
+) -> list[LedgerError | None]:
+    payload = [
+        as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, ids)
+        for command in commands
+    ]
+    rows = await hot.execute(
+        "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n",
+        (orjson.dumps(payload).decode(),),
+    )
+    return [None if code is None else refusal(code, detail) async for code, detail in rows]
+
+
+async def _open(hot: Hot, specs: Sequence[AccountSpec]) -> dict[str, str]:
+    """In the order of their paths: rivals that open the same accounts cannot deadlock."""
+    wanted = sorted({spec.path: spec for spec in specs}.values(), key=lambda spec: spec.path)
+    await hot.execute(
+        "INSERT INTO accounts (id, path, principal_id, asset, kind, side)"
+        " SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+        " %s::text[]) ON CONFLICT DO NOTHING",
+        (
+            [new_id("acc") for _ in wanted],
+            [spec.path for spec in wanted],
+            [spec.principal_id for spec in wanted],
+            [spec.asset for spec in wanted],
+            [spec.kind for spec in wanted],
+            [spec.side for spec in wanted],
+        ),
+    )
+    return await _read(hot, [spec.path for spec in wanted])  # a rival may have been first
+
+
+async def _read(hot: Hot, paths: list[str]) -> dict[str, str]:
+    rows = await hot.execute("SELECT path, id FROM accounts WHERE path = ANY(%s)", (paths,))
+    return {path: id_ async for path, id_ in rows}
