@@ -17,6 +17,7 @@ TIME_SUFFIXES = ("_seconds", "_SECONDS", "_ms", "_MS")
 # Where a transaction may end: the edge itself, and processes that own their connection.
 EDGES = (
     "wallet/db.py",
+    "wallet/group_commit.py",
     "wallet/migrate.py",
     "wallet/migrations",
     "wallet/testing",

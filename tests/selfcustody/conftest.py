@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.seam_fixtures import db
+from tests.selfcustody.own_person import ada
 
-__all__ = ["db"]
+__all__ = ["ada", "db"]

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
 from typing import Any
 
 import pytest
 from eth_account import Account
 
-from keys.errors import SignerRefused
 from keys.journal import JOURNAL_FILE, Journal
-from keys.kdf import KdfCost
 from keys.selfcustody import GRANT_SECONDS, LOCKED_SECONDS, WRONG_TRIES, SelfCustodyDesk
-from keys.selfcustody_methods import methods
 from keys.testing import (
     GWEI,
     LOCAL_CHAIN_ID,
@@ -32,100 +23,19 @@ from keys.testing import (
     open_policy,
     token_payload,
 )
-
-ADA, BOB = "usr_ada", "usr_bob"
-PASSPHRASE = "nine horses and a lamp"
-TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
-PAYEE = TEST_HOT_ADDRESSES[1]
-VECTORS: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "keys" / "vectors" / "keystore_v3.json").read_text("utf-8")
+from tests.selfcustody.own_person import (
+    ADA,
+    BOB,
+    CHEAP,
+    FILE,
+    PASSPHRASE,
+    PAYEE,
+    PAYMENT,
+    TOKEN,
+    VECTORS,
+    Person,
+    refused,
 )
-FILE = VECTORS["test1"]["json"]
-CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
-
-
-@dataclass
-class Person:
-    """Ada at her browser, and what the caller keeps for her."""
-
-    desk: SelfCustodyDesk
-    journal: Journal
-    now: list[float] = field(default_factory=lambda: [1_000.0])
-
-    def ask(
-        self, purpose: str, document: dict[str, Any], *, account: Any = None, who: str = ADA
-    ) -> tuple[dict[str, Any], Callable[[], dict[str, str]]]:
-        request = secrets.token_hex(8)
-        browser = Browser(self.desk.opener.public_key())
-        context = (purpose, who, request)
-        answer = self.desk.open(
-            purpose=purpose,
-            principal=who,
-            request_id=request,
-            box=browser.seal(context, document),
-            account=account,
-        )
-        return answer, lambda: browser.read(context, answer["reply"])
-
-    def imported(self, **more: Any) -> dict[str, Any]:
-        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE} | more
-        account: dict[str, Any] = self.ask("import", asked)[0]["account"]
-        return account
-
-    def brought(self, document: dict[str, Any], password: str) -> dict[str, Any]:
-        asked = {
-            "keystore": json.dumps(document), "password": password, "passphrase": PASSPHRASE,
-        }  # fmt: skip
-        account: dict[str, Any] = self.ask("import", asked)[0]["account"]
-        return account
-
-    def export(
-        self, account: dict[str, Any], *, who: str = ADA, **more: str
-    ) -> tuple[dict[str, Any], Callable[[], dict[str, str]]]:
-        asked = {
-            "passphrase": PASSPHRASE, "password": "a word for the file",
-            "address": account["address"],
-        }  # fmt: skip
-        return self.ask("export", asked | more, account=account, who=who)
-
-    def grant(self, account: Any, *, passphrase: str = PASSPHRASE, **more: Any) -> str:
-        terms = {
-            "chain_id": LOCAL_CHAIN_ID,
-            "to": PAYEE,
-            "asset": "native",
-            "amount": "5",
-            "max_fee_wei": str(21_000 * 2 * GWEI),
-            "passphrase": passphrase,
-        } | more
-        return str(self.ask("grant", terms, account=account)[0]["grant"])
-
-    def sign(self, grant: str, payload: bytes, *, who: str = ADA, intent: str = "scs_1") -> bytes:
-        signed, _ = self.desk.sign(principal=who, grant=grant, payload=payload, intent_id=intent)
-        self.journal.flush()
-        return signed.raw
-
-
-@pytest.fixture
-def ada(tmp_path: Path) -> Person:
-    journal = Journal.create(tmp_path / JOURNAL_FILE, TEST_JOURNAL_KEY)
-    now = [1_000.0]
-    desk = SelfCustodyDesk(
-        journal=journal,
-        policy=open_policy(tokens=[TOKEN]),
-        pepper=TEST_JOURNAL_KEY,
-        cost=CHEAP,
-        clock=lambda: now[0],
-    )
-    return Person(desk, journal, now)
-
-
-def refused(call: Callable[[], object]) -> str:
-    with pytest.raises(SignerRefused) as caught:
-        call()
-    return caught.value.reason
-
-
-PAYMENT = native_payload(to=PAYEE, value=5)
 
 
 class TestAccounts:
@@ -365,107 +275,3 @@ class TestGrants:
         )
         again = Person(desk, journal)  # what the caller kept opens with the next process, too
         assert again.sign(again.grant(account), PAYMENT)
-
-
-class TestAttacks:
-    """Whoever carries the boxes tries more than one thing at once."""
-
-    def at_once(self, calls: list[Callable[[], object]]) -> list[str]:
-        def outcome(call: Callable[[], object]) -> str:
-            try:
-                call()
-            except SignerRefused as refusal:
-                return refusal.reason
-            return "done"
-
-        with ThreadPoolExecutor(max_workers=len(calls)) as pool:
-            return sorted(pool.map(outcome, calls))
-
-    def test_one_box_carried_twice_at_once_is_one_grant(self, ada: Person) -> None:
-        account = ada.imported()
-        browser = Browser(ada.desk.opener.public_key())
-        terms = {
-            "chain_id": LOCAL_CHAIN_ID, "to": PAYEE, "asset": "native", "amount": "5",
-            "max_fee_wei": "1", "passphrase": PASSPHRASE,
-        }  # fmt: skip
-        box = browser.seal(("grant", ADA, "r1"), terms)
-        both, plain_open = Barrier(2), ada.desk.opener.open
-
-        def slowly(*given: Any) -> Any:
-            with contextlib.suppress(BrokenBarrierError):
-                both.wait(0.5)  # two that came together would both be opened
-            return plain_open(*given)
-
-        ada.desk.opener.open = slowly  # type: ignore[method-assign]
-        call = lambda: ada.desk.open(  # noqa: E731
-            purpose="grant", principal=ADA, request_id="r1", box=box, account=account
-        )
-        assert self.at_once([call, call]) == ["done", "request_repeated"]
-
-    def test_wrong_passphrases_at_once_are_counted_each(self, ada: Person) -> None:
-        account = ada.imported()
-        calls = [lambda: ada.grant(account, passphrase="wrong one")] * (WRONG_TRIES + 3)
-        told = self.at_once(list(calls))
-        assert told == ["account_locked"] * 3 + ["wrong_passphrase"] * WRONG_TRIES
-
-    @pytest.mark.parametrize("intent", ["", "x" * 129, "x" * 5_000, "scs_1\n", "scs_\u00fc"])
-    def test_no_name_of_a_payment_keeps_the_journal_from_being_read_again(
-        self, ada: Person, tmp_path: Path, intent: str
-    ) -> None:
-        grant = ada.grant(ada.imported())
-        assert refused(lambda: ada.sign(grant, PAYMENT, intent=intent)) == "malformed_intent"
-        ada.sign(grant, PAYMENT, intent="x" * 128)
-        ada.journal.close()
-        assert len(Journal.open(tmp_path / JOURNAL_FILE, TEST_JOURNAL_KEY).book) == 1
-
-    @pytest.mark.parametrize(
-        "asked",
-        [
-            {"words": 13, "language": "english", "passphrase": PASSPHRASE},
-            {"words": 12, "language": "klingon", "passphrase": PASSPHRASE},
-            {"words": float("inf"), "language": "english", "passphrase": PASSPHRASE},
-            {"words": 12, "language": "english", "passphrase": "\ud800 half a surrogate"},
-        ],
-    )
-    def test_every_box_has_an_answer(self, ada: Person, asked: dict[str, Any]) -> None:
-        """What raises anything but a refusal would stand before everybody else's requests."""
-        assert refused(lambda: ada.ask("create", asked)) == "malformed_request"
-
-    def test_deep_nesting_has_an_answer(self, ada: Person) -> None:
-        browser = Browser(ada.desk.opener.public_key())
-        context = ("import", ADA, "r1")
-        box = browser.seal_bytes(context, b"[" * 4_000 + b"]" * 4_000)
-        call = lambda: ada.desk.open(  # noqa: E731
-            purpose="import", principal=ADA, request_id="r1", box=box
-        )
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(1_000)  # the signer's own; a test runner may have raised it
-        try:
-            assert refused(call) == "box_not_opened"
-        finally:
-            sys.setrecursionlimit(limit)
-
-    async def test_a_key_is_gone_when_its_grant_has_ended_though_nobody_asks(
-        self, ada: Person
-    ) -> None:
-        async def durable() -> None:
-            ada.journal.flush()
-
-        served = methods(ada.desk, durable)
-        ada.grant(ada.imported())
-        await served["selfcustody.key"](None)
-        assert repr(ada.desk) == "SelfCustodyDesk(1 grants)"
-        ada.now[0] += GRANT_SECONDS + 1
-        await served["selfcustody.key"](None)  # the worker asks every half second
-        assert repr(ada.desk) == "SelfCustodyDesk(0 grants)"
-
-    def test_what_is_remembered_against_repetition_has_an_end(
-        self, ada: Person, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("keys.selfcustody.MAX_SEEN", 2)
-        first = ada.desk.opener.public_key()
-        for _ in range(2):
-            ada.imported()
-        assert refused(ada.imported) == "box_not_opened"  # sealed for the key that has gone
-        assert ada.desk.opener.public_key() != first
-        assert ada.imported()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.client import ChainClient
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import cold_gas, losses, repository
+from wallet.deposits import casework, cold_gas, losses, repository
 from wallet.deposits.repository import Tip
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.money import AssetBook
@@ -125,11 +125,12 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
         ),
         {"network": found.network, "number": found.number, "hash": found.hash},
     )
-    await repository.orphan_above(session, found.network, found.number)
+    orphans = await repository.orphan_above(session, found.network, found.number)
+    await casework.gone(session, orphans)
     await session.execute(
         text("DELETE FROM fork_proposals WHERE network = :network"), {"network": found.network}
     )
-    await networks.resume(session, found.network)
+    await networks.resume(session, found.network, by=by)
     hit("fork.before_commit_followed")
     log.warning("fork.followed", network=found.network, block=found.number, by=by)
 
