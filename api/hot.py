@@ -69,7 +69,9 @@ class HotRoute(StrictRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The endpoint behind its checks."""
         endpoint = self.endpoint
-        takes = frozenset(inspect.signature(endpoint).parameters)
+        parameters = inspect.signature(endpoint).parameters
+        takes = frozenset(parameters)
+        needs_body = "body" in takes and parameters["body"].default is inspect.Parameter.empty
         model = _model(endpoint)
 
         async def hot(request: Request) -> Response:
@@ -82,8 +84,9 @@ class HotRoute(StrictRoute):
                 "together": Together(state, claim_of(request, caller.principal_id)),
                 **request.path_params,
             }
-            if model is not None:
-                given["body"] = _validated(model, request.scope.get("bifold.json", _ABSENT))
+            sent = request.scope.get("bifold.json", _ABSENT)
+            if model is not None and (needs_body or sent is not _ABSENT):
+                given["body"] = _validated(model, sent)
             answer: Response = await endpoint(
                 **{name: value for name, value in given.items() if name in takes}
             )

@@ -122,6 +122,8 @@ class HoldDetailView(HoldView):
     captures: list[CaptureView] = Field(description="Oldest first.")
 
 
+ALL = HoldCaptureCreate()
+"""What a capture without a body means: all that remains."""
 MONEY_CODES = (
     "amount_must_be_string", "amount_malformed", "amount_precision", "amount_not_positive",
     "amount_too_large", "unknown_asset",
@@ -158,16 +160,16 @@ async def create(
     response_model=HoldView,
     summary="Take what is held for the caller",
     responses=documented(
-        (*idempotency.CODES, *MONEY_CODES, "unauthenticated", "not_found", "hold_exceeded",
-         "hold_expired", "invalid_state", "account_closed")
+        (*idempotency.CODES, *MONEY_CODES, "unauthenticated", "forbidden", "not_found",
+         "hold_exceeded", "hold_expired", "invalid_state", "account_closed")
     ),
 )  # fmt: skip
 async def capture(
     hold_id: str,
-    body: HoldCaptureCreate,
     caller: CallerDep,
     services: ServicesDep,
     together: TogetherDep,
+    body: HoldCaptureCreate = ALL,
 ) -> Response:
     """Partly or whole, as often as something remains; the payee alone may."""
     money = None if body.money is None else body.money.money(services.assets)

@@ -168,9 +168,11 @@ async def world(database: ScratchDatabase, node: FakeNode) -> AsyncIterator[Worl
     bed = ExchangeBed(services.db, services.assets)
     await bed.table_rates()
     await payouts.seed_house(services.db, SimulatedBank(services.db), services.assets)
-    transport = httpx2.ASGITransport(app=create_app(services), raise_app_exceptions=False)
+    app = create_app(services)
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as http:
         yield World(services, node, http, bed)
+    await app.state.bifold.writer.aclose()  # the lifespan's work: this transport has none
     await services.aclose()
 
 

@@ -141,6 +141,8 @@ async def test_value_without_a_transfer_is_a_case_until_it_is_assigned(
             by="al", assets=seam.assets,
         )  # fmt: skip
     async with seam.db.transaction() as session:
-        await approve(session, arrival_id=found.id, by="bea", assets=seam.assets)
+        await approve(
+            session, arrival_id=found.id, principal_id=inbox.ada, by="bea", assets=seam.assets
+        )
     [one] = await all_cases(seam.db)
     assert (one.status, one.closed_by) == ("closed", "bea") and inbox.ada in str(one.closing_note)

@@ -150,8 +150,9 @@ async def play(order: dict[str, Any], counted: Counted) -> dict[str, Any]:
         asyncio.create_task(runner.run(), name="job"),
         asyncio.create_task(run_loops(services.db.dsn, loops), name="loops"),
     ]
+    app = create_app(services)
     try:
-        transport = httpx2.ASGITransport(app=create_app(services), raise_app_exceptions=True)
+        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=True)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
             asking = asyncio.create_task(ask(http, order, working), name="request")
             return await asking
@@ -162,6 +163,7 @@ async def play(order: dict[str, Any], counted: Counted) -> dict[str, Any]:
         for task in working:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await app.state.bifold.writer.aclose()
         await services.aclose()
 
 

@@ -166,7 +166,7 @@ class TestOperatorsCommands:
             ("chain", "resume-network", "local"),
             ("chain", "resume-signer", "local", "0x0"),
             ("chain", "resume-token", "local", "USDC"),
-            ("deposits", "approve", "una_x"),
+            ("deposits", "approve", "una_x", "--to", "usr_x"),
             ("deposits", "propose-fork", "local"),
             ("deposits", "approve-fork", "nowhere"),
             ("chain", "cancel", "wdr_x"),

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from wallet import identity, ledger, transfers
 from wallet.db import Database
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, NotFound, SelfTransfer
 from wallet.identity.errors import RecipientNotFound
 from wallet.identity.users import User
 from wallet.ledger import accounts
@@ -89,7 +89,7 @@ async def test_one_minor_unit_too_many_moves_nothing(
 async def test_to_oneself_is_refused_by_every_name(db: Database, people: tuple[User, User]) -> None:
     ada, _ = people
     for to in (f"@{ada.handle}", ada.email, ada.id):
-        with pytest.raises(transfers.SelfTransfer):
+        with pytest.raises(SelfTransfer):
             await send(db, ada, to, 1)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from wallet import ledger
-from wallet.errors import InvalidField, InvalidState, NotFound, SelfTransfer, WalletError
+from wallet.errors import Forbidden, InvalidField, InvalidState, NotFound, SelfTransfer, WalletError
 from wallet.group_commit import Prepared
 from wallet.holds.models import (
     KIND,
@@ -163,8 +163,10 @@ def _opened(known: People, asked: HoldWanted, now: datetime) -> Prepared[Hold]:
 
 def _captured(known: Mapping[str, Hold], asked: Capture, now: datetime) -> Prepared[Hold]:
     hold = known.get(asked.hold_id)
-    if hold is None or asked.principal_id != hold.payee.id:
+    if hold is None or asked.principal_id not in {hold.payer.id, hold.payee.id}:
         raise NotFound("There is no such hold.")
+    if asked.principal_id != hold.payee.id:
+        raise Forbidden("Only the payee captures this hold.")
     if hold.status == "expired":
         raise HoldExpired("The time of this hold is over.")
     _must_be_open(hold)

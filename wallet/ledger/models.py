@@ -37,6 +37,19 @@ class AccountDelta(SQLModel, table=True):
     id: int | None = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     account_id: str = Field(sa_type=Text, foreign_key="accounts.id")
     amount_minor: Decimal = Field(sa_type=MINOR)
+    lines: int
+
+
+class PaymentHold(SQLModel, table=True):
+    """Between whom a hold is, and how it ended; the money is in `holds`."""
+
+    __tablename__ = "payment_holds"
+    id: str = Field(primary_key=True, sa_type=Text, foreign_key="holds.id")
+    payer_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    payee_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    note: str | None = Field(sa_type=Text)
+    ended: str | None = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=STAMP)
 
 
 class Entry(SQLModel, table=True):
