@@ -62,6 +62,12 @@ class InvalidField(WalletError):
     code = "invalid_field"
 
 
+class NotAcceptable(WalletError):
+    """The thing exists, and cannot be given in the form asked for."""
+
+    code = "not_acceptable"
+
+
 class Forbidden(WalletError):
     """The caller is known and may not do this."""
 

@@ -13,7 +13,7 @@ from wallet.ledger.posting import (
     release,
     reverse,
 )
-from wallet.ledger.reads import Balance, balance_of, balances, fold, trial_balance
+from wallet.ledger.reads import Balance, balance_at, balance_of, balances, fold, trial_balance
 from wallet.outbox import Notice
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Line",
     "Notice",
     "account_id",
+    "balance_at",
     "balance_of",
     "balances",
     "fold",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +49,34 @@ async def balance_of(session: AsyncSession, spec: AccountSpec) -> int:
     if row is None:
         return 0
     return int(row.balance_minor) * (1 if row.side == "C" else -1)
+
+
+async def balance_at(session: AsyncSession, spec: AccountSpec, moment: datetime) -> int:
+    """One account as people read it, by what was posted before `moment`. 0 where nothing was.
+
+    A customer's account answers by its chain: the balance after the last posting, by
+    `account_seq`, that was written before the moment. System accounts have no chain; theirs is
+    the sum of such postings. `created_at` is when the posting was written, not committed: a
+    moment of the last seconds may still gain a posting.
+    """
+    if spec.principal_id is not None:
+        found = await session.scalar(
+            text(
+                "SELECT p.balance_after_minor FROM postings p JOIN accounts a"
+                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
+                " AND p.account_seq IS NOT NULL ORDER BY p.account_seq DESC LIMIT 1"
+            ),
+            {"path": spec.path, "moment": moment},
+        )
+    else:
+        found = await session.scalar(
+            text(
+                "SELECT sum(p.amount_minor) FROM postings p JOIN accounts a"
+                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
+            ),
+            {"path": spec.path, "moment": moment},
+        )
+    return int(found or 0) * (1 if spec.side == "C" else -1)
 
 
 async def trial_balance(session: AsyncSession) -> dict[str, int]:

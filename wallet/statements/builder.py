@@ -1,0 +1,148 @@
+"""Builds a statement out of one account's posting chain, and proves it before it leaves.
+
+A period is cut by `postings.created_at`, when the posting was written while its account was locked.
+That clock is real time and can be set back, and postings written in one command may share or swap
+a microsecond; so a moment only picks a place in the chain: behind the highest `account_seq` written
+before it. All lines between two places belong to the period, in the order of `account_seq`. The
+place of a moment is the same whichever period asks, so one statement's closing is the next one's
+opening. A posting is written a moment before it is committed: a period that ends within the last
+seconds may gain a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.errors import InvalidField
+from wallet.ledger import accounts
+from wallet.money import Asset, Money
+
+MAX_DAYS = 366
+MAX_LINES = 10_000
+
+
+class StatementDefect(RuntimeError):
+    """The chain does not add up. Never shown as a statement; it is ours to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """One posting. `money` is signed: positive came in. `balance` is the balance after it."""
+
+    seq: int
+    entry_id: str
+    kind: str
+    reference: str
+    money: Money
+    balance: Money
+    event_at: datetime
+    booked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One account from `since` (included) until `until` (not included)."""
+
+    asset: Asset
+    since: datetime
+    until: datetime
+    opening: Money
+    closing: Money
+    lines: tuple[StatementLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    seq: int
+    balance: int
+
+
+async def build(
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    asset: Asset,
+    since: datetime,
+    until: datetime | None,
+) -> Statement:
+    """Read in one snapshot; without `until`, up to now by the database's real clock.
+
+    Raises InvalidField, and StatementDefect where the books are broken.
+    """
+    if until is None:
+        until = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    if until <= since:
+        raise InvalidField("`to` must be later than `from`.", field="/query/to")
+    if until - since > timedelta(days=MAX_DAYS):
+        raise InvalidField(f"A period has at most {MAX_DAYS} days.", field="/query/from")
+    path = accounts.customer(principal_id, asset.code).path
+    first = await _place(session, path, since)
+    last = await _place(session, path, until)
+    if last.seq - first.seq > MAX_LINES:
+        raise InvalidField(
+            f"This period has {last.seq - first.seq} lines, at most {MAX_LINES} are given.",
+            field="/query/from",
+        )
+    rows = await session.execute(
+        text(
+            "SELECT p.account_seq, p.entry_id, e.kind, e.ref, p.amount_minor,"
+            " p.balance_after_minor, e.event_at, p.created_at FROM postings p"
+            " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
+            " WHERE a.path = :path AND p.account_seq > :first AND p.account_seq <= :last"
+            " ORDER BY p.account_seq"
+        ),
+        {"path": path, "first": first.seq, "last": last.seq},
+    )
+    lines = tuple(
+        StatementLine(
+            int(row.account_seq),
+            row.entry_id,
+            row.kind,
+            row.ref,
+            Money(int(row.amount_minor), asset),
+            Money(int(row.balance_after_minor), asset),
+            row.event_at,
+            row.created_at,
+        )
+        for row in rows
+    )
+    prove(first.seq, first.balance, last.seq, last.balance, lines)
+    return Statement(
+        asset, since, until, Money(first.balance, asset), Money(last.balance, asset), lines
+    )
+
+
+def prove(
+    first_seq: int, opening: int, last_seq: int, closing: int, lines: Sequence[StatementLine]
+) -> None:
+    """Opening + lines = closing, every balance on the way, no number missing. Else a defect."""
+    seq, balance = first_seq, opening
+    for line in lines:
+        seq, balance = seq + 1, balance + line.money.minor
+        if line.seq != seq:
+            raise StatementDefect(f"posting {seq} of an account is missing, {line.seq} follows")
+        if line.balance.minor != balance:
+            raise StatementDefect(f"the balance after {line.entry_id} is not what its lines make")
+    if (seq, balance) != (last_seq, closing):
+        raise StatementDefect("opening and lines do not make the closing balance")
+    if first_seq == 0 and opening != 0:
+        raise StatementDefect("an account opens with money before its first posting")
+
+
+async def _place(session: AsyncSession, path: str, moment: datetime) -> _Place:
+    row = (
+        await session.execute(
+            text(
+                "SELECT p.account_seq, p.balance_after_minor FROM postings p JOIN accounts a"
+                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
+                " AND p.account_seq IS NOT NULL ORDER BY p.account_seq DESC LIMIT 1"
+            ),
+            {"path": path, "moment": moment},
+        )
+    ).one_or_none()
+    return _Place(0, 0) if row is None else _Place(int(row[0]), int(row[1]))
