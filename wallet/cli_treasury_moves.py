@@ -40,9 +40,10 @@ async def run(services: Services, chosen: argparse.Namespace) -> int:
         "standby": _standby,
         "evacuate": _evacuate,
     }[chosen.action]
-    if getattr(chosen, "by", None):
+    code = await action(services, chosen)
+    if code == 0 and getattr(chosen, "by", None):  # what was refused was not done
         log.warning(f"treasury.{chosen.action}", network=chosen.network, by=chosen.by)
-    return await action(services, chosen)
+    return code
 
 
 async def _status(services: Services, chosen: argparse.Namespace) -> int:
