@@ -40,10 +40,9 @@ async def run(services: Services, chosen: argparse.Namespace) -> int:
         "standby": _standby,
         "evacuate": _evacuate,
     }[chosen.action]
-    code = await action(services, chosen)
-    if code == 0 and getattr(chosen, "by", None):  # what was refused was not done
+    if getattr(chosen, "by", None):
         log.warning(f"treasury.{chosen.action}", network=chosen.network, by=chosen.by)
-    return code
+    return await action(services, chosen)
 
 
 async def _status(services: Services, chosen: argparse.Namespace) -> int:
