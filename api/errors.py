@@ -76,6 +76,7 @@ STATUS: dict[str, int] = {
     "hold_closed": 409,
     "hold_exceeded": 409,
     "hold_expired": 409,
+    "hold_moved": 409,
     "too_many_addresses": 409,
     "self_custody_unavailable": 503,
     "too_many_accounts": 409,

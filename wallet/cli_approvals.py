@@ -51,6 +51,8 @@ async def waiting(services: Services) -> int:
             )
         )
         intents = [await repository.get_intent(session, row.id) for row in rows.all()]
+    if not intents:
+        print("No payment waits for an operator's signature.")
     for intent in intents:
         money = services.assets.money(intent.asset, intent.amount_minor)
         print(f"{intent.id}: {intent.purpose} {intent.ref}, {money} to {intent.to_address}")

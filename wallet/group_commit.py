@@ -58,12 +58,15 @@ class Prepared(Generic[Made]):
 
 
 class Flow(Protocol[AskedIn, Made]):
-    """How one kind of request becomes commands."""
+    """How one kind of request becomes commands. Equal flows share their look-ups."""
 
     async def prepare(
         self, hot: Hot, now: datetime, asked: Sequence[AskedIn]
-    ) -> list[Prepared[Made] | WalletError]:
-        """One for each that was asked, in the same order. Writes nothing."""
+    ) -> list[Prepared[Made] | WalletError | None]:
+        """One for each that was asked, in the same order. Writes nothing.
+
+        None: it hangs on how one before it in this batch ends; it is asked for again in the next.
+        """
 
     async def after(self, hot: Hot, done: Sequence[Prepared[Made]]) -> None:
         """Further rows of those that were posted, in the same transaction."""
@@ -140,10 +143,10 @@ class GroupWriter:
                     async with self._db.driver() as hot:
                         while self._waiting:
                             await self._take(hot, ids)
-                except WalletError as refusal:  # no connection to be had
-                    self._fail(self._next(), refusal)
                 except psycopg.Error as error:  # told to whom it concerned
                     log.warning("group_commit.connection_lost", error=type(error).__name__)
+                except Exception as error:  # noqa: BLE001 - no connection to be had: who waits hears it
+                    self._fail(self._next(), error)
         finally:
             self._free.append(ids)
             if self._waiting:  # one came while the last transaction ended
@@ -182,6 +185,10 @@ class GroupWriter:
     async def _alone(self, hot: Hot, ids: AccountIds, item: _Item) -> None:
         try:
             await self._batch(hot, ids, [item])
+        except AGAIN as error:
+            ids.lost()
+            await _undo(hot)
+            await self._again([item], error)
         except (psycopg.OperationalError, psycopg.InterfaceError):
             ids.lost()
             self._fail([item], DatabaseUnavailable("The database is away; try again in a moment."))
@@ -191,33 +198,13 @@ class GroupWriter:
             self._fail([item], error)
 
     async def _batch(self, hot: Hot, ids: AccountIds, items: list[_Item]) -> None:
+        """One transaction; everybody is answered when it is durable."""
         now, ends, fresh = await _stored(hot, items)
-        ready: list[tuple[_Item, Prepared[Any], Answer]] = []
-        for flow in {id(item.flow): item.flow for item in fresh}.values():
-            mine = [item for item in fresh if item.flow is flow]
-            made = await flow.prepare(hot, now, [item.asked for item in mine])
-            for item, prepared in zip(mine, made, strict=True):
-                if isinstance(prepared, WalletError):
-                    ends[item] = prepared
-                else:
-                    ready.append((item, prepared, item.shape(prepared.made)))
+        ready = await _prepared(hot, now, fresh, ends)
         if ready:
             order = {item: place for place, item in enumerate(items)}
-            ready.sort(key=lambda one: order[one[0]])
-            commands = [_with_answer(*one) for one in ready]
-            refusals = await post_batch(hot, commands, ids)
-            hit("transfer.posted")
-            done: list[tuple[_Item, Prepared[Any]]] = []
-            for (item, prepared, answer), refusal in zip(ready, refusals, strict=True):
-                if refusal is None:
-                    ends[item] = Outcome(answer, replayed=False)
-                    done.append((item, prepared))
-                elif refusal.code in prepared.again_on and item.tries < TRIES:
-                    ends[item] = None
-                else:
-                    ends[item] = refusal
-            for flow in {id(item.flow): item.flow for item, _ in done}.values():
-                await flow.after(hot, [one for item, one in done if item.flow is flow])
+            ready.sort(key=lambda one: order[one.item])
+            await _posted(hot, ids, ready, ends)
         hit("idempotency.before_commit")
         hit("db.before_commit")
         await hot.commit()
@@ -229,21 +216,21 @@ class GroupWriter:
         again = []
         for item in items:
             end = ends[item]
-            if end is None:
+            if isinstance(end, Outcome):
+                _tell(item, end)
+            elif end is not None:
+                _refuse(item, end)
+            elif item.tries < TRIES:
                 item.tries += 1
                 again.append(item)
-            elif isinstance(end, Outcome):
-                _tell(item, end)
             else:
-                _refuse(item, end)
+                _refuse(item, _busy(None))
         self._waiting.extendleft(reversed(again))
 
     async def _again(self, items: list[_Item], error: Exception) -> None:
         """The whole batch once more, a little later; not for ever."""
         spent = [item for item in items if item.tries >= TRIES]
-        busy = Busy("Too much is happening at once; try again in a moment.")
-        busy.__cause__ = error
-        self._fail(spent, busy)
+        self._fail(spent, _busy(error))
         left = [item for item in items if item.tries < TRIES]
         for item in left:
             item.tries += 1
@@ -257,9 +244,47 @@ class GroupWriter:
             _refuse(item, error)
 
 
-async def _stored(
-    hot: Hot, items: list[_Item]
-) -> tuple[datetime, dict[_Item, Outcome | WalletError | None], list[_Item]]:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    item: _Item
+    prepared: Prepared[Any]
+    answer: Answer
+
+
+_Ends = dict[_Item, Outcome | WalletError | None]
+"""How each of a batch ends; None: it is asked for again in the next one."""
+
+
+async def _prepared(hot: Hot, now: datetime, fresh: list[_Item], ends: _Ends) -> list[_Ready]:
+    """What is to be posted; whoever is refused before the books have been asked is in `ends`."""
+    ready = []
+    for flow in dict.fromkeys(item.flow for item in fresh):
+        mine = [item for item in fresh if item.flow == flow]
+        made = await flow.prepare(hot, now, [item.asked for item in mine])
+        for item, prepared in zip(mine, made, strict=True):
+            if isinstance(prepared, Prepared):
+                ready.append(_Ready(item, prepared, item.shape(prepared.made)))
+            else:
+                ends[item] = prepared
+    return ready
+
+
+async def _posted(hot: Hot, ids: AccountIds, ready: list[_Ready], ends: _Ends) -> None:
+    """Ask the books, and write what goes with those that were done."""
+    refusals = await post_batch(hot, [_with_answer(one) for one in ready], ids)
+    hit("transfer.posted")
+    done = []
+    for one, refusal in zip(ready, refusals, strict=True):
+        if refusal is None:
+            ends[one.item] = Outcome(one.answer, replayed=False)
+            done.append(one)
+        else:
+            ends[one.item] = None if refusal.code in one.prepared.again_on else refusal
+    for flow in dict.fromkeys(one.item.flow for one in done):
+        await flow.after(hot, [one.prepared for one in done if one.item.flow == flow])
+
+
+async def _stored(hot: Hot, items: list[_Item]) -> tuple[datetime, _Ends, list[_Item]]:
     """Business time, what is answered already, and those that are new."""
     cursor = await hot.execute(
         "SELECT bifold_now(), c.place, a.fingerprint, a.status, a.location, a.body FROM"
@@ -275,7 +300,7 @@ async def _stored(
         ),
     )
     rows = await cursor.fetchall()
-    ends: dict[_Item, Outcome | WalletError | None] = {}
+    ends: _Ends = {}
     fresh = []
     for item, (_now, _place, mark, status, location, body) in zip(items, rows, strict=True):
         if mark is None:
@@ -287,18 +312,24 @@ async def _stored(
     return rows[0][0], ends, fresh
 
 
+def _busy(cause: Exception | None) -> Busy:
+    busy = Busy("Too much is happening at once; try again in a moment.")
+    busy.__cause__ = cause
+    return busy
+
+
 async def _undo(hot: Hot) -> None:
     """Roll back; a connection that is lost is found out by its next use."""
     with suppress(psycopg.Error):
         await hot.rollback()
 
 
-def _with_answer(item: _Item, prepared: Prepared[Any], answer: Answer) -> Command:
+def _with_answer(one: _Ready) -> Command:
+    answer, claim = one.answer, one.item.claim
     if not 200 <= answer.status <= 299:
         raise ValueError("only a 2xx answer is stored; a refusal leaves the key free")
-    claim = item.claim
     return replace(
-        prepared.command,
+        one.prepared.command,
         answer={
             "principal_id": claim.principal_id,
             "method": claim.method,

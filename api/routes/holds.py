@@ -99,12 +99,8 @@ class HoldView(View):
             {
                 "id": hold.id,
                 "status": hold.status,
-                "from": PartyView(
-                    id=hold.payer.id, handle=hold.payer.handle, display_name=hold.payer.display_name
-                ),
-                "to": PartyView(
-                    id=hold.payee.id, handle=hold.payee.handle, display_name=hold.payee.display_name
-                ),
+                "from": PartyView.of(hold.payer),
+                "to": PartyView.of(hold.payee),
                 "money": MoneyOut.of(hold.money),
                 "captured": MoneyOut.of(hold.captured),
                 "released": MoneyOut.of(hold.released),

@@ -20,10 +20,10 @@ from api.state import ReadSession, ServicesDep
 from wallet import transfers
 from wallet.errors import NotFound
 from wallet.idempotency import Answer
+from wallet.identity.lookup import Person
 from wallet.identity.users import HANDLE
 from wallet.ids import is_id
 from wallet.transfers import Transfer, Wanted
-from wallet.transfers.service import Party
 
 router = APIRouter(prefix="/v1", tags=["transfers"], route_class=StrictRoute)
 hot = APIRouter(prefix="/v1", tags=["transfers"], route_class=HotRoute)
@@ -50,7 +50,7 @@ class PartyView(View):
     display_name: str = Field(description="Their name.", examples=["Grace Hopper"])
 
     @classmethod
-    def of(cls, party: Party) -> PartyView:
+    def of(cls, party: Person) -> PartyView:
         """From the domain."""
         return cls(id=party.id, handle=party.handle, display_name=party.display_name)
 

@@ -9,6 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from wallet import holds, ledger
+from wallet.errors import WalletError
+from wallet.group_commit import GroupWriter
+from wallet.idempotency import Answer, Claim
+from wallet.money import parse_amount
 
 
 def hold_for(payee: Any, amount: str = "6.00", seconds: int = 3_600, **more: Any) -> dict[str, Any]:
@@ -133,8 +137,12 @@ class TestCapturing:
         answers = await asyncio.gather(
             *(bob.post(f"/v1/holds/{hold}/capture", eur("1.00")) for _ in range(12))
         )
-        done = [one for one in answers if one.status_code == 200]
-        assert len(done) == 5
+        done = [one.json() for one in answers if one.status_code == 200]
+        # Each answer tells the hold as it was after that very capture.
+        assert sorted((one["captured"]["amount"], one["remaining"]["amount"], one["status"])
+                      for one in done) == [
+            (f"{n}.00", f"{5 - n}.00", "open" if n < 5 else "captured") for n in range(1, 6)
+        ]  # fmt: skip
         assert {one.json()["code"] for one in answers if one.status_code != 200} <= {
             "hold_exceeded", "invalid_state",
         }  # fmt: skip
@@ -151,6 +159,34 @@ class TestCapturing:
         other = await open_hold(ada, bob, "1.00")
         mixed = await bob.post(f"/v1/holds/{other}/capture", eur("2.00"), key="k")
         assert (mixed.status_code, mixed.json()["code"]) == (422, "idempotency_mismatch")
+
+
+class TestTwoProcesses:
+    async def test_answers_are_true_when_two_processes_take_at_once(self, world: Any) -> None:
+        """Another writer's captures come between a look and its booking: nobody's answer is old."""
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob, "8.00")
+        assets = world.services.assets
+        writers = [GroupWriter(world.services.db) for _ in range(2)]
+        one = parse_amount("1.00", assets.get("EUR"))
+
+        async def take(n: int) -> Any:
+            asked = Claim(bob.id, "POST", "/v1/test", f"k{n}", b"m" * 32)
+            return await writers[n % 2].submit(
+                asked, holds.CaptureFlow(assets), holds.Capture(bob.id, hold, one),
+                lambda made: Answer(200, made.captured.amount),
+            )  # fmt: skip
+
+        try:
+            told = await asyncio.gather(*(take(n) for n in range(8)), return_exceptions=True)
+        finally:
+            for writer in writers:
+                await writer.aclose()
+        done = sorted(answer.answer.body for answer in told if not isinstance(answer, Exception))
+        # Whoever lost every race is told so (busy), and nothing of it is booked.
+        assert all(error.code == "busy" for error in told if isinstance(error, WalletError))
+        assert done == [f"{n}.00" for n in range(1, len(done) + 1)]
+        assert await bob.available("EUR") == f"{len(done)}.00"
 
 
 class TestEnding:
@@ -181,6 +217,7 @@ class TestEnding:
             )
             assert voided.status_code == 200
             got = "2.00" if taken.status_code == 200 else None
+            assert voided.json()["captured"]["amount"] == (got or "0.00")
             assert await bob.available("EUR") == got
             assert await ada.available("EUR") == ("8.00" if got else "10.00")
 

@@ -30,7 +30,7 @@ class Moves:
 
     async def prepare(
         self, hot: ledger.Hot, now: datetime, asked: Sequence[Move]
-    ) -> list[Prepared[str] | WalletError]:
+    ) -> list[Prepared[str] | WalletError | None]:
         return [self._one(move) for move in asked]
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[str]]) -> None:

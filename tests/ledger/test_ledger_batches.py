@@ -48,6 +48,8 @@ def commands(draw: st.DrawFn) -> list[dict[str, Any]]:
             command["close"] = [
                 {"hold": hold, "capture": str(capture), "release": str(draw(st.integers(0, 12)))}
             ]
+            if draw(st.integers(0, 2)) == 0:
+                command["close"][0]["kept"] = str(draw(st.sampled_from((20, 20, 15, 0))))
             if draw(st.integers(0, 9)) == 0:
                 command["close"] *= 2
             if capture and draw(st.integers(0, 9)):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from wallet import ledger
 from wallet.errors import Forbidden, InvalidField, InvalidState, NotFound, SelfTransfer, WalletError
@@ -30,7 +30,7 @@ from wallet.notes import clean_note
 from wallet.outbox import Notice
 
 # Somebody captured or voided between the look and the booking: look again.
-MOVED = frozenset({"hold_exceeded", "hold_closed"})
+MOVED = frozenset({"hold_moved", "hold_exceeded", "hold_closed"})
 
 
 class OpenFlow:
@@ -38,12 +38,12 @@ class OpenFlow:
 
     async def prepare(
         self, hot: ledger.Hot, now: datetime, asked: Sequence[HoldWanted]
-    ) -> list[Prepared[Hold] | WalletError]:
+    ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
         known = await people(
             hot, ids={one.payer_id for one in asked}, names={one.to for one in asked}
         )
-        return [_refusable(_opened, known, one, now) for one in asked]
+        return [_refusable(partial(_opened, known, one, now)) for one in asked]
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
         """Between whom the money is held."""
@@ -62,36 +62,36 @@ class OpenFlow:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class CaptureFlow:
     """The payee takes some or all of it. Raises HoldExceeded, HoldExpired, InvalidState."""
 
-    def __init__(self, assets: AssetBook) -> None:
-        self._assets = assets
+    assets: AssetBook
 
     async def prepare(
         self, hot: ledger.Hot, now: datetime, asked: Sequence[Capture]
-    ) -> list[Prepared[Hold] | WalletError]:
+    ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
-        known = await by_ids(hot, [one.hold_id for one in asked], self._assets)
-        return [_refusable(_captured, known, one, now) for one in asked]
+        known = await by_ids(hot, [one.hold_id for one in asked], self.assets)
+        return _in_turn(_captured, known, asked, now)
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
         """A hold that is used up says so."""
         await end(hot, [one.made.id for one in done if one.made.status == "captured"], "captured")
 
 
+@dataclass(frozen=True, slots=True)
 class VoidFlow:
     """Either side gives back what remains. Raises InvalidState when nothing does."""
 
-    def __init__(self, assets: AssetBook) -> None:
-        self._assets = assets
+    assets: AssetBook
 
     async def prepare(
         self, hot: ledger.Hot, now: datetime, asked: Sequence[Capture]
-    ) -> list[Prepared[Hold] | WalletError]:
+    ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
-        known = await by_ids(hot, [one.hold_id for one in asked], self._assets)
-        return [_refusable(_voided, known, one, now) for one in asked]
+        known = await by_ids(hot, [one.hold_id for one in asked], self.assets)
+        return _in_turn(_voided, known, asked, now)
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
         """They say how they ended."""
@@ -110,17 +110,39 @@ def closing(hold: Hold, how: HoldStatus) -> ledger.Command:
     """Give back what remains of `hold`; both sides are told."""
     ended = replace(hold, status=how)
     return ledger.Command(
-        close=[ledger.HoldClosing(hold.id, 0, hold.remaining.minor)],
+        close=[
+            ledger.HoldClosing(hold.id, 0, hold.remaining.minor, kept_minor=hold.remaining.minor)
+        ],
         notices=_told(ended, f"hold.{how}", money=hold.remaining),
     )
 
 
-def _refusable(build: Any, known: Any, asked: Any, now: datetime) -> Prepared[Hold] | WalletError:
+def _refusable(build: Callable[[], Prepared[Hold]]) -> Prepared[Hold] | WalletError:
     try:
-        made: Prepared[Hold] = build(known, asked, now)
+        return build()
     except WalletError as refusal:
         return refusal
-    return made
+
+
+def _in_turn(
+    build: Callable[[Mapping[str, Hold], Capture, datetime], Prepared[Hold]],
+    known: dict[str, Hold],
+    asked: Sequence[Capture],
+    now: datetime,
+) -> list[Prepared[Hold] | WalletError | None]:
+    """Each sees what the ones before it make of the hold, and is refused by nothing but what is
+    committed. What others do meanwhile the books see: each command says what it expects of it."""
+    told: list[Prepared[Hold] | WalletError | None] = []
+    moving: set[str] = set()
+    for one in asked:
+        prepared = _refusable(partial(build, known, one, now))
+        if isinstance(prepared, Prepared):
+            known[one.hold_id] = prepared.made
+            moving.add(one.hold_id)
+            told.append(prepared)
+        else:
+            told.append(None if one.hold_id in moving else prepared)
+    return told
 
 
 def _opened(known: People, asked: HoldWanted, now: datetime) -> Prepared[Hold]:
@@ -192,7 +214,7 @@ def _captured(known: Mapping[str, Hold], asked: Capture, now: datetime) -> Prepa
             ),
             ledger.Line(accounts.customer(hold.payee.id, money.asset.code), money),
         ],
-        close=[ledger.HoldClosing(hold.id, money.minor, 0)],
+        close=[ledger.HoldClosing(hold.id, money.minor, 0, kept_minor=hold.remaining.minor)],
         notices=_told(after, "hold.captured", money=money),
     )
     return Prepared(command, after, MOVED)

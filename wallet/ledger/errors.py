@@ -65,6 +65,12 @@ class HoldExpired(LedgerError):
     code = "hold_expired"
 
 
+class HoldMoved(LedgerError):
+    """Somebody took from the hold since it was read: read it again."""
+
+    code = "hold_moved"
+
+
 BY_CODE: dict[str, type[LedgerError]] = {
     cls.code: cls
     for cls in (
@@ -77,6 +83,7 @@ BY_CODE: dict[str, type[LedgerError]] = {
         HoldClosed,
         HoldExceeded,
         HoldExpired,
+        HoldMoved,
     )
 }
 
@@ -90,4 +97,5 @@ TEXT: dict[str, str] = {
     "hold_closed": "This hold has ended.",
     "hold_exceeded": "This is more than the hold keeps.",
     "hold_expired": "The time of this hold is over.",
+    "hold_moved": "This hold has just changed; try again.",
 }

@@ -45,11 +45,15 @@ class HoldOpening:
 
 @dataclass(frozen=True, slots=True)
 class HoldClosing:
-    """Take from a hold: `capture_minor` spent by the postings, `release_minor` given back."""
+    """Take from a hold: `capture_minor` spent by the postings, `release_minor` given back.
+
+    `kept_minor`: what the caller read that it keeps; where that has changed, HoldMoved.
+    """
 
     hold_id: str
     capture_minor: int
     release_minor: int
+    kept_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,12 @@ def as_json(command: Command, entry_id: str | None, ids: Mapping[str, str]) -> d
         }
     if command.close:
         body["close"] = [
-            {"hold": c.hold_id, "capture": str(c.capture_minor), "release": str(c.release_minor)}
+            {
+                "hold": c.hold_id,
+                "capture": str(c.capture_minor),
+                "release": str(c.release_minor),
+                "kept": None if c.kept_minor is None else str(c.kept_minor),
+            }
             for c in command.close
         ]
     if command.transfer is not None:

@@ -23,21 +23,12 @@ from wallet.outbox import Notice
 
 
 @dataclass(frozen=True, slots=True)
-class Party:
-    """A person as the other side sees them."""
-
-    id: str
-    handle: str
-    display_name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Transfer:
     """A completed transfer."""
 
     id: str
-    payer: Party
-    payee: Party
+    payer: Person
+    payee: Person
     money: Money
     note: str | None
     created_at: datetime
@@ -75,7 +66,7 @@ class Flow:
 
     async def prepare(
         self, hot: ledger.Hot, now: datetime, asked: Sequence[Wanted]
-    ) -> list[Prepared[Transfer] | WalletError]:
+    ) -> list[Prepared[Transfer] | WalletError | None]:
         """See `wallet.group_commit`."""
         known = await people(
             hot, ids={one.payer_id for one in asked}, names={one.to for one in asked}
@@ -93,14 +84,14 @@ def _prepared(known: People, asked: Wanted, now: datetime) -> Prepared[Transfer]
     if payer is None:
         return NotFound("There is no such person.")
     try:
-        made = _made(_party(payer), _party(payee), asked.money, asked.note, now)
+        made = _made(payer, payee, asked.money, asked.note, now)
     except WalletError as refusal:
         return refusal
     return Prepared(_command(made), made)
 
 
 def _made(
-    payer: Party, payee: Party, money: Money, note: str | None, created_at: datetime
+    payer: Person, payee: Person, money: Money, note: str | None, created_at: datetime
 ) -> Transfer:
     if payee.id == payer.id:
         raise SelfTransfer("You cannot send to yourself.", field="/to")
@@ -186,16 +177,16 @@ _SELECT = (
 )
 
 
-def _party(user: User | Person) -> Party:
-    return Party(user.id, user.handle, user.display_name)
+def _party(user: User) -> Person:
+    return Person(user.id, user.handle, user.display_name)
 
 
 def _transfer(row: object, assets: AssetBook) -> Transfer:
     r = row._mapping  # type: ignore[attr-defined]
     return Transfer(
         id=r["id"],
-        payer=Party(r["payer_id"], r["payer_handle"], r["payer_name"]),
-        payee=Party(r["payee_id"], r["payee_handle"], r["payee_name"]),
+        payer=Person(r["payer_id"], r["payer_handle"], r["payer_name"]),
+        payee=Person(r["payee_id"], r["payee_handle"], r["payee_name"]),
         money=assets.money(r["asset"], int(r["amount_minor"])),
         note=r["note"],
         created_at=r["created_at"],

@@ -143,16 +143,19 @@ LANGUAGE sql STABLE AS $$
         SELECT c.n, h.id IS NULL OR h.status <> 'open' OR c.capture <> trunc(c.capture)
                OR c.release <> trunc(c.release) OR c.capture < 0 OR c.release < 0
                OR c.capture IS NULL OR c.release IS NULL
-               OR (c.capture > 0 AND h.expires_at <= bifold_now())
+               OR coalesce(c.capture > 0 AND h.expires_at <= bifold_now(), false)
                OR count(*) OVER (PARTITION BY c.n, c.hold) > 1
-               OR sum(c.capture + c.release) OVER (PARTITION BY c.hold ORDER BY c.n)
-                  > h.amount_minor - h.captured_minor - h.released_minor AS odd
-          FROM (SELECT o.ordinality::integer - 1 AS n, k.hold, k.capture, k.release
+               OR sum(c.capture + c.release) OVER w
+                  > h.amount_minor - h.captured_minor - h.released_minor
+               OR coalesce(c.kept <> h.amount_minor - h.captured_minor - h.released_minor
+                  - (sum(c.capture + c.release) OVER w - c.capture - c.release), false) AS odd
+          FROM (SELECT o.ordinality::integer - 1 AS n, k.hold, k.capture, k.release, k.kept
                   FROM jsonb_array_elements(commands) WITH ORDINALITY o,
                        jsonb_to_recordset(o.value->'close')
-                           AS k(hold text, capture numeric, release numeric)
+                           AS k(hold text, capture numeric, release numeric, kept numeric)
                  WHERE o.ordinality > start) c
-          LEFT JOIN holds h ON h.id = c.hold) k
+          LEFT JOIN holds h ON h.id = c.hold
+        WINDOW w AS (PARTITION BY c.hold ORDER BY c.n)) k
      WHERE k.odd IS NOT FALSE
 $$;
 
@@ -244,7 +247,8 @@ BEGIN
      ORDER BY c.n, o.place;
 END $$;
 
--- A hold that is late may be given back and not spent.
+-- A hold that is late may be given back and not spent. A closing may say what it expects the hold to
+-- keep (`kept`): where that is not so any more, what was computed from it is out of date.
 CREATE OR REPLACE FUNCTION ledger_refuse_closing(command jsonb) RETURNS text[] LANGUAGE plpgsql STABLE AS $$
 DECLARE
     line record;
@@ -252,15 +256,17 @@ DECLARE
 BEGIN
     IF NOT command ? 'close' THEN RETURN NULL; END IF;
     FOR line IN
-        SELECT k.hold, k.capture, k.release, h.id, h.account_id, h.status, h.expires_at,
+        SELECT k.hold, k.capture, k.release, k.kept AS expected, h.id, h.account_id, h.status, h.expires_at,
                h.amount_minor - h.captured_minor - h.released_minor AS kept
-          FROM jsonb_to_recordset(command->'close') k(hold text, capture numeric, release numeric)
+          FROM jsonb_to_recordset(command->'close')
+               k(hold text, capture numeric, release numeric, kept numeric)
           LEFT JOIN holds h ON h.id = k.hold
     LOOP
         IF line.hold = ANY (seen) THEN RETURN ARRAY['hold_named_twice', line.hold]; END IF;
         seen := seen || line.hold;
         IF line.id IS NULL THEN RETURN ARRAY['hold_not_found', line.hold]; END IF;
         IF line.status <> 'open' THEN RETURN ARRAY['hold_closed', line.hold]; END IF;
+        IF line.expected <> line.kept THEN RETURN ARRAY['hold_moved', line.hold]; END IF;
         IF line.capture <> trunc(line.capture) OR line.release <> trunc(line.release) THEN
             RETURN ARRAY['amount_malformed', line.hold]; END IF;
         IF line.capture > 0 AND line.expires_at <= bifold_now() THEN

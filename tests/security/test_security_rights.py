@@ -1,0 +1,60 @@
+"""What the application's role may change, table by table: a new table is closed until it is listed.
+
+r0001 gives every new table away whole. Whoever adds one says here, and in its revision, what of it
+may be rewritten or deleted.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from wallet.testing.databases import ScratchDatabase
+
+WHOLE = frozenset({
+    # Bookkeeping of processes and nodes, sessions and counters: nothing of money or agreement.
+    "fork_proposals", "halted_tokens", "linked_wallets", "network_nodes", "network_state", "outbox",
+    "principals", "process_state", "rate_counters", "sandbox_clock", "sandbox_faults", "sessions",
+    "siwe_nonces", "chain_blocks", "users",
+})  # fmt: skip
+UPDATABLE = frozenset({
+    "bank_lines", "chain_attempts", "chain_intents", "chain_signers", "deposits", "outgoing_usage",
+    "payment_legs", "payments", "payouts", "quotes", "scan_state", "withdrawals",
+    "selfcustody_key", "float_bounds",
+})  # fmt: skip
+DELETABLE = frozenset({"cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"})
+
+
+def test_no_right_is_wider_than_it_was_meant(database: ScratchDatabase) -> None:
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        rows = owner.execute(
+            "SELECT c.relname, has_table_privilege('bifold_app', c.oid, 'UPDATE'),"
+            " has_table_privilege('bifold_app', c.oid, 'DELETE'),"
+            " has_table_privilege('bifold_app', c.oid, 'TRUNCATE') FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')"
+        ).fetchall()
+    assert len(rows) > 50
+    assert {name for name, _u, _d, truncate in rows if truncate} == set()
+    assert {name for name, update, _d, _t in rows if update} == WHOLE | UPDATABLE
+    assert {name for name, _u, delete, _t in rows if delete} == WHOLE | DELETABLE
+
+
+def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> None:
+    """The columns that say who proposed what, and to whom it goes."""
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        open_columns = {
+            f"{table}.{column}"
+            for table, column in owner.execute(
+                "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a"
+                " ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relname ="
+                " ANY(%s) AND has_column_privilege('bifold_app', c.oid, a.attnum, 'UPDATE')",
+                (["treasury_moves", "deposit_losses", "chain_approvals", "sweeps", "nonce_burns"],),
+            )
+        }
+    assert not open_columns & {
+        "treasury_moves.amount_minor", "treasury_moves.to_address", "treasury_moves.proposed_by",
+        "treasury_moves.kind", "deposit_losses.deposit_id", "deposit_losses.entry_id",
+        "chain_approvals.operator", "chain_approvals.signature", "sweeps.intent_id",
+        "nonce_burns.raw",
+    }  # fmt: skip
+    assert "treasury_moves.approved_by" in open_columns
