@@ -6,9 +6,11 @@ import argparse
 import asyncio
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from bench import broadcast, database, gas, scan, scan_memory, signer, transfers
+from bench import broadcast, database, gas, ledger, scan, scan_memory, signer, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -22,10 +24,11 @@ def in_database(*, rounds: int, seconds: float) -> dict[str, Any]:
         cluster.close()
 
 
-BENCHES = {
+BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "broadcast": broadcast.measure,
     "database": in_database,
     "gas": gas.measure,
+    "ledger": ledger.measure,
     "scan": scan.measure,
     "scan-memory": scan_memory.measure,
     "signer": signer.measure,
@@ -40,15 +43,27 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document, nothing else")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each side, each round")
+    books = parser.add_argument_group("ledger")
+    books.add_argument("--pgledger", type=Path, metavar="FILE", help="its pgledger.sql, fetched")
+    books.add_argument("--lnbits", type=Path, metavar="PYTHON", help="of a venv that has LNbits")
+    books.add_argument("--postings", type=int, default=200_000, help="how far the books are grown")
     chosen = parser.parse_args(arguments)
+    more = {
+        "ledger": {
+            "contenders": ledger.Contenders(chosen.pgledger, chosen.lnbits),
+            "postings": chosen.postings,
+        }
+    }
     results = {}
     for name in [chosen.name] if chosen.name else sorted(BENCHES):
         if not chosen.json:
             print(f"{name} …", flush=True)
-        results[name] = BENCHES[name](rounds=chosen.rounds, seconds=chosen.seconds)
+        results[name] = BENCHES[name](
+            rounds=chosen.rounds, seconds=chosen.seconds, **more.get(name, {})
+        )
         if not chosen.json:
             for key, value in results[name].items():
-                print(f"  {key:<30} {value}", flush=True)
+                print(f"  {key:<38} {value}", flush=True)
     if chosen.json:
         print(json.dumps(results, indent=2))
     return 0

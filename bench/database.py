@@ -70,6 +70,10 @@ def prepare(database: ScratchDatabase) -> list[tuple[str, str]]:
         cursor.executemany(
             "INSERT INTO floor_accounts VALUES (%s, %s)", [(a, BALANCE_MINOR) for _, a in people]
         )
+        cursor.executemany(
+            "INSERT INTO floor_accounts VALUES (%s, %s)",
+            [(f"f{n}", BALANCE_MINOR) for n in range(1, CUSTOMERS + 1)],
+        )
         cursor.execute(
             "INSERT INTO accounts (id, path, asset, kind, side)"
             " VALUES ('acc_capital', 'house:capital:EUR', 'EUR', 'system', 'C')"

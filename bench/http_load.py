@@ -13,6 +13,7 @@ from dataclasses import dataclass
 class Load:
     """What one round gave."""
 
+    count: int
     per_second: float
     p50_ms: float
     p99_ms: float
@@ -67,6 +68,7 @@ async def load(
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     times.sort()
     return Load(
+        len(times),
         len(times) / elapsed,
         times[len(times) // 2] * 1000,
         times[min(len(times) - 1, len(times) * 99 // 100)] * 1000,

@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,15 @@ def measure(*, rounds: int, seconds: float) -> dict[str, Any]:
     try:
         scratch = cluster.create()
         people = database.prepare(scratch)
-        tokens = asyncio.run(_sign_in(scratch, [person for person, _ in people]))
+        tokens = asyncio.run(sign_in(scratch, [person for person, _ in people]))
         with (
             tempfile.TemporaryDirectory(prefix="bifold-bench-") as home,
-            _servers(scratch, Path(home)) as (hello_port, api_port),
+            servers(scratch, Path(home)) as (hello, api),
         ):
             samples = asyncio.run(
-                _rounds(scratch, people, tokens, hello_port, api_port, rounds, seconds)
+                _rounds(scratch, people, tokens, hello.port, api.port, rounds, seconds)
             )
-        _check(scratch)
+        check(scratch)
     finally:
         cluster.close()
     return _summary(samples)
@@ -138,8 +139,10 @@ def _summary(samples: dict[str, list[Any]]) -> dict[str, Any]:
     }
 
 
-async def _sign_in(scratch: ScratchDatabase, principals: list[str]) -> list[str]:
-    """Make every principal a person, and a session for each connection's payer."""
+async def sign_in(
+    scratch: ScratchDatabase, principals: list[str], *, count: int = CONNECTIONS
+) -> list[str]:
+    """Make every principal a person, and a session for each of the first `count`."""
     db = Database(scratch.owner_url)
     with psycopg.connect(scratch.conninfo("bifold_owner"), autocommit=True) as connection:
         connection.cursor().executemany(
@@ -154,7 +157,7 @@ async def _sign_in(scratch: ScratchDatabase, principals: list[str]) -> list[str]
         connection.execute("ANALYZE")
     tokens = []
     async with db.transaction() as session:
-        for principal in principals[:CONNECTIONS]:
+        for principal in principals[:count]:
             made = await identity.open_session(session, principal_id=principal, kind="api")
             if made.token is None:
                 raise RuntimeError("a new session has a token")
@@ -163,22 +166,36 @@ async def _sign_in(scratch: ScratchDatabase, principals: list[str]) -> list[str]
     return tokens
 
 
+@dataclass(frozen=True)
+class Served:
+    """One running server."""
+
+    pid: int
+    port: int
+
+
 @contextmanager
-def _servers(scratch: ScratchDatabase, home: Path) -> Iterator[tuple[int, int]]:
-    """Ports of the hello floor and of the real API, one process each."""
+def servers(
+    scratch: ScratchDatabase, home: Path, *, prototype_url: str | None = None
+) -> Iterator[list[Served]]:
+    """The hello floor, the real API and, where a database is named, the prototype: one process
+    each, in this order."""
     seed = to_seed(PHRASE)
     xpub = account_xpub(seed, DEPOSIT_ACCOUNT)
     public = {"deposit_xpub": xpub, "fingerprint": fingerprint(xpub), "hot": []}
     (home / "keys.json").write_bytes(orjson.dumps(public))
     dump_networks(home / "networks.toml", {"local": _network()})
-    hello_port, api_port = _free_port(), _free_port()
+    ports = [free_port() for _ in range(3)]
+    modules = [("bench.hello", str(ports[0])), ("api.server",)]
+    if prototype_url is not None:
+        modules.append(("bench.prototype", str(ports[2]), prototype_url))
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "BIFOLD_MODE": "sandbox",
         "BIFOLD_DATABASE_URL": scratch.app_url,
         "BIFOLD_HOST": "127.0.0.1",
-        "BIFOLD_PORT": str(api_port),
+        "BIFOLD_PORT": str(ports[1]),
         "BIFOLD_DATA_DIR": str(home),
         "BIFOLD_LOG_LEVEL": "WARNING",
     }
@@ -188,12 +205,14 @@ def _servers(scratch: ScratchDatabase, home: Path) -> Iterator[tuple[int, int]]:
                 [sys.executable, "-m", *module], cwd=ROOT, env=environment, stdout=output,
                 stderr=output,
             )
-            for module in (("bench.hello", str(hello_port)), ("api.server",))
+            for module in modules
         ]  # fmt: skip
         try:
-            for process, port in zip(started, (hello_port, api_port), strict=True):
+            served = []
+            for process, port in zip(started, ports, strict=False):
                 _wait(process, port, home / "log")
-            yield hello_port, api_port
+                served.append(Served(process.pid, port))
+            yield served
         finally:
             for process in started:
                 process.terminate()
@@ -232,14 +251,14 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise RuntimeError(f"a server did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _check(scratch: ScratchDatabase) -> None:
+def check(scratch: ScratchDatabase) -> None:
     """A figure counts only when the books are whole after it."""
     with psycopg.connect(scratch.conninfo("bifold_audit"), autocommit=True) as audit:
         off = audit.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +44,17 @@ class ScratchDatabase:
 class ScratchCluster:
     """An embedded PostgreSQL in a temporary folder that hands out databases from a template.
 
-    `migrate` receives the owner's URL of the template, once. The cluster ends with the process.
+    `settings` are the server's own. `migrate` receives the owner's URL of the template, once.
+    The cluster ends with the process.
     """
 
-    def __init__(self, *, durable: bool, migrate: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool,
+        migrate: Callable[[str], None] | None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         # The system's /tmp and not pytest's folder: a socket's path may have 107 bytes.
         self._home = Path(tempfile.mkdtemp(prefix="bifold-test-", dir="/tmp"))
         self.server = EmbeddedPostgres(
@@ -55,7 +62,7 @@ class ScratchCluster:
             self._home / "run",
             durable=durable,
             log_file=self._home / "postgres.log",
-            extra_settings={"max_connections": str(CONNECTIONS_MAX)},
+            extra_settings={"max_connections": str(CONNECTIONS_MAX), **(settings or {})},
         )
         self._numbers = itertools.count(1)
         self.server.start()
