@@ -36,7 +36,7 @@ from chain.outcomes import SendKind, SendOutcome, classify_rejection
 from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
-from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, tx_hash
+from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, Authorization, tx_hash
 
 MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
 MAX_CLIENT_VERSION = 200
@@ -344,12 +344,25 @@ class ChainClient:
             answer, min_tip_wei=self.network.min_tip_wei, max_fee_wei=self.network.max_fee_wei
         )
 
-    async def estimate_gas(self, from_: str, to: str, value: int, data: bytes) -> int:
-        """Gas a call would use now. Raises NodeRejected when it would revert."""
-        request = {
+    async def estimate_gas(
+        self,
+        from_: str,
+        to: str,
+        value: int,
+        data: bytes,
+        authorizations: Sequence[Authorization] = (),
+    ) -> int:
+        """Gas a call would use now, after these EIP-7702 authorisations.
+
+        Raises NodeRejected when it would revert, and where the node knows no such authorisations
+        and says so; one that overlooks them answers less gas than they cost.
+        """
+        request: dict[str, object] = {
             "from": checked(from_), "to": checked(to), "value": hex(value),
             "data": "0x" + data.hex(),
         }  # fmt: skip
+        if authorizations:
+            request["authorizationList"] = [one.json() for one in authorizations]
         gas = parse.quantity(await self.rpc.call("eth_estimateGas", (request,)), "estimateGas")
         if not PLAIN_TRANSFER_GAS <= gas <= MAX_GAS:
             raise NodeGarbage("eth_estimateGas answered gas outside 21,000 and 16,000,000")

@@ -65,6 +65,17 @@ class Authorization:
         delegate = to_bytes20(self.delegate)
         return [self.chain_id, delegate, self.nonce, self.parity, self.r, self.s]
 
+    def json(self) -> dict[str, str]:
+        """As an element of a request's `authorizationList`."""
+        return {
+            "chainId": hex(self.chain_id),
+            "address": self.delegate,
+            "nonce": hex(self.nonce),
+            "yParity": hex(self.parity),
+            "r": hex(self.r),
+            "s": hex(self.s),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class TxFields:

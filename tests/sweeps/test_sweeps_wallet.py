@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from sqlalchemy import text
 
+from chain.address import checked
+from chain.client import ChainClient
 from chain.testing import AnvilProcess
 from wallet import custody
 from wallet.db import Database
@@ -122,6 +124,46 @@ async def test_many_tokens_leave_in_one_transaction_by_delegation(opened: Open) 
     types = await seam.rows("SELECT unsigned FROM chain_attempts WHERE kind = 'pay' ORDER BY seq")
     assert sorted(bytes(row.unsigned)[0] for row in types) == [2, 4]
     assert await all_agrees(seam)
+
+
+@pytest.mark.parametrize("fork", ["cancun"])
+async def test_a_node_that_knows_no_delegations_is_not_sent_any(
+    db: Database, tmp_path: Path, fork: str
+) -> None:
+    """The registry may say more than the node can: a transaction that the node calls malformed
+    would hold the house's nonce and every payment behind it."""
+    with AnvilProcess(extra=("--hardfork", fork)) as older:
+        seam = await Seam.open(db, older.url, tmp_path / "signer", sweeps="eip7702")
+        try:
+            await seam.fund_house()
+            people = [await person_with(seam, usdc="100") for _ in range(2)]
+            await sweep(seam)
+            await sweep(seam)
+            top_up, token = ("top_up", "ETH", "done"), ("token", "USDC", "done")
+            assert await kinds(seam) == [top_up, top_up, token, token]
+            assert [await seam.on_chain(address, "USDC") for _, address in people] == [0, 0]
+            payee = "0x" + "b0b" * 13 + "e"
+            await seam.withdraw(people[0][0], "50", "USDC", checked(payee))
+            await seam.finish()
+            assert await seam.on_chain(checked(payee), "USDC") == 50_000_000
+            assert await all_agrees(seam)
+        finally:
+            await seam.close()
+
+
+async def test_a_node_that_overlooks_delegations_is_not_sent_any(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seam = await opened("eip7702")
+    await person_with(seam, usdc="100")
+    asked = ChainClient.estimate_gas
+
+    async def overlooks(self: ChainClient, *call: Any) -> int:
+        return await asked(self, *call[:4])
+
+    monkeypatch.setattr(ChainClient, "estimate_gas", overlooks)
+    await sweep(seam)
+    assert await kinds(seam) == [("top_up", "ETH", "done")]
 
 
 async def test_where_coins_came_an_address_is_never_delegated(opened: Open) -> None:

@@ -18,6 +18,9 @@ LOGS_WINDOW_BLOCKS = 1_000
 MIN_TIP_WEI = 10**9
 MAX_FEE_WEI = 500 * 10**9
 BUMP_PERCENT = 15
+OWN_NODE_SUPPORTS = ("traces",)
+"""What our own Anvil can do beyond the common ground. It runs a fork without EIP-7702: see HARDFORK
+in `wallet.sandbox.anvil`."""
 TOKENS = (("USDC", "USD Coin", 6), ("EURC", "Euro Coin", 6), ("DAI", "Dai", 18))
 """Code, name and decimals of the test tokens, in the order they are deployed and listed."""
 
@@ -71,7 +74,7 @@ def first_network(chain: LocalChain, *, rpc_url: str, own_node: bool) -> Network
         tokens=tuple(Token(code, chain.tokens[code], decimals) for code, _, decimals in TOKENS),
         block1_hash=chain.block1_hash,
         local_snapshots=own_node,
-        supports=("eip7702", "traces") if own_node else (),
+        supports=OWN_NODE_SUPPORTS if own_node else (),
         contracts=chain.contracts,
     )
 
@@ -89,5 +92,6 @@ def write(config: SandboxConfig, local: Network) -> None:
 
 
 def at_address(local: Network, rpc_url: str) -> Network:
-    """The same network, reached where its node listens now."""
-    return dataclasses.replace(local, rpc_urls=(rpc_url,))
+    """The same network, reached where its node listens now, with what that node can do."""
+    supports = OWN_NODE_SUPPORTS if local.local_snapshots else ()
+    return dataclasses.replace(local, rpc_urls=(rpc_url,), supports=supports)

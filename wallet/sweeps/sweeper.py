@@ -61,6 +61,8 @@ GAS_OF_ADDRESS = 120_000
 """Bounds, not estimates: a first sweep by EIP-7702 uses about 31,000 in a batch of ten."""
 GAS_EACH = 35_000
 """What one address costs in a batch, to judge whether it is worth it."""
+GAS_OF_AUTHORIZATION = 25_000
+"""What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
 DELEGATED = b"\xef\x01\x00"
 log = structlog.get_logger(__name__)
 
@@ -295,7 +297,13 @@ class Sweeper:
                     )
                 )
             taken.append(one)
-        if taken:
+        if not taken:
+            return
+        data = calls.sweep_call([one.address for one in taken], token.contract)
+        if not await self._delegates(now, data, authorizations):
+            for one in taken:
+                await self._alone(now, token, one)
+        else:
             await self._start(
                 now,
                 "delegated",
@@ -304,9 +312,29 @@ class Sweeper:
                 gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
                 to=self._network.contracts["sweep_batch"],
                 minor=0,
-                data=calls.sweep_call([one.address for one in taken], token.contract),
+                data=data,
                 authorizations=tuple(authorizations),
             )
+
+    async def _delegates(self, now: _Now, data: bytes, wanted: Sequence[Authorization]) -> bool:
+        """Whether the node knows EIP-7702, whatever the registry says.
+
+        Bytes that it calls malformed would hold the nonce of the house's own address, and every
+        payment behind it, until somebody cancels them.
+        """
+        if not wanted:
+            return True  # a call like any other: they delegated before
+        try:
+            gas = await self._chain.estimate_gas(
+                now.treasury, self._network.contracts["sweep_batch"], 0, data, wanted
+            )
+        except NodeRejected as error:
+            log.error("sweep.no_delegation", network=self._network.name, message=error.message)
+            return False
+        if gas < fee_models.PLAIN_GAS + GAS_OF_AUTHORIZATION * len(wanted):
+            log.error("sweep.no_delegation", network=self._network.name, message="overlooked")
+            return False
+        return True
 
     # Key-less addresses
 
