@@ -13,6 +13,7 @@ from api import openapi, problems
 from api.authentication import CallerCache
 from api.body import BodyLimit
 from api.context import RequestContext
+from api.lane import HotLane
 from api.metrics import Figures
 from api.routes import (
     activity,
@@ -49,7 +50,7 @@ def create_app(services: Services) -> FastAPI:
     """The app over built services; its lifespan closes them."""
     state = State(
         services=services,
-        callers=CallerCache(),
+        callers=CallerCache(services.db),
         figures=Figures(),
         planner=Planner(services.db, services.chains, services.assets),
         writer=GroupWriter(services.db),
@@ -78,6 +79,7 @@ def create_app(services: Services) -> FastAPI:
     _routes(app, services)
     openapi.install(app)
     mount_web(app, services)
+    app.add_middleware(HotLane, owner=app, routes=[*transfers.hot.routes, *holds.hot.routes])
     app.add_middleware(BodyLimit)
     app.add_middleware(
         RequestContext,

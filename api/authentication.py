@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -13,11 +15,13 @@ from fastapi.security import HTTPBearer
 
 from api.state import ServicesDep, State, state_of
 from wallet import identity
+from wallet.db import Database
 from wallet.identity import SignedIn
 from wallet.identity.errors import Unauthenticated
 
 CACHE_SECONDS = 1.0  # the longest a revoked session may still work (decision 17)
 CACHE_MOST = 4_096
+LOOKED_UP_MOST = 256  # tokens in one look-up
 MAX_TOKEN_CHARS = 200
 
 
@@ -30,10 +34,54 @@ class Caller:
 
 
 class CallerCache:
-    """Look-ups of the last second, by the token's hash; the token itself is not kept."""
+    """Look-ups of the last second, by the token's hash; the token itself is not kept.
 
-    def __init__(self) -> None:
+    Tokens that are asked for while a look-up is under way share the next one.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._known: OrderedDict[bytes, tuple[float, SignedIn]] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[SignedIn | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, token: str) -> SignedIn | None:
+        """The living session behind a token, looked up at most a second ago."""
+        known = self.get(token)
+        if known is not None:
+            return known
+        answer = self._asked.get(token)
+        if answer is None:
+            answer = self._asked[token] = asyncio.get_running_loop().create_future()
+            if self._task is None:
+                self._task = asyncio.create_task(self._look())
+        return await asyncio.shield(answer)  # others may wait for it, too
+
+    async def _look(self) -> None:
+        try:
+            while self._asked:
+                now = dict(islice(self._asked.items(), LOOKED_UP_MOST))
+                for token in now:
+                    del self._asked[token]
+                await self._answer(now)
+        finally:
+            self._task = None
+
+    async def _answer(self, asked: dict[str, asyncio.Future[SignedIn | None]]) -> None:
+        try:
+            async with self._db.driver() as hot:
+                found = await identity.resolve_many(hot, asked, kind="api")
+                await hot.commit()
+        except Exception as error:  # noqa: BLE001 - told to all who asked
+            for answer in asked.values():
+                answer.set_exception(error)
+                answer.exception()  # one who left meanwhile does not hear it
+            return
+        for token, answer in asked.items():
+            signed_in = found.get(token)
+            if signed_in is not None:
+                self.put(token, signed_in)
+            answer.set_result(signed_in)
 
     def get(self, token: str) -> SignedIn | None:
         """The session, when it was looked up within the last second."""
@@ -81,11 +129,9 @@ async def authenticate(state: State, token: str | None) -> Caller:
     """The caller behind a token. Raises Unauthenticated."""
     if token is None:
         raise Unauthenticated("Send a session token as `Authorization: Bearer …`.")
-    signed_in = state.callers.get(token)
+    signed_in = await state.callers.find(token)
     if signed_in is None:
-        async with state.services.db.transaction() as session:
-            signed_in = await identity.resolve(session, token, kind="api")
-        state.callers.put(token, signed_in)
+        raise Unauthenticated("Sign in first: this session is unknown or has ended.")
     return Caller(signed_in.principal_id, signed_in.id)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import INTERNAL
@@ -28,6 +28,7 @@ API_HEADERS: dict[str, str] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+REQUEST_ID = b"x-request-id"
 HSTS = "max-age=31536000; includeSubDomains"
 
 
@@ -37,7 +38,9 @@ class RequestContext:
     def __init__(self, app: ASGIApp, *, figures: Figures, https: bool) -> None:
         self._app = app
         self._figures = figures
-        self._https = https
+        always = {**SECURITY_HEADERS, **({"Strict-Transport-Security": HSTS} if https else {})}
+        self._pages = _raw(always)
+        self._api = _raw(always, API_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +55,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._dress(scope, MutableHeaders(scope=message), id_)
+                message["headers"] = self._dressed(scope, message.get("headers", ()), id_)
             await send(message)
 
         try:
@@ -65,12 +68,22 @@ class RequestContext:
         finally:
             self._figures.request(scope, status, time.perf_counter() - started)
 
-    def _dress(self, scope: Scope, headers: MutableHeaders, id_: str) -> None:
-        headers["X-Request-Id"] = id_
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
-        if scope["path"].startswith(API_PREFIXES):
-            for name, value in API_HEADERS.items():
-                headers.setdefault(name, value)
-        if self._https:
-            headers.setdefault("Strict-Transport-Security", HSTS)
+    def _dressed(
+        self, scope: Scope, headers: Iterable[tuple[bytes, bytes]], id_: str
+    ) -> list[tuple[bytes, bytes]]:
+        """The answer's own headers, and ours where it has none of that name."""
+        dressed = [pair for pair in headers if pair[0] != REQUEST_ID]
+        present = {name for name, _ in dressed}
+        ours = self._api if scope["path"].startswith(API_PREFIXES) else self._pages
+        dressed += [pair for pair in ours if pair[0] not in present]
+        dressed.append((REQUEST_ID, id_.encode("ascii")))
+        return dressed
+
+
+def _raw(*sets: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI carries them."""
+    return [
+        (name.lower().encode("ascii"), value.encode("ascii"))
+        for each in sets
+        for name, value in each.items()
+    ]

@@ -15,6 +15,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "bifold_http_requests_total",
             "Requests by method, route template and status.",
@@ -68,8 +69,14 @@ class Figures:
         """Count one request under its route template, never under its concrete path."""
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._requests.labels(method, route, str(status or 499)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        figures = self._known.get((method, route, status))
+        if figures is None:  # looked up once: the labels are few, the requests are many
+            figures = self._known[method, route, status] = (
+                self._requests.labels(method, route, str(status or 499)),
+                self._seconds.labels(method, route),
+            )
+        figures[0].inc()
+        figures[1].observe(seconds)
 
     def render(self, vitals: Vitals) -> bytes:
         """The exposition text, with the database's figures of this moment."""

@@ -26,13 +26,7 @@ def parse(body: bytes) -> Any:
     if text.startswith("\ufeff"):
         raise MalformedJson("The body starts with a byte order mark.")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_decimal,
-            parse_int=_integer,
-        )
+        value = _DECODER.decode(text)
     except RecursionError:
         raise MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError:
@@ -61,6 +55,14 @@ def _decimal(digits: str) -> Decimal:
 
 def _integer(digits: str) -> int | Decimal:
     return int(digits) if len(digits) <= MAX_INT_DIGITS else Decimal(digits)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_constant,
+    parse_float=_decimal,
+    parse_int=_integer,
+)
 
 
 def _inspect(value: Any) -> None:

@@ -72,6 +72,9 @@ class Flow(Protocol[AskedIn, Made]):
         """Further rows of those that were posted, in the same transaction."""
 
 
+_Name = tuple[str, str, str, str]
+
+
 @dataclass(slots=True, eq=False)
 class _Item:
     claim: Claim
@@ -79,7 +82,14 @@ class _Item:
     asked: Any
     shape: Callable[[Any], Answer]
     told: asyncio.Future[Outcome] = field(repr=False)
+    rivals: list[asyncio.Future[None]] = field(default_factory=list)
     tries: int = 0
+
+    @property
+    def name(self) -> _Name:
+        """Under which nothing else may run meanwhile."""
+        claim = self.claim
+        return claim.principal_id, claim.method, claim.route, claim.key
 
 
 class GroupWriter:
@@ -91,7 +101,7 @@ class GroupWriter:
         self._waiting: deque[_Item] = deque()
         self._free = [AccountIds() for _ in range(writers)]
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running: dict[tuple[str, str, str, str], asyncio.Future[Outcome]] = {}
+        self._running: dict[_Name, _Item] = {}
         self.batches = 0
         self.commands = 0
 
@@ -109,19 +119,23 @@ class GroupWriter:
         A rival with the same key waits for the first one's end. Raises what the flow and the books
         refuse with, IdempotencyMismatch, IdempotencyInProgress, Busy, DatabaseUnavailable.
         """
-        name = (claim.principal_id, claim.method, claim.route, claim.key)
-        until = time.monotonic() + wait_seconds
-        while (rival := self._running.get(name)) is not None:
-            left = until - time.monotonic()
-            await asyncio.wait([rival], timeout=max(left, 0))
-            if not rival.done():
+        item = _Item(claim, flow, asked, shape, asyncio.get_running_loop().create_future())
+        name = item.name
+        if name in self._running:
+            await self._outlive(name, time.monotonic() + wait_seconds)
+        self._running[name] = item
+        self._put([item])
+        # A client that leaves cancels only its own wait: the command may be in a transaction.
+        return await item.told
+
+    async def _outlive(self, name: _Name, until: float) -> None:
+        """Wait until nothing runs under this name. Raises IdempotencyInProgress."""
+        while (first := self._running.get(name)) is not None:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            first.rivals.append(ended)
+            await asyncio.wait([ended], timeout=max(until - time.monotonic(), 0))
+            if not ended.done():
                 raise IdempotencyInProgress("The first request with this key is still running.")
-        told: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        told.add_done_callback(lambda _told: self._running.pop(name, None))
-        self._running[name] = told
-        self._put([_Item(claim, flow, asked, shape, told)])
-        # A client that leaves takes nothing back: its command may be in a transaction already.
-        return await asyncio.shield(told)
 
     async def aclose(self) -> None:
         """Finish what was taken in."""
@@ -217,14 +231,14 @@ class GroupWriter:
         for item in items:
             end = ends[item]
             if isinstance(end, Outcome):
-                _tell(item, end)
+                self._tell(item, end)
             elif end is not None:
-                _refuse(item, end)
+                self._refuse(item, end)
             elif item.tries < TRIES:
                 item.tries += 1
                 again.append(item)
             else:
-                _refuse(item, _busy(None))
+                self._refuse(item, _busy(None))
         self._waiting.extendleft(reversed(again))
 
     async def _again(self, items: list[_Item], error: Exception) -> None:
@@ -241,7 +255,25 @@ class GroupWriter:
 
     def _fail(self, items: Iterable[_Item], error: BaseException) -> None:
         for item in items:
-            _refuse(item, error)
+            self._refuse(item, error)
+
+    def _tell(self, item: _Item, outcome: Outcome) -> None:
+        self._ended(item)
+        if not item.told.done():
+            item.told.set_result(outcome)
+
+    def _refuse(self, item: _Item, error: BaseException) -> None:
+        self._ended(item)
+        if not item.told.done():
+            item.told.set_exception(error)
+            item.told.exception()  # somebody who left does not hear it: that is no defect
+
+    def _ended(self, item: _Item) -> None:
+        self._running.pop(item.name, None)
+        for rival in item.rivals:
+            if not rival.done():
+                rival.set_result(None)
+        item.rivals.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,14 +373,3 @@ def _with_answer(one: _Ready) -> Command:
             "body": answer.body,
         },
     )
-
-
-def _tell(item: _Item, outcome: Outcome) -> None:
-    if not item.told.done():
-        item.told.set_result(outcome)
-
-
-def _refuse(item: _Item, error: BaseException) -> None:
-    if not item.told.done():
-        item.told.set_exception(error)
-        item.told.exception()  # somebody who left does not hear it: that is no defect

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Literal
 
 import pytest
 from sqlalchemy import text
@@ -117,13 +120,24 @@ async def sign_in(db: Database, principal: str) -> SignedIn:
         )
 
 
-async def resolves(db: Database, token: str, kind: str = "api") -> bool:
-    try:
+async def resolves(db: Database, token: str, kind: Literal["api", "web"] = "api") -> bool:
+    """Whether it opens anything; alone and beside others it is the same."""
+    alone: SignedIn | None = None
+    with suppress(Unauthenticated):
         async with db.transaction() as session:
-            await identity.resolve(session, token, kind="web" if kind == "web" else "api")
-    except Unauthenticated:
-        return False
-    return True
+            alone = await identity.resolve(session, token, kind=kind)
+    together = (await resolve_many(db, token, "bfs_nobody", kind=kind)).get(token)
+    assert (alone and alone.id) == (together and together.id)
+    return alone is not None
+
+
+async def resolve_many(
+    db: Database, *tokens: str, kind: Literal["api", "web"] = "api"
+) -> dict[str, SignedIn]:
+    async with db.driver() as hot:
+        found = await identity.resolve_many(hot, tokens, kind=kind)
+        await hot.commit()
+    return found
 
 
 class TestAuthenticate:
@@ -247,6 +261,24 @@ class TestSessions:
             )
         assert idle is not None
         assert float(idle) < 30
+
+    async def test_many_are_looked_up_together(self, db: Database) -> None:
+        owners = [await person(db, f"p{n}@example.com") for n in range(3)]
+        made = [await sign_in(db, owner) for owner in owners]
+        tokens = [str(one.token) for one in made]
+        async with db.transaction() as session:
+            await session.execute(
+                text("UPDATE sessions SET last_seen_at = clock_timestamp() - :age WHERE id = :id"),
+                {"id": made[0].id, "age": timedelta(minutes=50)},
+            )
+            await identity.revoke(session, principal_id=owners[2], session_id=made[2].id)
+        found = await resolve_many(db, *tokens, "bfs_x", "")
+        assert {token: one.principal_id for token, one in found.items()} == {
+            tokens[0]: owners[0],
+            tokens[1]: owners[1],
+        }
+        again = await resolve_many(db, tokens[0])
+        assert again[tokens[0]].last_seen_at - found[tokens[0]].last_seen_at > timedelta(minutes=49)
 
     async def test_the_sandbox_clock_does_not_move_them(self, db: Database) -> None:
         made = await sign_in(db, await person(db))

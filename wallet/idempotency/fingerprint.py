@@ -13,15 +13,18 @@ def canonical_json(value: object) -> bytes:
     Integers of any length are exact. A Decimal becomes an object under a key with NUL, which no
     parsed body has, so that it equals nothing else.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_exact
-    ).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _exact(value: object) -> dict[str, str]:
     if isinstance(value, Decimal):
         return {"\0number": str(value)}
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_exact
+)
 
 
 def fingerprint(*, path: str, query: str, body: object) -> bytes:

@@ -8,6 +8,7 @@ from wallet.identity.sessions import (
     live_sessions,
     open_session,
     resolve,
+    resolve_many,
     revoke,
 )
 from wallet.identity.users import User, change_user, find_recipient, get_user, register
@@ -25,5 +26,6 @@ __all__ = [
     "open_session",
     "register",
     "resolve",
+    "resolve_many",
     "revoke",
 ]
