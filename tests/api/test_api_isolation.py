@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from wallet.outbox import Relay
+
 OPEN = {
     ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"), ("post", "/v1/users"),
     ("post", "/v1/sessions"), ("get", "/v1/assets"), ("get", "/v1/networks"),
@@ -71,7 +73,10 @@ class TestForeignIds:
         held = await ada.post(
             "/v1/holds", {"to": bob.id, "money": money, "expires_in_seconds": 600}
         )
+        await Relay(observed.services.db).tick()
+        events = await ada.get("/v1/events")
         return {
+            "event_id": events.json()["data"][0]["id"],
             "hold_id": held.json()["id"],
             "quote_id": quoted.json()["id"],
             "recipient_id": to.json()["id"],
