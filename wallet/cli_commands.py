@@ -41,6 +41,10 @@ def run(chosen: argparse.Namespace) -> int:
                 from wallet.cli_cases import command
 
                 return asyncio.run(command(Settings.from_env(), chosen))
+            case "seal":
+                from wallet.cli_seal import command as seal
+
+                return asyncio.run(seal(Settings.from_env(), chosen))
             case "treasury":
                 from wallet.cli_treasury import treasury
 

@@ -135,7 +135,7 @@ class TestForeignIds:
         for path in (
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
-            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends",
+            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends", "/v1/events",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 
