@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import broadcast, database, gas, scan, scan_memory, signer, transfers
+from bench import broadcast, database, gas, scan, scan_memory, seal, signer, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -28,6 +28,7 @@ BENCHES = {
     "gas": gas.measure,
     "scan": scan.measure,
     "scan-memory": scan_memory.measure,
+    "seal": seal.measure,
     "signer": signer.measure,
     "transfers": transfers.measure,
 }

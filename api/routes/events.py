@@ -135,9 +135,7 @@ async def _seq(session: Session, principal_id: str, event_id: str, field: str) -
     """Where one of the caller's own events stands. Raises InvalidCursor for any other."""
     try:
         if is_id(event_id, "evt"):
-            return (
-                await events.get(session, principal_id=principal_id, event_id=event_id)
-            ).seq
+            return (await events.get(session, principal_id=principal_id, event_id=event_id)).seq
     except NotFound:
         pass
     raise InvalidCursor("This is not one of your events.", field=field)

@@ -167,9 +167,7 @@ async def test_a_poller_misses_nothing_though_commits_come_late(world: Any) -> N
             await asyncio.sleep(0.005)
 
     running = [asyncio.create_task(relay()), asyncio.create_task(poll())]
-    await asyncio.gather(
-        *(write(name, chance.choice((0.0, 0.0, 0.03, 0.15))) for name in names)
-    )
+    await asyncio.gather(*(write(name, chance.choice((0.0, 0.0, 0.03, 0.15))) for name in names))
     await publish(world)
     done.set()
     await asyncio.gather(*running)

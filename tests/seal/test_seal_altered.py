@@ -51,7 +51,7 @@ def books(cluster: ScratchCluster) -> AsyncIterator[ScratchDatabase]:
 
 @pytest.fixture
 async def root(books: ScratchDatabase) -> AsyncIterator[Database]:
-    """Links 1 to 4 are entries (the third one a transfer, the fourth its reversal), 5 and 6 events."""
+    """Links 1 to 4 are entries: two credits, a transfer, its reversal; 5 and 6 are events."""
     db = Database(books.server.url("postgres", books.name))
     async with db.transaction() as session:
         if not await session.scalar(text("SELECT count(*) FROM entries")):
@@ -189,7 +189,10 @@ async def test_a_changed_column_is_named(root: Database, table: str, column: str
         (["DELETE FROM seals WHERE seq = 2"], (3, "links 2 to 2 are missing")),
         (["DELETE FROM seals WHERE seq = 5"], (6, "links 5 to 5 are missing")),
         (["DELETE FROM seals"], (None, "the chain has no beginning")),
-        (["UPDATE seals SET subject = 'another' WHERE seq = 0"], (0, "was altered after it was sealed")),
+        (
+            ["UPDATE seals SET subject = 'another' WHERE seq = 0"],
+            (0, "was altered after it was sealed"),
+        ),
         (["DELETE FROM seals WHERE seq = 0"], (1, "links 0 to 0 are missing")),
         (
             ["DELETE FROM seals WHERE seq >= 4"],
@@ -211,7 +214,8 @@ async def test_a_changed_column_is_named(root: Database, table: str, column: str
             (None, "waits for its seal for too long"),
         ),
         (
-            ["UPDATE seals SET subject = '3' WHERE seq = 6", "UPDATE events SET seq = 3 WHERE seq = 2"],
+            ["UPDATE seals SET subject = '3' WHERE seq = 6",
+             "UPDATE events SET seq = 3 WHERE seq = 2"],
             (6, "event 2 should be sealed before it"),
         ),
     ],
@@ -249,7 +253,7 @@ UPDATE seals s SET digest = w.digest, hash = w.hash FROM walk w WHERE w.seq = s.
 async def test_a_chain_computed_anew_is_shown_by_a_head_written_down_outside(
     root: Database,
 ) -> None:
-    """Who rewrites the books and the whole chain after them is caught by an anchor, and only by it."""
+    """Who rewrites the books and the whole chain is caught by an anchor, and by nothing else."""
     async with root.snapshot() as session:
         before = await head(session)
     anchor = Anchor(before.seq, before.hash)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import psycopg
 from sqlalchemy import text
 
-from wallet import ledger, outbox
+from wallet import ledger
 from wallet.db import Database, Session
 from wallet.ids import new_id
 from wallet.jobs import Loop, run_loops
@@ -217,18 +215,18 @@ async def test_a_restart_after_kill_9_goes_on_where_it_was(
     await accounts_exist(db)
     made = []
     for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", SEAL_FOR_EVER, database.app_url],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-        ) as sealer:
-            assert sealer.stdout is not None
-            assert await asyncio.to_thread(sealer.stdout.readline) == b"tick\n"
-            for _ in range(20):
-                async with db.transaction() as session:
-                    made += [await entry(session) for _ in range(3)]
-            sealer.send_signal(signal.SIGKILL)
+        sealer = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SEAL_FOR_EVER, database.app_url,
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert sealer.stdout is not None
+        assert await sealer.stdout.readline() == b"tick\n"
+        for _ in range(20):
+            async with db.transaction() as session:
+                made += [await entry(session) for _ in range(3)]
+        sealer.kill()
+        await sealer.communicate()
     sealed_before = len(await chain(db))
     assert sealed_before > 0
     await Sealer(db).tick()

@@ -1,4 +1,4 @@
-"""What the database refuses of the chain: to the running service everything, to the owner a break."""
+"""What the database refuses of the chain: everything to the service, a break to the owner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def owner(database: ScratchDatabase) -> Iterator[Connection]:
             " ('h2', 'house:two:EUR', 'EUR', 'system', 'C')"
         )
         connection.execute(
-            "SELECT ledger_post('[{\"entry\": {\"id\": \"e1\", \"kind\": \"x\", \"ref\": \"x\"},"
+            'SELECT ledger_post(\'[{"entry": {"id": "e1", "kind": "x", "ref": "x"},'
             ' "postings": [{"account": "h1", "asset": "EUR", "amount": "-1"},'
             ' {"account": "h2", "asset": "EUR", "amount": "1"}],'
             ' "outbox": [{"type": "x", "ref": "x"}]}]\')'
@@ -172,6 +172,7 @@ class TestOwner:
         )
         with pytest.raises(psycopg.Error) as refused:
             owner.execute(
-                f"INSERT INTO events (seq, id, type, ref, data, created_at) VALUES {values}".encode()
+                b"INSERT INTO events (seq, id, type, ref, data, created_at) VALUES "
+                + values.encode()
             )
         assert refused.value.sqlstate in {"BF008", "23505"}

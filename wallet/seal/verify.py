@@ -84,9 +84,7 @@ async def verify(session: AsyncSession, *, anchors: list[Anchor] | None = None) 
     At most MOST_FINDINGS are named, the first in the chain first.
     """
     walk = _Walk({anchor.seq: anchor.hash for anchor in anchors or []})
-    while rows := (
-        await session.execute(text(SEALS), {"after": walk.seq, "batch": BATCH})
-    ).all():
+    while rows := (await session.execute(text(SEALS), {"after": walk.seq, "batch": BATCH})).all():
         await walk.over(session, rows)
         if len(walk.findings) >= MOST_FINDINGS:
             break
