@@ -18,7 +18,7 @@ from wallet.jobs import Loop, run_loops
 from wallet.ledger import accounts
 from wallet.money import Money
 from wallet.outbox import Notice, Relay
-from wallet.seal import TICK_SECONDS, Sealer, Verified, head, verify
+from wallet.seal import TICK_SECONDS, Sealer, Verified, head, tail_seconds, verify
 from wallet.testing.books import EUR, fund, new_principal
 from wallet.testing.databases import ScratchDatabase
 
@@ -95,6 +95,20 @@ async def test_a_late_commit_is_sealed_late_and_never_passed_over(db: Database) 
     assert await Sealer(db).tick() == 1
     assert await chain(db) == [(1, "entry", "ent_2"), (2, "entry", "ent_1")]
     assert (await check(db)).findings == []
+
+
+async def test_the_tail_is_the_age_of_the_oldest_that_waits(db: Database) -> None:
+    async with db.transaction() as session:
+        assert await tail_seconds(session) == 0.0
+        await entry(session, "ent_1")
+    await asyncio.sleep(0.3)
+    async with db.transaction() as session:
+        await entry(session, "ent_2")
+    async with db.transaction() as session:
+        assert 0.3 <= await tail_seconds(session) < 60
+    await Sealer(db).tick()
+    async with db.transaction() as session:
+        assert await tail_seconds(session) == 0.0
 
 
 async def test_what_is_rolled_back_leaves_no_gap(db: Database) -> None:

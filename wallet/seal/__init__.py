@@ -1,6 +1,6 @@
 """The seal: a gapless chain of hashes over entries and events, made right behind the commits."""
 
-from wallet.seal.sealer import TICK_SECONDS, Head, Sealer, head
+from wallet.seal.sealer import TICK_SECONDS, Head, Sealer, head, tail_seconds
 from wallet.seal.verify import Anchor, Finding, Verified, verify
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Sealer",
     "Verified",
     "head",
+    "tail_seconds",
     "verify",
 ]

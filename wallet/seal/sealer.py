@@ -22,6 +22,12 @@ WAITING = (
 )
 
 
+OLDEST = (
+    "SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 FROM entries"
+    " WHERE id = (SELECT entry_id FROM unsealed ORDER BY entry_id LIMIT 1)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The newest link: what an operator writes down outside, to hold the chain against later."""
@@ -70,3 +76,8 @@ async def head(session: AsyncSession) -> Head:
         )
     ).one()
     return Head(row.subject, int(row.seq), bytes(row.hash), row.sealed_at)
+
+
+async def tail_seconds(session: AsyncSession) -> float:
+    """For how long the oldest entry has waited for its seal; 0 when none waits."""
+    return float(await session.scalar(text(OLDEST)) or 0.0)

@@ -31,15 +31,17 @@ CREATE VIEW seal_events AS
            || seal_field(v.data::text) || seal_moment(v.created_at), 'UTF8') AS content
       FROM events v;
 
--- One link: over the hash before it (32 bytes), the digest (32 bytes), its number and its time.
-CREATE FUNCTION seal_link(before bytea, digest bytea, seq bigint, sealed_at timestamptz) RETURNS bytea
+-- What a link adds to the hash before it: its digest (32 bytes), its number and its time.
+CREATE FUNCTION seal_tail(digest bytea, seq bigint, sealed_at timestamptz) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN sha256(before || digest || convert_to(seal_field(seq::text) || seal_moment(sealed_at), 'UTF8'));
--- The same as a running aggregate: `start` counts in the first row only.
-CREATE FUNCTION seal_step(state bytea, start bytea, digest bytea, seq bigint, sealed_at timestamptz)
-RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE
-RETURN seal_link(coalesce(state, start), digest, seq, sealed_at);
-CREATE AGGREGATE seal_chain (bytea, bytea, bigint, timestamptz) (SFUNC = seal_step, STYPE = bytea);
+RETURN digest || convert_to(seal_field(seq::text) || seal_moment(sealed_at), 'UTF8');
+-- One link; `before` is the hash before it (32 bytes).
+CREATE FUNCTION seal_link(before bytea, digest bytea, seq bigint, sealed_at timestamptz) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE RETURN sha256(before || seal_tail(digest, seq, sealed_at));
+-- The same as a running aggregate over tails; `start` counts in the first row only.
+CREATE FUNCTION seal_step(state bytea, start bytea, tail bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN sha256(coalesce(state, start) || tail);
+CREATE AGGREGATE seal_chain (bytea, bytea) (SFUNC = seal_step, STYPE = bytea);
 
 -- `subject`: the entry's id, or the event's `seq`. Row 0 names this instance's chain.
 CREATE TABLE seals (
@@ -166,7 +168,8 @@ BEGIN
                last_seq + row_number() OVER (ORDER BY c.place, c.subject) AS seq FROM content c)
     INSERT INTO seals (seq, kind, subject, digest, hash, sealed_at)
     SELECT p.seq, p.kind, p.subject, p.digest,
-           seal_chain(last_hash, p.digest, p.seq, this_moment) OVER (ORDER BY p.seq), this_moment
+           seal_chain(last_hash, seal_tail(p.digest, p.seq, this_moment)) OVER (ORDER BY p.seq),
+           this_moment
       FROM placed p ORDER BY p.seq;
     GET DIAGNOSTICS sealed = ROW_COUNT;
     RETURN sealed;
