@@ -33,6 +33,11 @@ class Figures:
         self._outbox = Gauge(
             "bifold_outbox_rows", "Promises not yet published.", registry=self.registry
         )
+        self._tail = Gauge(
+            "bifold_seal_tail_seconds",
+            "Since the oldest entry without a seal was posted; above 1 the sealer is late.",
+            registry=self.registry,
+        )
         self._lag = Gauge(
             "bifold_scanner_lag_blocks",
             "Head of the network minus the last scanned block.",
@@ -85,6 +90,7 @@ class Figures:
         for status, count in vitals.jobs.items():
             self._queue.labels(status).set(count)
         self._outbox.set(vitals.outbox_rows)
+        self._tail.set(vitals.seal_tail_seconds)
         for kind, count in vitals.open_cases.items():
             self._cases.labels(kind).set(count)
         for network in vitals.networks:

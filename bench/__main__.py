@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import broadcast, database, gas, ledger, scan, scan_memory, signer, transfers
+from bench import broadcast, database, gas, ledger, scan, scan_memory, seal, signer, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -31,6 +31,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "ledger": ledger.measure,
     "scan": scan.measure,
     "scan-memory": scan_memory.measure,
+    "seal": seal.measure,
     "signer": signer.measure,
     "transfers": transfers.measure,
 }

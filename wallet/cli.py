@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wallet.cli_names import operator
+from wallet.cli_names import anchor, operator
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chain(commands)
     _add_deposits(commands)
     _add_cases(commands)
+    _add_seal(commands)
     add_treasury(commands)
     return parser
 
@@ -180,6 +181,19 @@ def _add_cases(commands: Subparsers) -> None:
     close.add_argument("case", help="cas_…")
     close.add_argument("--by", required=True, type=operator, metavar="NAME", help="who has looked")
     close.add_argument("--note", required=True, metavar="TEXT", help="what was found and done")
+
+
+def _add_seal(commands: Subparsers) -> None:
+    seal = commands.add_parser("seal", help="the chain of hashes over the books and the events")
+    actions = seal.add_subparsers(dest="action", metavar="ACTION", required=True)
+    newest = actions.add_parser("head", help="the newest link, to write down outside")
+    verify = actions.add_parser("verify", help="compute all anew; exit 1 names what was altered")
+    verify.add_argument(
+        "--anchor", action="append", default=[], type=anchor, metavar="SEQ:HASH",
+        help="a head that was written down earlier, to be found again; repeat for more",
+    )  # fmt: skip
+    for action in (newest, verify):
+        action.add_argument("--json", action="store_true", help="print as JSON")
 
 
 if __name__ == "__main__":

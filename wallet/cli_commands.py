@@ -31,16 +31,15 @@ def run(chosen: argparse.Namespace) -> int:
 
                 return asyncio.run(chain(Settings.from_env(), chosen))
             case "deposits":
-                from wallet import cli_forks
-                from wallet.cli_operator import deposits
-
-                if chosen.action in cli_forks.ACTIONS:
-                    return asyncio.run(cli_forks.command(Settings.from_env(), chosen))
-                return asyncio.run(deposits(Settings.from_env(), chosen))
+                return _deposits(chosen)
             case "cases":
                 from wallet.cli_cases import command
 
                 return asyncio.run(command(Settings.from_env(), chosen))
+            case "seal":
+                from wallet.cli_seal import command as seal
+
+                return asyncio.run(seal(Settings.from_env(), chosen))
             case "treasury":
                 from wallet.cli_treasury import treasury
 
@@ -83,6 +82,15 @@ def _reconcile(*, as_json: bool) -> int:
     from wallet.reconcile import command
 
     return asyncio.run(command(Settings.from_env(), as_json=as_json))
+
+
+def _deposits(chosen: argparse.Namespace) -> int:
+    from wallet import cli_forks
+    from wallet.cli_operator import deposits
+
+    if chosen.action in cli_forks.ACTIONS:
+        return asyncio.run(cli_forks.command(Settings.from_env(), chosen))
+    return asyncio.run(deposits(Settings.from_env(), chosen))
 
 
 def _keys(chosen: argparse.Namespace) -> int:

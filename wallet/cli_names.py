@@ -1,10 +1,12 @@
-"""Names of operators as they are typed after `--by`."""
+"""What is typed after an option: names of operators (`--by`), heads of the seal (`--anchor`)."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import unicodedata
 
+ANCHOR = re.compile(r"(0|[1-9][0-9]{0,17}):([0-9a-f]{64})")
 HOUSE = "bifold"
 """Who proposes in `wallet.treasury.moves`: nobody may borrow that name to be two people."""
 
@@ -17,3 +19,11 @@ def operator(text: str) -> str:
     if name == HOUSE:
         raise argparse.ArgumentTypeError("that is the house's own name; take yours")
     return name
+
+
+def anchor(told: str) -> tuple[int, bytes]:
+    """Number and hash of a link, from `SEQ:HASH` as `bifold seal head` prints it."""
+    read = ANCHOR.fullmatch(told.strip().lower())
+    if read is None:
+        raise argparse.ArgumentTypeError("SEQ:HASH, as `bifold seal head` prints it")
+    return int(read[1]), bytes.fromhex(read[2])

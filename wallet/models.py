@@ -16,6 +16,7 @@ from wallet.onchain import models as onchain
 from wallet.payments import models as payments
 from wallet.payouts import models as payouts
 from wallet.risk import models as risk
+from wallet.seal import models as seal
 from wallet.selfcustody import models as selfcustody
 from wallet.sweeps import models as sweeps
 from wallet.treasury import models as treasury
@@ -35,6 +36,7 @@ ROOMS_WITH_TABLES = (
     payments,
     payouts,
     risk,
+    seal,
     selfcustody,
     sweeps,
     treasury,

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import cases
+from wallet import cases, seal
 
 NETWORK_FRESH_SECONDS = 15  # decision 31: an older view of a network is unavailable
 PROCESS_FRESH_SECONDS = 15  # takeover of a dead worker takes at most as long
@@ -55,6 +55,7 @@ class Vitals:
     processes: tuple[ProcessVitals, ...]
     jobs: dict[str, int]
     outbox_rows: int
+    seal_tail_seconds: float
     open_cases: dict[str, int]
 
 
@@ -72,6 +73,7 @@ async def vitals(session: AsyncSession) -> Vitals:
         processes=await _processes(session),
         jobs=await _jobs(session),
         outbox_rows=int(await session.scalar(text("SELECT count(*) FROM outbox")) or 0),
+        seal_tail_seconds=await seal.tail_seconds(session),
         open_cases=await cases.open_counts(session),
     )
 

@@ -15,7 +15,7 @@ from wallet.ids import new_id
 
 CHANNEL = "bifold_events"
 TICK_SECONDS = 0.15
-BATCH = 500
+BATCH = 2_000
 NOTIFY_PRINCIPALS = 60  # keeps a payload under PostgreSQL's 8,000 bytes; more is told as "*"
 
 
@@ -52,58 +52,43 @@ class Relay:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def _anything(self) -> bool:
-        """One cheap look without a transaction: most ticks find nothing."""
+    async def _waiting(self) -> int:
+        """One cheap look without a transaction: most ticks find nothing. At most BATCH."""
         async with self._db.engine.connect() as plain:
             looking = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            return bool(await looking.scalar(text("SELECT EXISTS (SELECT FROM outbox)")))
+            found = await looking.scalar(
+                text("SELECT count(*) FROM (SELECT FROM outbox LIMIT :batch) w"), {"batch": BATCH}
+            )
+        return int(found or 0)
 
     async def tick(self) -> int:
         """Publish what is promised by now; returns how many. One leader at a time calls this."""
-        if not await self._anything():
+        waiting = await self._waiting()
+        if not waiting:
             return 0
         async with self._db.transaction() as session:
-            rows = (
+            told = (
                 await session.execute(
-                    text(
-                        "WITH taken AS (DELETE FROM outbox WHERE id IN ("
-                        " SELECT id FROM outbox ORDER BY id LIMIT :batch FOR UPDATE) RETURNING *)"
-                        " SELECT * FROM taken ORDER BY id"
-                    ),
-                    {"batch": BATCH},
+                    text("SELECT seq, principal_id FROM events_publish(:ids)"),
+                    {"ids": [new_id("evt") for _ in range(waiting)]},
                 )
             ).all()
-            if not rows:
+            if not told:
                 return 0
-            base = await session.scalar(text("SELECT coalesce(max(seq), 0) FROM events"))
-            events = [
-                {
-                    "seq": int(base or 0) + offset,
-                    "id": new_id("evt"),
-                    "principal": row.principal_id,
-                    "type": row.type,
-                    "ref": row.ref,
-                    "data": orjson.dumps(row.data).decode(),
-                    "at": row.created_at,
-                }
-                for offset, row in enumerate(rows, start=1)
-            ]
-            await session.execute(
-                text(
-                    "INSERT INTO events (seq, id, principal_id, type, ref, data, created_at) VALUES"
-                    " (:seq, :id, :principal, :type, :ref, CAST(:data AS jsonb), :at)"
-                ),
-                events,
-            )
             await session.execute(
                 text("SELECT pg_notify(:channel, :payload)"),
-                {"channel": CHANNEL, "payload": _payload(events)},
+                {
+                    "channel": CHANNEL,
+                    "payload": _payload(
+                        max(int(row.seq) for row in told), {row.principal_id for row in told}
+                    ),
+                },
             )
-        return len(events)
+        return len(told)
 
 
-def _payload(events: list[dict[str, Any]]) -> str:
+def _payload(seq: int, about: set[str | None]) -> str:
     """JSON of the last seq and the principals concerned; `"*"` stands for many."""
-    principals = sorted({e["principal"] for e in events if e["principal"]})
+    principals = sorted(principal for principal in about if principal)
     told: list[str] | str = principals if len(principals) <= NOTIFY_PRINCIPALS else "*"
-    return orjson.dumps({"seq": events[-1]["seq"], "principals": told}).decode()
+    return orjson.dumps({"seq": seq, "principals": told}).decode()

@@ -29,6 +29,8 @@ from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
+from wallet.seal import TICK_SECONDS as SEAL_SECONDS
+from wallet.seal import Sealer
 from wallet.seed import HouseSeed
 from wallet.selfcustody import TICK_SECONDS as OWN_SECONDS
 from wallet.selfcustody import SelfCustodyWorker
@@ -45,6 +47,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     """Register every job handler with `runner`; returns every loop of the rooms."""
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
+        Loop("seal", Sealer(services.db).tick, SEAL_SECONDS),
         Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
         Loop("holds.expire", partial(holds.expire, services.db, services.assets), EXPIRE_SECONDS),
         *_chain(services, runner),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from wallet.outbox import Relay
+
 OPEN = {
     ("get", "/livez"), ("get", "/readyz"), ("get", "/metrics"), ("post", "/v1/users"),
     ("post", "/v1/sessions"), ("get", "/v1/assets"), ("get", "/v1/networks"),
@@ -71,7 +73,10 @@ class TestForeignIds:
         held = await ada.post(
             "/v1/holds", {"to": bob.id, "money": money, "expires_in_seconds": 600}
         )
+        await Relay(observed.services.db).tick()
+        events = await ada.get("/v1/events")
         return {
+            "event_id": events.json()["data"][0]["id"],
             "hold_id": held.json()["id"],
             "quote_id": quoted.json()["id"],
             "recipient_id": to.json()["id"],
@@ -130,7 +135,7 @@ class TestForeignIds:
         for path in (
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
-            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends",
+            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends", "/v1/events",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 

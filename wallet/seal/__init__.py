@@ -1,0 +1,16 @@
+"""The seal: a gapless chain of hashes over entries and events, made right behind the commits."""
+
+from wallet.seal.sealer import TICK_SECONDS, Head, Sealer, head, tail_seconds
+from wallet.seal.verify import Anchor, Finding, Verified, verify
+
+__all__ = [
+    "TICK_SECONDS",
+    "Anchor",
+    "Finding",
+    "Head",
+    "Sealer",
+    "Verified",
+    "head",
+    "tail_seconds",
+    "verify",
+]
