@@ -8,7 +8,6 @@ from keys.signer import RemoteSigner
 from wallet import holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
-from wallet.deposits.bearers import COLLECT_SECONDS, Collector
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.deposits.surplus import TICK_SECONDS as SURPLUS_SECONDS
 from wallet.followers import followers
@@ -29,6 +28,7 @@ from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
+from wallet.receivables import COLLECT_SECONDS, Collector
 from wallet.seed import HouseSeed
 from wallet.selfcustody import TICK_SECONDS as OWN_SECONDS
 from wallet.selfcustody import SelfCustodyWorker
