@@ -41,6 +41,7 @@ Prefix = Literal[
     "scr",
     "scs",
     "wat",
+    "crd",
 ]
 _source: Callable[[], ULID] = ULID
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")

@@ -18,6 +18,7 @@ from wallet.payouts import models as payouts
 from wallet.risk import models as risk
 from wallet.selfcustody import models as selfcustody
 from wallet.sweeps import models as sweeps
+from wallet.topups import models as topups
 from wallet.treasury import models as treasury
 from wallet.watch import models as watch
 from wallet.withdrawals import models as withdrawals
@@ -37,6 +38,7 @@ ROOMS_WITH_TABLES = (
     risk,
     selfcustody,
     sweeps,
+    topups,
     treasury,
     watch,
     withdrawals,

@@ -14,7 +14,7 @@ from api.sandbox.chain import GUARD_CODES
 from api.sandbox.guard import guard
 from api.schemas import MOMENT_EXAMPLE, Moment, MoneyIn, MoneyOut, Schema, View
 from api.state import ServicesDep
-from wallet import clock, faults, identity, payouts
+from wallet import clock, faults, identity, topups
 from wallet.db import Session
 from wallet.errors import InvalidField, NotFound
 from wallet.identity.errors import RecipientNotFound
@@ -50,6 +50,12 @@ class BankCredit(Schema):
         description="Who it is for.", examples=["usr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
     )
     money: MoneyIn = Field(description="What arrives; fiat.")
+    reference: Annotated[str, StringConstraints(max_length=140)] | None = Field(
+        default=None,
+        description="What the sender wrote; their own reference when left out. One that names"
+        " nobody is kept aside for an operator: 409 `account_closed`.",
+        examples=["RF18 ABCD 2345 67"],
+    )
 
 
 class BankCreditView(View):
@@ -146,12 +152,13 @@ async def bank_credit(body: BankCredit, services: ServicesDep) -> BankCreditView
             await identity.get_user(session, body.user)
         except NotFound:
             raise RecipientNotFound("Nobody here by that id.", field="/user") from None
-    made = await payouts.bank_credit(
+    made = await topups.bank_credit(
         services.db,
         SimulatedBank(services.db),
         services.assets,
         principal_id=body.user,
         money=money,
+        words=body.reference,
     )
     return BankCreditView(
         id=made.id,
