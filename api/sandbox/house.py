@@ -52,8 +52,8 @@ class BankCredit(Schema):
     money: MoneyIn = Field(description="What arrives; fiat.")
     reference: Annotated[str, StringConstraints(max_length=140)] | None = Field(
         default=None,
-        description="What the sender wrote; their own reference when left out. One that names"
-        " nobody is kept aside for an operator: 409 `account_closed`.",
+        description="What the sender wrote; the user's own reference when left out. What names"
+        " nobody is kept aside for an operator.",
         examples=["RF18 ABCD 2345 67"],
     )
 
@@ -61,13 +61,20 @@ class BankCredit(Schema):
 class BankCreditView(View):
     """A booked bank transfer."""
 
-    id: str = Field(description="Its reference.", examples=["top_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"])
-    user: str = Field(
+    id: str | None = Field(
+        description="The top-up it is.", examples=["top_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
+    )
+    user: str | None = Field(
         description="Whose balance it is in.", examples=["usr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
     )
     money: MoneyOut = Field(description="What arrived.")
-    status: str = Field(description="Always `succeeded`.", examples=["succeeded"])
-    created_at: Moment = Field(description="When it was booked.", examples=[MOMENT_EXAMPLE])
+    status: str = Field(
+        description="`succeeded`; `unattributed` when its text names nobody.",
+        examples=["succeeded"],
+    )
+    created_at: Moment | None = Field(
+        description="When the top-up was made.", examples=[MOMENT_EXAMPLE]
+    )
 
 
 class FaultView(View):
@@ -160,6 +167,10 @@ async def bank_credit(body: BankCredit, services: ServicesDep) -> BankCreditView
         money=money,
         words=body.reference,
     )
+    if made is None:
+        return BankCreditView(
+            id=None, user=None, money=MoneyOut.of(money), status="unattributed", created_at=None
+        )
     return BankCreditView(
         id=made.id,
         user=made.principal_id,

@@ -53,6 +53,7 @@ async def approve(session: AsyncSession, assets: AssetBook, loss_id: str, *, by:
     money = assets.money(row.asset, int(row.amount_minor))
     suspense = accounts.chain_loss(row.network, row.asset)
     meta = {"bearer": bearer, "proposed_by": row.bearer_proposed_by, "approved_by": by}
+    entry_id: str | None
     owed = 0
     if bearer == "customer":
         data = {

@@ -145,12 +145,14 @@ async def bank_credit(
     principal_id: str,
     money: Money,
     words: str | None = None,
-) -> Topup:
+) -> Topup | None:
     """Sandbox: somebody's transfer arrives, on the bank's statement first and then in our books.
 
-    `words`: what is written on it; without, the person's own reference. A death in between is made
-    good by the next reading of the statement. Raises AccountClosed when it could not be credited.
+    `words`: what is written on it; without, the person's own reference. None: it names nobody and
+    is kept aside. A death in between is made good by the next reading of the statement.
+    Raises AccountClosed when it could not be credited to its owner.
     """
+    named = words is None
     if words is None:
         async with db.transaction() as session:
             words = await reference_of(session, principal_id)
@@ -160,6 +162,8 @@ async def bank_credit(
     await StatementReader(db, bank, assets, IncomingTransfers()).tick()
     async with db.transaction() as session:
         row = await payouts.credit(session, reference=reference)
+        if row is None and not named:
+            return None
         if row is None:
             raise AccountClosed("The transfer arrived and could not be credited; it is kept aside.")
         return await service.get(

@@ -1,4 +1,4 @@
-"""Transfers that named nobody: an operator says whose one is, another agrees, and it is credited."""
+"""Transfers that named nobody: an operator says whose one is, another agrees."""
 
 from __future__ import annotations
 
