@@ -127,7 +127,7 @@ class World:
         tables = (
             "entries", "postings", "holds", "accounts", "transfers", "withdrawals", "quotes",
             "conversions", "payments", "recipients", "chain_intents", "idempotency_answers",
-            "outbox", "deposit_addresses", "jobs.procrastinate_jobs",
+            "outbox", "deposit_addresses", "topups", "cards", "jobs.procrastinate_jobs",
         )  # fmt: skip
         async with self.services.db.transaction() as session:
             return {

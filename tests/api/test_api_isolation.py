@@ -71,7 +71,12 @@ class TestForeignIds:
         held = await ada.post(
             "/v1/holds", {"to": bob.id, "money": money, "expires_in_seconds": 600}
         )
+        token = await ada.post("/sandbox/card-tokens", {"test_card": "visa_ok"})
+        card = await ada.post("/v1/cards", {"token": token.json()["token"]})
+        topup = await ada.post("/v1/topups", {"money": money, "method": "bank_transfer"})
         return {
+            "card_id": card.json()["id"],
+            "topup_id": topup.json()["id"],
             "hold_id": held.json()["id"],
             "quote_id": quoted.json()["id"],
             "recipient_id": to.json()["id"],
@@ -131,6 +136,7 @@ class TestForeignIds:
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
             "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends",
+            "/v1/topups", "/v1/cards",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 

@@ -338,8 +338,8 @@ class TestCards:
             await bind(other)
 
     @pytest.mark.parametrize(
-        "number", ["4242424242424242", "4242 4242 4242 4242", "5555-5555-5555-4444", "tok_3782822463"
-                   "10005"]
+        "number",
+        ["4242424242424242", "4242 4242 4242 4242", "5555-5555-5555-4444", "tok_378282246310005"],
     )  # fmt: skip
     async def test_a_number_is_refused_before_anybody_is_asked(
         self, world: TopupWorld, number: str

@@ -25,7 +25,7 @@ from wallet.topups.views import Card, card_of
 FORGET = "cards.forget"
 CARDS_LIMIT = 20  # bound at one time by one person
 TOKEN = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
-_DIGITS = re.compile(r"[0-9]{12,19}", re.ASCII)
+_NUMBER = re.compile(r"(?<![0-9])[0-9]{12,19}(?![0-9])", re.ASCII)
 
 
 def refuse_number(token: str) -> None:
@@ -33,7 +33,8 @@ def refuse_number(token: str) -> None:
 
     Called at the border, before anything is fingerprinted, stored or logged.
     """
-    if _DIGITS.search(re.sub(r"[\s._-]", "", token)):
+    runs = _NUMBER.findall(re.sub(r"[\s._-]", "", token))
+    if any(_luhn(run) for run in runs):
         raise CardNumberRefused(
             "This looks like a card's number. It was not kept; send the gateway's token.",
             field="/token",
@@ -147,6 +148,15 @@ async def remove(session: AsyncSession, *, principal_id: str, card_id: str) -> d
     await jobs.enqueue(session, FORGET, once=f"{FORGET}:{card_id}", card_id=card_id)
     at: datetime = row.removed_at
     return at
+
+
+def _luhn(digits: str) -> bool:
+    """ISO/IEC 7812-1: the check digit that every card's number ends with."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        worth = int(digit) * (2 if place % 2 else 1)
+        total += worth - 9 if worth > 9 else worth
+    return total % 10 == 0
 
 
 async def _by_token(session: AsyncSession, gateway: str, token: str) -> Card | None:

@@ -63,6 +63,8 @@ async def create(
         raise TooManyPending(
             "Wait until one of your top-ups has ended.", extra={"max": PENDING_LIMIT}
         )
+    if card is None:
+        await reference_of(session, principal_id)  # from now on it is only read
     now = await clock.now(session)
     topup_id = new_id("top")
     expires_at = now + timedelta(seconds=CARD_SECONDS if card else TRANSFER_SECONDS)

@@ -31,6 +31,8 @@ from wallet.topups.simgate_cards import EXPIRES, TEST_CARDS
 GATEWAY = "simgate"
 TICK_SECONDS = 1
 DUE_BATCH = 200
+LETTERS = "abcdefghijkmnpqrstuvwxyz"  # none of its tokens can look like a number
+TOKEN_LETTERS = 24
 LATE_SECONDS = 20
 CHARGE_BACK_SECONDS = 60
 DECLINED = "The card's bank declined it."
@@ -53,7 +55,7 @@ class SimulatedGateway:
         """A new token for a test card: what a real gateway's own form does. Raises InvalidField."""
         if test_card not in TEST_CARDS:
             raise InvalidField(f"Test cards: {', '.join(TEST_CARDS)}.", field="/test_card")
-        token = f"tok_sim_{secrets.token_hex(12)}"
+        token = "tok_sim_" + "".join(secrets.choice(LETTERS) for _ in range(TOKEN_LETTERS))
         async with self._db.transaction() as session:
             await session.execute(
                 text("INSERT INTO simgate.cards (token, test_card) VALUES (:token, :card)"),
