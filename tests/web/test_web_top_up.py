@@ -1,4 +1,4 @@
-"""Topping up in a browser: a card, its confirmation, what the receipt says by itself; a transfer."""
+"""Topping up in a browser: a card, its confirmation, a receipt that lives; and a transfer."""
 
 from __future__ import annotations
 

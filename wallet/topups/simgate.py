@@ -58,7 +58,7 @@ class SimulatedGateway:
         token = "tok_sim_" + "".join(secrets.choice(LETTERS) for _ in range(TOKEN_LETTERS))
         async with self._db.transaction() as session:
             await session.execute(
-                text("INSERT INTO simgate.cards (token, test_card) VALUES (:token, :card)"),
+                text("INSERT INTO simgate.tokens (token, test_card) VALUES (:token, :card)"),
                 {"token": token, "card": test_card},
             )
         return _facts(token, test_card)
@@ -75,7 +75,7 @@ class SimulatedGateway:
         async with self._db.transaction() as session:
             await session.execute(
                 text(
-                    "UPDATE simgate.cards SET forgotten_at = coalesce(forgotten_at, bifold_now())"
+                    "UPDATE simgate.tokens SET forgotten_at = coalesce(forgotten_at, bifold_now())"
                     " WHERE token = :token"
                 ),
                 {"token": token},
@@ -328,7 +328,7 @@ async def _move(session: AsyncSession, known: RowMapping, kind: str, amount_mino
 
 async def _card(session: AsyncSession, token: str) -> str | None:
     found = await session.execute(
-        text("SELECT test_card FROM simgate.cards WHERE token = :token AND forgotten_at IS NULL"),
+        text("SELECT test_card FROM simgate.tokens WHERE token = :token AND forgotten_at IS NULL"),
         {"token": token},
     )
     return found.scalar_one_or_none()

@@ -181,7 +181,7 @@ CREATE OR REPLACE VIEW activity AS
 -- The simulated gateway: another company's books, kept apart as the simulated bank's are -------------
 CREATE SCHEMA simgate;
 
-CREATE TABLE simgate.cards (
+CREATE TABLE simgate.tokens (
     token text PRIMARY KEY,
     test_card text NOT NULL,
     forgotten_at timestamptz
@@ -234,7 +234,9 @@ BEGIN
         GRANT UPDATE (principal_id, proposed_by, approved_by, topup_id) ON bank_strays TO bifold_app;
         GRANT USAGE ON SCHEMA simgate TO bifold_app;
         REVOKE ALL ON ALL TABLES IN SCHEMA simgate FROM bifold_app;
-        GRANT SELECT, INSERT, UPDATE ON simgate.cards, simgate.balances, simgate.charges TO bifold_app;
+        GRANT SELECT, INSERT ON simgate.tokens TO bifold_app;
+        GRANT UPDATE (forgotten_at) ON simgate.tokens TO bifold_app;
+        GRANT SELECT, INSERT, UPDATE ON simgate.balances, simgate.charges TO bifold_app;
         GRANT SELECT, INSERT ON simgate.list TO bifold_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_audit') THEN
