@@ -206,11 +206,10 @@ async def _topup(session: Session, visit: Visit, item: Activity) -> dict[str, An
 
 
 def _topup_steps(found: Topup, visit: Visit) -> list[Step]:
-    card = found.method == "card"
-    path = (
+    path = [
         ("created", visit.t("Asked for")),
         ("succeeded", visit.t("Credited: yours to spend")),
-    )
+    ]
     times = {"created": found.created_at}
     ending = None
     if found.status == "succeeded" and found.ended_at is not None:
@@ -231,8 +230,8 @@ def _topup_steps(found: Topup, visit: Visit) -> list[Step]:
         "bank_transfer": visit.t("Waiting for your transfer"),
         "review": visit.t("A person is looking at it"),
     }.get(found.waiting_for or "", "")
-    if not card and found.status == "succeeded":
-        path = (("succeeded", visit.t("Credited: yours to spend")),)
+    if found.method == "bank_transfer" and found.status == "succeeded":
+        path = path[1:]  # most transfers come without being asked for
     return along(path, times=times, waiting=waiting, ending=ending)
 
 
