@@ -19,6 +19,7 @@ from api.routes import (
     activity,
     assets,
     balances,
+    cards,
     deposits,
     events,
     exchange,
@@ -30,12 +31,13 @@ from api.routes import (
     selfcustody,
     sessions,
     statements,
+    topups,
     transfers,
     wallets,
     watch,
     withdrawals,
 )
-from api.sandbox import chain, house
+from api.sandbox import chain, gateway, house
 from api.state import State
 from api.web.router import mount as mount_web
 from wallet.bootstrap import Services
@@ -122,6 +124,10 @@ def _routes(app: FastAPI, services: Services) -> None:
         app.include_router(people.public)
         app.include_router(chain.router)
         app.include_router(house.router)
+        # Cards and transfers in need a gateway and a bank; the simulated ones are all there are.
+        app.include_router(topups.router)
+        app.include_router(cards.router)
+        app.include_router(gateway.router)
 
 
 @asynccontextmanager

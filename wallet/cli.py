@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("--keystore", help="a Web3 key file instead of typed words")
     _add_chain(commands)
     _add_deposits(commands)
+    _add_topups(commands)
     _add_cases(commands)
     _add_seal(commands)
     add_treasury(commands)
@@ -164,6 +165,21 @@ def _add_deposits(commands: Subparsers) -> None:
     ):
         action = actions.add_parser(name, help=what)
         action.add_argument("network")
+        action.add_argument("--by", required=True, type=operator, metavar="NAME")
+
+
+def _add_topups(commands: Subparsers) -> None:
+    topups = commands.add_parser("topups", help="bank transfers that name nobody here")
+    actions = topups.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("unattributed", help="list them; exit 1 while there are any")
+    listed.add_argument("--json", action="store_true", help="print as JSON")
+    for name, what in (
+        ("propose", "say whose one is, for somebody else to approve"),
+        ("approve", "agree: the person is credited"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("transfer", help="una_…, from: bifold topups unattributed")
+        action.add_argument("--to", required=True, metavar="USR", help="usr_…")
         action.add_argument("--by", required=True, type=operator, metavar="NAME")
 
 

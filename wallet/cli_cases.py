@@ -35,6 +35,7 @@ STANDS: dict[Kind, str] = {
     " AND state IN ('allocated', 'signed', 'sent', 'mined')",
     "deposit_unattributed": "SELECT 1 FROM unattributed_arrivals WHERE id = :subject"
     " AND deposit_id IS NULL",
+    "transfer_unattributed": "SELECT 1 FROM bank_strays WHERE id = :subject AND topup_id IS NULL",
 }
 
 

@@ -26,24 +26,8 @@ def run(chosen: argparse.Namespace) -> int:
                 return _migrate()
             case "reconcile":
                 return _reconcile(as_json=chosen.json)
-            case "chain":
-                from wallet.cli_operator import chain
-
-                return asyncio.run(chain(Settings.from_env(), chosen))
-            case "deposits":
-                return _deposits(chosen)
-            case "cases":
-                from wallet.cli_cases import command
-
-                return asyncio.run(command(Settings.from_env(), chosen))
-            case "seal":
-                from wallet.cli_seal import command as seal
-
-                return asyncio.run(seal(Settings.from_env(), chosen))
-            case "treasury":
-                from wallet.cli_treasury import treasury
-
-                return asyncio.run(treasury(Settings.from_env(), chosen))
+            case "chain" | "deposits" | "topups" | "cases" | "seal" | "treasury":
+                return asyncio.run(_operator(chosen))
             case _:
                 return _keys(chosen)
     except WalletError as error:
@@ -51,6 +35,39 @@ def run(chosen: argparse.Namespace) -> int:
     except (ChainError, KeysError, OSError) as error:
         print(f"bifold: {error}", file=sys.stderr)
     return 1
+
+
+async def _operator(chosen: argparse.Namespace) -> int:
+    """What people decide. Each room is imported when it is asked for."""
+    settings = Settings.from_env()
+    match chosen.command:
+        case "chain":
+            from wallet.cli_operator import chain
+
+            return await chain(settings, chosen)
+        case "deposits":
+            from wallet import cli_forks
+            from wallet.cli_operator import deposits
+
+            if chosen.action in cli_forks.ACTIONS:
+                return await cli_forks.command(settings, chosen)
+            return await deposits(settings, chosen)
+        case "topups":
+            from wallet import cli_topups
+
+            return await cli_topups.command(settings, chosen)
+        case "cases":
+            from wallet.cli_cases import command
+
+            return await command(settings, chosen)
+        case "seal":
+            from wallet.cli_seal import command as seal
+
+            return await seal(settings, chosen)
+        case _:
+            from wallet.cli_treasury import treasury
+
+            return await treasury(settings, chosen)
 
 
 def _serve() -> NoReturn:
@@ -82,15 +99,6 @@ def _reconcile(*, as_json: bool) -> int:
     from wallet.reconcile import command
 
     return asyncio.run(command(Settings.from_env(), as_json=as_json))
-
-
-def _deposits(chosen: argparse.Namespace) -> int:
-    from wallet import cli_forks
-    from wallet.cli_operator import deposits
-
-    if chosen.action in cli_forks.ACTIONS:
-        return asyncio.run(cli_forks.command(Settings.from_env(), chosen))
-    return asyncio.run(deposits(Settings.from_env(), chosen))
 
 
 def _keys(chosen: argparse.Namespace) -> int:

@@ -13,6 +13,11 @@ DESCRIPTIONS: dict[str, str] = {
     "payout_rejected": "The receiving bank sends the payout back: the payment is returned.",
     "payout_refused": "The rail refuses the payout at the door: the payment fails, all comes back.",
     "payout_silent": "The rail takes the payout and says nothing until this is switched off.",
+    "card_declined": "Every card payment is declined by the card's bank.",
+    "card_late": "Card payments end 20 seconds later.",
+    "card_three_d_secure": "Every card payment asks its holder to confirm it (3-D Secure).",
+    "card_silent": "The card gateway takes payments and says nothing until this is switched off.",
+    "card_charged_back": "Card payments made now are charged back 60 seconds after they succeed.",
     "rate_stale": "The rate feed stops; quotes answer 503 rate_stale once the last rate is old.",
 }
 NAMES = tuple(DESCRIPTIONS)

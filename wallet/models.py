@@ -19,6 +19,7 @@ from wallet.risk import models as risk
 from wallet.seal import models as seal
 from wallet.selfcustody import models as selfcustody
 from wallet.sweeps import models as sweeps
+from wallet.topups import models as topups
 from wallet.treasury import models as treasury
 from wallet.watch import models as watch
 from wallet.withdrawals import models as withdrawals
@@ -39,6 +40,7 @@ ROOMS_WITH_TABLES = (
     seal,
     selfcustody,
     sweeps,
+    topups,
     treasury,
     watch,
     withdrawals,

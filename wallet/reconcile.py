@@ -1,4 +1,4 @@
-"""`bifold reconcile`: the books against chain and bank, account by account, at named blocks.
+"""`bifold reconcile`: the books against chain, bank and gateway, account by account.
 
 The chain is read at the newest block the scanner has followed, whose hash is checked after the
 reading: every figure belongs to one block and one moment of the books.
@@ -34,6 +34,7 @@ from wallet.onchain import ChainUnavailable, burn
 from wallet.payouts.reconcile import bank_lines
 from wallet.settings import Settings
 from wallet.sweeps.calls import swept_coins
+from wallet.topups import gateway_lines
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
@@ -303,7 +304,11 @@ async def command(settings: Settings, *, as_json: bool) -> int:
     services = build(settings, role="cli")
     try:
         report = await chain_lines(services.db, services.chains)
-        lines = [*report.lines, *await bank_lines(services.db)]
+        lines = [
+            *report.lines,
+            *await bank_lines(services.db),
+            *await gateway_lines(services.db),
+        ]
         async with services.db.snapshot() as session:
             off = {k: v for k, v in (await ledger.trial_balance(session)).items() if v}
     finally:

@@ -14,6 +14,7 @@ from chain.dev import DevNode
 from wallet import custody
 from wallet.bootstrap import Services
 from wallet.payouts import SimulatedBank, seed_house
+from wallet.topups import IncomingTransfers
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,9 @@ class HouseSeed:
                     session, network=network, address=address, place="faucet"
                 )
         if services.settings.sandbox:
-            await seed_house(services.db, SimulatedBank(services.db), services.assets)
+            await seed_house(
+                services.db, SimulatedBank(services.db), services.assets, IncomingTransfers()
+            )
         self._done = True
         log.info("house.seeded", networks=sorted(services.networks), faucets=len(faucets))
 

@@ -8,7 +8,6 @@ from keys.signer import RemoteSigner
 from wallet import holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
-from wallet.deposits.bearers import COLLECT_SECONDS, Collector
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
 from wallet.deposits.surplus import TICK_SECONDS as SURPLUS_SECONDS
 from wallet.followers import followers
@@ -29,6 +28,7 @@ from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
+from wallet.receivables import COLLECT_SECONDS, Collector
 from wallet.seal import TICK_SECONDS as SEAL_SECONDS
 from wallet.seal import Sealer
 from wallet.seed import HouseSeed
@@ -36,6 +36,10 @@ from wallet.selfcustody import TICK_SECONDS as OWN_SECONDS
 from wallet.selfcustody import SelfCustodyWorker
 from wallet.sweeps import TICK_SECONDS as SWEEP_SECONDS
 from wallet.sweeps import Sweeper
+from wallet.topups import IncomingTransfers, SimulatedGateway, TopupTasks, cards
+from wallet.topups import service as topup_jobs
+from wallet.topups.simgate import TICK_SECONDS as GATEWAY_SECONDS
+from wallet.topups.tasks import TICK_SECONDS as TOPUP_SECONDS
 from wallet.treasury import TreasuryWatch
 from wallet.treasury.watch import TICK_SECONDS as TREASURY_SECONDS
 from wallet.watch import TICK_SECONDS as WATCH_SECONDS
@@ -103,24 +107,31 @@ def _own_accounts(services: Services) -> list[Loop]:
 
 
 def _bank(services: Services, runner: JobRunner) -> list[Loop]:
-    """Simulated rates, payments over the simulated bank, its own day, our reading of its statement.
+    """Simulated rates; payments, transfers and cards over a simulated bank and gateway.
 
     In production none of these exist yet: quotes answer `rate_stale`, and that is right there.
     """
     if not services.settings.sandbox:
         return []
     bank = SimulatedBank(services.db)
-    reader = StatementReader(services.db, bank, services.assets)
+    reader = StatementReader(services.db, bank, services.assets, IncomingTransfers())
     payments = PaymentTasks(
         services.db,
         services.assets,
         {corridor.rail: bank for corridor in corridors(services.assets)},
     )
     runner.register(ADVANCE, payments.advance)
+    base = services.settings.base_url
+    gateway = SimulatedGateway(services.db, services.assets, action_base=base)
+    topups = TopupTasks(services.db, services.assets, gateway)
+    runner.register(topup_jobs.ADVANCE, topups.advance)
+    runner.register(cards.FORGET, topups.forget)
     feed = RateFeed(services.db, source=SimulatedRates())
     return [
         Loop("fx.rates", feed.tick, RATE_SECONDS),
         Loop("payments.sweep", payments.tick, PAYMENT_SECONDS),
         Loop("simbank", bank.tick, BANK_SECONDS),
         Loop("bank.statement", reader.tick, STATEMENT_SECONDS),
+        Loop("simgate", gateway.tick, GATEWAY_SECONDS),
+        Loop("topups", topups.tick, TOPUP_SECONDS),
     ]

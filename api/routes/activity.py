@@ -29,6 +29,7 @@ PATHS: dict[str, str] = {
     "conversion": "/v1/conversions/{id}",
     "payment": "/v1/payments/{id}",
     "hold": "/v1/holds/{id}",
+    "topup": "/v1/topups/{id}",
 }
 MAX_ID_CHARS = 64
 

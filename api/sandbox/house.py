@@ -14,7 +14,7 @@ from api.sandbox.chain import GUARD_CODES
 from api.sandbox.guard import guard
 from api.schemas import MOMENT_EXAMPLE, Moment, MoneyIn, MoneyOut, Schema, View
 from api.state import ServicesDep
-from wallet import clock, faults, identity, payouts
+from wallet import clock, faults, identity, topups
 from wallet.db import Session
 from wallet.errors import InvalidField, NotFound
 from wallet.identity.errors import RecipientNotFound
@@ -50,18 +50,31 @@ class BankCredit(Schema):
         description="Who it is for.", examples=["usr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
     )
     money: MoneyIn = Field(description="What arrives; fiat.")
+    reference: Annotated[str, StringConstraints(max_length=140)] | None = Field(
+        default=None,
+        description="What the sender wrote; the user's own reference when left out. What names"
+        " nobody is kept aside for an operator.",
+        examples=["RF18 ABCD 2345 67"],
+    )
 
 
 class BankCreditView(View):
     """A booked bank transfer."""
 
-    id: str = Field(description="Its reference.", examples=["top_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"])
-    user: str = Field(
+    id: str | None = Field(
+        description="The top-up it is.", examples=["top_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
+    )
+    user: str | None = Field(
         description="Whose balance it is in.", examples=["usr_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"]
     )
     money: MoneyOut = Field(description="What arrived.")
-    status: str = Field(description="Always `succeeded`.", examples=["succeeded"])
-    created_at: Moment = Field(description="When it was booked.", examples=[MOMENT_EXAMPLE])
+    status: str = Field(
+        description="`succeeded`; `unattributed` when its text names nobody.",
+        examples=["succeeded"],
+    )
+    created_at: Moment | None = Field(
+        description="When the top-up was made.", examples=[MOMENT_EXAMPLE]
+    )
 
 
 class FaultView(View):
@@ -146,13 +159,18 @@ async def bank_credit(body: BankCredit, services: ServicesDep) -> BankCreditView
             await identity.get_user(session, body.user)
         except NotFound:
             raise RecipientNotFound("Nobody here by that id.", field="/user") from None
-    made = await payouts.bank_credit(
+    made = await topups.bank_credit(
         services.db,
         SimulatedBank(services.db),
         services.assets,
         principal_id=body.user,
         money=money,
+        words=body.reference,
     )
+    if made is None:
+        return BankCreditView(
+            id=None, user=None, money=MoneyOut.of(money), status="unattributed", created_at=None
+        )
     return BankCreditView(
         id=made.id,
         user=made.principal_id,

@@ -6,12 +6,13 @@ from typing import Any
 
 from babel.dates import format_datetime
 
+from api.gateway import bank_of
 from api.web.once import new_key
 from api.web.shown import money_text
 from api.web.timeline import Step, along
 from api.web.visit import Visit
 from api.web.words import PURPOSES
-from wallet import conversions, deposits, holds, transfers, withdrawals
+from wallet import conversions, deposits, holds, topups, transfers, withdrawals
 from wallet.activity import Activity
 from wallet.db import Session
 from wallet.deposits import Deposit
@@ -19,6 +20,7 @@ from wallet.fx import quotes
 from wallet.payments import reading
 from wallet.payments.states import TRANSITIONS
 from wallet.payments.views import Payment
+from wallet.topups import Topup
 from wallet.withdrawals import Withdrawal
 
 
@@ -180,7 +182,65 @@ def _waiting(found: Withdrawal, visit: Visit, needed: int) -> str:
 
 
 async def _topup(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:
-    return {}
+    found = await topups.get(
+        session,
+        assets=visit.services.assets,
+        principal_id=visit.member.id,
+        topup_id=item.id,
+    )
+    details = None
+    if found.waiting_for == "bank_transfer":
+        details = await topups.bank_details(
+            session,
+            bank_of(visit.services),
+            assets=visit.services.assets,
+            principal_id=visit.member.id,
+            asset=found.money.asset.code,
+        )
+    return {
+        "topup": found,
+        "details": details,
+        "steps": _topup_steps(found, visit),
+        "waiting": found.status == "pending",
+    }
+
+
+def _topup_steps(found: Topup, visit: Visit) -> list[Step]:
+    path = [
+        ("created", visit.t("Asked for")),
+        ("succeeded", visit.t("Credited: yours to spend")),
+    ]
+    times = {"created": found.created_at}
+    ending = None
+    if found.status == "succeeded" and found.ended_at is not None:
+        times["succeeded"] = found.ended_at
+    elif found.status == "charged_back":
+        ending = Step(
+            "bad",
+            visit.t("Charged back: the card's bank took it back"),
+            found.ended_at,
+            visit.t("What was spent already is owed. What comes in repays it first."),
+        )
+    elif found.status == "failed":
+        ending = Step("bad", _topup_failure(found, visit), found.ended_at)
+    waiting = {
+        "gateway_answer": visit.t("Waiting for the card gateway"),
+        "gateway_settlement": visit.t("The card's bank is thinking about it"),
+        "three_d_secure": visit.t("Your card's bank asks you to confirm it"),
+        "bank_transfer": visit.t("Waiting for your transfer"),
+        "review": visit.t("A person is looking at it"),
+    }.get(found.waiting_for or "", "")
+    if found.method == "bank_transfer" and found.status == "succeeded":
+        path = path[1:]  # most transfers come without being asked for
+    return along(path, times=times, waiting=waiting, ending=ending)
+
+
+def _topup_failure(found: Topup, visit: Visit) -> str:
+    if found.kept_aside:
+        return visit.t("It arrived when your account was closed; it is kept aside")
+    if found.method == "bank_transfer":
+        return visit.t("No transfer of this amount came in time. One that comes later is credited.")
+    return visit.t("Not taken: your card's bank refused it, or it was not confirmed in time")
 
 
 async def _payment(session: Session, visit: Visit, item: Activity) -> dict[str, Any]:

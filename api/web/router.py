@@ -25,6 +25,7 @@ from api.web.pages import (
     receive,
     recipients,
     send,
+    top_up,
     watched,
     withdraw,
 )
@@ -77,4 +78,6 @@ def mount(app: FastAPI, services: Services) -> None:
         live,
     ):
         app.include_router(page.router)
+    if services.settings.sandbox:  # as its routes of the API
+        app.include_router(top_up.router)
     app.include_router(lost.last_router())

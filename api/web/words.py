@@ -100,6 +100,12 @@ _REFUSALS: dict[str, str] = {
         "This looks like a private key or a recovery phrase. It was not stored. Consider it"
         " compromised: move what it holds to a new wallet."
     ),
+    "card_not_usable": N_("This card cannot be used. Add it again."),
+    "card_number_refused": N_(
+        "That looks like a card's number. It was not kept. Use the gateway's own form."
+    ),
+    "too_many_pending": N_("%(max)s of these are enough at a time. Let one end first."),
+    "gateway_unavailable": N_("The card gateway does not answer right now. Nothing was taken."),
     "address_is_ours": N_("This belongs to Bifold itself. What arrives there is in the books."),
     "self_custody_unavailable": N_("Own accounts cannot be used right now. Try again later."),
     "too_many_accounts": N_("You have as many own accounts as one person may keep here."),
@@ -174,6 +180,8 @@ _BY_FIELD: dict[tuple[str, str], str] = {
     ("invalid_field", "/label"): N_("Give it a name of at most 60 letters."),
     ("invalid_field", "/name"): N_("Write the account holder's name, 2 to 140 letters."),
     ("invalid_field", "/reference"): N_("This message is too long, or holds signs a bank refuses."),
+    ("invalid_field", "/card"): N_("Choose one of your cards."),
+    ("invalid_field", "/test_card"): N_("Choose a card from the list."),
     ("invalid_field", "/purpose"): N_("Choose what the money is for."),
 }
 _ASK = N_("This cannot be used. Please check it.")

@@ -20,7 +20,7 @@ from keys import derivation
 from keys.mnemonic import to_seed
 from keys.public import PublicKeys
 from keys.secret import SecretText
-from wallet import identity, payouts
+from wallet import identity, payouts, topups
 from wallet.bootstrap import Services, asset_book
 from wallet.db import Database
 from wallet.payouts import SimulatedBank
@@ -127,7 +127,7 @@ class World:
         tables = (
             "entries", "postings", "holds", "accounts", "transfers", "withdrawals", "quotes",
             "conversions", "payments", "recipients", "chain_intents", "idempotency_answers",
-            "outbox", "deposit_addresses", "jobs.procrastinate_jobs",
+            "outbox", "deposit_addresses", "topups", "cards", "jobs.procrastinate_jobs",
         )  # fmt: skip
         async with self.services.db.transaction() as session:
             return {
@@ -167,7 +167,9 @@ async def world(database: ScratchDatabase, node: FakeNode) -> AsyncIterator[Worl
     services = build_services(database.app_url, node)
     bed = ExchangeBed(services.db, services.assets)
     await bed.table_rates()
-    await payouts.seed_house(services.db, SimulatedBank(services.db), services.assets)
+    await payouts.seed_house(
+        services.db, SimulatedBank(services.db), services.assets, topups.IncomingTransfers()
+    )
     app = create_app(services)
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=BASE_URL) as http:

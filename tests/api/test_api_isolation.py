@@ -75,7 +75,12 @@ class TestForeignIds:
         )
         await Relay(observed.services.db).tick()
         events = await ada.get("/v1/events")
+        token = await ada.post("/sandbox/card-tokens", {"test_card": "visa_ok"})
+        card = await ada.post("/v1/cards", {"token": token.json()["token"]})
+        topup = await ada.post("/v1/topups", {"money": money, "method": "bank_transfer"})
         return {
+            "card_id": card.json()["id"],
+            "topup_id": topup.json()["id"],
             "event_id": events.json()["data"][0]["id"],
             "hold_id": held.json()["id"],
             "quote_id": quoted.json()["id"],
@@ -135,7 +140,8 @@ class TestForeignIds:
         for path in (
             "/v1/transfers", "/v1/payments", "/v1/recipients", "/v1/conversions", "/v1/deposits",
             "/v1/withdrawals", "/v1/activity", "/v1/deposit-addresses",
-            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends", "/v1/events",
+            "/v1/watched", "/v1/self-custody/accounts", "/v1/self-custody/sends",
+            "/v1/topups", "/v1/cards", "/v1/events",
         ):  # fmt: skip
             assert (await self.bystander.get(path)).json()["data"] == []
 

@@ -118,6 +118,7 @@ class TestComplete:
             "POST /v1/holds", "POST /v1/holds/{hold_id}/capture", "POST /v1/holds/{hold_id}/void",
             "POST /v1/withdrawals/{withdrawal_id}/cancel",
             "POST /v1/withdrawals/{withdrawal_id}/speed-up",
+            "POST /v1/topups",
             "POST /v1/quotes", "POST /v1/conversions", "POST /v1/recipients", "POST /v1/payments",
             "POST /v1/watched",
             "POST /v1/self-custody/accounts", "POST /v1/self-custody/sends",

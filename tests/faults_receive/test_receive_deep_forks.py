@@ -11,7 +11,7 @@ from chain.dev import DevNode
 from chain.errors import NodeTimeout
 from chain.testing import AnvilProcess
 from tests.faults_receive.conftest import Inbox
-from wallet import ledger
+from wallet import ledger, receivables
 from wallet.deposits import bearers, forks
 from wallet.deposits.losses import losses
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
@@ -302,7 +302,7 @@ async def test_d02_the_customer_pays_with_what_is_there_and_owes_the_rest(inbox:
     await bear(inbox, loss.id, "customer")
     assert (await suspense(inbox), await inbox.total("ETH")) == (0, 0)
     assert (await owed(inbox), await status(inbox)) == (7 * ETHER // 10, "frozen")
-    collector = bearers.Collector(seam.db, seam.assets)
+    collector = receivables.Collector(seam.db, seam.assets)
     await seam.pay_in(inbox.address, "0.2", "ETH")
     await seam.finish()
     with pytest.raises(AccountFrozen):
@@ -350,7 +350,7 @@ async def test_d02_who_bears_it_is_agreed_by_two_and_a_foreign_freeze_stays(inbo
     )
     async with seam.db.transaction() as session:
         await bearers.approve(session, seam.assets, loss_id, by="bea")
-    await bearers.Collector(seam.db, seam.assets).tick()
+    await receivables.Collector(seam.db, seam.assets).tick()
     assert (await owed(inbox), await inbox.total("ETH")) == (ETHER, ETHER)
     assert await status(inbox) == "frozen"
     assert await seam.rows("SELECT 1 FROM receivable_freezes") == []

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from wallet import crashpoints, payments, payouts
+from wallet import crashpoints, payments, topups
 from wallet.fx.errors import QuoteUsed
 from wallet.ledger import accounts
 from wallet.payouts.simbank import PROCESSING_SECONDS
@@ -153,7 +153,7 @@ async def test_a_death_around_a_bank_credit_books_what_the_bank_has(world: Payme
 
     async def credit(reaper: Reaper) -> None:
         with reaper.watching():
-            await payouts.bank_credit(
+            await topups.bank_credit(
                 world.db, world.bank, world.assets, principal_id=who, money=money
             )
 

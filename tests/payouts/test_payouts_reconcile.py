@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import payouts
+from wallet import payouts, topups
 from wallet.db import Database
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountClosed
@@ -39,8 +39,8 @@ async def lively(world: PaymentWorld) -> str:
     return leg.reference
 
 
-async def credit(world: PaymentWorld, who: str, amount: str, code: str) -> payouts.IncomingTransfer:
-    return await payouts.bank_credit(
+async def credit(world: PaymentWorld, who: str, amount: str, code: str) -> topups.Topup:
+    return await topups.bank_credit(
         world.db, world.bank, world.assets, principal_id=who, money=world.money(amount, code)
     )
 
@@ -49,7 +49,10 @@ class TestSeed:
     async def test_books_the_opening_once(self, world: PaymentWorld) -> None:
         entries = await world.count("entries")
         await asyncio.gather(
-            *(payouts.seed_house(world.db, world.bank, world.assets) for _ in range(4))
+            *(
+                payouts.seed_house(world.db, world.bank, world.assets, topups.IncomingTransfers())
+                for _ in range(4)
+            )
         )
         assert await world.count("entries") == entries == 2
         assert (await world.account(accounts.capital("EUR"))).amount == "5000000.00"

@@ -48,13 +48,32 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                 "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a"
                 " ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relname ="
                 " ANY(%s) AND has_column_privilege('bifold_app', c.oid, a.attnum, 'UPDATE')",
-                (["treasury_moves", "deposit_losses", "chain_approvals", "sweeps", "nonce_burns"],),
+                (
+                    [
+                        "treasury_moves",
+                        "deposit_losses",
+                        "chain_approvals",
+                        "sweeps",
+                        "nonce_burns",
+                        "topups",
+                        "cards",
+                        "bank_strays",
+                        "gateway_lines",
+                        "bank_references",
+                    ],
+                ),
             )
         }
     assert not open_columns & {
         "treasury_moves.amount_minor", "treasury_moves.to_address", "treasury_moves.proposed_by",
         "treasury_moves.kind", "deposit_losses.deposit_id", "deposit_losses.entry_id",
         "chain_approvals.operator", "chain_approvals.signature", "sweeps.intent_id",
-        "nonce_burns.raw",
+        "nonce_burns.raw", "topups.amount_minor", "topups.principal_id", "topups.card_id",
+        "cards.token", "cards.principal_id", "bank_strays.amount_minor", "bank_strays.entry_id",
+        "gateway_lines.amount_minor", "bank_references.reference", "bank_references.principal_id",
     }  # fmt: skip
-    assert "treasury_moves.approved_by" in open_columns
+    assert {
+        "treasury_moves.approved_by",
+        "topups.status",
+        "bank_strays.approved_by",
+    } <= open_columns

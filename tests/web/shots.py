@@ -222,7 +222,8 @@ PLAIN = {
     "home": "/home", "activity": "/activity", "receive": "/receive", "send": "/send",
     "withdraw": "/withdraw", "convert": "/convert", "abroad": "/abroad",
     "abroad-recipient": "/abroad/EUR-MX", "recipients": "/recipients", "limits": "/limits",
-    "settings": "/settings", "own": "/own-accounts", "watched": "/watched", "lost": "/nowhere",
+    "settings": "/settings", "top-up": "/top-up",
+    "own": "/own-accounts", "watched": "/watched", "lost": "/nowhere",
 }  # fmt: skip
 WHOLE = ("own", "receive", "settings")
 """Long pages, taken whole at every size."""

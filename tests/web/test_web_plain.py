@@ -232,7 +232,7 @@ class TestHeaders:
         plain.register("Ina Line")
         paths = (
             "/home", "/activity", "/send", "/withdraw", "/receive", "/convert", "/abroad",
-            "/abroad/EUR-MX", "/recipients", "/limits", "/settings", "/nowhere",
+            "/abroad/EUR-MX", "/recipients", "/limits", "/settings", "/nowhere", "/top-up",
         )  # fmt: skip
         for path in paths:
             text = plain.get(path).text

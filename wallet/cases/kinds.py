@@ -16,6 +16,9 @@ Kind = Literal[
     "deposit_quarantined",
     "deposit_unattributed",
     "deposit_shortfall",
+    "topup_in_doubt",
+    "topup_kept_aside",
+    "transfer_unattributed",
 ]
 Severity = Literal["critical", "serious", "notice"]
 
@@ -40,4 +43,7 @@ KINDS: dict[Kind, About] = {
     "deposit_quarantined": About("deposit", "serious", None),
     "deposit_unattributed": About("arrival", "notice", "bifold deposits approve"),
     "deposit_shortfall": About("address", "critical", None),
+    "topup_in_doubt": About("top-up", "serious", None),
+    "topup_kept_aside": About("top-up", "notice", None),
+    "transfer_unattributed": About("transfer", "notice", "bifold topups approve"),
 }

@@ -47,6 +47,11 @@ def bank(name: str, asset: str) -> AccountSpec:
     return AccountSpec(f"bank:{name}:{asset}", asset, "D")
 
 
+def gateway(name: str, asset: str) -> AccountSpec:
+    """What a card gateway owes the house: taken from cards, and not paid out to a bank yet."""
+    return AccountSpec(f"gateway:{name}:{asset}", asset, "D")
+
+
 def payments_in_transit(asset: str) -> AccountSpec:
     """Customers' money inside payments that have not ended. Zero once all have."""
     return AccountSpec(f"payments:in_transit:{asset}", asset, "C")

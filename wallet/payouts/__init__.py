@@ -2,17 +2,16 @@
 
 from wallet.payouts.rails import BankAnswer, BankSilent, PayoutOrder, Rail, StatementLine
 from wallet.payouts.simbank import SimulatedBank
-from wallet.payouts.statement import IncomingTransfer, StatementReader, bank_credit, seed_house
+from wallet.payouts.statement import Incoming, StatementReader, seed_house
 
 __all__ = [
     "BankAnswer",
     "BankSilent",
-    "IncomingTransfer",
+    "Incoming",
     "PayoutOrder",
     "Rail",
     "SimulatedBank",
     "StatementLine",
     "StatementReader",
-    "bank_credit",
     "seed_house",
 ]

@@ -56,4 +56,5 @@ class BankCredit(SQLModel, table=True):
     asset: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)
     entry_id: str = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    topup_id: str = Field(sa_type=Text, unique=True, foreign_key="topups.id")
     created_at: datetime = Field(sa_type=STAMP)

@@ -75,7 +75,12 @@ class Rail(Protocol):
     """A bank that pays out for us."""
 
     bank: str
+    title: str
     simulated: bool
+
+    def account_number(self, asset: str) -> str:
+        """Our account there for this asset: where people send transfers."""
+        ...
 
     async def submit(self, order: PayoutOrder) -> BankAnswer:
         """Take the order. The same reference again changes nothing and gives its answer.

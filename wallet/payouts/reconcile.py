@@ -80,9 +80,11 @@ async def _booked(session: AsyncSession, asset: str) -> dict[str, int]:
     """What our books moved on the account, by the bank's reference."""
     rows = await session.execute(
         text(
-            "SELECT coalesce(o.reference, e.ref) AS reference, -sum(p.amount_minor) AS amount"
+            "SELECT coalesce(o.reference, c.bank_reference, e.ref) AS reference,"
+            " -sum(p.amount_minor) AS amount"
             " FROM postings p JOIN accounts a ON a.id = p.account_id"
             " JOIN entries e ON e.id = p.entry_id LEFT JOIN payouts o ON o.ref = e.ref"
+            " LEFT JOIN bank_credits c ON c.entry_id = e.id"
             " WHERE a.path = :path GROUP BY 1"
         ),
         {"path": bank_account(BANK, asset).path},

@@ -154,12 +154,13 @@ async def insert_credit(
     *,
     principal_id: str,
     entry_id: str,
+    topup_id: str,
 ) -> None:
-    """An incoming transfer that was booked to somebody."""
+    """An incoming transfer that was booked to somebody, and the top-up it is."""
     await session.execute(
         text(
-            "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id)"
-            " VALUES (:reference, :principal, :asset, :amount, :entry)"
+            "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id,"
+            " topup_id) VALUES (:reference, :principal, :asset, :amount, :entry, :topup)"
         ),
         {
             "reference": line.reference,
@@ -167,6 +168,7 @@ async def insert_credit(
             "asset": line.asset,
             "amount": line.amount_minor,
             "entry": entry_id,
+            "topup": topup_id,
         },
     )
 
@@ -178,12 +180,3 @@ async def credit(session: AsyncSession, *, reference: str) -> RowMapping | None:
         {"reference": reference},
     )
     return row.mappings().one_or_none()
-
-
-async def principal_exists(session: AsyncSession, principal_id: str) -> bool:
-    """Whether the text on a transfer names somebody here who owns money."""
-    found = await session.execute(
-        text("SELECT 1 FROM principals WHERE id = :id AND kind IN ('user', 'organisation')"),
-        {"id": principal_id},
-    )
-    return found.scalar_one_or_none() is not None

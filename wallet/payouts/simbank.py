@@ -31,10 +31,15 @@ class SimulatedBank:
     """One bank with one account per asset. Every method is one transaction of the bank's own."""
 
     bank = BANK
+    title = "Simulated Bank"
     simulated = True
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    def account_number(self, asset: str) -> str:
+        """See `Rail.account_number`."""
+        return f"SIM-{asset}"
 
     async def submit(self, order: PayoutOrder) -> BankAnswer:
         """See `Rail.submit`. The answer may be withheld after the order was taken."""

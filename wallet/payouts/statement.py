@@ -1,6 +1,6 @@
 """Reading a bank's statement: every line once, into the books or beside what they already say.
 
-Openings go to capital, incoming transfers to the person their text names (or to `unattributed`).
+Openings go to capital; incoming transfers are handed to whoever knows whose they are (`Incoming`).
 Lines of payouts are held until the payout's last answer, then must agree with it. A bank that did
 otherwise than it said is booked against `unattributed:<bank>`, marked and logged: a payment that
 has ended stays ended, and nobody is refunded and paid in silence.
@@ -8,19 +8,15 @@ has ended stays ended, and nobody is refunded and paid in silence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Protocol
 
 import structlog
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import ledger
-from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.ids import new_id
 from wallet.ledger import accounts
-from wallet.ledger.errors import AccountClosed
 from wallet.money import AssetBook, Money
 from wallet.outbox import Notice
 from wallet.payouts import repository
@@ -40,24 +36,24 @@ OPENINGS = {"EUR": 5_000_000, "MXN": 100_000_000}  # whole units, at the sandbox
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class IncomingTransfer:
-    """A bank transfer that reached somebody's balance."""
+class Incoming(Protocol):
+    """Who knows whose an incoming transfer is. Top-ups do, one floor up."""
 
-    id: str
-    principal_id: str
-    money: Money
-    entry_id: str
-    created_at: datetime
+    async def take(
+        self, session: AsyncSession, bank: str, line: StatementLine, money: Money
+    ) -> None:
+        """Book one credit of the statement, in the transaction that keeps its line."""
+        ...
 
 
 class StatementReader:
     """Keeps our books beside one bank's statement."""
 
-    def __init__(self, db: Database, rail: Rail, assets: AssetBook) -> None:
+    def __init__(self, db: Database, rail: Rail, assets: AssetBook, incoming: Incoming) -> None:
         self._db = db
         self._rail = rail
         self._assets = assets
+        self._incoming = incoming
 
     async def tick(self) -> None:
         """Read what is new, then settle what is open. Any number may run; one at a time reads."""
@@ -88,25 +84,10 @@ class StatementReader:
         if line.kind == "opening":
             await self._book(session, "bank.opening", line, accounts.capital(line.asset), money)
         elif line.kind == "credit":
-            await self._credit(session, line, money)
+            await self._incoming.take(session, self._rail.bank, line, money)
         await repository.insert_line(
             session, line, bank=self._rail.bank, matched=line.kind in ("opening", "credit")
         )
-
-    async def _credit(self, session: AsyncSession, line: StatementLine, money: Money) -> None:
-        nobody = accounts.unattributed(self._rail.bank, line.asset)
-        if money.minor < 0 or not await repository.principal_exists(session, line.about):
-            await self._book(session, "bank.unattributed", line, nobody, money)
-            return
-        account = accounts.customer(line.about, line.asset)
-        about = {"topup_id": line.reference, "money": money.json(), "method": "bank_transfer"}
-        notice = Notice(line.about, "topup.succeeded", line.reference, about)
-        try:
-            entry = await self._book(session, "topup", line, account, money, notice)
-        except AccountClosed:
-            await self._book(session, "bank.unattributed", line, nobody, money)
-            return
-        await repository.insert_credit(session, line, principal_id=line.about, entry_id=entry)
 
     async def _match(self, session: AsyncSession, line: RowMapping) -> None:
         """A payout's line against the payout's last answer."""
@@ -151,9 +132,8 @@ class StatementReader:
         line: StatementLine,
         account: ledger.AccountSpec,
         money: Money,
-        *notices: Notice,
-    ) -> str:
-        entry_id = await ledger.post(
+    ) -> None:
+        await ledger.post(
             session,
             ledger.Command(
                 kind=kind,
@@ -161,11 +141,8 @@ class StatementReader:
                 event_at=line.at,
                 lines=_movement(self._rail.bank, account, money),
                 meta={"bank": self._rail.bank, "line_id": line.line_id},
-                notices=notices,
             ),
         )
-        assert entry_id is not None
-        return entry_id
 
 
 def _movement(bank: str, account: ledger.AccountSpec, money: Money) -> list[ledger.Line]:
@@ -176,27 +153,11 @@ def _movement(bank: str, account: ledger.AccountSpec, money: Money) -> list[ledg
     ]
 
 
-async def seed_house(db: Database, bank: SimulatedBank, assets: AssetBook) -> None:
+async def seed_house(
+    db: Database, bank: SimulatedBank, assets: AssetBook, incoming: Incoming
+) -> None:
     """Open the house's accounts at the simulated bank with capital. Again changes nothing."""
     for code, units in OPENINGS.items():
         asset = assets.get(code)
         await bank.open_account(Money(units * 10**asset.scale, asset))
-    await StatementReader(db, bank, assets).tick()
-
-
-async def bank_credit(
-    db: Database, bank: SimulatedBank, assets: AssetBook, *, principal_id: str, money: Money
-) -> IncomingTransfer:
-    """Sandbox: somebody's transfer arrives, on the bank's statement first and then in our books.
-
-    A death in between is made good by the next reading of the statement.
-    """
-    reference = new_id("top")
-    await bank.receive(reference=reference, money=money, about=principal_id)
-    hit("bank_credit.received")
-    await StatementReader(db, bank, assets).tick()
-    async with db.transaction() as session:
-        row = await repository.credit(session, reference=reference)
-    if row is None:
-        raise AccountClosed("The transfer arrived and could not be credited; it is kept aside.")
-    return IncomingTransfer(reference, principal_id, money, row["entry_id"], row["created_at"])
+    await StatementReader(db, bank, assets, incoming).tick()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from wallet import payments, payouts
+from wallet import payments, payouts, topups
 from wallet.db import Database
 from wallet.fx import quotes
 from wallet.payments import recipients
@@ -24,7 +24,9 @@ class PaymentWorld(ExchangeBed):
         super().__init__(db)
         self.bank = payouts.SimulatedBank(bank_db)
         self.tasks = self.new_tasks()
-        self.reader = payouts.StatementReader(db, self.bank, self.assets)
+        self.reader = payouts.StatementReader(
+            db, self.bank, self.assets, topups.IncomingTransfers()
+        )
 
     def new_tasks(self) -> payments.PaymentTasks:
         """What a freshly started worker would hold."""
@@ -34,7 +36,7 @@ class PaymentWorld(ExchangeBed):
     async def open(self) -> None:
         """Rates, and the house's accounts at its bank."""
         await self.table_rates()
-        await payouts.seed_house(self.db, self.bank, self.assets)
+        await payouts.seed_house(self.db, self.bank, self.assets, topups.IncomingTransfers())
 
     async def recipient(self, who: str, kind: str = "clabe") -> recipients.Recipient:
         """A good recipient in Mexico or Germany."""

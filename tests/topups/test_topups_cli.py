@@ -1,0 +1,47 @@
+"""`bifold topups`: an operator sees transfers that name nobody, and two of them assign one."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wallet import cli, cli_topups
+from wallet.settings import Settings
+from wallet.testing.topups import TopupWorld
+
+
+@pytest.fixture
+def run(world: TopupWorld, monkeypatch: pytest.MonkeyPatch) -> Any:
+    async def aclose() -> None:
+        return None
+
+    services = SimpleNamespace(db=world.db, assets=world.assets, aclose=aclose)
+    monkeypatch.setattr(cli_topups, "build", lambda _settings, *, role: services)
+
+    async def command(*words: str) -> int:
+        chosen = cli._parser().parse_args(["topups", *words])
+        return await cli_topups.command(Settings(database_url="postgresql://nowhere"), chosen)
+
+    return command
+
+
+async def test_it_is_listed_proposed_approved_and_gone(
+    world: TopupWorld, run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    who = await world.person()
+    assert await run("unattributed") == 0
+    await world.transfer("for \x1b[2J somebody", "5.00")
+    assert await run("unattributed") == 1
+    shown = capsys.readouterr().out
+    assert "5.00 EUR" in shown and "\x1b" not in shown
+    assert await run("unattributed", "--json") == 1
+    (one,) = json.loads(capsys.readouterr().out)
+    assert (one["money"], one["proposed_for"]) == ({"amount": "5.00", "asset": "EUR"}, None)
+    assert await run("propose", one["id"], "--to", who, "--by", "al") == 0
+    assert await run("approve", one["id"], "--to", who, "--by", "bea") == 0
+    assert "credited to" in capsys.readouterr().out
+    assert await run("unattributed") == 0
+    assert await world.balance(who, "EUR") == "5.00"

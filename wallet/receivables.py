@@ -1,0 +1,207 @@
+"""What people owe the house, for whatever reason: taken, remembered, collected, and then forgotten.
+
+Nobody goes below zero. Where somebody is charged for money that is not theirs after all, a deposit
+that the chain lost or a card payment that was charged back, what they have is taken, the rest is
+owed (`receivable:P:A`), and nothing of theirs goes out until it is repaid: their accounts are
+frozen, what comes in is collected, then they are opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet import ledger
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.ids import new_id
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money
+from wallet.outbox import Notice
+
+COLLECT_SECONDS = 5.0
+COLLECT_AT_ONCE = 500
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """One charge: its entry, and how its amount split, in minor units of its asset."""
+
+    entry_id: str
+    taken_minor: int
+    owed_minor: int
+
+
+async def charge(
+    session: AsyncSession,
+    *,
+    principal_id: str,
+    money: Money,
+    against: ledger.AccountSpec,
+    kind: str,
+    ref: str,
+    meta: Mapping[str, Any],
+    notices: Sequence[Notice] = (),
+    event_at: datetime | None = None,
+) -> Charged:
+    """Take `money` (above zero) from somebody, in the caller's transaction: one entry.
+
+    `against` +money · `customer:P:A` −what is available · `receivable:P:A` −the rest. While
+    anything is owed afterwards, every account of theirs is frozen.
+    """
+    available = await _thaw(session, principal_id, money.asset.code)
+    taken = min(money.minor, available)
+    owed = money.minor - taken
+    code = money.asset.code
+    lines = [
+        ledger.Line(against, money),
+        ledger.Line(accounts.customer(principal_id, code), Money(-taken, money.asset)),
+        ledger.Line(accounts.receivable(principal_id, code), Money(-owed, money.asset)),
+    ]
+    entry_id = await ledger.post(
+        session,
+        ledger.Command(
+            kind=kind,
+            ref=ref,
+            meta=meta,
+            event_at=event_at,
+            lines=[line for line in lines if line.amount.minor],
+            notices=notices,
+        ),
+    )
+    if entry_id is None:
+        raise AssertionError("a charge is never zero")
+    await _close_again(session, principal_id)
+    return Charged(entry_id, taken, owed)
+
+
+class Collector:
+    """Takes what comes in for people who owe the house, and opens their accounts in the end."""
+
+    def __init__(self, db: Database, assets: AssetBook) -> None:
+        self._db = db
+        self._assets = assets
+
+    async def tick(self) -> None:
+        """Everybody who owes something, each in a transaction of their own. Safe to repeat."""
+        async with self._db.transaction() as session:
+            # Who owes and had nothing to freeze (closed, or frozen by somebody else) is among them.
+            rows = await session.execute(
+                text(
+                    "SELECT principal_id FROM receivable_freezes"
+                    " UNION SELECT split_part(a.path, ':', 2) FROM accounts a"
+                    " JOIN account_balances b ON b.id = a.id"
+                    " WHERE a.path LIKE 'receivable:%' AND b.balance_minor < 0"
+                    " ORDER BY principal_id LIMIT :most"
+                ),
+                {"most": COLLECT_AT_ONCE},
+            )
+            people = list(rows.scalars())
+        for principal_id in people:
+            async with self._db.transaction() as session:
+                await self._collect(session, principal_id)
+                hit("receivable.before_commit_collected")
+
+    async def _collect(self, session: AsyncSession, principal_id: str) -> None:
+        for asset, owed in (await _owed(session, principal_id)).items():
+            taken = min(owed, await _thaw(session, principal_id, asset))
+            if taken <= 0:
+                continue
+            money = self._assets.money(asset, taken)
+            await ledger.post(
+                session,
+                ledger.Command(
+                    kind="receivable_collected",
+                    ref=new_id("los"),
+                    lines=[
+                        ledger.Line(
+                            accounts.customer(principal_id, asset), Money(-taken, money.asset)
+                        ),
+                        ledger.Line(accounts.receivable(principal_id, asset), money),
+                    ],
+                ),
+            )
+            log.warning("receivable.collected", principal=principal_id, asset=asset, minor=taken)
+        await _close_again(session, principal_id)
+
+
+async def _owed(session: AsyncSession, principal_id: str) -> dict[str, int]:
+    """Asset → what they owe, minor units above zero."""
+    rows = await session.execute(
+        text(
+            "SELECT asset, -balance_minor AS minor FROM account_balances"
+            " WHERE path LIKE :paths AND balance_minor < 0 ORDER BY asset"
+        ),
+        {"paths": f"receivable:{principal_id}:%"},
+    )
+    return {row.asset: int(row.minor) for row in rows}
+
+
+async def _thaw(session: AsyncSession, principal_id: str, asset: str) -> int:
+    """Let this one account be debited until `_close_again`; what is available on it, locked.
+
+    0 for one that is closed, or frozen by somebody else: that is not ours to open.
+    """
+    row = (
+        await session.execute(
+            text(
+                "SELECT id, status = 'open' OR (status = 'frozen' AND EXISTS"
+                " (SELECT FROM receivable_freezes f WHERE f.account_id = a.id)) AS ours"
+                " FROM accounts a WHERE path = :path"
+            ),
+            {"path": accounts.customer(principal_id, asset).path},
+        )
+    ).one_or_none()
+    if row is None or not row.ours:
+        return 0
+    # Writing the status locks the row: nobody else is let through before the commit.
+    await _set_status(session, row.id, "open")
+    found = await session.scalar(
+        text("SELECT balance_minor - held_minor FROM accounts WHERE id = :id"), {"id": row.id}
+    )
+    return max(int(found or 0), 0)
+
+
+async def _close_again(session: AsyncSession, principal_id: str) -> None:
+    """Freeze every account of somebody who owes; open those we froze once nothing is owed."""
+    if await _owed(session, principal_id):
+        rows = await session.execute(
+            text(
+                "SELECT id FROM accounts WHERE principal_id = :who AND kind = 'customer'"
+                " AND status = 'open' ORDER BY id"
+            ),
+            {"who": principal_id},
+        )
+        for account_id in list(rows.scalars()):
+            await _set_status(session, account_id, "frozen")
+            await _remember(session, account_id, principal_id)
+        return
+    rows = await session.execute(
+        text("DELETE FROM receivable_freezes WHERE principal_id = :who RETURNING account_id"),
+        {"who": principal_id},
+    )
+    for account_id in sorted(rows.scalars()):
+        await _set_status(session, account_id, "open")
+
+
+async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> None:
+    await session.execute(
+        text(
+            "INSERT INTO receivable_freezes (account_id, principal_id) VALUES (:id, :who)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"id": account_id, "who": principal_id},
+    )
+
+
+async def _set_status(session: AsyncSession, account_id: str, status: str) -> None:
+    await session.execute(
+        text("SELECT ledger_set_status(:id, :status)"), {"id": account_id, "status": status}
+    )

@@ -1,0 +1,261 @@
+"""Moving card top-ups on: what the gateway says is asked with no transaction open, then booked.
+
+`advance` may run any number of times, at once or after a death anywhere: that the gateway is to be
+told is committed before it is told, and ever after it is asked first. Neither silence nor our own
+expiry means failed: only the gateway's word does, and a later word that the money came is credited.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet import cases, jobs, ledger, outbox
+from wallet.crashpoints import hit
+from wallet.db import Database
+from wallet.ledger import accounts
+from wallet.money import AssetBook, Money
+from wallet.topups import booking, repository
+from wallet.topups.gateway import ChargeAnswer, ChargeOrder, Gateway, GatewaySilent, ListLine
+from wallet.topups.service import ADVANCE, notice
+from wallet.topups.states import Waiting
+
+TICK_SECONDS = 1
+SWEEP_BATCH = 100
+LIST_BATCH = 200
+ASK_AGAIN_SECONDS = 2
+ASK_SELDOM_SECONDS = 30
+PATIENCE_SECONDS = 300  # after this long a silent gateway is asked seldom
+NEVER_TOLD = "It was not sent in time; nothing was taken."
+NO_TRANSFER = "No transfer of this amount arrived in time."
+
+log = structlog.get_logger(__name__)
+
+
+class TopupTasks:
+    """The jobs `topups.advance` and `cards.forget`, the sweep, and the reader of the list."""
+
+    def __init__(self, db: Database, assets: AssetBook, gateway: Gateway) -> None:
+        self._db = db
+        self._assets = assets
+        self._gateway = gateway
+
+    async def advance(self, topup_id: str) -> None:
+        """Go on as far as possible now."""
+        async with self._db.transaction() as session:
+            row = await repository.lock(session, topup_id)
+            if row is None:
+                return
+            late = row["expires_at"] is not None and row["now"] >= row["expires_at"]
+            first = row["told_at"] is None
+            if row["method"] != "card" or (first and late):
+                if row["status"] == "pending" and late:
+                    card = row["method"] == "card"
+                    await self._fail(session, row, NEVER_TOLD if card else NO_TRANSFER)
+                return
+            if first and row["status"] != "pending":
+                return
+            order = await self._order(session, row)
+            await repository.mark_told(session, topup_id)
+        answer = await self._ask(order, first=first, late=late)
+        await self.hear(topup_id, answer)
+
+    async def called_back(self, reference: str) -> None:
+        """The gateway says that something happened: a reason to ask it, and no more than that."""
+        async with self._db.transaction() as session:
+            await _promise(session, reference)
+
+    async def forget(self, card_id: str) -> None:
+        """A removed card's token becomes worthless at the gateway too."""
+        async with self._db.transaction() as session:
+            token = await session.scalar(
+                text("SELECT token FROM cards WHERE id = :id AND removed_at IS NOT NULL"),
+                {"id": card_id},
+            )
+            # A payment that has not been told yet still needs it.
+            busy = await session.scalar(
+                text("SELECT 1 FROM topups WHERE card_id = :id AND status = 'pending'"),
+                {"id": card_id},
+            )
+        if busy is not None:
+            raise GatewaySilent("A payment of this card is under way; later.")
+        if token is not None:
+            await self._gateway.forget(token)
+
+    async def tick(self) -> None:
+        """Read the gateway's list, then promise work on every top-up whose time has come."""
+        for asset in await self._gateway.assets():
+            while await self._read(asset) == LIST_BATCH:
+                pass
+        async with self._db.transaction() as session:
+            due = await repository.take_due(
+                session, limit=SWEEP_BATCH, again_in_seconds=ASK_AGAIN_SECONDS
+            )
+            for topup_id in due:
+                await _promise(session, topup_id)
+
+    async def hear(self, topup_id: str, answer: ChargeAnswer | None) -> None:
+        """Write down what the gateway said, None for silence. What is booked stays booked."""
+        async with self._db.transaction() as session:
+            row = await repository.lock(session, topup_id)
+            if row is None:
+                return
+            if answer is None:
+                await self._wait(session, row, "gateway_answer")
+            elif answer.status == "processing":
+                await self._wait(session, row, "gateway_settlement")
+            elif answer.status == "action_needed":
+                await self._wait(session, row, "three_d_secure", action_url=answer.action_url)
+            elif answer.status in ("declined", "cancelled"):
+                await self._refused(session, row, answer)
+            else:
+                await self._taken(session, row, answer)
+            hit("topup.before_commit_heard")
+
+    async def _ask(self, order: ChargeOrder, *, first: bool, late: bool) -> ChargeAnswer | None:
+        """Tell the gateway the first time; later ask, and tell again only what it never heard of.
+
+        Past our own expiry it is told to stop, and what it then says is what happened.
+        """
+        answer: ChargeAnswer | None = None
+        try:
+            if not first:
+                hit("topup.before_query")
+                answer = await self._gateway.query(order.reference)
+                hit("topup.after_query")
+            unended = answer is None or answer.status in ("processing", "action_needed")
+            if late and unended:
+                hit("topup.before_cancel")
+                answer = await self._gateway.cancel(order.reference)
+                hit("topup.after_cancel")
+            elif answer is None:
+                hit("topup.before_charge")
+                answer = await self._gateway.charge(order)
+                hit("topup.after_charge")
+        except GatewaySilent:
+            log.info("topup.gateway_silent", topup=order.reference)
+            return None
+        return answer
+
+    async def _refused(self, session: AsyncSession, row: RowMapping, answer: ChargeAnswer) -> None:
+        if row["status"] == "pending":
+            await self._fail(session, row, answer.reason or answer.status)
+        elif row["entry_id"] is not None:
+            await self._doubt(session, row, "The gateway refuses what it had taken.", answer)
+
+    async def _taken(self, session: AsyncSession, row: RowMapping, answer: ChargeAnswer) -> None:
+        """It has the money, or had it: credit what is not credited, then take back."""
+        asked = self._assets.money(row["asset"], int(row["amount_minor"]))
+        if answer.money != asked:
+            await self._doubt(session, row, f"The gateway took {answer.money}.", answer)
+            return
+        current: RowMapping | None = row
+        if row["entry_id"] is None:
+            await booking.credit(session, row, asked, gateway=self._gateway.name, at=answer.at)
+            current = await repository.lock(session, row["id"])
+        assert current is not None
+        if answer.status == "charged_back" and current["charge_back_entry_id"] is None:
+            await booking.charge_back(
+                session, current, asked, gateway=self._gateway.name, at=answer.at
+            )
+
+    async def _fail(self, session: AsyncSession, row: RowMapping, reason: str) -> None:
+        await repository.end(session, row, "failed", reason=reason)
+        money = self._assets.money(row["asset"], int(row["amount_minor"]))
+        await outbox.put(
+            session,
+            notice(row["principal_id"], row["id"], money, row["method"], "failed", reason=reason),
+        )
+
+    async def _wait(
+        self,
+        session: AsyncSession,
+        row: RowMapping,
+        waiting: Waiting,
+        action_url: str | None = None,
+    ) -> None:
+        if row["status"] != "pending":
+            return
+        young = (row["now"] - row["created_at"]).total_seconds() < PATIENCE_SECONDS
+        await repository.wait(
+            session, row["id"], waiting_for=waiting, action_url=action_url,
+            again_in_seconds=ASK_AGAIN_SECONDS if young else ASK_SELDOM_SECONDS,
+        )  # fmt: skip
+        if waiting == "three_d_secure" and row["waiting_for"] != waiting:
+            money = self._assets.money(row["asset"], int(row["amount_minor"]))
+            await outbox.put(
+                session,
+                notice(row["principal_id"], row["id"], money, row["method"], "action_needed"),
+            )
+
+    async def _doubt(
+        self, session: AsyncSession, row: RowMapping, what: str, answer: ChargeAnswer
+    ) -> None:
+        """Nothing is booked on a word that does not fit: a person looks."""
+        if row["status"] == "pending":
+            await repository.wait(
+                session, row["id"], waiting_for="review", again_in_seconds=ASK_SELDOM_SECONDS
+            )
+        await cases.open_case(
+            session, kind="topup_in_doubt", subject=row["id"], asset=row["asset"], what=what,
+            evidence={"asked_minor": str(int(row["amount_minor"])), "answer": answer.status},
+        )  # fmt: skip
+
+    async def _order(self, session: AsyncSession, row: RowMapping) -> ChargeOrder:
+        """The order as the gateway gets it: the same for ever."""
+        token: Any = await session.scalar(
+            text("SELECT token FROM cards WHERE id = :id"), {"id": row["card_id"]}
+        )
+        money = self._assets.money(row["asset"], int(row["amount_minor"]))
+        return ChargeOrder(reference=row["id"], token=str(token), money=money)
+
+    # The gateway's own list
+
+    async def _read(self, asset: str) -> int:
+        name = self._gateway.name
+        async with self._db.transaction() as session:
+            after = await repository.last_line(session, gateway=name, asset=asset)
+        lines = await self._gateway.lines(asset, after=after, limit=LIST_BATCH)
+        if not lines:
+            return 0
+        async with self._db.transaction() as session:
+            await repository.lock_list(session, name)
+            after = await repository.last_line(session, gateway=name, asset=asset)
+            for line in lines:
+                if line.line_id > after:  # else a rival read it meanwhile
+                    await self._keep(session, line)
+        return len(lines)
+
+    async def _keep(self, session: AsyncSession, line: ListLine) -> None:
+        """A line of a top-up is a reason to ask about it; one of nobody's is booked as such."""
+        entry_id = None
+        if await repository.exists(session, line.reference):
+            await _promise(session, line.reference)
+        else:
+            money = Money(line.amount_minor, self._assets.get(line.asset))
+            name = self._gateway.name
+            entry_id = await booking.post(
+                session,
+                ledger.Command(
+                    kind="gateway.unattributed", ref=line.reference, event_at=line.at,
+                    meta={"gateway": name, "line_id": line.line_id},
+                    lines=booking.movement(
+                        accounts.gateway(name, line.asset),
+                        accounts.unattributed(name, line.asset),
+                        money,
+                    ),
+                ),
+            )  # fmt: skip
+            await cases.open_case(
+                session, kind="topup_in_doubt", subject=line.reference, asset=line.asset,
+                what=f"The gateway lists {money} for a reference that is not ours.",
+                evidence={"amount_minor": str(line.amount_minor), "line": line.line_id},
+            )  # fmt: skip
+        await repository.insert_line(session, line, gateway=self._gateway.name, entry_id=entry_id)
+
+
+async def _promise(session: AsyncSession, topup_id: str) -> None:
+    await jobs.enqueue(session, ADVANCE, once=f"{ADVANCE}:{topup_id}", topup_id=topup_id)
