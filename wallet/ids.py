@@ -41,6 +41,8 @@ Prefix = Literal[
     "scr",
     "scs",
     "wat",
+    "rec",
+    "cor",
 ]
 _source: Callable[[], ULID] = ULID
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
