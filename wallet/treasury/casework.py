@@ -1,8 +1,9 @@
 """Cases of the treasury: what the signer refused, and a float that has nowhere to go.
 
-While the case of a refused move is open nothing like it is proposed or sent again: the same bytes
-would be refused again, and each refusal costs a nonce and its gas. A person changes what was wrong
-(the signer's `treasury_to`, its limits, the cold address) and closes the case.
+While the case of a refused move is open the house neither proposes nor sends the like: it would be
+refused again, and each refusal costs a nonce and its gas. A person changes what was wrong (the
+signer's `treasury_to`, its limits, the cold address) and closes the case, orders the evacuation
+again, or proposes a move that goes through.
 """
 
 from __future__ import annotations
@@ -46,12 +47,21 @@ async def refused(
         network=intent.network,
         asset=intent.asset,
         what=f"The signer refused to move {money} from {sender} to {intent.to_address} ({kind}):"
-        f" {reason}; {why}. Nothing like it is proposed or sent while this case is open.",
+        f" {reason}; {why}. The house neither proposes nor sends the like while this case is open.",
         evidence={
             "move": move_id, "intent": intent.id, "reason": reason, "from_address": sender,
             "to_address": intent.to_address, "amount_minor": str(intent.amount_minor),
             "gas_burnt_wei": str(intent.gas_fee_wei or 0),
         },
+    )  # fmt: skip
+
+
+async def went(session: AsyncSession, *, kind: str, intent: Intent) -> None:
+    """A move of this kind went through: whatever was refused before is mended."""
+    sender = intent.from_address or intent.pinned_address
+    await cases.close_all(
+        session, kinds=["treasury_refused"], by=HOUSE, note=f"{intent.ref} went through",
+        subjects=[about(intent.network, intent.asset, kind, sender)],
     )  # fmt: skip
 
 

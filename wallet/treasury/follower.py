@@ -97,6 +97,8 @@ class TreasuryFollower:
                 "hash": intent.mined_tx_hash,
             },
         )  # fmt: skip
+        if state == "done":
+            await casework.went(session, kind=row.kind, intent=intent)
         if state == "refused":
             money = self._assets.money(intent.asset, intent.amount_minor)
             await casework.refused(session, move_id=row.id, kind=row.kind, intent=intent,
