@@ -48,13 +48,40 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                 "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a"
                 " ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relname ="
                 " ANY(%s) AND has_column_privilege('bifold_app', c.oid, a.attnum, 'UPDATE')",
-                (["treasury_moves", "deposit_losses", "chain_approvals", "sweeps", "nonce_burns"],),
+                (
+                    [
+                        "treasury_moves",
+                        "deposit_losses",
+                        "chain_approvals",
+                        "sweeps",
+                        "nonce_burns",
+                        "corrections",
+                        "reconcile_runs",
+                        "reconcile_reads",
+                        "reconcile_lines",
+                    ],
+                ),
             )
         }
     assert not open_columns & {
         "treasury_moves.amount_minor", "treasury_moves.to_address", "treasury_moves.proposed_by",
         "treasury_moves.kind", "deposit_losses.deposit_id", "deposit_losses.entry_id",
         "chain_approvals.operator", "chain_approvals.signature", "sweeps.intent_id",
-        "nonce_burns.raw",
+        "nonce_burns.raw", "corrections.document", "corrections.reason", "corrections.reverses",
+        "corrections.kind", "corrections.proposed_by", "corrections.proposed_at",
     }  # fmt: skip
-    assert "treasury_moves.approved_by" in open_columns
+    assert not {column for column in open_columns if column.startswith("reconcile_")}
+    assert {"treasury_moves.approved_by", "corrections.ended_by"} <= open_columns
+
+
+def test_a_correction_begins_as_a_proposal(database: ScratchDatabase) -> None:
+    """Nobody inserts one that two people seem to have agreed on already."""
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        allowed = {
+            column
+            for (column,) in owner.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = 'corrections'::regclass"
+                " AND attnum > 0 AND has_column_privilege('bifold_app', attrelid, attnum, 'INSERT')"
+            )
+        }
+    assert allowed == {"id", "kind", "reverses", "document", "reason", "proposed_by"}
