@@ -26,7 +26,7 @@ from wallet.ledger.errors import (
     LedgerError,
     Unbalanced,
 )
-from wallet.testing.books import ASSETS, fund, move, new_principal
+from wallet.testing.books import ASSETS, ETH, fund, move, new_principal
 from wallet.testing.databases import ScratchDatabase
 
 GOODWILL = "expense:correction:EUR"
@@ -286,6 +286,35 @@ class TestEntries:
         await approve(db, await propose(db, wanted))
         async with db.transaction() as session:
             assert await total(session, ada) == 760
+
+    async def test_arrivals_that_wait_for_their_owner_are_not_given_away(
+        self, db: Database, database: ScratchDatabase
+    ) -> None:
+        """10 lie on the account, 7 of them have a row that `bifold deposits` will settle."""
+        async with db.transaction() as session:
+            ada = await new_principal(session)
+            await fund(session, ada, 1, ETH)
+            await move(session, accounts.capital("ETH"), accounts.unattributed("local", "ETH"), 10)
+            entry = await session.scalar(text("SELECT max(id) FROM entries"))
+        with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+            owner.execute(
+                "INSERT INTO unattributed_arrivals (id, network, address, asset, amount_minor,"
+                " at_block, block_hash, block_time, entry_id)"
+                " VALUES ('una_1', 'local', '0xab', 'ETH', 7, 1, '0x1', now(), %s)",
+                (entry,),
+            )
+
+        def give(wei: int) -> BatchIn:
+            amount = f"0.{wei:018d}"
+            return batch(
+                [("unattributed:local:ETH", f"-{amount}"), (f"customer:{ada}:ETH", amount)]
+            )
+
+        with pytest.raises(InvalidField, match="bifold deposits propose"):
+            await propose(db, give(4))
+        await approve(db, await propose(db, give(3)))
+        with pytest.raises(InvalidField, match="does not hold that much"):
+            await propose(db, give(1))
 
 
 class TestFile:
