@@ -147,7 +147,8 @@ def _told(one: Correction, assets: AssetBook) -> str:
     """A correction for people: who, why, and each posting."""
     lines = [f"{one.id}  {one.kind}, {one.state}; proposed by {one.proposed_by}: {one.reason}"]
     for entry in one.entries:
-        lines.append(f"  {entry['note']}")
+        reference = entry.get("reference")
+        lines.append(f"  {entry['note']}" + (f" (reference {reference})" if reference else ""))
         for posting in entry["postings"]:
             line = _line(posting["account"], posting["asset"], int(posting["minor"]), assets)
             lines.append(f"    {line['amount']:>30} {line['asset']:<5} {line['account']}")
@@ -167,6 +168,7 @@ def document(one: Correction, assets: AssetBook) -> dict[str, Any]:
         "entries": [
             {
                 "note": entry["note"],
+                "reference": entry.get("reference"),
                 "postings": [
                     _line(line["account"], line["asset"], int(line["minor"]), assets)
                     for line in entry["postings"]

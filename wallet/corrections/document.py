@@ -24,10 +24,12 @@ class PostingIn(BaseModel):
 
 
 class EntryIn(BaseModel):
-    """One entry; it sums to zero in each asset."""
+    """One entry; it sums to zero in each asset. `reference`: the bank's own for what it books, so
+    that both sides are compared by it; without one it is the correction's id."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     note: str = Field(min_length=1, max_length=500)
+    reference: str | None = Field(default=None, min_length=1, max_length=100)
     postings: list[PostingIn] = Field(min_length=2, max_length=MOST_POSTINGS)
 
 

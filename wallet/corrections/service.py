@@ -86,7 +86,7 @@ async def propose_entries(
             account = known[posting.account]
             minor = signed_minor(posting.amount, assets.get(account.asset))
             postings.append({"account": account.path, "asset": account.asset, "minor": str(minor)})
-        entries.append({"note": entry.note, "postings": postings})
+        entries.append({"note": entry.note, "reference": entry.reference, "postings": postings})
     return await _propose(
         session, kind="entries", reverses=None, document={"entries": entries},
         reason=batch.reason, by=by, assets=assets,
@@ -209,7 +209,7 @@ async def _post(
     commands = [
         ledger.Command(
             kind="correction",
-            ref=found.id,
+            ref=entry.get("reference") or found.id,
             meta={**meta, "reason": found.reason, "note": entry["note"]},
             lines=[
                 ledger.Line(specs[line["account"]], assets.money(line["asset"], int(line["minor"])))
