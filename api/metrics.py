@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import Scope
 
@@ -70,6 +72,14 @@ class Figures:
             registry=self.registry,
         )
 
+        self._reconciled = Gauge(
+            "bifold_reconcile_age_seconds",
+            "Since a source of the newest reading (a network, the bank, the books) was last known"
+            " to be read; infinite where it never was.",
+            ["source"],
+            registry=self.registry,
+        )
+
     def request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count one request under its route template, never under its concrete path."""
         route = getattr(scope.get("route"), "path", "unmatched")
@@ -85,7 +95,10 @@ class Figures:
 
     def render(self, vitals: Vitals) -> bytes:
         """The exposition text, with the database's figures of this moment."""
-        for gauge in (self._queue, self._lag, self._gaps, self._head_age, self._up, self._cases):
+        for gauge in (
+            self._queue, self._lag, self._gaps, self._head_age, self._up, self._cases,
+            self._reconciled,
+        ):  # fmt: skip
             gauge.clear()
         for status, count in vitals.jobs.items():
             self._queue.labels(status).set(count)
@@ -93,6 +106,8 @@ class Figures:
         self._tail.set(vitals.seal_tail_seconds)
         for kind, count in vitals.open_cases.items():
             self._cases.labels(kind).set(count)
+        for source, age in vitals.reconciled.items():
+            self._reconciled.labels(source).set(inf if age is None else age)
         for network in vitals.networks:
             self._gaps.labels(network.name).set(network.scanner_gaps)
             if network.scanner_lag_blocks is not None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wallet.cli_ledger_arguments import add_ledger
 from wallet.cli_names import anchor, operator
 from wallet.cli_treasury_arguments import add_treasury
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 PROGRAM = "bifold"
+MOST_SHOWN = 1_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
         "reconcile", help="books against chain and bank; exit 1 when a unit is unexplained"
     )
     reconcile.add_argument("--json", action="store_true", help="print the report as JSON")
+    when = reconcile.add_mutually_exclusive_group()
+    when.add_argument("--final", action="store_true", help="at the newest final blocks")
+    when.add_argument(
+        "--history", type=_count, nargs="?", const=10, metavar="N",
+        help="the newest N readings that were kept (10); exit 1 unless the newest agrees",
+    )  # fmt: skip
     keys = commands.add_parser("keys", help="make and look at the house's keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("init", help="make a house mnemonic; words on a terminal only")
@@ -74,7 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_cases(commands)
     _add_seal(commands)
     add_treasury(commands)
+    add_ledger(commands)
     return parser
+
+
+def _count(text: str) -> int:
+    """How many of something to show."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_SHOWN:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MOST_SHOWN}")
+    return int(text)
 
 
 def _add_backups(actions: Subparsers) -> None:

@@ -33,6 +33,13 @@ STANDS: dict[Kind, str] = {
     "payment_in_review": "SELECT 1 FROM chain_intents WHERE id = :subject AND state = 'in_review'",
     "payment_late": "SELECT 1 FROM chain_intents WHERE id = :subject"
     " AND state IN ('allocated', 'signed', 'sent', 'mined')",
+    "payment_unsent": "SELECT 1 FROM chain_intents i WHERE i.id = :subject"
+    " AND i.state IN ('queued', 'allocated', 'signed') AND NOT EXISTS (SELECT FROM"
+    " chain_attempts a WHERE a.intent_id = i.id AND a.first_sent_at IS NOT NULL)",
+    # An account that nothing reads any more (its network is not configured) ends by hand.
+    "books_differ": "SELECT 1 FROM (SELECT l.balanced FROM reconcile_lines l JOIN reconcile_runs r"
+    " ON r.id = l.run_id WHERE l.account = :subject AND r.started_at > clock_timestamp()"
+    " - interval '1 hour' ORDER BY l.run_id DESC LIMIT 1) AS newest WHERE NOT newest.balanced",
     "deposit_unattributed": "SELECT 1 FROM unattributed_arrivals WHERE id = :subject"
     " AND deposit_id IS NULL",
     "transfer_unattributed": "SELECT 1 FROM bank_strays WHERE id = :subject AND topup_id IS NULL",

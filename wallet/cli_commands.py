@@ -25,11 +25,11 @@ def run(chosen: argparse.Namespace) -> int:
             case "migrate":
                 return _migrate()
             case "reconcile":
-                return _reconcile(as_json=chosen.json)
-            case "chain" | "deposits" | "topups" | "cases" | "seal" | "treasury":
-                return asyncio.run(_operator(chosen))
-            case _:
+                return _reconcile(chosen)
+            case "keys":
                 return _keys(chosen)
+            case _:
+                return asyncio.run(_operate(Settings.from_env(), chosen))
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
     except (ChainError, KeysError, OSError) as error:
@@ -37,37 +37,28 @@ def run(chosen: argparse.Namespace) -> int:
     return 1
 
 
-async def _operator(chosen: argparse.Namespace) -> int:
-    """What people decide. Each room is imported when it is asked for."""
-    settings = Settings.from_env()
+async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
+    """What operators do: each command is a module of its own."""
     match chosen.command:
         case "chain":
-            from wallet.cli_operator import chain
-
-            return await chain(settings, chosen)
+            from wallet.cli_operator import chain as command
         case "deposits":
             from wallet import cli_forks
-            from wallet.cli_operator import deposits
+            from wallet.cli_operator import deposits as command
 
             if chosen.action in cli_forks.ACTIONS:
                 return await cli_forks.command(settings, chosen)
-            return await deposits(settings, chosen)
-        case "topups":
-            from wallet import cli_topups
-
-            return await cli_topups.command(settings, chosen)
         case "cases":
             from wallet.cli_cases import command
-
-            return await command(settings, chosen)
+        case "topups":
+            from wallet.cli_topups import command
         case "seal":
-            from wallet.cli_seal import command as seal
-
-            return await seal(settings, chosen)
+            from wallet.cli_seal import command
+        case "ledger":
+            from wallet.cli_ledger import command
         case _:
-            from wallet.cli_treasury import treasury
-
-            return await treasury(settings, chosen)
+            from wallet.cli_treasury import treasury as command
+    return await command(settings, chosen)
 
 
 def _serve() -> NoReturn:
@@ -95,10 +86,13 @@ def _migrate() -> int:
     return 0
 
 
-def _reconcile(*, as_json: bool) -> int:
-    from wallet.reconcile import command
+def _reconcile(chosen: argparse.Namespace) -> int:
+    from wallet.cli_reconcile import command
 
-    return asyncio.run(command(Settings.from_env(), as_json=as_json))
+    settings = Settings.from_env()
+    return asyncio.run(
+        command(settings, as_json=chosen.json, final=chosen.final, readings=chosen.history)
+    )
 
 
 def _keys(chosen: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from wallet.ledger import accounts
 from wallet.money import Money, format_amount, parse_amount
 from wallet.onchain import signers
 from wallet.onchain.freeze import frozen
-from wallet.treasury import hot, moves
+from wallet.treasury import casework, hot, moves
 from wallet.treasury.hot import COMPROMISED, STANDBY
 
 LOOK_EVERY_SECONDS = 1.0
@@ -49,18 +49,30 @@ async def _status(services: Services, chosen: argparse.Namespace) -> int:
     network = services.networks[chosen.network]
     async with services.db.transaction() as session:
         freeze = await frozen(session, network.name)
-        for address, place in sorted((await custody.house_addresses(
-            session, network=network.name)).items(), key=lambda item: item[1]):  # fmt: skip
+        house = await custody.house_addresses(session, network=network.name)
+        for address, place in sorted(house.items(), key=lambda item: item[1]):
             print(f"{place:<9} {address}")
         for code in (network.native_asset, *(token.code for token in network.tokens)):
             await _float(services, session, network.name, code)
+        if not any(place == "cold" for place in house.values()):
+            print("cold      no address is known: nothing can be proposed (bifold treasury cold)")
         for move in await moves.moves(session, services.assets, network=network.name):
-            to = "" if move.to_address is None else f" to {move.to_address}"
-            print(f"{move.state:<9} {move.id} {move.kind} {move.money}{to} by {move.proposed_by}")
+            print(_told(move))
     if freeze is not None:
         where = "" if freeze.evacuate_to is None else f", evacuating to {freeze.evacuate_to}"
         print(f"FROZEN    {freeze.reason}{where}")
     return int(freeze is not None)
+
+
+def _told(move: moves.Move) -> str:
+    """One move, and how its payment stands or why it ended."""
+    to = "" if move.to_address is None else f" to {move.to_address}"
+    line = f"{move.state:<9} {move.id} {move.kind} {move.money}{to} by {move.proposed_by}"
+    if move.state == "refused":
+        return f"{line}: the signer refused it: {move.reason}; see bifold cases list"
+    if move.state == "approved" and move.payment is not None:
+        return f"{line} (its payment: {move.payment})"
+    return line
 
 
 async def _float(services: Services, session: AsyncSession, network: str, code: str) -> None:
@@ -221,6 +233,12 @@ async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
     while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
             rows = {row.address: row for row in await signers.all_signers(session, name)}
+            stopped = await casework.stopped(session, name)
+        if stopped:
+            for what in stopped:
+                print(what)
+            print("Mend what it names, then order the evacuation again; the freeze stays.")
+            return 1
         if all(one in rows and rows[one].halted_reason == COMPROMISED for one in lanes):
             return await _evacuated(services, name, time.monotonic() - began)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
@@ -258,6 +276,8 @@ async def _write_freeze(
             text("DELETE FROM network_freezes WHERE network = :network"),
             {"network": chosen.network},
         )
+        if to is not None:
+            await casework.try_again(session, chosen.network, by=chosen.by)
         await session.execute(
             text(
                 "INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"

@@ -7,6 +7,7 @@ from sqlmodel import SQLModel
 from wallet import kernel_models
 from wallet.cases import models as cases
 from wallet.conversions import models as conversions
+from wallet.corrections import models as corrections
 from wallet.custody import models as custody
 from wallet.deposits import models as deposits
 from wallet.fx import models as fx
@@ -15,6 +16,7 @@ from wallet.ledger import models as ledger
 from wallet.onchain import models as onchain
 from wallet.payments import models as payments
 from wallet.payouts import models as payouts
+from wallet.reconcile import models as reconcile
 from wallet.risk import models as risk
 from wallet.seal import models as seal
 from wallet.selfcustody import models as selfcustody
@@ -27,6 +29,7 @@ from wallet.withdrawals import models as withdrawals
 ROOMS_WITH_TABLES = (
     cases,
     conversions,
+    corrections,
     custody,
     deposits,
     fx,
@@ -36,6 +39,7 @@ ROOMS_WITH_TABLES = (
     onchain,
     payments,
     payouts,
+    reconcile,
     risk,
     seal,
     selfcustody,

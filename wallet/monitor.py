@@ -57,6 +57,8 @@ class Vitals:
     outbox_rows: int
     seal_tail_seconds: float
     open_cases: dict[str, int]
+    reconciled: dict[str, float | None]
+    """Source of the newest reading → seconds since it was last known; None: it never was."""
 
 
 def newest_revision() -> str:
@@ -75,7 +77,22 @@ async def vitals(session: AsyncSession) -> Vitals:
         outbox_rows=int(await session.scalar(text("SELECT count(*) FROM outbox")) or 0),
         seal_tail_seconds=await seal.tail_seconds(session),
         open_cases=await cases.open_counts(session),
+        reconciled=await _reconciled(session),
     )
+
+
+async def _reconciled(session: AsyncSession) -> dict[str, float | None]:
+    rows = await session.execute(
+        text(
+            "SELECT d.source, extract(epoch FROM clock_timestamp() - (SELECT r.started_at"
+            "  FROM reconcile_reads known JOIN reconcile_runs r ON r.id = known.run_id"
+            "  WHERE known.source = d.source AND known.unknown_reason IS NULL"
+            "  ORDER BY known.run_id DESC LIMIT 1))::float8 AS age FROM reconcile_reads d"
+            " WHERE d.run_id = (SELECT id FROM reconcile_runs ORDER BY started_at DESC, id DESC"
+            "  LIMIT 1) ORDER BY d.source"
+        )
+    )
+    return {row.source: row.age for row in rows}
 
 
 async def _networks(session: AsyncSession) -> tuple[NetworkVitals, ...]:

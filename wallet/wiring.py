@@ -23,12 +23,16 @@ from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
 from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
 from wallet.onchain.tokens import TokenWatch
+from wallet.onchain.unsent import TICK_SECONDS as UNSENT_SECONDS
+from wallet.onchain.unsent import UnsentWatch
 from wallet.payments import ADVANCE, PaymentTasks
 from wallet.payments.tasks import TICK_SECONDS as PAYMENT_SECONDS
 from wallet.payouts import SimulatedBank, StatementReader
 from wallet.payouts.simbank import TICK_SECONDS as BANK_SECONDS
 from wallet.payouts.statement import TICK_SECONDS as STATEMENT_SECONDS
 from wallet.receivables import COLLECT_SECONDS, Collector
+from wallet.reconcile import TICK_SECONDS as RECONCILE_SECONDS
+from wallet.reconcile import ReconcileWatch
 from wallet.seal import TICK_SECONDS as SEAL_SECONDS
 from wallet.seal import Sealer
 from wallet.seed import HouseSeed
@@ -54,6 +58,11 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
         Loop("seal", Sealer(services.db).tick, SEAL_SECONDS),
         Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
         Loop("holds.expire", partial(holds.expire, services.db, services.assets), EXPIRE_SECONDS),
+        Loop(
+            "reconcile",
+            ReconcileWatch(services.db, services.chains, services.assets).tick,
+            RECONCILE_SECONDS,
+        ),
         *_chain(services, runner),
         *_own_accounts(services),
         *_bank(services, runner),
@@ -78,6 +87,7 @@ def _chain(services: Services, runner: JobRunner) -> list[Loop]:
             Loop(f"scan.{name}", seed.before(scanner.tick), SCAN_SECONDS),
             Loop(f"tokens.{name}", TokenWatch(db, chain).tick, TOKEN_SECONDS),
             Loop(f"late.{name}", LateWatch(db, chain.network).tick, LATE_SECONDS),
+            Loop(f"unsent.{name}", UnsentWatch(db, chain.network).tick, UNSENT_SECONDS),
             Loop(f"watch.{name}", BalanceReader(db, chain).tick, WATCH_SECONDS),
             Loop(
                 f"surplus.{name}",

@@ -242,6 +242,32 @@ class TestHealth:
         assert 'bifold_open_cases{kind="signer_halted"} 1.0' in figures
         assert 'bifold_open_cases{kind="payment_late"} 0.0' in figures
 
+    async def test_the_age_of_what_was_last_known_is_told_by_source(self, observed: Any) -> None:
+        """A network that is not known now is as old as its last reading; one that never was, older
+        than any alarm."""
+        async with observed.services.db.transaction() as session:
+            for run, minutes, known in (("rec_1", 9, "a"), ("rec_2", 0, "b")):
+                await session.execute(
+                    text("INSERT INTO reconcile_runs (id, outcome, started_at) VALUES"
+                         " (:run, 'unknown', clock_timestamp() - make_interval(mins => :minutes))"),
+                    {"run": run, "minutes": minutes},
+                )  # fmt: skip
+                for name in ("a", "b", "c"):
+                    await session.execute(
+                        text("INSERT INTO reconcile_reads (run_id, source, unknown_reason)"
+                             " VALUES (:run, :source, :why)"),
+                        {"run": run, "source": f"chain:{name}",
+                         "why": None if name == known else "away"},
+                    )  # fmt: skip
+        figures = (await observed.http.get("/metrics")).text
+        ages = {
+            line.split('"')[1]: float(line.split()[-1])
+            for line in figures.splitlines()
+            if line.startswith("bifold_reconcile_age_seconds{")
+        }
+        assert 540 <= ages["chain:a"] < 600 and 0 <= ages["chain:b"] < 60
+        assert ages["chain:c"] == float("inf")
+
     async def test_figures_are_by_route_and_never_by_id(self, observed: Any) -> None:
         ada = await observed.person()
         await ada.get("/v1/transfers/trf_01JD3VQ4T0Z8Y6X5W4V3T2S1R0")

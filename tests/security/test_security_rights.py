@@ -60,6 +60,10 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                         "bank_strays",
                         "gateway_lines",
                         "bank_references",
+                        "corrections",
+                        "reconcile_runs",
+                        "reconcile_reads",
+                        "reconcile_lines",
                     ],
                 ),
             )
@@ -71,9 +75,26 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
         "nonce_burns.raw", "topups.amount_minor", "topups.principal_id", "topups.card_id",
         "cards.token", "cards.principal_id", "bank_strays.amount_minor", "bank_strays.entry_id",
         "gateway_lines.amount_minor", "bank_references.reference", "bank_references.principal_id",
+        "corrections.document", "corrections.reason", "corrections.reverses",
+        "corrections.kind", "corrections.proposed_by", "corrections.proposed_at",
     }  # fmt: skip
     assert {
         "treasury_moves.approved_by",
         "topups.status",
         "bank_strays.approved_by",
     } <= open_columns
+    assert not {column for column in open_columns if column.startswith("reconcile_")}
+    assert {"treasury_moves.approved_by", "corrections.ended_by"} <= open_columns
+
+
+def test_a_correction_begins_as_a_proposal(database: ScratchDatabase) -> None:
+    """Nobody inserts one that two people seem to have agreed on already."""
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        allowed = {
+            column
+            for (column,) in owner.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = 'corrections'::regclass"
+                " AND attnum > 0 AND has_column_privilege('bifold_app', attrelid, attnum, 'INSERT')"
+            )
+        }
+    assert allowed == {"id", "kind", "reverses", "document", "reason", "proposed_by"}

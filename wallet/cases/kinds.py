@@ -13,12 +13,16 @@ Kind = Literal[
     "token_halted",
     "payment_in_review",
     "payment_late",
+    "payment_unsent",
     "deposit_quarantined",
     "deposit_unattributed",
     "deposit_shortfall",
     "topup_in_doubt",
     "topup_kept_aside",
     "transfer_unattributed",
+    "books_differ",
+    "treasury_refused",
+    "treasury_no_cold",
 ]
 Severity = Literal["critical", "serious", "notice"]
 
@@ -40,10 +44,14 @@ KINDS: dict[Kind, About] = {
     "token_halted": About("token", "critical", "bifold chain resume-token"),
     "payment_in_review": About("payment", "serious", "bifold chain resolve-review"),
     "payment_late": About("payment", "serious", "the payment's end"),
+    "payment_unsent": About("payment", "serious", "its first hand-over to a node, or its end"),
     "deposit_quarantined": About("deposit", "serious", None),
     "deposit_unattributed": About("arrival", "notice", "bifold deposits approve"),
     "deposit_shortfall": About("address", "critical", None),
     "topup_in_doubt": About("top-up", "serious", None),
     "topup_kept_aside": About("top-up", "notice", None),
     "transfer_unattributed": About("transfer", "notice", "bifold topups approve"),
+    "books_differ": About("account", "critical", "a reading in which the account agrees again"),
+    "treasury_refused": About("move", "critical", None),
+    "treasury_no_cold": About("float", "serious", "bifold treasury cold, or a float within bounds"),
 }

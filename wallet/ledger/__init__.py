@@ -14,6 +14,7 @@ from wallet.ledger.posting import (
     reverse,
 )
 from wallet.ledger.reads import Balance, balance_at, balance_of, balances, fold, trial_balance
+from wallet.ledger.together import post_together
 from wallet.outbox import Notice
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "open_amount",
     "post",
     "post_batch",
+    "post_together",
     "release",
     "reverse",
     "trial_balance",

@@ -107,6 +107,11 @@ def chain_loss_expense(network: str, asset: str) -> AccountSpec:
     return AccountSpec(f"expense:chain_loss:{network}:{asset}", asset, "D")
 
 
+def correction_expense(asset: str) -> AccountSpec:
+    """What corrections cost the house: goodwill, a difference it bears."""
+    return AccountSpec(f"expense:correction:{asset}", asset, "D")
+
+
 def receivable(principal_id: str, asset: str) -> AccountSpec:
     """What somebody owes the house: charged to them when it was not there any more."""
     return AccountSpec(f"receivable:{principal_id}:{asset}", asset, "D")

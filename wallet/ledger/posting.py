@@ -127,8 +127,15 @@ async def open_amount(session: AsyncSession, *, hold_id: str) -> int:
     return int(left)
 
 
-async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
-    """Undo an entry by its negation, at most once. Raises AlreadyReversed, NotFound."""
+async def reverse(
+    session: AsyncSession, *, entry_id: str, reason: str, meta: Mapping[str, Any] | None = None
+) -> str:
+    """Undo an entry by its negation, at most once. Returns the id of the reversal.
+
+    It is an entry like any other: a reversal may be reversed, once, and it obeys the same refusals.
+    `meta` is kept beside the reason. Raises AlreadyReversed, NotFound, InsufficientFunds (what it
+    takes back is spent or held), AccountFrozen (it debits a frozen account), AccountClosed.
+    """
     done = await session.execute(
         text("SELECT id FROM entries WHERE reverses = :id"), {"id": entry_id}
     )
@@ -154,7 +161,7 @@ async def reverse(session: AsyncSession, *, entry_id: str, reason: str) -> str:
             "kind": "reversal",
             "ref": entry.ref,
             "reverses": entry_id,
-            "meta": {"reason": reason, "of": entry.kind},
+            "meta": {**(meta or {}), "reason": reason, "of": entry.kind},
         },
         "postings": [
             {"account": row.account_id, "asset": row.asset, "amount": str(-int(row.amount_minor))}

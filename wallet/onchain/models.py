@@ -99,6 +99,7 @@ class ChainIntent(SQLModel, table=True):
     cancel_requested_at: datetime | None = Field(sa_type=STAMP)
     speed_up_requested_at: datetime | None = Field(sa_type=STAMP)
     cancel_asked_by: str | None = Field(sa_type=Text)
+    unsent_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
     updated_at: datetime = Field(sa_type=STAMP)
 

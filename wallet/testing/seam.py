@@ -300,12 +300,17 @@ class Seam:
             return await ledger.balance_of(session, accounts.on_chain("local", asset, place))
 
     async def differences(self) -> list[str]:
-        """What `bifold reconcile` would name about the chain, and books that do not sum to zero."""
+        """What `bifold reconcile` would name about the chain, at the newest block and at the newest
+        final one, and books that do not sum to zero."""
         directly = ChainClient(self.network, self.opened[0])
-        report = await chain_lines(self.db, {"local": directly})
+        newest = await chain_lines(self.db, {"local": directly})
+        final = await chain_lines(self.db, {"local": directly}, final=True)
         async with self.db.transaction() as session:
             trial = await ledger.trial_balance(session)
-        off = [f"{line.account} {line.difference}" for line in report.lines if line.difference]
+        lines = [*newest.lines, *final.lines]
+        off = list(
+            dict.fromkeys(f"{one.account} {one.difference}" for one in lines if one.difference)
+        )
         return off + [f"trial {asset} {minor}" for asset, minor in trial.items() if minor]
 
     # Withdrawals

@@ -1,7 +1,8 @@
 """Treasury: how much lies hot, moves between hot and cold. Cold keys are never here."""
 
 from wallet.treasury.cold import Sent, broadcast, prepare
-from wallet.treasury.moves import TREASURY, TreasuryFollower
+from wallet.treasury.follower import TreasuryFollower
+from wallet.treasury.moves import TREASURY
 from wallet.treasury.watch import TreasuryWatch
 
 __all__ = ["TREASURY", "Sent", "TreasuryFollower", "TreasuryWatch", "broadcast", "prepare"]

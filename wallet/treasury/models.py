@@ -39,6 +39,7 @@ class TreasuryMove(SQLModel, table=True):
     intent_id: str | None = Field(sa_type=Text, unique=True, foreign_key="chain_intents.id")
     tx_hash: str | None = Field(sa_type=Text)
     entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    reason: str | None = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=STAMP)
     ended_at: datetime | None = Field(sa_type=STAMP)
 

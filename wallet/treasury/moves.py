@@ -6,27 +6,21 @@ limits only towards the recipients in its own policy (`treasury_to`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.blocks import Receipt
 from chain.client import ChainClient
 from chain.fee_models import gas_limit
-from chain.registry import Network
 from wallet import custody, ledger
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.ledger import accounts
-from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
-from wallet.onchain.intents import Intent, IntentDraft, create_intent
+from wallet.onchain.intents import IntentDraft, create_intent
 from wallet.onchain.prepare import estimate_gas
-from wallet.onchain.states import State
 
 TREASURY = "treasury"
 HOUSE = "bifold"
@@ -47,20 +41,29 @@ class Move:
     state: str
     proposed_by: str
     approved_by: str | None
+    reason: str | None = None
+    payment: str | None = None
+    """How the payment stands while it is under way: its state, and what it waits for."""
 
 
 async def moves(
     session: AsyncSession, assets: AssetBook, *, network: str, open_only: bool = True
 ) -> list[Move]:
-    """Oldest first."""
+    """Oldest first. `open_only`: what is open, and what was refused while its case is open."""
     rows = await session.execute(
         text(
-            "SELECT * FROM treasury_moves WHERE network = :network"
-            " AND (NOT :open OR state IN ('proposed', 'approved')) ORDER BY created_at, id"
+            "SELECT m.*, concat_ws(', ', i.state, i.waiting_for, i.reason) AS payment"
+            " FROM treasury_moves m LEFT JOIN chain_intents i ON i.id = m.intent_id"
+            " WHERE m.network = :network AND (NOT :open OR m.state IN ('proposed', 'approved')"
+            "  OR (m.state = 'refused' AND EXISTS (SELECT FROM cases c WHERE c.status = 'open'"
+            "   AND c.kind = 'treasury_refused' AND c.evidence->>'move' = m.id)))"
+            " ORDER BY m.created_at, m.id"
         ),
         {"network": network, "open": open_only},
     )
-    return [_move(row, assets) for row in rows]
+    return [
+        replace(_move(row, assets), reason=row.reason, payment=row.payment or None) for row in rows
+    ]
 
 
 async def propose(
@@ -245,104 +248,10 @@ async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
     )
 
 
-class TreasuryFollower:
-    """The follower of purpose `treasury`."""
-
-    def __init__(self, assets: AssetBook, networks: Mapping[str, Network]) -> None:
-        self._assets = assets
-        self._networks = networks
-
-    async def intent_moved(
-        self,
-        session: AsyncSession,
-        *,
-        intent: Intent,
-        previous: State,
-        at: datetime | None,
-        receipt: Receipt | None,
-    ) -> None:
-        """Book the end: hot to cold inside the house, profit to its owners; gas is an expense."""
-        if intent.state not in (
-            State.FINAL_OK, State.FINAL_REVERTED, State.CANCELLED, State.FAILED
-        ):  # fmt: skip
-            return
-        row = (
-            await session.execute(
-                text("SELECT * FROM treasury_moves WHERE intent_id = :id FOR UPDATE"),
-                {"id": intent.id},
-            )
-        ).one()
-        done = intent.state is State.FINAL_OK
-        paid = intent.amount_minor if done else 0
-        native = self._networks[intent.network].native_asset
-        gas = intent.gas_fee_wei or 0
-        target = (
-            accounts.profit_taken(intent.asset)
-            if row.kind == "profit"
-            else accounts.on_chain(intent.network, intent.asset, "cold")
-        )
-        lines = _lines(
-            self._assets,
-            [
-                (target, intent.asset, -paid),
-                (accounts.on_chain(intent.network, intent.asset, "hot"), intent.asset, paid),
-                (accounts.gas_expense(intent.network, native), native, -gas),
-                (accounts.on_chain(intent.network, native, "hot"), native, gas),
-            ],
-        )
-        entry_id = None
-        if lines:
-            entry_id = await ledger.post(
-                session,
-                ledger.Command(
-                    kind=f"treasury_{row.kind}",
-                    ref=row.id,
-                    event_at=at,
-                    meta={"network": intent.network, "tx_hash": intent.mined_tx_hash},
-                    lines=lines,
-                ),
-            )
-        await session.execute(
-            text(
-                "UPDATE treasury_moves SET state = :state, entry_id = :entry,"
-                " ended_at = clock_timestamp() WHERE id = :id"
-            ),
-            {"id": row.id, "entry": entry_id, "state": "done" if done else "failed"},
-        )
-
-    async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
-        """An approved move says the same; to cold means an address the house knows as cold."""
-        row = (
-            await session.execute(
-                text("SELECT * FROM treasury_moves WHERE intent_id = :id"), {"id": intent.id}
-            )
-        ).one_or_none()
-        if row is None or row.state != "approved" or row.id != intent.ref:
-            return False
-        same = (row.network, row.asset, int(row.amount_minor), row.to_address) == (
-            intent.network, intent.asset, intent.amount_minor, intent.to_address,
-        )  # fmt: skip
-        if row.kind == "profit":
-            return same
-        house = await custody.house_addresses(session, network=intent.network)
-        return same and house.get(intent.to_address) == "cold"
-
-
 async def _demand_cold(session: AsyncSession, network: str, address: str | None) -> None:
     house = await custody.house_addresses(session, network=network)
     if address is None or house.get(address) != "cold":
         raise InvalidField("That is not a cold address of the house; see bifold treasury cold.")
-
-
-def _lines(assets: AssetBook, wanted: list[tuple[AccountSpec, str, int]]) -> list[ledger.Line]:
-    sums: dict[AccountSpec, tuple[str, int]] = {}
-    for account, asset, minor in wanted:
-        sums[account] = (asset, sums.get(account, (asset, 0))[1] + minor)
-    return [
-        ledger.Line(account, Money(minor, assets.get(asset)))
-        for account, (asset, minor) in sums.items()
-        if minor
-    ]
 
 
 def _move(row: Any, assets: AssetBook) -> Move:

@@ -26,7 +26,7 @@ from wallet.onchain import signers
 from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.prepare import would_revert
-from wallet.treasury import hot
+from wallet.treasury import casework, hot
 from wallet.treasury.moves import HOUSE, Move, propose, start
 
 TICK_SECONDS = 3.0
@@ -76,10 +76,17 @@ class TreasuryWatch:
                 session, row.asset
             )
             middle = (int(row.low_minor) + int(row.high_minor)) // 2
-            if held > row.high_minor and cold is not None:
-                await self._once(session, held - middle, row.asset, "to_cold", cold)
+            above = Money(held - middle, self._assets.get(row.asset))
+            if held > row.high_minor and cold is None:
+                await casework.no_cold(session, network=self._name, above=above)
+                continue
+            await casework.cold_or_within(session, network=self._name, asset=row.asset)
+            if held > row.high_minor:
+                about = casework.about(self._name, row.asset, "to_cold", None)
+                if not await casework.held_back(session, about):
+                    await self._once(session, above.minor, row.asset, "to_cold", cold)
             elif held < row.low_minor:
-                await self._once(session, middle - held, row.asset, "refill", None)
+                await self._once(session, -above.minor, row.asset, "refill", None)
 
     async def _on_its_way(self, session: AsyncSession, asset: str) -> int:
         """What approved moves will take from hot, negative."""
@@ -112,7 +119,11 @@ class TreasuryWatch:
         log.warning("treasury.proposed", network=self._name, asset=asset, kind=kind)
 
     async def _evacuate(self, cold: str) -> None:
-        """Tokens first, the coin last, by a transfer that leaves nothing over."""
+        """Tokens first, the coin last, by a transfer that leaves nothing over.
+
+        What the signer has refused waits for a person (`casework`), and the address is not empty:
+        its coins stay beside it, for they are the gas of the next try.
+        """
         chain, native = self._chain, self._chain.network.native_asset
         async with self._db.transaction() as session:
             lanes = await hot.to_empty(session, self._name)
@@ -123,16 +134,20 @@ class TreasuryWatch:
         for address in lanes:
             open_count = await self._open(address)
             left += open_count
-            tokens = 0
+            waiting = open_count
             for token in chain.network.tokens:
                 [held] = await chain.balances([address], token.code, head.number)
                 if not held:
                     continue
-                # What will not go keeps nothing else back.
-                if open_count or await self._went(address, token.code, held, cold):
-                    tokens += held
+                # A token that will not go keeps nothing else back; one that may still go does.
+                if (
+                    open_count
+                    or await self._held_back(address, token.code)
+                    or await self._went(address, token.code, held, cold)
+                ):
+                    waiting += 1
                     left += 1
-            if tokens or open_count or left:
+            if waiting:
                 continue
             [coins] = await chain.balances([address], native, head.number)
             fees = await chain.fees()
@@ -141,7 +156,8 @@ class TreasuryWatch:
                 await chain.estimate_gas(address, cold, 1, b""), chain.network.fee_model
             )
             if coins > gas * price:
-                await self._send(address, native, coins - gas * price, cold, exact=(gas, price))
+                if not await self._held_back(address, native):
+                    await self._send(address, native, coins - gas * price, cold, exact=(gas, price))
                 left += 1
         if left == 0 and lanes:
             await self._rotate(lanes)
@@ -158,6 +174,11 @@ class TreasuryWatch:
                       error=error.message[:200])  # fmt: skip
             return False
         return True
+
+    async def _held_back(self, address: str, asset: str) -> bool:
+        async with self._db.transaction() as session:
+            about = casework.about(self._name, asset, "evacuate", address)
+            return await casework.held_back(session, about)
 
     async def _open(self, address: str) -> int:
         async with self._db.transaction() as session:

@@ -1,27 +1,25 @@
-"""`bifold reconcile`: the books against chain, bank and gateway, account by account.
+"""The books against the chain, account by account, at named blocks.
 
-The chain is read at the newest block the scanner has followed, whose hash is checked after the
-reading: every figure belongs to one block and one moment of the books.
+A network is read at one block that the scanner has followed: its newest, or the newest final one.
+The block's hash is checked after the reading, so every figure belongs to one block and one moment
+of the books.
 """
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import BlockRef, Receipt
 from chain.client import ChainClient
-from chain.errors import ChainError
+from chain.errors import ChainError, NodeRejected
 from chain.observe import transfer_in
 from wallet import custody, ledger
-from wallet.bootstrap import build
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
 from wallet.deposits import repository as deposits
@@ -29,12 +27,8 @@ from wallet.deposits.surplus import unscanned_addresses
 from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
 from wallet.ledger.reconcile_line import ReconcileLine
-from wallet.money import AssetBook, format_amount
 from wallet.onchain import ChainUnavailable, burn
-from wallet.payouts.reconcile import bank_lines
-from wallet.settings import Settings
 from wallet.sweeps.calls import swept_coins
-from wallet.topups import gateway_lines
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
@@ -53,6 +47,15 @@ class ChainReport:
     blocks: dict[str, BlockRef]
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkReading:
+    """One network at one block; `block` None: its scanner has not begun, or nothing is final."""
+
+    lines: list[ReconcileLine]
+    block: BlockRef | None
+    final: bool
+
+
 @dataclass(slots=True)
 class _Books:
     """One network's side of the books at one moment, all in minor units."""
@@ -65,42 +68,57 @@ class _Books:
     open_hashes: list[str] = field(default_factory=list)
 
 
-async def chain_lines(db: Database, chains: Mapping[str, ChainClient]) -> ChainReport:
+async def chain_lines(
+    db: Database, chains: Mapping[str, ChainClient], *, final: bool = False
+) -> ChainReport:
     """One line per place and asset of every network. Raises ReconcileFailed."""
     lines: list[ReconcileLine] = []
     blocks: dict[str, BlockRef] = {}
     for name, chain in sorted(chains.items()):
-        for _ in range(TRIES):
-            found = await _network_lines(db, chain)
-            if found is not None:
-                break
-        else:
-            raise ReconcileFailed(f"{name}: the chain changed under every reading; try again.")
-        block, more = found
-        if block is not None:
-            blocks[name] = block
-        lines += more
+        reading = await read_network(db, chain, final=final)
+        if reading.block is not None:
+            blocks[name] = reading.block
+        lines += reading.lines
     return ChainReport(lines, blocks)
 
 
-async def _network_lines(
-    db: Database, chain: ChainClient
-) -> tuple[BlockRef | None, list[ReconcileLine]] | None:
-    """None when the chain left the block while it was read."""
-    async with db.snapshot() as session:
-        books = await _read_books(session, chain)
-    if books.block is None:
-        return None, []
+async def read_network(db: Database, chain: ChainClient, *, final: bool) -> NetworkReading:
+    """One network, at the scanner's newest block or the newest `final` one. Raises ReconcileFailed.
+
+    A node without the state of the final block (a full node keeps some 128 blocks, a finalized tag
+    may lie further back) is read at the newest block instead, and the reading says so.
+    """
     try:
-        outside = await _read_chain(chain, books)
-        await _explain_open(chain, books)
-        still = await chain.block_ref(books.block.number)
+        for _ in range(TRIES):
+            found = await _network_lines(db, chain, final=final)
+            if found is not None:
+                return found
+    except NodeRejected as error:
+        if final:
+            return await read_network(db, chain, final=False)
+        raise ReconcileFailed(f"{chain.network.name}: {error}") from error
     except ChainError as error:
         raise ReconcileFailed(f"{chain.network.name}: {error}") from error
+    raise ReconcileFailed(
+        f"{chain.network.name}: the chain changed under every reading; try again."
+    )
+
+
+async def _network_lines(db: Database, chain: ChainClient, *, final: bool) -> NetworkReading | None:
+    """None when the chain left the block while it was read."""
+    async with db.snapshot() as session:
+        books = await _read_books(session, chain, final=final)
+    if books.block is None:
+        return NetworkReading([], None, final)
+    outside = await _read_chain(chain, books)
+    under_way = await _explain_open(chain, books)
+    still = await chain.block_ref(books.block.number)
     if still is None or still.hash != books.block.hash:
         return None
-    note = f"at block {books.block.number} {books.block.hash[:12]}…"
-    return books.block, [
+    note = f"at {'final ' if final else ''}block {books.block.number} {books.block.hash[:12]}…"
+    if under_way:
+        note += f", {under_way} of our transactions in it are not booked yet"
+    lines = [
         ReconcileLine(
             account=accounts.on_chain(chain.network.name, asset, place).path,
             asset=asset,
@@ -111,17 +129,18 @@ async def _network_lines(
         )
         for place, asset in sorted(books.ledger_minor)
     ]
+    return NetworkReading(lines, books.block, final)
 
 
 # The books
 
 
-async def _read_books(session: AsyncSession, chain: ChainClient) -> _Books:
+async def _read_books(session: AsyncSession, chain: ChainClient, *, final: bool) -> _Books:
     network = chain.network
-    tip = await deposits.tip(session, network.name)
+    tip = await _block(session, network.name, final=final)
     if tip is None:
         return _Books(block=None)
-    books = _Books(block=BlockRef(tip.number, tip.hash, "", 0, 0))
+    books = _Books(block=tip)
     books.issued = await custody.issued_since(session, network=network.name, since=None)
     books.issued += await unscanned_addresses(session, network.name)
     books.house = await custody.house_addresses(session, network=network.name)
@@ -136,6 +155,17 @@ async def _read_books(session: AsyncSession, chain: ChainClient) -> _Books:
     await _unbooked_arrivals(session, network.name, network.native_asset, tip.number, books)
     await _payments(session, chain, tip.number, books)
     return books
+
+
+async def _block(session: AsyncSession, network: str, *, final: bool) -> BlockRef | None:
+    tip = await deposits.tip(session, network)
+    if tip is None or not final:
+        return None if tip is None else BlockRef(tip.number, tip.hash, "", 0, 0)
+    known = await session.scalar(
+        text("SELECT hash FROM chain_blocks WHERE network = :network AND number = :number"),
+        {"network": network, "number": tip.final_number},
+    )
+    return None if known is None else BlockRef(tip.final_number, str(known), "", 0, 0)
 
 
 async def _unbooked_arrivals(
@@ -249,11 +279,12 @@ async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
     return sums
 
 
-async def _explain_open(chain: ChainClient, books: _Books) -> None:
-    """What transactions whose end is not booked have moved between our places by this block."""
+async def _explain_open(chain: ChainClient, books: _Books) -> int:
+    """What transactions whose end is not booked have moved between our places by this block, gas
+    included; returns how many there are."""
     assert books.block is not None
     if not books.open_hashes:
-        return
+        return 0
     receipts = await chain.receipts(books.open_hashes)
     mined = [r for r in receipts if r is not None and r.block_number <= books.block.number]
     places: dict[str, Place] = {address.lower(): "deposit" for address in books.issued}
@@ -262,6 +293,7 @@ async def _explain_open(chain: ChainClient, books: _Books) -> None:
             places[address.lower()] = cast(Place, place)
     for receipt in mined:
         await _explain_receipt(chain, books, receipt, places)
+    return len(mined)
 
 
 async def _explain_receipt(
@@ -294,69 +326,3 @@ async def _explain_receipt(
     if receipt.status == 1 and found.to is not None:
         moved(found.from_address, native, -found.value)
         moved(found.to, native, found.value)
-
-
-# The command
-
-
-async def command(settings: Settings, *, as_json: bool) -> int:
-    """Print the report; 1 when a unit is unexplained or the books do not sum to zero."""
-    services = build(settings, role="cli")
-    try:
-        report = await chain_lines(services.db, services.chains)
-        lines = [
-            *report.lines,
-            *await bank_lines(services.db),
-            *await gateway_lines(services.db),
-        ]
-        async with services.db.snapshot() as session:
-            off = {k: v for k, v in (await ledger.trial_balance(session)).items() if v}
-    finally:
-        await services.aclose()
-    balanced = not off and all(line.balanced for line in lines)
-    if as_json:
-        document = {
-            "balanced": balanced,
-            "trial_balance_off": {code: str(minor) for code, minor in off.items()},
-            "blocks": {
-                name: {"number": block.number, "hash": block.hash}
-                for name, block in report.blocks.items()
-            },
-            "lines": [_line_document(line, services.assets) for line in lines],
-        }
-        sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        sys.stdout.write(_table(lines, services.assets))
-        for code, minor in off.items():
-            sys.stdout.write(f"The books are off by {minor} {code}.\n")
-        end = "Everything agrees." if balanced else "Something is unexplained: see above."
-        sys.stdout.write(end + "\n")
-    return 0 if balanced else 1
-
-
-def _line_document(line: ReconcileLine, assets: AssetBook) -> dict[str, object]:
-    scale = assets.get(line.asset).scale
-    return {
-        "account": line.account,
-        "asset": line.asset,
-        "books": format_amount(line.ledger_minor, scale),
-        "outside": format_amount(line.outside_minor, scale),
-        "in_flight": format_amount(line.in_flight_minor, scale),
-        "difference": format_amount(line.difference, scale),
-        "balanced": line.balanced,
-        "note": line.note,
-    }
-
-
-def _table(lines: list[ReconcileLine], assets: AssetBook) -> str:
-    titles = ("account", "books", "outside", "in_flight", "difference", "note")
-    rows = [[str(_line_document(line, assets)[title]) for title in titles] for line in lines]
-    widths = [max(len(row[i]) for row in [list(titles), *rows]) for i in range(len(titles))]
-    text_lines = []
-    for row in [[title.replace("_", " ") for title in titles], *rows]:
-        cells = [
-            cell.ljust(widths[i]) if i in (0, 5) else cell.rjust(widths[i])
-            for i, cell in enumerate(row)
-        ]
-        text_lines.append("  ".join(cells).rstrip())
-    return "\n".join(text_lines) + "\n"

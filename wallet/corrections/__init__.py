@@ -1,0 +1,1 @@
+"""Corrections: a reversal or a batch of entries, proposed by one, approved by another."""
