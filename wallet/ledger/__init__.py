@@ -13,7 +13,16 @@ from wallet.ledger.posting import (
     release,
     reverse,
 )
-from wallet.ledger.reads import Balance, balance_at, balance_of, balances, fold, trial_balance
+from wallet.ledger.reads import (
+    Balance,
+    Place,
+    balance_at,
+    balance_of,
+    balances,
+    fold,
+    place,
+    trial_balance,
+)
 from wallet.outbox import Notice
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "Hot",
     "Line",
     "Notice",
+    "Place",
     "account_id",
     "balance_at",
     "balance_of",
@@ -33,6 +43,7 @@ __all__ = [
     "fold",
     "hold",
     "open_amount",
+    "place",
     "post",
     "post_batch",
     "release",

@@ -51,23 +51,47 @@ async def balance_of(session: AsyncSession, spec: AccountSpec) -> int:
     return int(row.balance_minor) * (1 if row.side == "C" else -1)
 
 
-async def balance_at(session: AsyncSession, spec: AccountSpec, moment: datetime) -> int:
-    """One account as people read it, by what was posted before `moment`. 0 where nothing was.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Behind which posting of an account a moment stands, and its balance there, as stored.
 
-    A customer's account answers by its chain: the balance after the last posting, by
-    `account_seq`, that was written before the moment. System accounts have no chain; theirs is
-    the sum of such postings. `created_at` is when the posting was written, not committed: a
-    moment of the last seconds may still gain a posting.
+    `seq` 0: before the first.
     """
-    if spec.principal_id is not None:
-        found = await session.scalar(
+
+    seq: int
+    balance_minor: int
+
+
+async def place(session: AsyncSession, spec: AccountSpec, moment: datetime) -> Place:
+    """Where `moment` stands in a customer account's chain: a customer's account only.
+
+    The posting there was written before the moment, the one behind it was not, and a later moment
+    has no earlier place. Found by halving (`ledger_place`): old moments cost what new ones do.
+    `created_at` is when a posting was written, not committed: a moment of the last seconds may
+    still gain a posting.
+    """
+    if spec.principal_id is None:
+        raise ValueError("only customers' accounts have a chain")
+    row = (
+        await session.execute(
             text(
-                "SELECT p.balance_after_minor FROM postings p JOIN accounts a"
-                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
-                " AND p.account_seq IS NOT NULL ORDER BY p.account_seq DESC LIMIT 1"
+                "SELECT f.seq, f.balance_minor FROM accounts a,"
+                " ledger_place(a.id, :moment) f WHERE a.path = :path"
             ),
             {"path": spec.path, "moment": moment},
         )
+    ).one_or_none()
+    return Place(0, 0) if row is None else Place(int(row.seq), int(row.balance_minor))
+
+
+async def balance_at(session: AsyncSession, spec: AccountSpec, moment: datetime) -> int:
+    """One account as people read it, by what was posted before `moment`. 0 where nothing was.
+
+    A customer's account answers by its chain (`place`). System accounts have no chain; theirs is
+    the sum of all postings before, which grows with them.
+    """
+    if spec.principal_id is not None:
+        found = (await place(session, spec, moment)).balance_minor
     else:
         found = await session.scalar(
             text(
