@@ -7,9 +7,9 @@ Run by hand when they change, with this checkout's own Python (it brings fontToo
     apt-get install fonts-noto-cjk
     .venv/bin/python deploy/fonts.py /tmp/noto
 
-Letters of Latin, Greek and Cyrillic come from Noto Sans, in two weights; the 6,763 characters of GB 2312
-and their punctuation from Noto Sans CJK SC. Both are under the SIL Open Font License, whose text
-lies beside what is made.
+Letters of Latin, Greek and Cyrillic come from Noto Sans, in two weights; the 6,763 characters of
+GB 2312 and their punctuation from Noto Sans CJK SC. Both are under the SIL Open Font License,
+whose text lies beside what is made.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def cut(font: TTFont, characters: set[int], name: str, target: str) -> None:
     font["head"].modified = font["head"].created  # made again, the file is the same
     font.recalcTimestamp = False
     font.save(FONTS / target)
-    print(f"{target}: {len(font.getBestCmap())} characters, {(FONTS / target).stat().st_size} bytes")
+    sys.stdout.write(f"{target}: {len(font.getBestCmap())} characters\n")
 
 
 def main(noto: Path) -> int:
@@ -78,7 +78,8 @@ def main(noto: Path) -> int:
     licence = (noto / "fontpkg_noto_sans" / "LICENSE").read_text(encoding="utf-8")
     (FONTS / "LICENSE-OFL.txt").write_text(
         "sans-*.woff are cut from Noto Sans 2.015, han-regular.woff from Noto Sans CJK SC 2.004\n"
-        "(Copyright 2014-2021 Adobe), by deploy/fonts.py. Both are under the licence below.\n\n" + licence,
+        "(Copyright 2014-2021 Adobe), by deploy/fonts.py. Both are under the licence below.\n\n"
+        + licence,
         encoding="utf-8",
     )
     return 0

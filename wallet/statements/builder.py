@@ -4,8 +4,8 @@ A period is cut by `postings.created_at`, when the posting was written while its
 That clock is real time and can be set back, and postings written in one command may share or swap
 a microsecond; so a moment only picks a place in the chain (`ledger.place`). All lines between two
 places belong to the period, in the order of `account_seq`. The place of a moment is the same
-whichever period asks, so one statement's closing is the next one's opening. A posting is written a moment before it is committed: a period that ends within the last
-seconds may gain a line.
+whichever period asks, so one statement's closing is the next one's opening. A posting is written
+a moment before it is committed: a period that ends within the last seconds may gain a line.
 """
 
 from __future__ import annotations
@@ -63,10 +63,12 @@ async def build(
     asset: Asset,
     since: datetime,
     until: datetime | None,
+    max_lines: int | None = None,
 ) -> Statement:
     """Read in one snapshot; without `until`, up to now by the database's real clock.
 
-    Raises InvalidField, and StatementDefect where the books are broken.
+    More than `max_lines` lines are refused. Raises InvalidField, and StatementDefect where the
+    books are broken.
     """
     if until is None:
         until = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
@@ -77,9 +79,10 @@ async def build(
     account = accounts.customer(principal_id, asset.code)
     first = await ledger.place(session, account, since)
     last = await ledger.place(session, account, until)
-    if last.seq - first.seq > MAX_LINES:
+    most = MAX_LINES if max_lines is None else min(max_lines, MAX_LINES)
+    if last.seq - first.seq > most:
         raise InvalidField(
-            f"This period has {last.seq - first.seq} lines, at most {MAX_LINES} are given.",
+            f"This period has {last.seq - first.seq} lines, at most {most} are given.",
             field="/query/from",
         )
     rows = await session.execute(
@@ -107,7 +110,12 @@ async def build(
     )
     prove(first.seq, first.balance_minor, last.seq, last.balance_minor, lines)
     return Statement(
-        asset, since, until, Money(first.balance_minor, asset), Money(last.balance_minor, asset), lines
+        asset,
+        since,
+        until,
+        Money(first.balance_minor, asset),
+        Money(last.balance_minor, asset),
+        lines,
     )
 
 
