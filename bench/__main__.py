@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import broadcast, database, gas, scan, scan_memory, signer, transfers
+from bench import broadcast, database, gas, reads, scan, scan_memory, signer, transfers
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -26,6 +26,7 @@ BENCHES = {
     "broadcast": broadcast.measure,
     "database": in_database,
     "gas": gas.measure,
+    "reads": reads.measure,
     "scan": scan.measure,
     "scan-memory": scan_memory.measure,
     "signer": signer.measure,
