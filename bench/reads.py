@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 
 import orjson
 import psycopg
+import uvloop
 
 from api.app import create_app
 from bench import ratios
@@ -32,6 +33,7 @@ from keys.derivation import DEPOSIT_ACCOUNT, account_xpub, fingerprint
 from keys.mnemonic import to_seed
 from keys.secret import SecretText
 from wallet import identity, ledger
+from wallet import log as logs
 from wallet.bootstrap import Services, build
 from wallet.clock import rfc3339
 from wallet.db import Database
@@ -69,7 +71,9 @@ def measure(*, rounds: int, seconds: float) -> dict[str, Any]:
     try:
         scratch = cluster.create()
         with tempfile.TemporaryDirectory(prefix="bifold-bench-") as home:
-            return asyncio.run(_measure(scratch, Path(home), rounds))
+            logs.configure("WARNING")  # as a service that is not being looked into
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(_measure(scratch, Path(home), rounds))
     finally:
         cluster.close()
 

@@ -34,10 +34,10 @@ _PRESS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="statement")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A statement that adds up, and whose it is."""
+    """A statement that adds up. `owner` is read for what prints a name: files."""
 
     statement: Statement
-    owner: User
+    owner: User | None
 
 
 async def read(
@@ -64,23 +64,25 @@ async def read(
             until=until,
             max_lines=MAX_PAPER_LINES if form == "pdf" else None,
         )
-        return Made(made, await identity.get_user(session, principal_id))
+        named = form in ("pdf", "camt053")
+        return Made(made, await identity.get_user(session, principal_id) if named else None)
 
 
 async def answer(services: Services, made: Made, *, form: FileForm, language: Language) -> Response:
     """The file, printed in a thread, with the name to keep it under."""
-    statement, owner = made.statement, made.owner
-    holder, now = Holder(owner.display_name, owner.handle), datetime.now(UTC)
+    statement, owner, now = made.statement, made.owner, datetime.now(UTC)
     sandbox = services.settings.sandbox
     work: Callable[[], bytes]
-    if form == "csv":
+    if owner is None:
         work = partial(statements.as_csv, statement)
     elif form == "camt053":
+        holder = Holder(owner.display_name, owner.handle)
         work = partial(
             statements.as_camt053, statement, principal_id=owner.id, holder=holder, made_at=now,
             sandbox=sandbox,
         )  # fmt: skip
     else:
+        holder = Holder(owner.display_name, owner.handle)
         words = paper_words(language, sandbox=sandbox)
         work = partial(statements.as_pdf, statement, holder=holder, words=words, made_at=now)
     body = await asyncio.get_running_loop().run_in_executor(_PRESS, work)

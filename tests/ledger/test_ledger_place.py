@@ -55,7 +55,7 @@ def rewrite_clock(database: ScratchDatabase, spec: AccountSpec, minutes: list[in
 
 async def place_at(db: Database, spec: AccountSpec, minute: float) -> int:
     async with db.snapshot() as session:
-        found = await ledger.place(session, spec, BEGAN + timedelta(minutes=minute))
+        (found,) = await ledger.places(session, spec, [BEGAN + timedelta(minutes=minute)])
     assert found.balance_minor == found.seq  # one unit a line
     return found.seq
 
@@ -107,7 +107,7 @@ async def test_a_missing_line_is_said(db: Database, database: ScratchDatabase) -
 async def test_a_system_account_has_no_place(db: Database) -> None:
     async with db.snapshot() as session:
         with pytest.raises(ValueError, match="customers"):
-            await ledger.place(session, accounts.capital("EUR"), BEGAN)
+            await ledger.places(session, accounts.capital("EUR"), [BEGAN])
 
 
 async def test_old_and_new_moments_read_the_same_few_pages(

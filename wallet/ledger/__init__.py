@@ -20,7 +20,7 @@ from wallet.ledger.reads import (
     balance_of,
     balances,
     fold,
-    place,
+    places,
     trial_balance,
 )
 from wallet.outbox import Notice
@@ -43,7 +43,7 @@ __all__ = [
     "fold",
     "hold",
     "open_amount",
-    "place",
+    "places",
     "post",
     "post_batch",
     "release",

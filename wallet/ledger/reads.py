@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,8 +63,10 @@ class Place:
     balance_minor: int
 
 
-async def place(session: AsyncSession, spec: AccountSpec, moment: datetime) -> Place:
-    """Where `moment` stands in a customer account's chain: a customer's account only.
+async def places(
+    session: AsyncSession, spec: AccountSpec, moments: Sequence[datetime]
+) -> list[Place]:
+    """Where each of `moments` stands in the chain of a customer's account, in their order.
 
     The posting there was written before the moment, the one behind it was not, and a later moment
     has no earlier place. Found by halving (`ledger_place`): old moments cost what new ones do.
@@ -72,26 +75,27 @@ async def place(session: AsyncSession, spec: AccountSpec, moment: datetime) -> P
     """
     if spec.principal_id is None:
         raise ValueError("only customers' accounts have a chain")
-    row = (
-        await session.execute(
-            text(
-                "SELECT f.seq, f.balance_minor FROM accounts a,"
-                " ledger_place(a.id, :moment) f WHERE a.path = :path"
-            ),
-            {"path": spec.path, "moment": moment},
-        )
-    ).one_or_none()
-    return Place(0, 0) if row is None else Place(int(row.seq), int(row.balance_minor))
+    rows = await session.execute(
+        text(
+            "SELECT f.seq, f.balance_minor FROM accounts a, unnest(CAST(:moments AS timestamptz[]))"
+            " WITH ORDINALITY m(moment, n), ledger_place(a.id, m.moment) f WHERE a.path = :path"
+            " ORDER BY m.n"
+        ),
+        {"path": spec.path, "moments": list(moments)},
+    )
+    found = [Place(int(row.seq), int(row.balance_minor)) for row in rows]
+    return found or [Place(0, 0) for _ in moments]
 
 
 async def balance_at(session: AsyncSession, spec: AccountSpec, moment: datetime) -> int:
     """One account as people read it, by what was posted before `moment`. 0 where nothing was.
 
-    A customer's account answers by its chain (`place`). System accounts have no chain; theirs is
+    A customer's account answers by its chain (`places`). System accounts have no chain; theirs is
     the sum of all postings before, which grows with them.
     """
     if spec.principal_id is not None:
-        found = (await place(session, spec, moment)).balance_minor
+        (there,) = await places(session, spec, [moment])
+        found = there.balance_minor
     else:
         found = await session.scalar(
             text(

@@ -2,7 +2,7 @@
 
 A period is cut by `postings.created_at`, when the posting was written while its account was locked.
 That clock is real time and can be set back, and postings written in one command may share or swap
-a microsecond; so a moment only picks a place in the chain (`ledger.place`). All lines between two
+a microsecond; so a moment only picks a place in the chain (`ledger.places`). All lines between two
 places belong to the period, in the order of `account_seq`. The place of a moment is the same
 whichever period asks, so one statement's closing is the next one's opening. A posting is written
 a moment before it is committed: a period that ends within the last seconds may gain a line.
@@ -77,8 +77,7 @@ async def build(
     if until - since > timedelta(days=MAX_DAYS):
         raise InvalidField(f"A period has at most {MAX_DAYS} days.", field="/query/from")
     account = accounts.customer(principal_id, asset.code)
-    first = await ledger.place(session, account, since)
-    last = await ledger.place(session, account, until)
+    first, last = await ledger.places(session, account, [since, until])
     most = MAX_LINES if max_lines is None else min(max_lines, MAX_LINES)
     if last.seq - first.seq > most:
         raise InvalidField(
