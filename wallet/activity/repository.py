@@ -1,8 +1,8 @@
 """Reads the `activity` view, newest first, by keyset.
 
-A view over several tables cannot be read in order: PostgreSQL would gather a whole history
-and sort it. So each table gives the ids of its own next lines, by the index it has for that, and the
-view says what those few lines are. What is searched by words has no index and reads everything.
+A view over several tables cannot be read in order: PostgreSQL would gather a whole history and
+sort it. So each table gives the ids of its own next lines, by the index it has for that, and the
+view says what those few are. What is searched by words has no index and reads everything.
 """
 
 from __future__ import annotations
