@@ -34,7 +34,7 @@ def state_of(request: Request) -> State:
     return cast(State, request.app.state.bifold)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
     return state_of(request).services
 
 

@@ -10,7 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import broadcast, database, gas, ledger, scan, scan_memory, seal, signer, transfers
+from bench import (
+    broadcast,
+    database,
+    gas,
+    ledger,
+    reads,
+    scan,
+    scan_memory,
+    seal,
+    signer,
+    transfers,
+)
 from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 
@@ -29,6 +40,7 @@ BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
     "database": in_database,
     "gas": gas.measure,
     "ledger": ledger.measure,
+    "reads": reads.measure,
     "scan": scan.measure,
     "scan-memory": scan_memory.measure,
     "seal": seal.measure,

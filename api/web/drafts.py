@@ -38,6 +38,11 @@ class Refusal:
 Errors = dict[str, Refusal]  # by the field they stand beside; "" for none
 
 
+def refusal_of(error: WalletError) -> Refusal:
+    """For a page that shows what was refused in the same answer."""
+    return Refusal(error.code, error.field, error.extra)
+
+
 def _seal(visit: Visit, name: str, body: str) -> str:
     return hmac.new(visit.secret.encode(), f"{name} {body}".encode(), hashlib.sha256).hexdigest()
 

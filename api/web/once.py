@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import orjson
 from starlette.requests import Request
 
+from api.state import state_of
 from api.web.visit import BadForm, Visit
 from wallet import idempotency
 from wallet.db import Session
+from wallet.group_commit import Flow
 
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 KEY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 
 
@@ -32,10 +37,33 @@ async def once(
 
     Raises what `work` refuses with; a refusal leaves the key free.
     """
+    asked = _claim(visit, fields)
+
+    async def answered(session: Session) -> idempotency.Answer:
+        return _leading(await work(session))
+
+    outcome = await idempotency.once(visit.services.db, asked, answered, before=before)
+    return _place(outcome)
+
+
+async def once_together(
+    visit: Visit,
+    fields: dict[str, str],
+    flow: Flow[Asked, Made],
+    wanted: Asked,
+    path_of: Callable[[Made], str],
+) -> str:
+    """The same for what rides the group commit; it leads to `path_of` its effect."""
+    writer = state_of(visit.request).writer
+    claim = _claim(visit, fields)
+    return _place(await writer.submit(claim, flow, wanted, lambda made: _leading(path_of(made))))
+
+
+def _claim(visit: Visit, fields: dict[str, str]) -> idempotency.Claim:
     key = fields.get("key", "")
     if not KEY.fullmatch(key):
         raise BadForm("This form has lost its key; load the page again.")
-    asked = idempotency.Claim(
+    return idempotency.Claim(
         principal_id=visit.member.id,
         method="POST",
         route=f"web:{_route(visit.request)}",
@@ -47,11 +75,12 @@ async def once(
         ),
     )
 
-    async def answered(session: Session) -> idempotency.Answer:
-        path = await work(session)
-        return idempotency.Answer(200, orjson.dumps({"location": path}).decode(), path)
 
-    outcome = await idempotency.once(visit.services.db, asked, answered, before=before)
+def _leading(path: str) -> idempotency.Answer:
+    return idempotency.Answer(200, orjson.dumps({"location": path}).decode(), path)
+
+
+def _place(outcome: idempotency.Outcome) -> str:
     return str(orjson.loads(outcome.answer.body)["location"])
 
 

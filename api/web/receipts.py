@@ -7,6 +7,7 @@ from typing import Any
 from babel.dates import format_datetime
 
 from api.gateway import bank_of
+from api.web import drafts
 from api.web.once import new_key
 from api.web.shown import money_text
 from api.web.timeline import Step, along
@@ -49,7 +50,9 @@ async def _hold(session: Session, visit: Visit, item: Activity) -> dict[str, Any
         "hold": found,
         "captures": taken,
         "incoming": found.payee.id == visit.member.id,
-        "waiting": found.status == "open",
+        "capture_key": new_key(),
+        "void_key": new_key(),
+        "errors": drafts.told(visit),
     }
 
 

@@ -19,6 +19,15 @@ KINDS: dict[str, str] = {
 }
 
 
+HOLD_TIMES: dict[int, str] = {
+    3_600: N_("One hour"),
+    86_400: N_("One day"),
+    3 * 86_400: N_("Three days"),
+    7 * 86_400: N_("One week"),
+    30 * 86_400: N_("30 days"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A state in words. `tone` picks colour and icon: good, wait, bad or quiet."""
@@ -118,6 +127,8 @@ _REFUSALS: dict[str, str] = {
     "liquidity_unavailable": N_("We cannot take on that much of this asset right now."),
     "chain_unavailable": N_("The network does not answer right now. Nothing was moved."),
     "rate_limited": N_("That was too often. Try again in %(retry_after)s seconds."),
+    "hold_exceeded": N_("That is more than is still held."),
+    "hold_expired": N_("The time of this hold is over; the money went back."),
     "quote_expired": N_("This price has expired. Ask for a fresh one."),
     "quote_used": N_("This price was used already."),
     "invalid_state": N_("It is too late for that."),
@@ -166,6 +177,9 @@ OWN_REASONS: dict[str, str] = {
 """Why the signer or the chain refused something about an own account."""
 _BY_FIELD: dict[tuple[str, str], str] = {
     ("invalid_field", "/display_name"): N_("Write a name of at most 80 letters."),
+    ("invalid_field", "/seconds"): N_("Choose one of the times."),
+    ("invalid_field", "/query/from"): N_("Choose a period of at most 366 days and 10,000 lines."),
+    ("invalid_field", "/query/to"): N_("The end has to be after the start."),
     ("invalid_field", "/country"): N_("Choose a country from the list."),
     ("invalid_field", "/note"): N_("Keep the note under 200 letters, on one line."),
     ("invalid_field", "/clabe"): N_(

@@ -107,8 +107,9 @@ class TestRoute:
         ("more", "status", "code"),
         [
             ({"asset": "XXX"}, 422, "unknown_asset"),
-            ({"format": "pdf"}, 406, "not_acceptable"),
-            ({"format": "camt053"}, 422, "invalid_field"),
+            ({"asset": "ETH", "format": "camt053"}, 406, "not_acceptable"),
+            ({"format": "xlsx"}, 422, "invalid_field"),
+            ({"to": "2027-01-03T00:00:00Z", "format": "pdf"}, 422, "invalid_field"),
             ({"to": "2025-12-31T00:00:00Z"}, 422, "invalid_field"),
             ({"to": "2027-01-03T00:00:00Z"}, 422, "invalid_field"),
         ],
@@ -119,6 +120,36 @@ class TestRoute:
         ada = await world.person()
         refused = await ada.get("/v1/statements", **{"asset": "EUR", "from": LONG_AGO, **more})
         assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+    async def test_it_comes_as_pages_and_as_camt(self, world: Any) -> None:
+        ada = await world.person(EUR="10.00")
+        query = {"asset": "EUR", "from": start()}
+        pages = await ada.get("/v1/statements", **{**query, "format": "pdf"})
+        assert (pages.status_code, pages.headers["content-type"]) == (200, "application/pdf")
+        assert pages.headers["content-language"] == "en"
+        assert pages.headers["content-disposition"].endswith('.pdf"')
+        assert pages.content.startswith(b"%PDF-")
+        chinese = await ada.send(
+            "GET", "/v1/statements", params={**query, "format": "pdf"},
+            headers={"Accept-Language": "zh-CN"},
+        )  # fmt: skip
+        assert chinese.headers["content-language"] == "zh-Hans"
+        assert "BifoldHan" in chinese.content.decode("latin-1")
+        assert "BifoldHan" not in pages.content.decode("latin-1")
+        xml = await ada.get("/v1/statements", **{**query, "format": "camt053"})
+        assert (xml.status_code, xml.headers["content-type"]) == (
+            200, "application/xml; charset=utf-8",
+        )  # fmt: skip
+        assert '<Amt Ccy="EUR">10.00</Amt>' in xml.text
+
+    async def test_more_lines_than_paper_holds_are_told(self, world: Any, monkeypatch: Any) -> None:
+        monkeypatch.setattr("api.web.statement_files.MAX_PAPER_LINES", 1)
+        ada = await world.person(EUR="1.00")
+        await world.bed.give(ada.id, "2.00", "EUR")
+        query = {"asset": "EUR", "from": start()}
+        refused = await ada.get("/v1/statements", **{**query, "format": "pdf"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+        assert (await ada.get("/v1/statements", **query)).status_code == 200
 
     async def test_too_many_lines_are_told(self, world: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr("wallet.statements.builder.MAX_LINES", 1)

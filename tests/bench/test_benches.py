@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import broadcast, scan, signer
+from bench import broadcast, reads, scan, signer
 
 
 def _has_spread(figures: dict[str, Any], name: str) -> None:
@@ -40,3 +40,15 @@ def test_scan_and_matching(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = scan.measure(rounds=1, seconds=0)
     _has_spread(figures, "both ours / tokens web3 events")
     _has_spread(figures, "coins ours / coins node, by CPU")
+
+
+def test_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It also checks that every page is full, and what balance a past moment had."""
+    monkeypatch.setattr(reads, "SHORT", 120)
+    monkeypatch.setattr(reads, "LONG", 240)
+    monkeypatch.setattr(reads, "CALLS", 1)
+    figures = reads.measure(rounds=1, seconds=0)
+    for read in ("balances", "activity, first page", "statement of 50 lines, old"):
+        for place in ("server", "database"):
+            _has_spread(figures, f"{read}, {place} CPU, 240 / 120")
+        assert figures[f"{read}, server CPU at 240 (ms)"] > 0

@@ -12,7 +12,7 @@ from tests.api.conftest import PASSWORD, World, build_services
 
 XSS = "\"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'`"
 PAGES = ("/home", "/activity", "/send", "/withdraw", "/convert", "/abroad", "/recipients",
-         "/settings", "/limits", "/receive", "/top-up")  # fmt: skip
+         "/settings", "/limits", "/receive", "/top-up", "/hold", "/statements")  # fmt: skip
 
 
 def token_of(page: httpx2.Response) -> str:

@@ -126,6 +126,13 @@ def play(page: Page, url: str, others: list[str]) -> dict[str, str]:
     values = {"to": others[0], "amount": "1,000.5", "asset": "USDC", "note": "x"}
     fill(page, url, "/send", {**values, "amount": "5"}, send)
     paths["send-review"] = "/send/review"
+    aside = {"to": others[0], "amount": "20", "asset": "USDC", "note": "押金 / for the bike"}
+    fill(page, url, "/hold", aside, _submit("/hold"))
+    page.click("form[action='/hold/confirm'] button")
+    page.wait_for_url("**/activity/**")
+    paths["receipt-hold"] = page.url.removeprefix(url)
+    fill(page, url, "/hold", aside, _submit("/hold"))
+    paths["hold-review"] = "/hold/review"
     return paths
 
 
@@ -222,7 +229,8 @@ PLAIN = {
     "home": "/home", "activity": "/activity", "receive": "/receive", "send": "/send",
     "withdraw": "/withdraw", "convert": "/convert", "abroad": "/abroad",
     "abroad-recipient": "/abroad/EUR-MX", "recipients": "/recipients", "limits": "/limits",
-    "settings": "/settings", "top-up": "/top-up",
+    "settings": "/settings", "top-up": "/top-up", "hold": "/hold",
+    "statements": "/statements?asset=USDC",
     "own": "/own-accounts", "watched": "/watched", "lost": "/nowhere",
 }  # fmt: skip
 WHOLE = ("own", "receive", "settings")

@@ -233,6 +233,7 @@ class TestHeaders:
         paths = (
             "/home", "/activity", "/send", "/withdraw", "/receive", "/convert", "/abroad",
             "/abroad/EUR-MX", "/recipients", "/limits", "/settings", "/nowhere", "/top-up",
+            "/hold", "/statements",
         )  # fmt: skip
         for path in paths:
             text = plain.get(path).text

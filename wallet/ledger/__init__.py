@@ -13,7 +13,16 @@ from wallet.ledger.posting import (
     release,
     reverse,
 )
-from wallet.ledger.reads import Balance, balance_at, balance_of, balances, fold, trial_balance
+from wallet.ledger.reads import (
+    Balance,
+    Place,
+    balance_at,
+    balance_of,
+    balances,
+    fold,
+    places,
+    trial_balance,
+)
 from wallet.ledger.together import post_together
 from wallet.outbox import Notice
 
@@ -27,6 +36,7 @@ __all__ = [
     "Hot",
     "Line",
     "Notice",
+    "Place",
     "account_id",
     "balance_at",
     "balance_of",
@@ -34,6 +44,7 @@ __all__ = [
     "fold",
     "hold",
     "open_amount",
+    "places",
     "post",
     "post_batch",
     "post_together",

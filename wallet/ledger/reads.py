@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,23 +52,50 @@ async def balance_of(session: AsyncSession, spec: AccountSpec) -> int:
     return int(row.balance_minor) * (1 if row.side == "C" else -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Behind which posting of an account a moment stands, and its balance there, as stored.
+
+    `seq` 0: before the first.
+    """
+
+    seq: int
+    balance_minor: int
+
+
+async def places(
+    session: AsyncSession, spec: AccountSpec, moments: Sequence[datetime]
+) -> list[Place]:
+    """Where each of `moments` stands in the chain of a customer's account, in their order.
+
+    The posting there was written before the moment, the one behind it was not, and a later moment
+    has no earlier place. Found by halving (`ledger_place`): old moments cost what new ones do.
+    `created_at` is when a posting was written, not committed: a moment of the last seconds may
+    still gain a posting.
+    """
+    if spec.principal_id is None:
+        raise ValueError("only customers' accounts have a chain")
+    rows = await session.execute(
+        text(
+            "SELECT f.seq, f.balance_minor FROM accounts a, unnest(CAST(:moments AS timestamptz[]))"
+            " WITH ORDINALITY m(moment, n), ledger_place(a.id, m.moment) f WHERE a.path = :path"
+            " ORDER BY m.n"
+        ),
+        {"path": spec.path, "moments": list(moments)},
+    )
+    found = [Place(int(row.seq), int(row.balance_minor)) for row in rows]
+    return found or [Place(0, 0) for _ in moments]
+
+
 async def balance_at(session: AsyncSession, spec: AccountSpec, moment: datetime) -> int:
     """One account as people read it, by what was posted before `moment`. 0 where nothing was.
 
-    A customer's account answers by its chain: the balance after the last posting, by
-    `account_seq`, that was written before the moment. System accounts have no chain; theirs is
-    the sum of such postings. `created_at` is when the posting was written, not committed: a
-    moment of the last seconds may still gain a posting.
+    A customer's account answers by its chain (`places`). System accounts have no chain; theirs is
+    the sum of all postings before, which grows with them.
     """
     if spec.principal_id is not None:
-        found = await session.scalar(
-            text(
-                "SELECT p.balance_after_minor FROM postings p JOIN accounts a"
-                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
-                " AND p.account_seq IS NOT NULL ORDER BY p.account_seq DESC LIMIT 1"
-            ),
-            {"path": spec.path, "moment": moment},
-        )
+        (there,) = await places(session, spec, [moment])
+        found = there.balance_minor
     else:
         found = await session.scalar(
             text(

@@ -8,14 +8,22 @@ from wallet.statements.builder import (
     StatementLine,
     build,
 )
+from wallet.statements.camt import as_camt053, fits
+from wallet.statements.paper import MAX_PAPER_LINES, Holder, Words, as_pdf
 from wallet.statements.sheet import as_csv
 
 __all__ = [
     "MAX_DAYS",
     "MAX_LINES",
+    "MAX_PAPER_LINES",
+    "Holder",
     "Statement",
     "StatementDefect",
     "StatementLine",
+    "Words",
+    "as_camt053",
     "as_csv",
+    "as_pdf",
     "build",
+    "fits",
 ]

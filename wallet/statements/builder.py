@@ -2,11 +2,10 @@
 
 A period is cut by `postings.created_at`, when the posting was written while its account was locked.
 That clock is real time and can be set back, and postings written in one command may share or swap
-a microsecond; so a moment only picks a place in the chain: behind the highest `account_seq` written
-before it. All lines between two places belong to the period, in the order of `account_seq`. The
-place of a moment is the same whichever period asks, so one statement's closing is the next one's
-opening. A posting is written a moment before it is committed: a period that ends within the last
-seconds may gain a line.
+a microsecond; so a moment only picks a place in the chain (`ledger.places`). All lines between two
+places belong to the period, in the order of `account_seq`. The place of a moment is the same
+whichever period asks, so one statement's closing is the next one's opening. A posting is written
+a moment before it is committed: a period that ends within the last seconds may gain a line.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet import ledger
 from wallet.errors import InvalidField
 from wallet.ledger import accounts
 from wallet.money import Asset, Money
@@ -56,12 +56,6 @@ class Statement:
     lines: tuple[StatementLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    seq: int
-    balance: int
-
-
 async def build(
     session: AsyncSession,
     *,
@@ -69,10 +63,12 @@ async def build(
     asset: Asset,
     since: datetime,
     until: datetime | None,
+    max_lines: int | None = None,
 ) -> Statement:
     """Read in one snapshot; without `until`, up to now by the database's real clock.
 
-    Raises InvalidField, and StatementDefect where the books are broken.
+    More than `max_lines` lines are refused. Raises InvalidField, and StatementDefect where the
+    books are broken.
     """
     if until is None:
         until = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
@@ -80,12 +76,12 @@ async def build(
         raise InvalidField("`to` must be later than `from`.", field="/query/to")
     if until - since > timedelta(days=MAX_DAYS):
         raise InvalidField(f"A period has at most {MAX_DAYS} days.", field="/query/from")
-    path = accounts.customer(principal_id, asset.code).path
-    first = await _place(session, path, since)
-    last = await _place(session, path, until)
-    if last.seq - first.seq > MAX_LINES:
+    account = accounts.customer(principal_id, asset.code)
+    first, last = await ledger.places(session, account, [since, until])
+    most = MAX_LINES if max_lines is None else min(max_lines, MAX_LINES)
+    if last.seq - first.seq > most:
         raise InvalidField(
-            f"This period has {last.seq - first.seq} lines, at most {MAX_LINES} are given.",
+            f"This period has {last.seq - first.seq} lines, at most {most} are given.",
             field="/query/from",
         )
     rows = await session.execute(
@@ -96,7 +92,7 @@ async def build(
             " WHERE a.path = :path AND p.account_seq > :first AND p.account_seq <= :last"
             " ORDER BY p.account_seq"
         ),
-        {"path": path, "first": first.seq, "last": last.seq},
+        {"path": account.path, "first": first.seq, "last": last.seq},
     )
     lines = tuple(
         StatementLine(
@@ -111,9 +107,14 @@ async def build(
         )
         for row in rows
     )
-    prove(first.seq, first.balance, last.seq, last.balance, lines)
+    prove(first.seq, first.balance_minor, last.seq, last.balance_minor, lines)
     return Statement(
-        asset, since, until, Money(first.balance, asset), Money(last.balance, asset), lines
+        asset,
+        since,
+        until,
+        Money(first.balance_minor, asset),
+        Money(last.balance_minor, asset),
+        lines,
     )
 
 
@@ -132,17 +133,3 @@ def prove(
         raise StatementDefect("opening and lines do not make the closing balance")
     if first_seq == 0 and opening != 0:
         raise StatementDefect("an account opens with money before its first posting")
-
-
-async def _place(session: AsyncSession, path: str, moment: datetime) -> _Place:
-    row = (
-        await session.execute(
-            text(
-                "SELECT p.account_seq, p.balance_after_minor FROM postings p JOIN accounts a"
-                " ON a.id = p.account_id WHERE a.path = :path AND p.created_at < :moment"
-                " AND p.account_seq IS NOT NULL ORDER BY p.account_seq DESC LIMIT 1"
-            ),
-            {"path": path, "moment": moment},
-        )
-    ).one_or_none()
-    return _Place(0, 0) if row is None else _Place(int(row[0]), int(row[1]))

@@ -46,7 +46,7 @@ async def check(visit: Member) -> Response:
     values = {name: value.strip() for name, value in (await visit.form()).items()}
     drafts.keep(visit, FLOW, {name: values.get(name, "") for name in FIELDS})
     try:
-        await _understood(visit, values)
+        await understood(visit, values)
     except WalletError as error:
         return drafts.tell(visit, "/send", error)
     return visit.go("/send/review")
@@ -59,7 +59,7 @@ async def review(visit: Member) -> Response:
     if not values:
         return visit.go("/send")
     try:
-        payee, money = await _understood(visit, values)
+        payee, money = await understood(visit, values)
     except WalletError as error:
         return drafts.tell(visit, "/send", error)
     return visit.page("send_review.html", values=values, payee=payee, amount=money, key=new_key())
@@ -89,7 +89,7 @@ async def confirm(visit: Member) -> Response:
     return visit.go(path)
 
 
-async def _understood(visit: Visit, values: dict[str, str]) -> tuple[User, Money]:
+async def understood(visit: Visit, values: dict[str, str]) -> tuple[User, Money]:
     """Payee and money of the form. Raises what the flow would refuse with, with its field."""
     async with visit.services.db.snapshot() as session:
         payee = await identity.find_recipient(session, values.get("to", ""))
