@@ -173,7 +173,7 @@ CHECKS = (
         "intent_gas_off",
         "gas that was burnt is known, and within its limit",
         "SELECT id, network, asset, 'at most ' || gas_limit, coalesce(gas_used::text, 'unknown')"
-        " FROM chain_intents WHERE gas_used > gas_limit OR gas_fee_wei < 0"
+        " FROM chain_intents WHERE (batch_id IS NULL AND gas_used > gas_limit) OR gas_fee_wei < 0"
         f" OR (state IN {_SPENT} AND mined_tx_hash IS NOT NULL AND batch_id IS NULL"
         "  AND (gas_used IS NULL OR gas_fee_wei IS NULL))",
     ),
