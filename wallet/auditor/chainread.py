@@ -1,8 +1,8 @@
 """The chain's own word by raw JSON-RPC: what house and deposit addresses hold at a named block.
 
-A node that does not answer, answers an error or leaves the block leaves the question open: "not
-known" is never a deficit. Payments whose end is not booked are explained where their bytes are plain;
-otherwise that network is left for the next run.
+The block is the final one that the books name, so that nothing on its way counts. A node that does
+not answer, answers an error or does not have that block leaves the question open: "not known" is
+never a deficit.
 """
 
 from __future__ import annotations
@@ -88,22 +88,24 @@ def ask(connection: psycopg.Connection[tuple[Any, ...]], instance: Instance) -> 
 
 
 def _network(connection: psycopg.Connection[tuple[Any, ...]], network: Network) -> ChainWord:
-    tip = connection.execute(
-        "SELECT tip_number, tip_hash FROM scan_state WHERE network = %s", (network.name,)
+    final = connection.execute(
+        "SELECT final_number, final_hash FROM scan_state WHERE network = %s"
+        " AND final_hash IS NOT NULL AND final_number >= 0",
+        (network.name,),
     ).fetchone()
-    if tip is None:
-        return ChainWord(network.name, None, (), "nothing was scanned yet")
+    if final is None:
+        return ChainWord(network.name, None, (), "no block is final yet")
     why = "no node"
     for url in network.rpc_urls:
         node = Node(url)
         try:
-            found = _compare(connection, network, node, int(tip[0]), str(tip[1]))
-            return ChainWord(network.name, int(tip[0]), tuple(found))
+            found = _compare(connection, network, node, int(final[0]), str(final[1]))
+            return ChainWord(network.name, int(final[0]), tuple(found))
         except NotKnown as error:
             why = str(error)
         finally:
             node.close()
-    return ChainWord(network.name, int(tip[0]), (), why)
+    return ChainWord(network.name, int(final[0]), (), why)
 
 
 def _compare(
@@ -112,23 +114,18 @@ def _compare(
 ) -> list[Finding]:  # fmt: skip
     if int(node.call([("eth_chainId", [])])[0], 16) != network.chain_id:
         raise NotKnown("the node is on another chain")
-    moving = connection.execute(
-        "SELECT count(*) FROM chain_intents WHERE network = %s AND (state IN ('allocated',"
-        " 'signed', 'sent', 'mined', 'in_review') OR mined_block > %s)",
-        (network.name, number),
-    ).fetchone()
-    if moving is not None and moving[0]:
-        raise NotKnown(f"{moving[0]} payments are on their way")
-    found = _receipts(connection, network, node)
     _same_block(node, number, block_hash)
+    _nothing_between(connection, network, node, number)
+    found = _receipts(connection, network, node)
     for (place, asset), books in _books(connection, network, number).items():
         chain = _held(connection, network, node, place, asset, number)
         if chain != books:
             code = "chain_deficit" if chain < books else "chain_surplus"
             found.append(
                 Finding(
-                    code, MEANS[code], f"chain:{network.name}:{asset}:{place} at block {number}",
-                    network.name, asset, str(books), str(chain), code == "chain_deficit",
+                    code, MEANS[code], f"chain:{network.name}:{asset}:{place}",
+                    network.name, asset, f"{books} at block {number}", str(chain),
+                    code == "chain_deficit",
                 )
             )  # fmt: skip
     _same_block(node, number, block_hash)
@@ -141,39 +138,82 @@ def _same_block(node: Node, number: int, block_hash: str) -> None:
         raise NotKnown("the node does not have the block that the books name")
 
 
+def _nothing_between(
+    connection: psycopg.Connection[tuple[Any, ...]], network: Network, node: Node, number: int
+) -> None:
+    """Every payment of ours in a final block is booked by now. Raises NotKnown."""
+    late = connection.execute(
+        "SELECT (SELECT count(*) FROM chain_intents WHERE network = %(n)s AND batch_id IS NULL"
+        "  AND state IN ('mined', 'in_review') AND coalesce(mined_block, 0) <= %(f)s)"
+        " + (SELECT count(*) FROM nonce_burns WHERE network = %(n)s AND entry_id IS NULL"
+        "  AND sent_at IS NOT NULL)",
+        {"n": network.name, "f": number},
+    ).fetchone()
+    if late is not None and late[0]:
+        raise NotKnown(f"{late[0]} payments in final blocks are not booked yet")
+    sent = connection.execute(
+        "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+        " WHERE i.network = %s AND a.tx_hash IS NOT NULL"
+        " AND i.state IN ('allocated', 'signed', 'sent')",
+        (network.name,),
+    ).fetchall()
+    for receipt in node.call([("eth_getTransactionReceipt", [row[0]]) for row in sent]):
+        if receipt is not None and int(str(receipt.get("blockNumber")), 16) <= number:
+            raise NotKnown("a payment in a final block was not seen yet")
+
+
+_BLOCKS = """blocks AS (
+    SELECT entry_id, block_number AS block FROM deposits WHERE network = %(n)s
+    UNION ALL SELECT x.entry_id, i.mined_block FROM chain_intents i JOIN (
+        SELECT intent_id, entry_id FROM withdrawals UNION ALL
+        SELECT intent_id, entry_id FROM sweeps UNION ALL
+        SELECT intent_id, entry_id FROM treasury_moves) x ON x.intent_id = i.id
+     WHERE i.network = %(n)s
+    UNION ALL SELECT e.id, i.mined_block FROM entries e JOIN chain_intents i
+        ON i.id = e.ref AND i.purpose = e.kind WHERE i.network = %(n)s
+    UNION ALL SELECT entry_id, block_number FROM cold_gas WHERE network = %(n)s
+    UNION ALL SELECT entry_id, at_block FROM unattributed_arrivals WHERE network = %(n)s
+    UNION ALL SELECT return_entry_id, again_block_number FROM deposit_losses
+     WHERE network = %(n)s)"""
+"""At which block an entry's coins moved. What has none (a loss, a burnt nonce) is below finality."""
+_UNBOOKED = """
+    SELECT CASE WHEN d.principal_id IS NOT NULL THEN 'deposit' ELSE coalesce(h.place, 'hot') END,
+           d.asset, d.amount_minor
+      FROM deposits d LEFT JOIN house_addresses h
+        ON h.network = d.network AND h.address = d.to_address
+     WHERE d.network = %(n)s AND d.entry_id IS NULL AND d.status NOT IN ('orphaned', 'ignored')
+       AND d.block_number <= %(f)s
+    UNION ALL SELECT 'cold', d.asset, -d.amount_minor FROM deposits d JOIN house_addresses h
+        ON h.network = d.network AND h.address = d.from_address AND h.place = 'cold'
+     WHERE d.network = %(n)s AND d.entry_id IS NULL AND d.status NOT IN ('orphaned', 'ignored')
+       AND d.block_number <= %(f)s AND d.principal_id IS NULL
+    UNION ALL SELECT 'deposit', d.asset, d.amount_minor FROM deposit_losses l
+      JOIN deposits d ON d.id = l.deposit_id WHERE l.network = %(n)s
+       AND l.return_entry_id IS NULL AND l.again_block_number <= %(f)s"""
+
+
 def _books(
     connection: psycopg.Connection[tuple[Any, ...]], network: Network, number: int
 ) -> dict[tuple[str, str], int]:
-    """Place and asset → units that should lie there: what is booked, and what is seen only."""
+    """Place and asset → units that should lie there at block `number`: booked, and seen only."""
+    named = {"n": network.name, "f": number}
     books: dict[tuple[str, str], int] = {}
     rows = connection.execute(
-        "SELECT split_part(a.path, ':', 4), a.asset, -(sum(a.balance_minor) + coalesce("
-        " sum((SELECT sum(d.amount_minor) FROM account_deltas d WHERE d.account_id = a.id)), 0))"
-        " FROM accounts a WHERE a.path LIKE 'chain:' || %s || ':%%' GROUP BY 1, 2",
-        (network.name,),
+        f"WITH {_BLOCKS} SELECT split_part(a.path, ':', 4), a.asset, coalesce(-sum(p.amount_minor)"
+        "  FILTER (WHERE b.block IS NULL OR b.block <= %(f)s), 0) FROM accounts a"
+        " LEFT JOIN postings p ON p.account_id = a.id LEFT JOIN blocks b ON b.entry_id = p.entry_id"
+        " WHERE a.path LIKE 'chain:' || %(n)s || ':%%' GROUP BY 1, 2",
+        named,
     ).fetchall()
-    for place, asset, minor in rows:
-        books[place, asset] = int(minor)
-    rows = connection.execute(
-        "SELECT CASE WHEN d.principal_id IS NOT NULL THEN 'deposit' ELSE coalesce(h.place, 'hot')"
-        " END, d.asset, sum(d.amount_minor) FROM deposits d LEFT JOIN house_addresses h"
-        "  ON h.network = d.network AND h.address = d.to_address WHERE d.network = %s"
-        " AND ((d.entry_id IS NULL AND d.status NOT IN ('orphaned', 'ignored')"
-        "   AND d.block_number <= %s) OR EXISTS (SELECT FROM deposit_losses l"
-        "   WHERE l.deposit_id = d.id AND l.return_entry_id IS NULL"
-        "   AND l.again_block_number <= %s)) GROUP BY 1, 2",
-        (network.name, number, number),
-    ).fetchall()
-    for place, asset, minor in rows:
+    for place, asset, minor in [*rows, *connection.execute(_UNBOOKED, named).fetchall()]:
         books[place, asset] = books.get((place, asset), 0) + int(minor)
-    cold = connection.execute(
-        "SELECT count(*) FROM cold_gas WHERE network = %s AND entry_id IS NULL", (network.name,)
+    gas = connection.execute(
+        "SELECT coalesce(sum(fee_minor), 0) FROM cold_gas WHERE network = %(n)s"
+        " AND entry_id IS NULL AND block_number <= %(f)s",
+        named,
     ).fetchone()
-    burns = connection.execute(
-        "SELECT count(*) FROM nonce_burns WHERE network = %s AND entry_id IS NULL", (network.name,)
-    ).fetchone()
-    if (cold is not None and cold[0]) or (burns is not None and burns[0]):
-        raise NotKnown("gas of the house is on its way into the books")
+    if gas is not None and gas[0]:
+        books["cold", network.native] = books.get(("cold", network.native), 0) - int(gas[0])
     return books
 
 
