@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx2
 
 from api.app import create_app
+from chain.address import checked
 from chain.registry import dump_networks
 from keys.derivation import fingerprint
 from keys.public import PublicKeys, write_public
@@ -27,9 +28,11 @@ from wallet.outbox import Relay
 from wallet.settings import Settings
 from wallet.testing.payments import CLABE, IBAN, PaymentWorld
 from wallet.testing.seam import Seam
+from wallet.treasury import moves
 
 BASE_URL = "http://localhost:8000"
 PASSWORD = "an unlikely passphrase 7"
+COLD = checked("0x00000000000000000000000000000000c01d0001")
 OUTSIDE = 0xA0D1_7000_0000
 
 
@@ -64,7 +67,7 @@ class AuditWorld:
     async def open(cls, app_url: str, node_url: str, folder: Path, seed: int = 1) -> Self:
         """A funded house with `people` of nobody yet."""
         db, bank_db = Database(app_url), Database(app_url)
-        seam = await Seam.open(db, node_url, folder / "signer")
+        seam = await Seam.open(db, node_url, folder / "signer", sweeps="prefund", cold=COLD)
         money = PaymentWorld(db, bank_db)
         money.assets = seam.assets
         money.tasks = money.new_tasks()
@@ -253,6 +256,18 @@ class AuditWorld:
             who, withdrawal_id = self.withdrawals.pop()
             await self.post(who, f"/v1/withdrawals/{withdrawal_id}/cancel")
 
+    async def to_cold(self) -> None:
+        """Coins of the house go hot to cold, as one operator says and another agrees."""
+        async with self.seam.db.transaction() as session:
+            made = await moves.propose(
+                session, network="local", money=self.seam.money("0.5", "ETH"), kind="to_cold",
+                to_address=COLD, by="ada",
+            )  # fmt: skip
+            await moves.approve(
+                session, made, by="ben", chain=self.seam.chain, assets=self.seam.assets,
+                sender=(await self.seam.signer.hot_addresses())[0],
+            )  # fmt: skip
+
     async def relay(self) -> None:
         """Promised events are published."""
         await Relay(self.seam.db).tick()
@@ -261,6 +276,49 @@ class AuditWorld:
         """As the worker does each second."""
         async with self.seam.db.transaction() as session:
             await ledger.fold(session, max_rows=self.dice.choice([3, 5_000]))
+
+    # One of everything
+
+    async def story(self) -> None:
+        """Every flow at least once, to each of its ends, and some of each left open."""
+        ada, ben, cyd = [await self.person() for _ in range(3)]
+        for amount in ("1.00", "0.01", "250.40"):
+            await self.transfer(ada, ben, amount, "EUR")
+            await self.transfer(ben, cyd, "0.01", "EUR")
+        await self.transfer(cyd, ada, "0.000000000000000001", "ETH")
+        for how in ("capture", "void", "expire", "part"):
+            await self.hold(ada, ben, "12.34")
+            await self.end_hold(how)
+        await self.convert(ada, "EUR", "USDC", "100.00")
+        await self.convert(ben, "USDC", "EUR", "55.123456")
+        await self.convert(cyd, "EUR", "JPY", "77.77")
+        await self.quote(cyd, "conversion", "EUR", "USD", "5.00")
+        for source in ("EUR", "USDC"):
+            for how in ("paid", "refuse", "return", "cancel"):
+                await self.pay(ben, source, "30.00")
+                await self.end_payment(how)
+        await self.withdraw(ada, "0.5", "ETH")
+        await self.withdraw(ben, "25", "USDC")
+        await self.seam.finish()
+        await self.withdraw(ada, "0.1", "ETH")
+        await self.cancel_withdrawal()
+        await self.seam.sweeper.tick()
+        await self.to_cold()
+        await self.seam.finish()
+        await self.seam.sweeper.tick()
+        await self.seam.finish()
+        await self.relay()
+        await self.fold()
+        # Left open: a hold, payments under way, a withdrawal in its queue, a deposit not final.
+        await self.hold(cyd, ada, "9.99")
+        await self.pay(cyd, "EUR", "40.00")
+        await self.pay(cyd, "USDC", "41.00")
+        await self.money.tasks.advance(self.payments[0][1])
+        await self.withdraw(cyd, "0.2", "ETH")
+        await self.seam.pay_in(ada.address, "0.75", "ETH")
+        await self.seam.observer.tick()
+        await self.seam.scanner.tick()
+        await self.transfer(cyd, ben, "3.33", "EUR")
 
     # At random
 
@@ -283,6 +341,7 @@ class AuditWorld:
             ("withdraw", 3, lambda: self.withdraw(one, *dice.choice(
                 [("0.01", "ETH"), ("3.5", "USDC")]))),
             ("cancel_withdrawal", 1, self.cancel_withdrawal),
+            ("sweep", 1, self.seam.sweeper.tick),
             ("deposit", 2, lambda: self.seam.pay_in(one.address, "0.25", "ETH")),
             ("pass", 4, self.seam.pass_once),
             ("mine", 4, lambda: self.seam.mine(dice.choice([1, 3, 9]))),

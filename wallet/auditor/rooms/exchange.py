@@ -207,7 +207,8 @@ CHECKS = (
         " JOIN payments p ON p.id = l.payment_id WHERE l.kind = 'payout' AND NOT CASE p.status"
         "  WHEN 'completed' THEN l.status = 'done' WHEN 'returned' THEN l.status = 'returned'"
         "  WHEN 'failed' THEN l.status = 'failed' WHEN 'paying_out' THEN"
-        "   l.status IN ('pending', 'submitted') ELSE l.status = 'pending' END",
+        "   l.status IN ('pending', 'submitted') WHEN 'cancelled' THEN l.status = 'skipped'"
+        "  ELSE l.status = 'pending' END",
     ),
     Check(
         "payment_refund_off",

@@ -1,0 +1,99 @@
+"""A healthy house, made once by its front door; each test breaks a copy of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from bench.campaigns.audit_world import AuditWorld
+from chain.testing import AnvilProcess
+from wallet.auditor.instance import Instance
+from wallet.auditor.run import Report, audit
+from wallet.testing.databases import ScratchCluster
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Books:
+    """A copy of the healthy books, for one test to break."""
+
+    name: str
+    cluster: ScratchCluster
+    instance: Instance
+    files: Path
+
+    def conninfo(self, role: str = "bifold_audit") -> str:
+        return self.cluster.server.conninfo(role, self.name)
+
+    def plant(self, *statements: str) -> int:
+        """As the superuser, with every trigger and foreign key asleep. Rows touched by the last."""
+        with psycopg.connect(self.cluster.server.conninfo(database=self.name)) as connection:
+            connection.execute("SET session_replication_role = replica")
+            touched = 0
+            for statement in statements:
+                touched = connection.execute(statement).rowcount
+            return touched
+
+    def value(self, query: str) -> Any:
+        with psycopg.connect(self.cluster.server.conninfo(database=self.name)) as connection:
+            row = connection.execute(query).fetchone()
+        assert row is not None
+        return row[0]
+
+    def audit(self, **options: Any) -> Report:
+        options = {"ask_chain": False} | options
+        return audit(self.conninfo(), options.pop("instance", self.instance), **options)
+
+    def codes(self, **options: Any) -> set[str]:
+        return {finding.code for finding in self.audit(**options).findings}
+
+
+@dataclass
+class Healthy:
+    """The template that copies are made of, and its files."""
+
+    name: str
+    instance: Instance
+    files: Path
+
+
+@pytest.fixture(scope="session")
+def healthy(cluster: ScratchCluster) -> Iterator[Healthy]:
+    """Made by real flows: a chain, a bank, people over HTTP."""
+    made = cluster.create()
+    with tempfile.TemporaryDirectory(prefix="bifold-audit-") as folder, AnvilProcess() as anvil:
+
+        async def story() -> None:
+            world = await AuditWorld.open(made.app_url, anvil.url, Path(folder))
+            try:
+                await world.story()
+            finally:
+                await world.close()
+
+        asyncio.run(story())
+        files = Path(folder)
+        instance = Instance.read(files / "networks.toml", files / "keys.json")
+        yield Healthy(made.name, instance, files)
+
+
+@pytest.fixture
+def books(healthy: Healthy, cluster: ScratchCluster) -> Iterator[Books]:
+    name = f"audited_{next(_numbers)}"
+    statement = sql.SQL("CREATE DATABASE {} OWNER bifold_owner TEMPLATE {}")
+    with psycopg.connect(cluster.server.conninfo(), autocommit=True) as connection:
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(healthy.name)))
+    yield Books(name, cluster, healthy.instance, healthy.files)
+    with psycopg.connect(cluster.server.conninfo(), autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        )
