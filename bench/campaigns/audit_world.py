@@ -188,6 +188,7 @@ class AuditWorld:
         self, who: Person, kind: str, source: str, target: str, amount: str
     ) -> str | None:
         """The id of a live quote."""
+        await self.money.table_rates()
         made = await self.post(
             who, "/v1/quotes",
             {"kind": kind, "source_asset": source, "target_asset": target,
@@ -242,6 +243,8 @@ class AuditWorld:
 
     async def withdraw(self, who: Person, amount: str, asset: str) -> None:
         """Out to an address that nobody had before."""
+        await self.seam.observer.tick()  # a slow machine must not make the head too old
+        await self.money.table_rates()
         made = await self.post(
             who, "/v1/withdrawals",
             {"network": "local", "money": {"amount": amount, "asset": asset},

@@ -88,25 +88,46 @@ def audit(
             connection.execute("SET default_transaction_read_only = on")
             settled = _settled(connection)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            connection.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
-            connection.execute("SET LOCAL jit = off")
-            report = _begin(connection, settled, since_checkpoint=since_checkpoint)
-            for room, checks in ROOMS.items():
-                told(room)
-                _ask(connection, report, room, checks)
-            told("signatures, prices, addresses")
-            report.findings += computed.findings(connection, instance)
-            report.checks["signatures, prices, addresses"] = len(computed.MEANS)
-            report.unknown_assets = _unknown_assets(connection, instance)
-            if ask_chain:
-                told("the chain")
-                report.chains = chainread.ask(connection, instance)
-                report.findings += [one for word in report.chains for one in word.findings]
-                report.checks["the chain"] = len(chainread.MEANS)
+            report = examine(
+                connection,
+                instance,
+                settled=settled,
+                since_checkpoint=since_checkpoint,
+                ask_chain=ask_chain,
+                told=told,
+            )
             connection.execute("COMMIT")
     except psycopg.Error as error:
         raise CannotRead(str(error).strip() or type(error).__name__) from error
     report.seconds = time.monotonic() - began
+    return report
+
+
+def examine(
+    connection: Connection,
+    instance: Instance,
+    *,
+    settled: int | None = None,
+    since_checkpoint: bool = False,
+    ask_chain: bool = True,
+    told: Callable[[str], None] = lambda room: None,
+) -> Report:
+    """Every check in the transaction that `connection` has open. Raises psycopg.Error."""
+    connection.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
+    connection.execute("SET LOCAL jit = off")
+    report = _begin(connection, settled, since_checkpoint=since_checkpoint)
+    for room, checks in ROOMS.items():
+        told(room)
+        _ask(connection, report, room, checks)
+    told("signatures, prices, addresses")
+    report.findings += computed.findings(connection, instance)
+    report.checks["signatures, prices, addresses"] = len(computed.MEANS)
+    report.unknown_assets = _unknown_assets(connection, instance)
+    if ask_chain:
+        told("the chain")
+        report.chains = chainread.ask(connection, instance)
+        report.findings += [one for word in report.chains for one in word.findings]
+        report.checks["the chain"] = len(chainread.MEANS)
     return report
 
 
