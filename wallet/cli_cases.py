@@ -33,6 +33,7 @@ STANDS: dict[Kind, str] = {
     "payment_in_review": "SELECT 1 FROM chain_intents WHERE id = :subject AND state = 'in_review'",
     "payment_late": "SELECT 1 FROM chain_intents WHERE id = :subject"
     " AND state IN ('allocated', 'signed', 'sent', 'mined')",
+    "books_broken": "SELECT 1 FROM audit_pauses WHERE asset = :subject",
     "deposit_unattributed": "SELECT 1 FROM unattributed_arrivals WHERE id = :subject"
     " AND deposit_id IS NULL",
 }

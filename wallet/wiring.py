@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from keys.signer import RemoteSigner
-from wallet import holds, outbox
+from wallet import audits, holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.bearers import COLLECT_SECONDS, Collector
@@ -47,6 +47,11 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS),
         Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
         Loop("holds.expire", partial(holds.expire, services.db, services.assets), EXPIRE_SECONDS),
+        Loop(
+            "audit",
+            audits.AuditSchedule(services.db, services.settings).tick,
+            audits.TICK_SECONDS,
+        ),
         *_chain(services, runner),
         *_own_accounts(services),
         *_bank(services, runner),

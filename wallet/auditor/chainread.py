@@ -124,7 +124,7 @@ def _compare(
             found.append(
                 Finding(
                     code, MEANS[code], f"chain:{network.name}:{asset}:{place}",
-                    network.name, asset, f"{books} at block {number}", str(chain),
+                    network.name, asset, str(books), str(chain),
                     code == "chain_deficit",
                 )
             )  # fmt: skip

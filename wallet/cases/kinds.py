@@ -16,6 +16,9 @@ Kind = Literal[
     "deposit_quarantined",
     "deposit_unattributed",
     "deposit_shortfall",
+    "books_broken",
+    "audit_finding",
+    "audit_away",
 ]
 Severity = Literal["critical", "serious", "notice"]
 
@@ -40,4 +43,7 @@ KINDS: dict[Kind, About] = {
     "deposit_quarantined": About("deposit", "serious", None),
     "deposit_unattributed": About("arrival", "notice", "bifold deposits approve"),
     "deposit_shortfall": About("address", "critical", None),
+    "books_broken": About("asset", "critical", "bifold audit accept"),
+    "audit_finding": About("check", "serious", None),
+    "audit_away": About("audit", "serious", "an audit that could read the books"),
 }
