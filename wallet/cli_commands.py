@@ -37,13 +37,10 @@ def run(chosen: argparse.Namespace) -> int:
                 if chosen.action in cli_forks.ACTIONS:
                     return asyncio.run(cli_forks.command(Settings.from_env(), chosen))
                 return asyncio.run(deposits(Settings.from_env(), chosen))
-            case "audit":
-                from wallet.cli_audit import command as audited
+            case "audit" | "cases":
+                from wallet import cli_audit, cli_cases
 
-                return asyncio.run(audited(Settings.from_env(), chosen))
-            case "cases":
-                from wallet.cli_cases import command
-
+                command = cli_audit.command if chosen.command == "audit" else cli_cases.command
                 return asyncio.run(command(Settings.from_env(), chosen))
             case "treasury":
                 from wallet.cli_treasury import treasury

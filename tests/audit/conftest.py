@@ -122,6 +122,4 @@ def books(healthy: Healthy, cluster: ScratchCluster) -> Iterator[Books]:
         connection.execute(statement.format(sql.Identifier(name), sql.Identifier(healthy.name)))
     yield Books(name, cluster, healthy.instance, healthy.files)
     with psycopg.connect(cluster.server.conninfo(), autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -1,7 +1,7 @@
 """Ways to break healthy books, each with the name under which it must be found.
 
-`Break(code, what, *sql)`: the statements run as the superuser with triggers and foreign keys asleep;
-the last one must touch a row. What a constraint would still refuse is dropped first.
+`Break(code, what, *sql)`: the statements run as the superuser with triggers and foreign keys
+asleep; the last one must touch a row. What a constraint would still refuse is dropped first.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 
 ADA = "(SELECT id FROM users ORDER BY created_at LIMIT 1)"
 BEN = "(SELECT id FROM users ORDER BY created_at OFFSET 1 LIMIT 1)"
-CUSTOMER = "(SELECT id FROM accounts WHERE kind = 'customer' AND posting_count > 2 ORDER BY path LIMIT 1)"
+CUSTOMER = (
+    "(SELECT id FROM accounts WHERE kind = 'customer' AND posting_count > 2 ORDER BY path LIMIT 1)"
+)
 SYSTEM = "(SELECT id FROM accounts WHERE path = 'chain:local:ETH:hot')"
 POSTING = "(SELECT max(id) FROM postings WHERE account_seq > 1)"
 SYSTEM_POSTING = f"(SELECT min(id) FROM postings WHERE account_id = {SYSTEM})"
 TRANSFER = "(SELECT id FROM transfers WHERE asset = 'EUR' ORDER BY id LIMIT 1)"
-SETTLED = "(SELECT id FROM withdrawals WHERE status = 'settled' AND asset = 'ETH' ORDER BY id LIMIT 1)"
+SETTLED = (
+    "(SELECT id FROM withdrawals WHERE status = 'settled' AND asset = 'ETH' ORDER BY id LIMIT 1)"
+)
 SETTLED_TOKEN = "(SELECT id FROM withdrawals WHERE status = 'settled' AND asset = 'USDC' LIMIT 1)"
 QUEUED = "(SELECT id FROM withdrawals WHERE status = 'held' LIMIT 1)"
 INTENT = f"(SELECT intent_id FROM withdrawals WHERE id = {SETTLED})"
@@ -26,7 +30,9 @@ COMPLETED = "(SELECT min(id) FROM payments WHERE status = 'completed')"
 RETURNED = "(SELECT min(id) FROM payments WHERE status = 'returned')"
 CONVERSION = "(SELECT min(id) FROM conversions)"
 CAPTURED = "(SELECT min(hold_id) FROM hold_captures c JOIN payment_holds p ON p.id = c.hold_id)"
-OPEN_HOLD = "(SELECT min(p.id) FROM payment_holds p JOIN holds h ON h.id = p.id WHERE h.status = 'open')"
+OPEN_HOLD = (
+    "(SELECT min(p.id) FROM payment_holds p JOIN holds h ON h.id = p.id WHERE h.status = 'open')"
+)
 SWEEP = "(SELECT min(id) FROM sweeps WHERE state = 'done' AND kind = 'coin')"
 FUTURE = "clock_timestamp() + interval '10 years'"
 
@@ -77,7 +83,8 @@ BREAKS = (
     of("entry_unbalanced", "a posting grows by one unit",
        f"UPDATE postings SET amount_minor = amount_minor + 1 WHERE id = {POSTING}"),
     of("entry_empty", "an entry loses its postings",
-       f"DELETE FROM postings WHERE entry_id = (SELECT entry_id FROM postings WHERE id = {POSTING})"),
+       f"DELETE FROM postings WHERE entry_id = (SELECT entry_id FROM postings WHERE id ="
+       f" {POSTING})"),
     of("posting_orphaned", "an entry is deleted",
        f"DELETE FROM entries WHERE id = (SELECT entry_id FROM postings WHERE id = {POSTING})"),
     of("posting_account_missing", "an account is deleted",
@@ -223,7 +230,8 @@ BREAKS = (
     of("hold_capture_entry_uncaused", "what was captured belongs to no hold between people",
        f"DELETE FROM payment_holds WHERE id = {CAPTURED}"),
     of("hold_capture_entry_off", "what is captured goes to somebody else",
-       f"UPDATE payment_holds SET payee_id = (SELECT id FROM users ORDER BY created_at DESC LIMIT 1)"
+       f"UPDATE payment_holds SET payee_id = (SELECT id FROM users ORDER BY created_at DESC"
+       f" LIMIT 1)"
        f" WHERE id = {CAPTURED}"),
     of("payment_hold_missing", "a hold between people keeps nothing",
        f"DELETE FROM holds WHERE id = {OPEN_HOLD}"),
@@ -330,7 +338,8 @@ BREAKS = (
        "UPDATE deposit_addresses SET principal_id = 'usr_else', is_current = false"
        f" WHERE address = (SELECT to_address FROM deposits WHERE id = {CREDITED})"),
     of("deposit_twice", "one transfer is credited in two blocks",
-       "INSERT INTO deposits SELECT (d.r).* FROM (SELECT jsonb_populate_record(x, jsonb_build_object("
+       "INSERT INTO deposits SELECT (d.r).* FROM (SELECT jsonb_populate_record(x,"
+       " jsonb_build_object("
        "'id', 'dep_again', 'block_hash', '0xother', 'entry_id', 'ent_other')) AS r FROM deposits x"
        f" WHERE x.id = {CREDITED}) d"),
     of("deposit_not_final", "a deposit is credited above the final block",
@@ -449,7 +458,8 @@ BREAKS = (
     of("leg_missing", "a leg is deleted",
        "DELETE FROM payment_legs WHERE id = (SELECT min(id) FROM payment_legs)"),
     of("leg_status_off", "a payout that was made is pending",
-       f"UPDATE payment_legs SET status = 'pending' WHERE kind = 'payout' AND payment_id = {COMPLETED}"),
+       f"UPDATE payment_legs SET status = 'pending' WHERE kind = 'payout' AND payment_id ="
+       f" {COMPLETED}"),
     of("payment_refund_off", "more went back than was taken",
        f"UPDATE payments SET refund_minor = refund_minor + 1 WHERE id = {RETURNED}"),
     of("payment_usage_off", "a payment does not count for the day",
@@ -462,7 +472,8 @@ BREAKS = (
        f"UPDATE payouts SET ref = 'pay_nobody' WHERE ref = {COMPLETED}"),
     # The bank's own list
     of("bank_books_off", "a line of the statement is forgotten",
-       f"DELETE FROM bank_lines WHERE reference = (SELECT reference FROM payouts WHERE ref = {COMPLETED})",
+       f"DELETE FROM bank_lines WHERE reference = (SELECT reference FROM payouts WHERE ref"
+       f" = {COMPLETED})",
        "DELETE FROM simbank.statement WHERE reference = (SELECT reference FROM payouts WHERE ref ="
        f" {COMPLETED})"),
     of("bank_line_off", "we read another amount than the bank wrote",
@@ -493,13 +504,15 @@ BREAKS = (
        " '/v1/transfers' AND key = (SELECT min(key) FROM idempotency_answers WHERE route ="
        " '/v1/transfers')"),
     of("answer_transfer_off", "a transfer's answer goes to somebody else",
-       f"UPDATE idempotency_answers SET principal_id = 'usr_else' WHERE route = '/v1/transfers'"),
+       "UPDATE idempotency_answers SET principal_id = 'usr_else' WHERE route = '/v1/transfers'"),
     of("answer_hold_off", "a kept answer names a hold that was not made",
        "UPDATE idempotency_answers SET body = '{}' WHERE route = '/v1/holds'"),
     of("answer_withdrawal_off", "a kept answer names a withdrawal that was not made",
-       "UPDATE idempotency_answers SET body = '{\"id\": \"wdr_x\"}' WHERE route = '/v1/withdrawals'"),
+       "UPDATE idempotency_answers SET body = '{\"id\": \"wdr_x\"}' WHERE route ="
+       " '/v1/withdrawals'"),
     of("answer_conversion_off", "a kept answer names a conversion that was not made",
-       "UPDATE idempotency_answers SET body = '{\"id\": \"cnv_x\"}' WHERE route = '/v1/conversions'"),
+       "UPDATE idempotency_answers SET body = '{\"id\": \"cnv_x\"}' WHERE route ="
+       " '/v1/conversions'"),
     of("answer_payment_off", "a kept answer names a payment that was not made",
        "UPDATE idempotency_answers SET body = '{\"id\": \"pay_x\"}' WHERE route = '/v1/payments'"),
     of("answer_amount_off", "a kept answer tells of another amount",

@@ -175,7 +175,7 @@ _BLOCKS = """blocks AS (
     UNION ALL SELECT entry_id, at_block FROM unattributed_arrivals WHERE network = %(n)s
     UNION ALL SELECT return_entry_id, again_block_number FROM deposit_losses
      WHERE network = %(n)s)"""
-"""At which block an entry's coins moved. What has none (a loss, a burnt nonce) is below finality."""
+"""At which block an entry's coins moved. What has none (a loss, a burnt nonce) is below it."""
 _UNBOOKED = """
     SELECT CASE WHEN d.principal_id IS NOT NULL THEN 'deposit' ELSE coalesce(h.place, 'hot') END,
            d.asset, d.amount_minor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _WHOLE = re.compile("-?[0-9]{1,200}")
 FINDINGS_OF_ONE_CHECK = 1_000
-"""More rows than this of one check say nothing that these do not; the report says that it stopped."""
+"""More rows than this of one check say nothing that these do not; the report says so."""
 
 
 @dataclass(frozen=True, slots=True)

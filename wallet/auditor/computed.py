@@ -106,7 +106,9 @@ def _pays(
         right = (signed.to, signed.value, signed.data) == (to.lower(), minor, b"")
         right = right and (told is None or asset == told.native)
     if not right:
-        yield _finding("attempt_pays_off", subject, network, asset, f"{minor} {asset} to {to}", found)
+        yield _finding(
+            "attempt_pays_off", subject, network, asset, f"{minor} {asset} to {to}", found
+        )
 
 
 # Prices
@@ -153,9 +155,7 @@ def _addresses(
 ) -> Iterator[Finding]:
     parent = None if instance.xpub is None else Branch.parse(instance.xpub).child(0)
     code = bytes(artifact("EphemeralForwarder").bytecode)
-    rows = _rows(
-        connection, "SELECT id, network, derivation_index, address FROM deposit_addresses"
-    )
+    rows = _rows(connection, "SELECT id, network, derivation_index, address FROM deposit_addresses")
     for address_id, name, index, address in rows:
         network = instance.networks.get(name)
         if network is not None and network.keyless:

@@ -19,7 +19,7 @@ NATIVE_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network as the networks file has it. `tokens`: code → (contract in lower case, digits)."""
+    """One network as the networks file has it. `tokens`: code → (contract, lower case; digits)."""
 
     name: str
     chain_id: int

@@ -150,11 +150,16 @@ def _settled(connection: Connection) -> int | None:
     or never will be.
     """
     row = connection.execute(
-        "SELECT coalesce((SELECT max(id) FROM postings), 0),"
-        " pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+        "SELECT coalesce((SELECT max(id) FROM postings), 0), pg_is_in_recovery()"
     ).fetchone()
     assert row is not None
-    newest, next_number = int(row[0]), int(row[1])
+    newest, copy = int(row[0]), bool(row[1])
+    if copy:
+        return None  # a copy gives no numbers; it is audited whole
+    # Above every number given by now. A snapshot's own upper end is not: it knows what has ended.
+    row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+    assert row is not None
+    next_number = int(row[0])
     until = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < until:
         now = connection.execute(

@@ -134,9 +134,7 @@ async def accept(
     )
 
 
-_ABOUT = (
-    "CASE WHEN f.pauses THEN coalesce(f.asset, '*') = :subject ELSE f.code = :subject END"
-)
+_ABOUT = "CASE WHEN f.pauses THEN coalesce(f.asset, '*') = :subject ELSE f.code = :subject END"
 
 
 def _told(found: Sequence[Any]) -> str:

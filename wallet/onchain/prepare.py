@@ -186,9 +186,9 @@ class Preparer:
             return False
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
-        if moving.asset in await tokens.halted(
-            session, desk.network
-        ) or await pauses.holds_back(session, intent_id):
+        if moving.asset in await tokens.halted(session, desk.network) or await pauses.holds_back(
+            session, intent_id
+        ):
             await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
         if signer.deposit_index is not None:

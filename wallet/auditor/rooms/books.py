@@ -212,7 +212,8 @@ CHECKS = (
         "capital_paid_customer",
         "what the owners put in does not go to customers",
         "SELECT p.entry_id, NULL, p.asset, 'no customer beside capital', a.path"
-        " FROM postings p JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
+        " FROM postings p JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id ="
+        " p.entry_id"
         " WHERE a.path ~ '^house:(capital|profit_taken):' AND e.kind <> 'reversal'"
         " AND EXISTS (SELECT FROM postings q"
         " JOIN accounts b ON b.id = q.account_id WHERE q.entry_id = p.entry_id"

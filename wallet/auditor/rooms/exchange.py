@@ -6,7 +6,7 @@ from wallet.auditor.check import Check
 
 _PAID = "payments p JOIN quotes q ON q.id = p.quote_id"
 # The entries that a payment must have by now, by where it stands. From crypto there is no funding
-# step of its own; a cancelled one may have been converted or not, which its entries tell themselves.
+# step of its own; a cancelled one may have been converted or not, as its entries tell.
 _FIAT = "(q.source_asset IN ('EUR', 'USD', 'GBP', 'CNY', 'HKD', 'JPY', 'SGD', 'AED', 'MXN', 'BRL',"
 _FIAT += " 'INR', 'NGN') OR EXISTS (SELECT FROM entries e WHERE e.ref = p.id"
 _FIAT += " AND e.kind = 'payment.funded'))"
@@ -149,7 +149,8 @@ CHECKS = (
     Check(
         "payment_step_uncaused",
         "a step of a payment is of a payment that exists",
-        "SELECT e.id, NULL, (SELECT min(asset) FROM postings x WHERE x.entry_id = e.id), e.ref, NULL"
+        "SELECT e.id, NULL, (SELECT min(asset) FROM postings x WHERE x.entry_id = e.id),"
+        " e.ref, NULL"
         " FROM entries e LEFT JOIN payments p ON p.id = e.ref"
         " WHERE e.kind LIKE 'payment.%' AND p.id IS NULL",
     ),
@@ -163,7 +164,8 @@ CHECKS = (
     Check(
         "payments_transit_off",
         "what is in transit is the payments between funding and handing over",
-        "SELECT a.path, NULL, a.asset, coalesce(w.amount, 0), a.balance_minor + coalesce(o.amount, 0)"
+        "SELECT a.path, NULL, a.asset, coalesce(w.amount, 0), a.balance_minor +"
+        " coalesce(o.amount, 0)"
         f" FROM accounts a {_OPEN_DELTAS} LEFT JOIN (SELECT CASE WHEN p.status = 'funded'"
         "  THEN q.source_asset ELSE q.target_asset END AS asset, sum(CASE WHEN p.status = 'funded'"
         f"  THEN q.source_minor ELSE q.target_minor END) AS amount FROM {_PAID}"
@@ -174,7 +176,8 @@ CHECKS = (
     Check(
         "payouts_transit_off",
         "what a rail has to answer for is the payments handed to it",
-        "SELECT a.path, NULL, a.asset, coalesce(w.amount, 0), a.balance_minor + coalesce(o.amount, 0)"
+        "SELECT a.path, NULL, a.asset, coalesce(w.amount, 0), a.balance_minor +"
+        " coalesce(o.amount, 0)"
         f" FROM accounts a {_OPEN_DELTAS} LEFT JOIN (SELECT p.rail, q.target_asset AS asset,"
         f"  sum(q.target_minor) AS amount FROM {_PAID} WHERE p.status = 'paying_out'"
         "  GROUP BY 1, 2) w ON a.path = 'payouts:' || w.rail || ':in_transit:' || w.asset"
@@ -214,7 +217,8 @@ CHECKS = (
         "payment_refund_off",
         "what went back is the source, less the fee where the money had left",
         "SELECT p.id, NULL, q.source_asset, CASE p.status WHEN 'returned' THEN q.source_minor"
-        "  - q.fee_minor WHEN 'failed' THEN q.source_minor WHEN 'cancelled' THEN q.source_minor END,"
+        "  - q.fee_minor WHEN 'failed' THEN q.source_minor WHEN 'cancelled' THEN"
+        " q.source_minor END,"
         f" p.refund_minor FROM {_PAID} WHERE p.refund_minor IS DISTINCT FROM CASE p.status"
         "  WHEN 'returned' THEN q.source_minor - q.fee_minor WHEN 'failed' THEN q.source_minor"
         "  WHEN 'cancelled' THEN q.source_minor END",

@@ -46,7 +46,8 @@ CHECKS = (
     Check(
         "capture_not_posted",
         "what is captured is spent by the entry, to the unit",
-        "SELECT c.entry_id, NULL, max(h.asset), sum(c.amount_minor), max(-coalesce(p.amount_minor, 0))"
+        "SELECT c.entry_id, NULL, max(h.asset), sum(c.amount_minor),"
+        " max(-coalesce(p.amount_minor, 0))"
         " FROM hold_captures c LEFT JOIN holds h ON h.id = c.hold_id"
         " LEFT JOIN postings p ON p.entry_id = c.entry_id AND p.account_id = c.account_id"
         " GROUP BY c.entry_id, c.account_id"
@@ -86,7 +87,8 @@ CHECKS = (
         "  WHEN h.released_minor = 0 THEN 'captured' ELSE 'voided or expired' END,"
         " coalesce(p.ended, 'open') FROM payment_holds p JOIN holds h ON h.id = p.id"
         " WHERE CASE WHEN h.status = 'open' THEN p.ended IS NOT NULL"
-        "  WHEN h.released_minor = 0 THEN p.ended IS DISTINCT FROM 'captured' AND p.ended IS NOT NULL"
+        "  WHEN h.released_minor = 0 THEN p.ended IS DISTINCT FROM 'captured' AND p.ended"
+        " IS NOT NULL"
         "  ELSE p.ended IS NULL OR p.ended = 'captured' END",
     ),
     Check(

@@ -28,9 +28,7 @@ CHECKS = (
     _answer("transfer", "/v1/transfers", "transfers t", "t.payer_id", "t.asset"),
     _answer("hold", "/v1/holds", "payment_holds t", "t.payer_id", "NULL"),
     _answer("withdrawal", "/v1/withdrawals", "withdrawals t", "t.principal_id", "t.asset"),
-    _answer(
-        "conversion", "/v1/conversions", "conversions t", "t.principal_id", "t.source_asset"
-    ),
+    _answer("conversion", "/v1/conversions", "conversions t", "t.principal_id", "t.source_asset"),
     _answer("payment", "/v1/payments", "payments t", "t.principal_id", "NULL"),
     Check(
         "answer_amount_off",
@@ -79,7 +77,8 @@ CHECKS = (
         "nobody is told of a deposit that was not credited to them",
         "SELECT e.seq, d.network, d.asset, 'a credited deposit of ' || e.principal_id, e.ref"
         " FROM events e LEFT JOIN deposits d ON d.id = e.ref WHERE e.type = 'deposit.credited'"
-        " AND (d.id IS NULL OR d.entry_id IS NULL OR d.principal_id IS DISTINCT FROM e.principal_id)",
+        " AND (d.id IS NULL OR d.entry_id IS NULL OR d.principal_id IS DISTINCT FROM"
+        " e.principal_id)",
         pauses=False,
     ),
     Check(

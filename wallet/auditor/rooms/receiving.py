@@ -5,9 +5,7 @@ from __future__ import annotations
 from wallet.auditor.check import Check
 
 # Lost to a fork and not back: its block is not the chain's any more, and that is known.
-_LOST = (
-    "EXISTS (SELECT FROM deposit_losses l WHERE l.deposit_id = d.id)"
-)
+_LOST = "EXISTS (SELECT FROM deposit_losses l WHERE l.deposit_id = d.id)"
 
 CHECKS = (
     Check(
@@ -100,7 +98,8 @@ CHECKS = (
         " FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
         " JOIN postings p ON p.entry_id = l.return_entry_id JOIN accounts a ON a.id = p.account_id"
         " WHERE p.asset <> d.asset OR abs(p.amount_minor) <> d.amount_minor"
-        "  OR (p.amount_minor < 0) <> (a.path LIKE 'chain:' || l.network || ':' || d.asset || ':%')",
+        "  OR (p.amount_minor < 0) <> (a.path LIKE 'chain:' || l.network || ':' || d.asset"
+        " || ':%')",
     ),
     Check(
         "loss_settle_off",
@@ -136,7 +135,8 @@ CHECKS = (
         "  JOIN deposits d ON d.id = l.deposit_id WHERE l.return_entry_id IS NULL"
         "  AND l.settle_entry_id IS NULL AND d.principal_id IS NOT NULL GROUP BY 1, 2) l"
         "  ON a.path = 'suspense:chain_loss:' || l.network || ':' || l.asset"
-        " LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount FROM account_deltas GROUP BY 1) o"
+        " LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount FROM account_deltas"
+        " GROUP BY 1) o"
         "  ON o.account_id = a.id WHERE a.path LIKE 'suspense:chain_loss:%'"
         " AND a.balance_minor + coalesce(o.amount, 0) <> -coalesce(l.amount, 0)",
     ),
@@ -144,7 +144,8 @@ CHECKS = (
         "collection_off",
         "what is collected goes from somebody who owes to what they owe",
         "SELECT p.entry_id, NULL, p.asset, 'customer to receivable of one person', a.path"
-        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id = p.account_id"
+        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id ="
+        " p.account_id"
         " WHERE e.kind = 'receivable_collected' AND NOT EXISTS (SELECT FROM postings q"
         "  JOIN accounts b ON b.id = q.account_id WHERE q.entry_id = e.id"
         "  AND q.amount_minor = -p.amount_minor AND split_part(b.path, ':', 2)"
@@ -163,7 +164,8 @@ CHECKS = (
         "sweep_state_off",
         "a sweep stands where its intent stands",
         "SELECT s.id, s.network, s.asset, i.state, s.state FROM sweeps s"
-        " LEFT JOIN chain_intents i ON i.id = s.intent_id WHERE i.id IS NULL OR i.network <> s.network"
+        " LEFT JOIN chain_intents i ON i.id = s.intent_id WHERE i.id IS NULL OR i.network"
+        " <> s.network"
         " OR (s.state = 'done') <> (i.state = 'final_ok')"
         " OR (s.state = 'open') <> (i.state NOT IN"
         "  ('final_ok', 'final_reverted', 'cancelled', 'failed'))",
@@ -194,7 +196,8 @@ CHECKS = (
         "treasury_fund_off",
         "what is told to be capital was nobody's before",
         "SELECT e.id, NULL, p.asset, 'unattributed to capital', a.path || ' ' || p.amount_minor"
-        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id = p.account_id"
+        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id ="
+        " p.account_id"
         " WHERE e.kind = 'treasury_fund' AND NOT CASE WHEN p.amount_minor < 0"
         "  THEN a.path = 'unattributed:house:' || p.asset ELSE a.path = 'house:capital:' || p.asset"
         "  END",

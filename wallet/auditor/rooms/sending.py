@@ -130,9 +130,11 @@ CHECKS = (
         "intent_nonce_off",
         "who is beyond the queue has a nonce, or is in a batch",
         "SELECT id, network, asset, CASE WHEN state IN ('queued', 'failed') THEN 'no nonce'"
-        "  ELSE 'a nonce' END, nonce FROM chain_intents WHERE (from_address IS NULL) <> (nonce IS NULL)"
+        "  ELSE 'a nonce' END, nonce FROM chain_intents WHERE (from_address IS NULL) <>"
+        " (nonce IS NULL)"
         " OR (state IN ('queued', 'failed') AND nonce IS NOT NULL)"
-        " OR (state NOT IN ('queued', 'cancelled', 'failed') AND nonce IS NULL AND batch_id IS NULL)",
+        " OR (state NOT IN ('queued', 'cancelled', 'failed') AND nonce IS NULL AND batch_id"
+        " IS NULL)",
     ),
     Check(
         "intent_attempt_missing",
@@ -215,7 +217,8 @@ CHECKS = (
         "house_gas_entry_off",
         "gas of a batch or an allowance that charged nobody is the house's expense",
         "SELECT e.id, i.network, p.asset, coalesce(i.gas_fee_wei, 0), abs(p.amount_minor)"
-        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id = p.account_id"
+        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id ="
+        " p.account_id"
         " LEFT JOIN chain_intents i ON i.id = e.ref AND i.purpose = e.kind"
         " WHERE e.kind IN ('payout_batch', 'allowance') AND (i.id IS NULL"
         "  OR abs(p.amount_minor) IS DISTINCT FROM i.gas_fee_wei OR NOT (a.path LIKE"
@@ -236,7 +239,8 @@ CHECKS = (
         "nonce_burn_entry_off",
         "the gas of a burnt nonce is the house's expense",
         "SELECT e.id, b.network, p.asset, 'gas and hot of ' || coalesce(b.network, '?'), a.path"
-        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id = p.account_id"
+        " FROM entries e JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id ="
+        " p.account_id"
         " LEFT JOIN nonce_burns b ON b.entry_id = e.id AND e.ref = b.network || '/' || b.address"
         " WHERE e.kind = 'nonce_burn' AND (b.network IS NULL OR NOT (a.path LIKE"
         "  'expense:gas:' || b.network || ':%' AND p.amount_minor < 0 OR a.path ="
