@@ -1,4 +1,4 @@
-"""The chain's word: a coin that is not there is named, a node that is not there is not a deficit."""
+"""The chain's word: a coin that is not there is named; a node that is away is no deficit."""
 
 from __future__ import annotations
 
