@@ -161,6 +161,19 @@ CONVERSIONS = Cause(
     " JOIN quotes q ON q.id = c.quote_id)",
 )
 
+# There are more transfers than anything else: the same question in one pass over their postings.
+_TRANSFER_ENTRY_OFF = Check(
+    "transfer_entry_off",
+    f"{TRANSFERS.means}: its entry moves exactly that",
+    "SELECT t.entry_id, NULL, t.asset, t.payer_id || ' to ' || t.payee_id || ' ' || t.amount_minor,"
+    " string_agg(a.path || ' ' || p.amount_minor, ', ') FROM transfers t"
+    " JOIN postings p ON p.entry_id = t.entry_id JOIN accounts a ON a.id = p.account_id"
+    " WHERE p.id > {after} GROUP BY t.id HAVING count(*) <> 2"
+    " OR count(*) FILTER (WHERE p.asset = t.asset AND a.kind = 'customer'"
+    "  AND a.principal_id = t.payer_id AND p.amount_minor = -t.amount_minor) <> 1"
+    " OR count(*) FILTER (WHERE p.asset = t.asset AND a.kind = 'customer'"
+    "  AND a.principal_id = t.payee_id AND p.amount_minor = t.amount_minor) <> 1",
+)
 _CAUSES = (
     TRANSFERS, HOLD_CAPTURES, WITHDRAWALS, DEPOSITS, ARRIVALS, COLD_GAS, TREASURY, SWEEPS, TOPUPS,
     CONVERSIONS,
@@ -176,7 +189,13 @@ _ELSEWHERE = (
 _KNOWN = ", ".join(f"'{k}'" for k in (*_ELSEWHERE, *(k for c in _CAUSES for k in c.kinds)))
 
 CHECKS = (
-    *(check for cause in _CAUSES for check in checks_of(cause)),
+    _TRANSFER_ENTRY_OFF,
+    *(
+        check
+        for cause in _CAUSES
+        for check in checks_of(cause)
+        if check.code != _TRANSFER_ENTRY_OFF.code
+    ),
     Check(
         "entry_kind_unknown",
         "an entry is of a kind that has a cause",

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from wallet.auditor.check import Check
 
-# The body is text that left once; a broken one must not end the audit.
-_ANSWERS = (
-    "said AS (SELECT principal_id, route, key, method, status, location,"
-    " CASE WHEN body IS JSON OBJECT THEN body::jsonb ELSE '{}' END AS body"
-    " FROM idempotency_answers WHERE method = 'POST')"
-)
+_MAKING = "'/v1/transfers', '/v1/holds', '/v1/withdrawals', '/v1/conversions', '/v1/payments'"
+
+
+def _said(routes: str) -> str:
+    """The kept answers of these routes. The body is text that left once; a broken one must not end
+    the audit, and OFFSET 0 keeps the planner from reading it anew for every column."""
+    return (
+        "said AS MATERIALIZED (SELECT principal_id, route, key, body->>'id' AS id,"
+        " body #>> '{money,asset}' AS asset, body #>> '{money,amount}' AS amount FROM"
+        " (SELECT principal_id, route, key,"
+        "  CASE WHEN body IS JSON OBJECT THEN body::jsonb ELSE '{}' END AS body"
+        f"  FROM idempotency_answers WHERE method = 'POST' AND route IN ({routes}) OFFSET 0) b)"
+    )
 
 
 def _answer(code: str, route: str, table: str, owner: str, asset: str) -> Check:
@@ -17,9 +24,9 @@ def _answer(code: str, route: str, table: str, owner: str, asset: str) -> Check:
     return Check(
         f"answer_{code}_off",
         f"a kept answer about a {code} names one that was made, by who asked",
-        f"WITH {_ANSWERS} SELECT s.key, NULL, {asset}, s.principal_id || ' '"
-        f" || coalesce(s.body->>'id', 'no id'), coalesce({owner}, 'nothing') FROM said s"
-        f" LEFT JOIN {table} ON t.id = s.body->>'id' WHERE s.route = '{route}'"
+        f"WITH {_said(repr(route))} SELECT s.key, NULL, {asset}, s.principal_id || ' '"
+        f" || coalesce(s.id, 'no id'), coalesce({owner}, 'nothing') FROM said s"
+        f" LEFT JOIN {table} ON t.id = s.id WHERE s.route = '{route}'"
         f" AND {owner} IS DISTINCT FROM s.principal_id",
     )
 
@@ -33,18 +40,17 @@ CHECKS = (
     Check(
         "answer_amount_off",
         "a kept answer about a transfer says its amount",
-        f"WITH {_ANSWERS} SELECT s.key, NULL, t.asset, t.amount_minor || ' ' || t.asset,"
-        " s.body #>> '{money,amount}' FROM said s JOIN transfers t ON t.id = s.body->>'id'"
-        " WHERE s.route = '/v1/transfers' AND (s.body #>> '{money,asset}' IS DISTINCT FROM t.asset"
-        "  OR ltrim(replace(s.body #>> '{money,amount}', '.', ''), '0')"
+        f"WITH {_said(repr('/v1/transfers'))} SELECT s.key, NULL, t.asset,"
+        " t.amount_minor || ' ' || t.asset, s.amount FROM said s JOIN transfers t ON t.id = s.id"
+        " WHERE (s.asset IS DISTINCT FROM t.asset"
+        "  OR ltrim(replace(s.amount, '.', ''), '0')"
         "   IS DISTINCT FROM t.amount_minor::text)",
     ),
     Check(
         "answer_shared",
         "two keys never answer with one row",
-        f"WITH {_ANSWERS} SELECT s.body->>'id', NULL, NULL, 1, count(*) FROM said s"
-        " WHERE s.route IN ('/v1/transfers', '/v1/holds', '/v1/withdrawals', '/v1/conversions',"
-        "  '/v1/payments') GROUP BY s.body->>'id' HAVING count(*) > 1",
+        f"WITH {_said(_MAKING)} SELECT s.id, NULL, NULL, 1, count(*) FROM said s"
+        " GROUP BY s.id HAVING count(*) > 1",
     ),
     Check(
         "answer_unreadable",
