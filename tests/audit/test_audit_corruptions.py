@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.audit import breaks_books, breaks_chain, breaks_exchange
+from tests.audit.breaking import Break
 from tests.audit.conftest import Broken
-from tests.audit.corruptions import BREAKS, Break
 from wallet.auditor.run import codes
 
+BREAKS = (*breaks_books.BREAKS, *breaks_chain.BREAKS, *breaks_exchange.BREAKS)
 LEAST_KINDS = 60
 # Found by hand in the tests beside this one: they need a node, or files of another instance.
 ELSEWHERE = {"chain_deficit", "chain_surplus", "chain_receipt_off", "attempt_chain_off"}
