@@ -175,8 +175,7 @@ async def intents_in(
     paused: Collection[str] = (),
 ) -> list[Intent]:
     """Intents in these states: by nonce where they have one, then oldest first. `address`: those
-    sent from there; `sender`: those that may be sent from there (None: all). `paused`: of these
-    assets ("*": all) only the house's own moves.
+    sent from there; `sender`: those that may be (None: all); `paused`: assets only the house moves.
 
     Who waits for lower fees comes after who does not, and who would pay most first among them: a
     crowd of tiny payments that hardly pay anything is looked at last.
@@ -186,7 +185,7 @@ async def intents_in(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
             " AND (batch_id IS NULL OR state <> 'queued')"
-            " AND (NOT (:paused && ARRAY[asset, '*']) OR purpose IN ('sweep', 'top_up', 'treasury'))"
+            " AND (NOT :paused && ARRAY[asset, '*'] OR purpose IN ('sweep', 'top_up', 'treasury'))"
             " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
             "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
             "   WHERE s.network = :network AND s.address = :sender AND s.role = 'hot')))"
