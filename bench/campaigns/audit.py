@@ -157,7 +157,7 @@ _BULK = (
 
 
 def _server_cpu(database: ScratchDatabase) -> float:
-    """Processor seconds of all connections that have ended: what a busy machine does not stretch."""
+    """Processor seconds of connections that have ended: a busy machine does not stretch them."""
     postmaster = (database.server.data_dir / "postmaster.pid").read_text().split()[0]
     fields = Path(f"/proc/{postmaster}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
