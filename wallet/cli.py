@@ -25,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keys.process import main as signer
 
         return signer(arguments[1:])
+    if arguments[:1] == ["audit"] and arguments[1:2] not in (["pauses"], ["accept"]):
+        from wallet.cli_audit import audit  # a process of its own, with its own options
+
+        return audit(arguments[1:])
     parser = _parser()
     chosen = parser.parse_args(arguments)
     if chosen.command is None:
@@ -56,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--history", type=_count, nargs="?", const=10, metavar="N",
         help="the newest N readings that were kept (10); exit 1 unless the newest agrees",
     )  # fmt: skip
+    _add_audit(commands)
     keys = commands.add_parser("keys", help="make and look at the house's keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("init", help="make a house mnemonic; words on a terminal only")
@@ -117,6 +122,20 @@ def _add_backups(actions: Subparsers) -> None:
         action.add_argument(
             "--passphrase-fd", type=int, required=True, help="the vault's, read here"
         )
+
+
+def _add_audit(commands: Subparsers) -> None:
+    """Without an action the auditor itself runs, and has its own options."""
+    audit = commands.add_parser(
+        "audit", help="independent audit of the books; exit 1 with every break by its name"
+    )
+    actions = audit.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("pauses", help="withdrawals that wait for the books; exit 1 while any")
+    accept = actions.add_parser("accept", help="say that a break was looked at; it pauses no more")
+    accept.add_argument("subject", help="an asset, * for all, or the code of a check")
+    accept.add_argument("--run", required=True, type=int, help="the run that was looked at")
+    accept.add_argument("--by", required=True, type=operator, metavar="NAME", help="who has looked")
+    accept.add_argument("--note", required=True, metavar="TEXT", help="what was found and done")
 
 
 def _add_chain(commands: Subparsers) -> None:

@@ -40,6 +40,7 @@ STANDS: dict[Kind, str] = {
     "books_differ": "SELECT 1 FROM (SELECT l.balanced FROM reconcile_lines l JOIN reconcile_runs r"
     " ON r.id = l.run_id WHERE l.account = :subject AND r.started_at > clock_timestamp()"
     " - interval '1 hour' ORDER BY l.run_id DESC LIMIT 1) AS newest WHERE NOT newest.balanced",
+    "books_broken": "SELECT 1 FROM audit_pauses WHERE asset = :subject",
     "deposit_unattributed": "SELECT 1 FROM unattributed_arrivals WHERE id = :subject"
     " AND deposit_id IS NULL",
     "transfer_unattributed": "SELECT 1 FROM bank_strays WHERE id = :subject AND topup_id IS NULL",

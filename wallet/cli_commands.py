@@ -52,6 +52,8 @@ async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
             from wallet.cli_cases import command
         case "topups":
             from wallet.cli_topups import command
+        case "audit":
+            from wallet.cli_audit import command
         case "seal":
             from wallet.cli_seal import command
         case "ledger":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlmodel import SQLModel
 
 from wallet import kernel_models
+from wallet.audits import models as audits
 from wallet.cases import models as cases
 from wallet.conversions import models as conversions
 from wallet.corrections import models as corrections
@@ -27,6 +28,7 @@ from wallet.watch import models as watch
 from wallet.withdrawals import models as withdrawals
 
 ROOMS_WITH_TABLES = (
+    audits,
     cases,
     conversions,
     corrections,

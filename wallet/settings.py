@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wallet.errors import WalletError
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     database_direct_url: str | None = None
     migration_database_url: str | None = None
     audit_database_url: str | None = None
+    audit_minutes: int = Field(default=15, ge=1, le=1_440)
     host: str = "127.0.0.1"
     port: int = 8000
     admin_port: int = 8001

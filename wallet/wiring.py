@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from keys.signer import RemoteSigner
-from wallet import holds, outbox
+from wallet import audits, holds, outbox
 from wallet.bootstrap import NoSigner, Services
 from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.scanner import TICK_SECONDS as SCAN_SECONDS
@@ -62,6 +62,11 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
             "reconcile",
             ReconcileWatch(services.db, services.chains, services.assets).tick,
             RECONCILE_SECONDS,
+        ),
+        Loop(
+            "audit",
+            audits.AuditSchedule(services.db, services.settings).tick,
+            audits.TICK_SECONDS,
         ),
         *_chain(services, runner),
         *_own_accounts(services),

@@ -21,7 +21,9 @@ UPDATABLE = frozenset({
     "payment_legs", "payments", "payouts", "quotes", "scan_state", "withdrawals",
     "selfcustody_key", "float_bounds",
 })  # fmt: skip
-DELETABLE = frozenset({"cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"})
+DELETABLE = frozenset(
+    {"audit_pauses", "cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"}
+)
 
 
 def test_no_right_is_wider_than_it_was_meant(database: ScratchDatabase) -> None:

@@ -23,6 +23,9 @@ Kind = Literal[
     "books_differ",
     "treasury_refused",
     "treasury_no_cold",
+    "books_broken",
+    "audit_finding",
+    "audit_away",
 ]
 Severity = Literal["critical", "serious", "notice"]
 
@@ -54,4 +57,7 @@ KINDS: dict[Kind, About] = {
     "books_differ": About("account", "critical", "a reading in which the account agrees again"),
     "treasury_refused": About("move", "critical", None),
     "treasury_no_cold": About("float", "serious", "bifold treasury cold, or a float within bounds"),
+    "books_broken": About("asset", "critical", "bifold audit accept"),
+    "audit_finding": About("check", "serious", None),
+    "audit_away": About("audit", "serious", "an audit that could read the books"),
 }

@@ -30,7 +30,7 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
-from wallet.onchain import beside, repository, tokens
+from wallet.onchain import beside, pauses, repository, tokens
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
@@ -79,8 +79,11 @@ class Batcher:
             queued = await repository.intents_in(
                 session, network=self._desk.network, states=[State.QUEUED], limit=LOOK
             )
-            stopped = await tokens.halted(session, self._desk.network)
-            if await frozen(session, self._desk.network) is not None:
+            stopped = {
+                *await tokens.halted(session, self._desk.network), *await pauses.paused(session)
+            }  # fmt: skip
+            frozen_now = await frozen(session, self._desk.network) is not None
+            if frozen_now or pauses.EVERY_ASSET in stopped:
                 return
         for token in self._desk.chain.network.tokens:
             fit = [one for one in queued if _fits(one, token)]

@@ -27,7 +27,7 @@ from chain.transactions import (
 )
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
-from wallet.onchain import beside, casework, repository, signers, tokens
+from wallet.onchain import beside, casework, pauses, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import frozen
@@ -120,12 +120,16 @@ class Preparer:
         """Allocate what can be paid from `address` now; returns how many. Leader only."""
         desk = self._desk
         async with desk.db.transaction() as session:
+            waiting = await pauses.paused(session)
+            if waiting:
+                await pauses.say_so(session, desk.network)
             queued = await repository.intents_in(
                 session,
                 network=desk.network,
                 states=[State.QUEUED],
                 sender=address,
                 limit=MAX_QUEUE_LOOK,
+                paused=waiting,
             )
             lanes = await repository.lanes(session, desk.network)
             freeze = await frozen(session, desk.network)
@@ -182,7 +186,9 @@ class Preparer:
             return False
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
-        if moving.asset in await tokens.halted(session, desk.network):
+        if moving.asset in await tokens.halted(session, desk.network) or await pauses.holds_back(
+            session, intent_id
+        ):
             await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
         if signer.deposit_index is not None:

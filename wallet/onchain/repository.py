@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -172,9 +172,10 @@ async def intents_in(
     address: str | None = None,
     sender: str | None = None,
     limit: int = 1_000,
+    paused: Collection[str] = (),
 ) -> list[Intent]:
     """Intents in these states: by nonce where they have one, then oldest first. `address`: those
-    sent from there; `sender`: those that may be sent from there (None: all).
+    sent from there; `sender`: those that may be (None: all); `paused`: assets only the house moves.
 
     Who waits for lower fees comes after who does not, and who would pay most first among them: a
     crowd of tiny payments that hardly pay anything is looked at last.
@@ -184,6 +185,7 @@ async def intents_in(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
             " AND (batch_id IS NULL OR state <> 'queued')"
+            " AND (NOT :paused && ARRAY[asset, '*'] OR purpose IN ('sweep', 'top_up', 'treasury'))"
             " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
             "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
             "   WHERE s.network = :network AND s.address = :sender AND s.role = 'hot')))"
@@ -197,6 +199,7 @@ async def intents_in(
             "address": address,
             "sender": sender,
             "limit": limit,
+            "paused": list(paused),
         },
     )
     return [intent_of(row) for row in rows]

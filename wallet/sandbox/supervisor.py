@@ -213,6 +213,8 @@ class Supervisor:
         socket.unlink(missing_ok=True)
         front = front_environment(self.config, self.app_url)
         worker = front | {"BIFOLD_SIGNER_SOCKET": str(socket)}
+        if self.audit_url != self.app_url:  # else nobody here is told apart, and nothing audits
+            worker["BIFOLD_AUDIT_DATABASE_URL"] = self.audit_url
         self._child("signer", lambda: self._signer_launch(socket, capability))
         await asyncio.to_thread(wait_for_file, socket, SIGNER_SOCKET_TIMEOUT_SECONDS)
         self._child("api", lambda: Launch(bifold("serve"), front))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import run_sql
 
 revision = "r0024"
-down_revision = "r0022"
+down_revision = "r0023"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,211 @@
+"""A break pauses its asset's withdrawals, says why, and goes on when somebody has looked."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.audit.conftest import Books
+from wallet import audits, cases
+from wallet.auditor.record import keep
+from wallet.audits import AuditSchedule
+from wallet.db import Database
+from wallet.errors import InvalidField, InvalidState, NotFound
+from wallet.onchain import pauses, repository
+from wallet.onchain.states import State
+from wallet.settings import Settings
+
+EUR = "UPDATE accounts SET balance_minor = balance_minor + 1 WHERE path = 'house:capital:EUR'"
+ETH = "UPDATE accounts SET balance_minor = balance_minor + 1 WHERE path = 'house:capital:ETH'"
+ODD = "DELETE FROM events WHERE seq = (SELECT min(seq) + 1 FROM events)"
+
+
+@pytest.fixture
+async def db(books: Books) -> AsyncIterator[Database]:
+    db = Database(books.url())
+    yield db
+    await db.dispose()
+
+
+async def audited(books: Books, db: Database) -> set[str]:
+    """An audit, what follows from it, and the assets that wait."""
+    await asyncio.to_thread(lambda: keep(books.conninfo(), books.audit()))
+    async with db.transaction() as session:
+        await audits.act(session)
+        return {one.asset for one in await audits.open_pauses(session)}
+
+
+async def open_cases(db: Database) -> set[tuple[str, str]]:
+    async with db.transaction() as session:
+        return {(one.kind, one.subject) for one in await cases.listed(session)}
+
+
+async def test_clean_books_pause_nothing(books: Books, db: Database) -> None:
+    assert await audited(books, db) == set()
+    assert await open_cases(db) == set()
+
+
+async def test_a_break_pauses_its_own_asset_with_a_case_that_says_why(
+    books: Books, db: Database
+) -> None:
+    books.plant(ETH)
+    assert await audited(books, db) == {"ETH"}
+    assert await open_cases(db) == {("books_broken", "ETH")}
+    async with db.transaction() as session:
+        [case] = await cases.listed(session)
+        assert case.severity == "critical" and case.asset == "ETH"
+        assert "house:capital:ETH should be" in case.what and "withdrawals of ETH wait" in case.what
+        assert any("trial_balance_off" in named for named in case.evidence["named"])
+
+
+async def test_a_break_without_an_asset_pauses_every_asset(books: Books, db: Database) -> None:
+    books.plant("UPDATE chain_signers SET next_nonce = next_nonce + 1 WHERE role = 'hot'")
+    assert await audited(books, db) == {"*"}
+
+
+async def test_a_break_that_moves_no_money_pauses_nothing(books: Books, db: Database) -> None:
+    books.plant(ODD)
+    assert await audited(books, db) == set()
+    assert {kind for kind, _ in await open_cases(db)} == {"audit_finding"}
+
+
+async def test_it_waits_until_somebody_has_looked_even_when_it_is_gone(
+    books: Books, db: Database
+) -> None:
+    books.plant(EUR)
+    assert await audited(books, db) == {"EUR"}
+    books.plant(EUR.replace("+ 1", "- 1"))
+    assert await audited(books, db) == {"EUR"}
+    async with db.transaction() as session:
+        closed = await audits.accept(session, subject="EUR", run_id=1, by="ada", note="a test")
+        assert len(closed) == 1
+    assert await audited(books, db) == set()
+    assert await open_cases(db) == set()
+
+
+async def test_what_was_accepted_is_named_for_ever_and_pauses_nothing_again(
+    books: Books, db: Database
+) -> None:
+    books.plant(EUR)
+    assert await audited(books, db) == {"EUR"}
+    async with db.transaction() as session:
+        await audits.accept(session, subject="EUR", run_id=1, by="ada", note="known")
+    assert await audited(books, db) == set()
+    assert "balance_system_off" in await asyncio.to_thread(books.codes)
+    books.plant(EUR)  # the same account, off by two now: another break
+    assert await audited(books, db) == {"EUR"}
+
+
+async def test_what_nobody_has_looked_at_is_not_accepted(books: Books, db: Database) -> None:
+    books.plant(EUR)
+    await audited(books, db)
+    books.plant("UPDATE accounts SET balance_minor = balance_minor + 1 WHERE path ="
+                " 'income:fx_spread:EUR'")  # fmt: skip
+    await audited(books, db)
+    async with db.transaction() as session:
+        with pytest.raises(InvalidState, match="names more"):
+            await audits.accept(session, subject="EUR", run_id=1, by="ada", note="seen")
+    async with db.transaction() as session:
+        with pytest.raises(NotFound):
+            await audits.accept(session, subject="USD", run_id=1, by="ada", note="seen")
+        with pytest.raises(InvalidField):
+            await audits.accept(session, subject="EUR", run_id=2, by="ada", note=" ")
+    assert {one[1] for one in await open_cases(db)} == {"EUR"}
+
+
+async def test_a_paused_payment_is_held_back_and_the_house_may_move(
+    books: Books, db: Database
+) -> None:
+    books.plant(ETH)
+    await audited(books, db)
+    queued = books.value("SELECT id FROM chain_intents WHERE state = 'queued' AND asset = 'ETH'")
+    token = books.value("SELECT min(id) FROM chain_intents WHERE asset = 'USDC'")
+    treasury = books.value("SELECT id FROM chain_intents WHERE purpose = 'treasury'")
+    async with db.transaction() as session:
+        await pauses.say_so(session, "local")
+        assert await pauses.holds_back(session, queued)
+        assert not await pauses.holds_back(session, token)
+        assert not await pauses.holds_back(session, treasury)
+    query = f"SELECT waiting_for FROM chain_intents WHERE id = '{queued}'"
+    assert books.value(query) == "review"
+
+
+class TestSchedule:
+    def settings(self, books: Books, tmp_path: Path, **more: object) -> Settings:
+        return Settings.model_validate(
+            {
+                "mode": "sandbox", "database_url": books.url(), "data_dir": tmp_path,
+                "audit_database_url": books.url("bifold_audit"),
+                "networks_file": books.files / "networks.toml",
+                "keys_file": books.files / "keys.json",
+            }
+            | more
+        )  # fmt: skip
+
+    async def test_it_runs_when_due_as_the_auditors_role_and_acts(
+        self, books: Books, db: Database, tmp_path: Path
+    ) -> None:
+        books.plant(EUR)
+        schedule = AuditSchedule(db, self.settings(books, tmp_path))
+        await schedule.tick()
+        assert books.value("SELECT count(*) FROM audit_runs WHERE acted_at IS NOT NULL") == 1
+        assert ("books_broken", "EUR") in await open_cases(db)
+        await schedule.tick()
+        assert books.value("SELECT count(*) FROM audit_runs") == 1
+        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '16 minutes'")
+        await schedule.tick()
+        assert books.value("SELECT count(*) FROM audit_runs") == 2
+
+    async def test_between_two_whole_audits_it_starts_from_the_checkpoint(
+        self, books: Books, db: Database, tmp_path: Path
+    ) -> None:
+        schedule = AuditSchedule(db, self.settings(books, tmp_path))
+        await schedule.tick()
+        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '16 minutes'")
+        await schedule.tick()
+        after = books.value("SELECT array_agg(after_posting < 0 ORDER BY id) FROM audit_runs")
+        assert after == [True, False]
+
+    @pytest.mark.parametrize("said", ["raise SystemExit(2)", "import os; os._exit(9)"])
+    async def test_what_cannot_be_read_opens_a_case_and_the_next_run_closes_it(
+        self, books: Books, db: Database, tmp_path: Path, said: str
+    ) -> None:
+        broken = AuditSchedule(db, self.settings(books, tmp_path), (sys.executable, "-c", said))
+        with pytest.raises(RuntimeError):
+            await broken.tick()
+        assert await open_cases(db) == {("audit_away", "audit")}
+        await AuditSchedule(db, self.settings(books, tmp_path)).tick()
+        assert await open_cases(db) == set()
+
+    async def test_without_a_role_to_read_it_audits_nothing(
+        self, books: Books, db: Database, tmp_path: Path
+    ) -> None:
+        settings = self.settings(books, tmp_path, audit_database_url=None)
+        await AuditSchedule(db, settings).tick()
+        assert books.value("SELECT count(*) FROM audit_runs") == 0
+
+    async def test_the_auditor_gets_no_other_roles_address(
+        self, books: Books, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("BIFOLD_DATABASE_URL", "secret")
+        spy = "import os, sys; sys.exit(2 if 'secret' in str(dict(os.environ)) else 0)"
+        schedule = AuditSchedule(db, self.settings(books, tmp_path), (sys.executable, "-c", spy))
+        await schedule.tick()  # 2 would raise
+
+
+async def test_the_runner_gives_no_nonce_while_its_asset_waits(books: Books, db: Database) -> None:
+    """The whole way, at the query that the preparer asks."""
+    with psycopg.connect(books.conninfo("bifold_app")) as service:
+        service.execute("INSERT INTO audit_pauses (asset, run_id, reason) VALUES ('*', 1, 'x')")
+    async with db.transaction() as session:
+        waiting = await pauses.paused(session)
+        found = await repository.intents_in(
+            session, network="local", states=[State.QUEUED], paused=waiting
+        )
+        assert found == []
+        assert await repository.intents_in(session, network="local", states=[State.QUEUED])

@@ -1,0 +1,168 @@
+"""Checks that SQL cannot make: signed bytes, prices in exact fractions, derived addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import psycopg
+
+from contracts.loader import artifact
+from wallet.auditor.check import Finding
+from wallet.auditor.derive import Branch, keyless
+from wallet.auditor.instance import Instance, Network
+from wallet.auditor.signed import TRANSFER, Signed, Unreadable, read
+
+MEANS = {
+    "attempt_unreadable": "signed bytes are a transaction that somebody signed",
+    "attempt_hash_off": "a transaction's hash is the hash of its bytes",
+    "attempt_sender_off": "bytes are signed by the address that the nonce was given to",
+    "attempt_nonce_off": "bytes use the nonce that was given",
+    "attempt_chain_off": "bytes are for the chain of their network",
+    "attempt_pays_off": "bytes pay what was asked for, to whom it was asked for",
+    "attempt_gas_off": "bytes burn no more than the intent allows",
+    "quote_rate_off": "a quote's rate is its mid rate less its spread",
+    "quote_price_off": "a quote's amounts follow from its rate, rounded for the house",
+    "address_off": "a deposit address comes from the house's key at its index",
+}
+ROWS_AT_ONCE = 2_000
+
+
+def findings(
+    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
+) -> Iterator[Finding]:
+    """All of them, in the snapshot that `connection` has open."""
+    yield from _attempts(connection, instance)
+    yield from _quotes(connection, instance)
+    yield from _addresses(connection, instance)
+
+
+def _finding(
+    code: str, subject: object, network: str | None, asset: str | None, want: object, got: object
+) -> Finding:
+    return Finding(code, MEANS[code], str(subject), network, asset, str(want), str(got), True)
+
+
+def _rows(connection: psycopg.Connection[tuple[Any, ...]], query: str) -> Iterator[tuple[Any, ...]]:
+    with connection.cursor(name="audit") as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        yield from cursor.execute(query)
+
+
+# Signed bytes
+
+
+def _attempts(
+    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
+) -> Iterator[Finding]:
+    rows = _rows(
+        connection,
+        "SELECT a.intent_id, a.seq, a.kind, a.raw, a.tx_hash, i.network, i.asset, i.to_address,"
+        " i.amount_minor, i.data, i.from_address, i.nonce, i.gas_limit, i.fee_ceiling_wei,"
+        " s.chain_id FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+        " LEFT JOIN network_state s ON s.network = i.network WHERE a.raw IS NOT NULL",
+    )
+    for row in rows:
+        subject, network, asset = f"{row[0]}/{row[1]}", row[5], row[6]
+        try:
+            signed = read(bytes(row[3]))
+        except Unreadable as error:
+            yield _finding("attempt_unreadable", subject, network, asset, "signed bytes", error)
+            continue
+        told = instance.networks.get(network)
+        chain_id = told.chain_id if told is not None else row[14]
+        wanted = (
+            ("attempt_hash_off", row[4], signed.tx_hash),
+            ("attempt_sender_off", str(row[10]).lower(), signed.sender),
+            ("attempt_nonce_off", row[11], signed.nonce),
+            ("attempt_chain_off", chain_id or signed.chain_id, signed.chain_id),
+        )
+        for code, want, got in wanted:
+            if want != got:
+                yield _finding(code, subject, network, asset, want, got)
+        yield from _pays(subject, row, signed, told)
+
+
+def _pays(
+    subject: str, row: tuple[Any, ...], signed: Signed, told: Network | None
+) -> Iterator[Finding]:
+    kind, network, asset, to, minor, data = row[2], row[5], row[6], row[7], int(row[8]), row[9]
+    found = f"{signed.value} wei to {signed.to} data {signed.data.hex()[:160]}"
+    if kind in ("cancel", "noop"):
+        if signed.value or signed.data:
+            yield _finding("attempt_pays_off", subject, network, asset, "nothing", found)
+        return
+    if signed.gas > row[12]:
+        yield _finding("attempt_gas_off", subject, network, asset, row[12], signed.gas)
+    token = None if told is None else told.tokens.get(asset)
+    if data is not None:
+        right = (signed.to, signed.value, signed.data) == (to.lower(), minor, bytes(data))
+    elif signed.data[:4] == TRANSFER:
+        call = TRANSFER + bytes.fromhex(to[2:]).rjust(32, b"\0") + minor.to_bytes(32, "big")
+        right = signed.data == call and signed.value == 0
+        right = right and (told is None or (token is not None and signed.to == token[0]))
+    else:
+        right = (signed.to, signed.value, signed.data) == (to.lower(), minor, b"")
+        right = right and (told is None or asset == told.native)
+    if not right:
+        yield _finding(
+            "attempt_pays_off", subject, network, asset, f"{minor} {asset} to {to}", found
+        )
+
+
+# Prices
+
+
+def _quotes(
+    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
+) -> Iterator[Finding]:
+    rows = _rows(
+        connection,
+        "SELECT id, fixed_side, source_asset, source_minor, target_asset, target_minor, fee_minor,"
+        " spread_minor, mid_rate, spread, rate FROM quotes",
+    )
+    for row in rows:
+        quote, side, source, source_minor, target, target_minor, fee, spread_minor = row[:8]
+        mid, spread, rate = (Fraction(value) for value in row[8:])
+        if rate != mid * (1 - spread):
+            yield _finding("quote_rate_off", quote, None, source, mid * (1 - spread), rate)
+        digits = instance.digits(source), instance.digits(target)
+        if digits[0] is None or digits[1] is None:
+            continue  # the networks file does not know the asset: the report says so
+        shift = Fraction(10) ** (digits[1] - digits[0])
+        net = int(source_minor) - int(fee)
+        if side == "source":
+            want = int(net * rate * shift // 1)
+            right = want == target_minor
+        else:
+            want = int(-(-Fraction(int(target_minor)) / (rate * shift) // 1))
+            right = want == net
+        at_mid = int(Fraction(int(target_minor)) / (mid * shift) // 1)
+        if not right or net - at_mid != spread_minor:
+            yield _finding(
+                "quote_price_off", quote, None, source,
+                f"{want} and spread {net - at_mid}",
+                f"{target_minor if side == 'source' else net} and spread {spread_minor}",
+            )  # fmt: skip
+
+
+# Addresses
+
+
+def _addresses(
+    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
+) -> Iterator[Finding]:
+    parent = None if instance.xpub is None else Branch.parse(instance.xpub).child(0)
+    code = bytes(artifact("EphemeralForwarder").bytecode)
+    rows = _rows(connection, "SELECT id, network, derivation_index, address FROM deposit_addresses")
+    for address_id, name, index, address in rows:
+        network = instance.networks.get(name)
+        if network is not None and network.keyless:
+            want = keyless(network.contracts["forwarder_factory"], name, index, code)
+        elif parent is not None:
+            want = parent.child(index).address()
+        else:
+            continue
+        if want != address.lower():
+            yield _finding("address_off", address_id, name, None, want, address)

@@ -1,0 +1,107 @@
+"""The bank's own list: its statement against our reading of it, and both against the books.
+
+The bank here is the simulated one, another company's books in a schema of their own. Its statement
+may be ahead of what we have read; it may never say something else about what we have read.
+"""
+
+from __future__ import annotations
+
+from wallet.auditor.check import Check
+
+_BANKED = (
+    "booked AS (SELECT split_part(a.path, ':', 2) AS bank, p.asset,"
+    " coalesce(o.reference, e.ref) AS reference, -sum(p.amount_minor) AS amount FROM postings p"
+    " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
+    " LEFT JOIN payouts o ON o.ref = e.ref WHERE a.path LIKE 'bank:%' GROUP BY 1, 2, 3),"
+    " told AS (SELECT bank, asset, reference, sum(amount_minor) AS amount FROM bank_lines"
+    "  GROUP BY 1, 2, 3),"
+    # A payout may be booked before its line is read, and its line read before the answer.
+    " open AS (SELECT reference FROM payouts WHERE answer IS NULL OR answer = 'accepted'"
+    "  UNION SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"
+    "  UNION SELECT s.reference FROM simbank.statement s WHERE NOT EXISTS"
+    "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset))"
+)
+
+CHECKS = (
+    Check(
+        "bank_books_off",
+        "every bank reference moved in the books what it moved on the statement",
+        f"WITH {_BANKED} SELECT reference, bank, asset, coalesce(t.amount, 0),"
+        " coalesce(b.amount, 0) FROM booked b FULL JOIN told t USING (bank, asset, reference)"
+        " WHERE coalesce(t.amount, 0) <> coalesce(b.amount, 0)"
+        " AND reference NOT IN (SELECT reference FROM open)",
+    ),
+    Check(
+        "bank_line_off",
+        "a line of the statement is what the bank says it is",
+        "SELECT l.bank || ' ' || l.line_id, l.bank, l.asset, s.amount_minor || ' ' || s.reference,"
+        " l.amount_minor || ' ' || l.reference FROM bank_lines l"
+        " LEFT JOIN simbank.statement s ON s.id = l.line_id WHERE l.bank = 'simbank'"
+        " AND (s.id IS NULL OR s.asset <> l.asset OR s.amount_minor <> l.amount_minor"
+        "  OR s.reference <> l.reference OR s.kind <> l.kind)",
+    ),
+    Check(
+        "bank_line_skipped",
+        "no line of the statement is passed over",
+        "SELECT s.id, 'simbank', s.asset, s.amount_minor || ' ' || s.reference, NULL"
+        " FROM simbank.statement s WHERE s.id < (SELECT max(l.line_id) FROM bank_lines l"
+        "  WHERE l.bank = 'simbank' AND l.asset = s.asset) AND NOT EXISTS (SELECT FROM bank_lines l"
+        "  WHERE l.bank = 'simbank' AND l.asset = s.asset AND l.line_id = s.id)",
+    ),
+    Check(
+        "bank_statement_off",
+        "the bank's statement adds up, line by line",
+        "SELECT id, 'simbank', asset, running, balance_after_minor FROM (SELECT id, asset,"
+        " balance_after_minor, sum(amount_minor) OVER (PARTITION BY asset ORDER BY id) AS running"
+        " FROM simbank.statement) s WHERE running <> balance_after_minor",
+    ),
+    Check(
+        "bank_balance_off",
+        "the bank's balance is where its statement ends",
+        "SELECT a.number, 'simbank', a.asset, coalesce(s.amount, 0), a.balance_minor"
+        " FROM simbank.accounts a LEFT JOIN (SELECT asset, sum(amount_minor) AS amount"
+        "  FROM simbank.statement GROUP BY 1) s ON s.asset = a.asset"
+        " WHERE a.balance_minor <> coalesce(s.amount, 0)",
+    ),
+    Check(
+        "bank_order_off",
+        "the bank was told what we wrote down",
+        "SELECT o.reference, o.rail, o.asset, o.amount_minor || ' ' || (o.beneficiary::text),"
+        " b.amount_minor || ' ' || (b.beneficiary::text) FROM payouts o"
+        " JOIN simbank.orders b ON b.reference = o.reference WHERE b.amount_minor <> o.amount_minor"
+        " OR b.asset <> o.asset OR b.rail <> o.rail OR b.beneficiary <> o.beneficiary",
+    ),
+    Check(
+        "bank_order_unknown",
+        "the bank has no order that we did not give",
+        "SELECT b.reference, b.rail, b.asset, NULL, b.amount_minor FROM simbank.orders b"
+        " LEFT JOIN payouts o ON o.reference = b.reference WHERE o.reference IS NULL",
+    ),
+    Check(
+        "bank_answer_unheard",
+        "the bank has not ended an order that it never heard of",
+        "SELECT o.reference, o.rail, o.asset, o.answer, NULL FROM payouts o"
+        " LEFT JOIN simbank.orders b ON b.reference = o.reference"
+        " WHERE o.answer IS NOT NULL AND b.reference IS NULL",
+    ),
+    Check(
+        "bank_entry_uncaused",
+        "what the books say of a bank has a line on its statement",
+        "SELECT e.id, NULL, (SELECT min(asset) FROM postings p WHERE p.entry_id = e.id), e.kind,"
+        " NULL FROM entries e WHERE e.kind IN ('bank.opening', 'bank.unattributed')"
+        " AND NOT EXISTS (SELECT FROM bank_lines l WHERE l.reference = e.ref) OR"
+        " e.kind = 'payout.contradicted' AND NOT EXISTS (SELECT FROM payouts o WHERE o.ref = e.ref"
+        "  AND o.contradicted_at IS NOT NULL) AND NOT EXISTS (SELECT FROM bank_lines l"
+        "  WHERE l.reference = e.ref)",
+    ),
+    Check(
+        "bank_entry_off",
+        "money at the bank that is nobody's goes to capital or is kept aside",
+        "SELECT e.id, NULL, p.asset, e.kind, a.path FROM entries e"
+        " JOIN postings p ON p.entry_id = e.id JOIN accounts a ON a.id = p.account_id"
+        " WHERE e.kind IN ('bank.opening', 'bank.unattributed', 'payout.contradicted')"
+        " AND NOT (a.path LIKE 'bank:%' OR CASE WHEN e.kind = 'bank.opening'"
+        "  THEN a.path = 'house:capital:' || p.asset ELSE a.path LIKE 'unattributed:%:' || p.asset"
+        "  END)",
+    ),
+)
