@@ -69,9 +69,8 @@ class CallerCache:
 
     async def _answer(self, asked: dict[str, asyncio.Future[SignedIn | None]]) -> None:
         try:
-            async with self._db.driver() as hot:
+            async with self._db.driver_transaction() as hot:
                 found = await identity.resolve_many(hot, asked, kind="api")
-                await hot.commit()
         except Exception as error:  # noqa: BLE001 - told to all who asked
             for answer in asked.values():
                 answer.set_exception(error)

@@ -148,6 +148,13 @@ class Database:
                     await pooled.invalidate()
                     raise
 
+    @asynccontextmanager
+    async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """One edge on the driver's own connection: commit on success, roll back on any error."""
+        async with self.driver() as driver:
+            yield driver
+            await driver.commit()
+
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction; retry deadlocks and serialization failures, then Busy."""
         for attempt in range(RETRY_LIMIT):

@@ -134,10 +134,8 @@ async def resolves(db: Database, token: str, kind: Literal["api", "web"] = "api"
 async def resolve_many(
     db: Database, *tokens: str, kind: Literal["api", "web"] = "api"
 ) -> dict[str, SignedIn]:
-    async with db.driver() as hot:
-        found = await identity.resolve_many(hot, tokens, kind=kind)
-        await hot.commit()
-    return found
+    async with db.driver_transaction() as hot:
+        return await identity.resolve_many(hot, tokens, kind=kind)
 
 
 class TestAuthenticate:

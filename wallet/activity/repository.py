@@ -70,7 +70,7 @@ _SOURCES = (
             asset=":asset IN (s.source_asset, s.target_asset)"),
     _Source("payment", _QUOTED, "s.principal_id",
             asset=":asset IN (q.source_asset, q.target_asset)"),
-    _Source("topup", "bank_credits s", "s.principal_id", id="s.bank_reference"),
+    _Source("topup", "topups s", "s.principal_id"),
     _Source("hold", _HELD, "s.payer_id", asset="h.asset = :asset"),
     _Source("hold", _HELD, "s.payee_id", asset="h.asset = :asset"),
 )  # fmt: skip

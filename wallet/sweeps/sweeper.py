@@ -40,6 +40,7 @@ from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
 from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
+from wallet.sweeps.delegation import Delegations
 from wallet.sweeps.offenders import flush_call, flushable
 from wallet.sweeps.repository import Candidate
 
@@ -61,9 +62,6 @@ GAS_OF_ADDRESS = 120_000
 """Bounds, not estimates: a first sweep by EIP-7702 uses about 31,000 in a batch of ten."""
 GAS_EACH = 35_000
 """What one address costs in a batch, to judge whether it is worth it."""
-GAS_OF_AUTHORIZATION = 25_000
-"""What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
-DELEGATED = b"\xef\x01\x00"
 log = structlog.get_logger(__name__)
 
 
@@ -97,6 +95,7 @@ class Sweeper:
         self._signer = signer
         self._patience_seconds = patience_seconds
         self._network = chain.network
+        self._delegations = Delegations(chain, signer)
 
     async def tick(self) -> None:
         """One look. Safe to repeat and by rivals: an address is in one open sweep at a time."""
@@ -271,70 +270,25 @@ class Sweeper:
 
     async def _delegated(self, now: _Now, token: Token, found: Sequence[Candidate]) -> None:
         """Many addresses in one transaction; each lets the pinned sweeper act for it, once."""
-        sweeper = self._network.contracts["sweeper"]
-        wanted = DELEGATED + bytes.fromhex(sweeper[2:])
-        authorizations, taken = [], []
-        for one in found:
-            code = await self._chain.code(one.address)
-            if code not in (b"", wanted):
-                log.error("sweep.foreign_code", network=self._network.name, address=one.address)
-                continue
-            if code == b"":
-                nonce = await self._chain.nonce(one.address)
-                signature = await self._signer.sign_authorization(
-                    address=one.address,
-                    deposit_index=one.index,
-                    chain_id=self._network.chain_id,
-                    nonce=nonce,
-                    delegate=sweeper,
-                )
-                authorizations.append(
-                    Authorization.signed(
-                        chain_id=self._network.chain_id,
-                        delegate=sweeper,
-                        nonce=nonce,
-                        signature=signature,
-                    )
-                )
-            taken.append(one)
+        wishes, taken = await self._delegations.of(found)
         if not taken:
             return
         data = calls.sweep_call([one.address for one in taken], token.contract)
-        if not await self._delegates(now, data, authorizations):
+        if not await self._delegations.known(data, wishes, caller=now.treasury):
             for one in taken:
                 await self._alone(now, token, one)
-        else:
-            await self._start(
-                now,
-                "delegated",
-                token.code,
-                taken,
-                gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
-                to=self._network.contracts["sweep_batch"],
-                minor=0,
-                data=data,
-                authorizations=tuple(authorizations),
-            )
-
-    async def _delegates(self, now: _Now, data: bytes, wanted: Sequence[Authorization]) -> bool:
-        """Whether the node knows EIP-7702, whatever the registry says.
-
-        Bytes that it calls malformed would hold the nonce of the house's own address, and every
-        payment behind it, until somebody cancels them.
-        """
-        if not wanted:
-            return True  # a call like any other: they delegated before
-        try:
-            gas = await self._chain.estimate_gas(
-                now.treasury, self._network.contracts["sweep_batch"], 0, data, wanted
-            )
-        except NodeRejected as error:
-            log.error("sweep.no_delegation", network=self._network.name, message=error.message)
-            return False
-        if gas < fee_models.PLAIN_GAS + GAS_OF_AUTHORIZATION * len(wanted):
-            log.error("sweep.no_delegation", network=self._network.name, message="overlooked")
-            return False
-        return True
+            return
+        await self._start(
+            now,
+            "delegated",
+            token.code,
+            taken,
+            gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
+            to=self._network.contracts["sweep_batch"],
+            minor=0,
+            data=data,
+            authorizations=tuple(wishes),
+        )
 
     # Key-less addresses
 

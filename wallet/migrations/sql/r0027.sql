@@ -33,7 +33,7 @@ BEGIN
             SELECT p.created_at, p.balance_after_minor INTO written, after_it FROM postings p
              WHERE p.account_id = account AND p.account_seq = seq + step;
             IF NOT FOUND THEN
-                RAISE EXCEPTION USING ERRCODE = 'BF008',
+                RAISE EXCEPTION USING ERRCODE = 'BF010',
                     MESSAGE = format('posting %s of account %s is missing', seq + step, account);
             END IF;
             IF written < moment THEN

@@ -1,0 +1,77 @@
+"""EIP-7702: deposit addresses let the pinned sweeper act for them, where the node knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from chain import fee_models
+from chain.client import ChainClient
+from chain.errors import NodeRejected
+from chain.transactions import Authorization
+from keys.signer import Signer
+from wallet.sweeps.repository import Candidate
+
+DELEGATED = b"\xef\x01\x00"
+"""What the code of a delegated address begins with."""
+GAS_OF_AUTHORIZATION = 25_000
+"""What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
+log = structlog.get_logger(__name__)
+
+
+class Delegations:
+    """One network's authorisations; its registry names the sweeper."""
+
+    def __init__(self, chain: ChainClient, signer: Signer) -> None:
+        self._chain = chain
+        self._signer = signer
+        self._network = chain.network
+
+    async def of(self, found: Sequence[Candidate]) -> tuple[list[Authorization], list[Candidate]]:
+        """Signed wishes of those that have not delegated yet, and all that can be swept."""
+        sweeper = self._network.contracts["sweeper"]
+        wanted = DELEGATED + bytes.fromhex(sweeper[2:])
+        wishes, taken = [], []
+        for one in found:
+            code = await self._chain.code(one.address)
+            if code not in (b"", wanted):
+                log.error("sweep.foreign_code", network=self._network.name, address=one.address)
+                continue
+            if code == b"":
+                wishes.append(await self._wish(one, sweeper))
+            taken.append(one)
+        return wishes, taken
+
+    async def _wish(self, one: Candidate, sweeper: str) -> Authorization:
+        nonce = await self._chain.nonce(one.address)
+        signature = await self._signer.sign_authorization(
+            address=one.address,
+            deposit_index=one.index,
+            chain_id=self._network.chain_id,
+            nonce=nonce,
+            delegate=sweeper,
+        )
+        return Authorization.signed(
+            chain_id=self._network.chain_id, delegate=sweeper, nonce=nonce, signature=signature
+        )
+
+    async def known(self, data: bytes, wishes: Sequence[Authorization], *, caller: str) -> bool:
+        """Whether the node knows EIP-7702, whatever the registry says.
+
+        Bytes that it calls malformed would hold the nonce of the house's own address, and every
+        payment behind it, until somebody cancels them.
+        """
+        if not wishes:
+            return True  # a call like any other: they delegated before
+        try:
+            gas = await self._chain.estimate_gas(
+                caller, self._network.contracts["sweep_batch"], 0, data, wishes
+            )
+        except NodeRejected as error:
+            log.error("sweep.no_delegation", network=self._network.name, message=error.message)
+            return False
+        if gas < fee_models.PLAIN_GAS + GAS_OF_AUTHORIZATION * len(wishes):
+            log.error("sweep.no_delegation", network=self._network.name, message="overlooked")
+            return False
+        return True
