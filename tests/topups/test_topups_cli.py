@@ -23,7 +23,9 @@ def run(world: TopupWorld, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     async def command(*words: str) -> int:
         chosen = cli._parser().parse_args(["topups", *words])
-        return await cli_topups.command(Settings(database_url="postgresql://nowhere"), chosen)
+        return await cli_topups.command(
+            Settings(mode="sandbox", database_url="postgresql://nowhere"), chosen
+        )
 
     return command
 
