@@ -16,11 +16,3 @@ async def db(database: ScratchDatabase) -> AsyncIterator[Database]:
     db = Database(database.app_url)
     yield db
     await db.dispose()
-
-
-@pytest.fixture
-async def root(database: ScratchDatabase) -> AsyncIterator[Database]:
-    """As somebody who may do anything: the one the chain is there against."""
-    db = Database(database.server.url("postgres", database.name))
-    yield db
-    await db.dispose()
