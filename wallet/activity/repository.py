@@ -55,7 +55,6 @@ class _Source:
     kind: str
     table: str
     owner: str
-    id: str = "s.id"
     asset: str = "s.asset = :asset"
 
 
@@ -123,12 +122,12 @@ def _next_ids(chosen: ActivityFilter, cursor: tuple[datetime, str] | None) -> st
         conditions = [
             f"{source.owner} = :principal",
             *([source.asset] if chosen.asset is not None else ()),
-            *_bounds("s.created_at", source.id, chosen, cursor),
+            *_bounds("s.created_at", "s.id", chosen, cursor),
         ]
         parts.append(
-            f"(SELECT {source.id} AS id, s.created_at FROM {source.table}"
+            f"(SELECT s.id AS id, s.created_at FROM {source.table}"
             f" WHERE {' AND '.join(conditions)}"
-            f" ORDER BY s.created_at DESC, {source.id} DESC LIMIT :limit)"
+            f" ORDER BY s.created_at DESC, s.id DESC LIMIT :limit)"
         )
     every = " UNION ALL ".join(parts)
     return f"SELECT n.id FROM ({every}) n ORDER BY n.created_at DESC, n.id DESC LIMIT :limit"
