@@ -127,7 +127,7 @@ def _next_ids(chosen: ActivityFilter, cursor: tuple[datetime, str] | None) -> st
         parts.append(
             f"(SELECT s.id AS id, s.created_at FROM {source.table}"
             f" WHERE {' AND '.join(conditions)}"
-            f" ORDER BY s.created_at DESC, s.id DESC LIMIT :limit)"
+            " ORDER BY s.created_at DESC, s.id DESC LIMIT :limit)"
         )
     every = " UNION ALL ".join(parts)
     return f"SELECT n.id FROM ({every}) n ORDER BY n.created_at DESC, n.id DESC LIMIT :limit"
