@@ -6,6 +6,7 @@ import importlib
 import sys
 
 CAMPAIGNS: dict[str, str] = {
+    "bank": "bench.campaigns.bank",
     "contracts": "bench.campaigns.contracts",
     "reorgs": "bench.campaigns.reorgs",
     "sends": "bench.campaigns.sends",
