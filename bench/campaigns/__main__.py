@@ -8,6 +8,8 @@ import sys
 CAMPAIGNS: dict[str, str] = {
     "bank": "bench.campaigns.bank",
     "contracts": "bench.campaigns.contracts",
+    "idempotency": "bench.campaigns.idempotency",
+    "mutation": "bench.campaigns.mutation",
     "reorgs": "bench.campaigns.reorgs",
     "sends": "bench.campaigns.sends",
     "slither": "bench.campaigns.slither",

@@ -176,12 +176,20 @@ def children_of(parent: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def opened(*, people: int, seed: int, servers: int = 2, most_major: int = 200) -> Iterator[Bank]:
+def opened(
+    *,
+    people: int,
+    seed: int,
+    servers: int = 2,
+    most_major: int = 200,
+    shared: ScratchCluster | None = None,
+) -> Iterator[Bank]:
     """A bank of `people` × `ASSETS` accounts, each with up to `most_major` units, and its servers.
 
-    Little money on purpose: some payments must be refused for the lack of it.
+    Little money on purpose: some payments must be refused for the lack of it. `shared`: a durable
+    cluster that exists already; it is left running.
     """
-    cluster = ScratchCluster(durable=True, migrate=upgrade)
+    cluster = shared or ScratchCluster(durable=True, migrate=upgrade)
     try:
         database = cluster.create()
         bank = _settle(cluster, database, people, random.Random(seed), most_major)
@@ -196,8 +204,11 @@ def opened(*, people: int, seed: int, servers: int = 2, most_major: int = 200) -
                 except BaseException:
                     print((home / "log").read_text(errors="replace")[-4000:], file=sys.stderr)
                     raise
+        if shared is not None:
+            cluster.drop(database)
     finally:
-        cluster.close()
+        if shared is None:
+            cluster.close()
 
 
 @contextlib.contextmanager

@@ -205,6 +205,9 @@ SELECT t.note, t.id, t.payer_id, t.payee_id, t.asset, t.amount_minor,
   FROM transfers t
 """
 
+WHOLE = (2, 2, 1, 2)
+"""Postings, those of them that are right, stored answers, notices: of each transfer."""
+
 
 def judge(bank: Bank, told: Told) -> dict[str, Any]:
     """Compare what the clients were told with what the books hold; `wrong` lists the differences.
@@ -229,7 +232,7 @@ def judge(bank: Bank, told: Told) -> dict[str, Any]:
             " (SELECT count(*) FROM entries e WHERE NOT EXISTS"
             "   (SELECT FROM postings p WHERE p.entry_id = e.id))"
         ).fetchone()
-    present = Counter(row[0] for row in rows)
+    present, half = Counter(row[0] for row in rows), 0
     wrong += [f"{key} is there {times} times" for key, times in present.items() if times > 1]
     for note, transfer, payer, payee, asset, amount, lines, right, answers, notices in rows:
         acknowledged = told.acknowledged.get(note)
@@ -242,7 +245,8 @@ def judge(bank: Bank, told: Told) -> dict[str, Any]:
             wrong.append(f"{note} is another payment than was asked")
         if acknowledged and acknowledged[1] != transfer:
             wrong.append(f"{note} was acknowledged as another transfer")
-        if (lines, right, answers, notices) != (2, 2, 1, 2):
+        if (lines, right, answers, notices) != WHOLE:
+            half += 1
             wrong.append(f"{note} is half: {(lines, right, answers, notices)}")
         expected[payer, asset] -= minor
         expected[payee, asset] += minor
@@ -262,6 +266,7 @@ def judge(bank: Bank, told: Told) -> dict[str, Any]:
         "acknowledged_and_lost": len(lost),
         "open": len(told.open),
         "open_and_there": sum(key in present for key in told.open),
+        "half": half,
         "refused": len(told.refused),
     }
 
