@@ -9,6 +9,7 @@ CAMPAIGNS: dict[str, str] = {
     "bank": "bench.campaigns.bank",
     "contracts": "bench.campaigns.contracts",
     "idempotency": "bench.campaigns.idempotency",
+    "kill": "bench.campaigns.kill",
     "mutation": "bench.campaigns.mutation",
     "reorgs": "bench.campaigns.reorgs",
     "sends": "bench.campaigns.sends",
