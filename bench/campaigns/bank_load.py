@@ -1,8 +1,9 @@
 """Clients of the bank, and readers of the whole book while they pay.
 
 A client keeps one connection, pays with a new key each time and writes down what it was told. Where
-it was told nothing (the connection broke, a 5xx, the same key still under way), it asks again with the same key, or by
-the toss of a coin leaves it open: the end must find such a payment whole or not at all.
+it was told nothing (the connection broke, a 5xx, the same key still under way), it asks again with
+the same key, or by the toss of a coin leaves it open: the end must find such a payment whole or not
+at all.
 """
 
 from __future__ import annotations

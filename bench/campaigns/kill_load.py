@@ -91,7 +91,8 @@ class People:
                 token=token,
             )
             money = {"amount": "5000.00", "asset": "EUR"}
-            await self._sure("POST", "/sandbox/bank-credits", {"user": person["id"], "money": money})
+            credit = {"user": person["id"], "money": money}
+            await self._sure("POST", "/sandbox/bank-credits", credit)
             self.people.append(Person(email, token, place["address"], recipient["id"]))
             for asset, amount in (("USDC", "5000.000000"), ("ETH", "1.000000000000000000")):
                 money = {"amount": amount, "asset": asset}

@@ -158,6 +158,24 @@ class Lab:
         )
         assert paid["status"] < 300, paid
 
+    def newcomer(self) -> tuple[str, str]:
+        """Somebody new: their id and their token."""
+        name = f"new{secrets.token_hex(6)}"
+        self._person(name)
+        person = self.people.pop(name)
+        return str(person["id"]), str(person["token"])
+
+    def send_token(self, address: str, minor: int) -> None:
+        """So many minor units of USDC from the node's own account; mined by the next run."""
+
+        async def send() -> None:
+            rpc = JsonRpc(self.rpc_url)
+            assert self.network is not None
+            await DevNode(rpc).send_token(self.network.tokens[0].contract, address, minor)
+            await rpc.aclose()
+
+        asyncio.run(send())
+
     async def _send_to(self, address: str) -> None:
         rpc = JsonRpc(self.rpc_url)
         node = DevNode(rpc)

@@ -1,4 +1,4 @@
-"""The kill campaign at a size for CI: each kind of process of a real sandbox dies once under load."""
+"""The kill campaign at a size for CI: each process of a real sandbox dies once, under load."""
 
 from __future__ import annotations
 
