@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.campaigns.bank_house import ROOT, children_of
-from bench.campaigns.kill_load import Errand, People
+from bench.campaigns.kill_load import People
 from wallet.sandbox.ready import ask_ready
 from wallet.sandbox.temporary import TemporarySandbox
 
@@ -53,8 +53,9 @@ class Death:
 
 @dataclass
 class Fire:
-    """What happened."""
+    """What happened, and how much longer than promised anything may take here."""
 
+    patience: float = 1.0
     deaths: list[Death] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -85,7 +86,7 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
     os.kill(old, signal.SIGKILL)
     killed = time.monotonic()
     while victims(supervisor).get(name) in (None, old):
-        if time.monotonic() - killed > RESTART_SECONDS:
+        if time.monotonic() - killed > RESTART_SECONDS * fire.patience:
             fire.wrong.append(f"{name} was not started again")
             return
         await asyncio.sleep(POLL_SECONDS)
@@ -98,13 +99,13 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
             since = None
         elif since is None:
             since = time.monotonic()
-        if time.monotonic() - started > RESTART_SECONDS:
+        if time.monotonic() - started > RESTART_SECONDS * fire.patience:
             fire.wrong.append(f"not healthy after the death of {name}: {words[:200]}")
             return
         await asyncio.sleep(POLL_SECONDS)
     healthy = since - started
     fire.deaths.append(Death(name, started - killed, healthy))
-    if healthy > HEALTHY_SECONDS:
+    if healthy > HEALTHY_SECONDS * fire.patience:
         fire.wrong.append(f"{name}: healthy {healthy:.1f} s after its restart")
 
 
@@ -117,9 +118,11 @@ def order(kills: int, seed: int) -> list[str]:
     return chosen[:kills]
 
 
-async def burn(sandbox: TemporarySandbox, *, kills: int, seed: int, errands: int) -> dict[str, Any]:
+async def burn(
+    sandbox: TemporarySandbox, *, kills: int, seed: int, errands: int, patience: float
+) -> dict[str, Any]:
     """The load and the kills; then quiet, until all work has ended."""
-    fire = Fire()
+    fire = Fire(patience)
     people = People(sandbox.url, seed)
     await people.settle()
     quiet = asyncio.Event()
@@ -134,12 +137,13 @@ async def burn(sandbox: TemporarySandbox, *, kills: int, seed: int, errands: int
                 task.result()
     last = time.monotonic()
     quiet.set()
-    _, late = await asyncio.wait(load, timeout=TERMINAL_SECONDS)
+    _, late = await asyncio.wait(load, timeout=TERMINAL_SECONDS * patience)
     ended = time.monotonic() - last
     for task in late:
         task.cancel()
     await asyncio.gather(*load, return_exceptions=True)
-    fire.wrong += [f"not at its end after {TERMINAL_SECONDS:.0f} s: {one}" for one in people.open()]
+    limit = TERMINAL_SECONDS * patience
+    fire.wrong += [f"not at its end after {limit:.0f} s: {one}" for one in people.open()]
     fire.wrong += people.wrong
     if kills and not people.done:
         fire.wrong.append("no work was done")
@@ -174,10 +178,14 @@ def reconcile(sandbox: TemporarySandbox) -> dict[str, Any]:
     return report
 
 
-def measure(*, kills: int, seed: int = 1, errands: int = 6) -> dict[str, Any]:
-    """On a sandbox of its own; see `burn`."""
+def measure(
+    *, kills: int, seed: int = 1, errands: int = 6, patience: float = 1.0
+) -> dict[str, Any]:
+    """On a sandbox of its own; see `burn`. `patience` stretches the limits on a busy machine."""
     with TemporarySandbox() as sandbox:
-        return asyncio.run(burn(sandbox, kills=kills, seed=seed, errands=errands))
+        return asyncio.run(
+            burn(sandbox, kills=kills, seed=seed, errands=errands, patience=patience)
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -186,6 +194,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--errands", type=int, default=6, help="under way at a time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="times the limits, where others work beside it"
+    )
     figures = measure(**vars(parser.parse_args(arguments)))
     for line in figures["wrong"][:20]:
         print(line)
@@ -207,6 +218,3 @@ def main(arguments: list[str]) -> int:
         f" {'balanced' if figures['balanced'] else 'OFF'}; {len(figures['wrong'])} wrong"
     )
     return int(bool(figures["wrong"]))
-
-
-__all__ = ["Errand", "main", "measure"]

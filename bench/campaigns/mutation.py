@@ -68,8 +68,9 @@ class Result:
 class Bench:
     """The copy, the running database, and one run of the tests after the other."""
 
-    def __init__(self, tree: Path, cluster: ScratchCluster) -> None:
+    def __init__(self, tree: Path, cluster: ScratchCluster, *, quick: bool) -> None:
         self.tree, self.cluster = tree, cluster
+        self.books = (QUICK,) if quick else (QUICK, SLOW)
         for name in COPIED:
             shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "dev"):
@@ -79,7 +80,7 @@ class Bench:
 
     def as_it_is(self) -> None:
         """Every stage passes without a fault, and how long that takes. Raises SystemExit."""
-        for stage in (MONEY, QUICK, SLOW):
+        for stage in (MONEY, *self.books):
             began = time.monotonic()
             code = self._stage(stage, TEMPLATE, TIMEOUT_SECONDS)
             if code != 0:
@@ -157,7 +158,7 @@ def python_faults(bench: Bench, chosen: list[Mutant], until: float) -> Result:
         try:
             money = mutant.file == "wallet/money.py"
             began = time.monotonic()
-            code = bench.tests((MONEY, QUICK, SLOW) if money else (QUICK, SLOW))
+            code = bench.tests((MONEY, *bench.books) if money else bench.books)
         finally:
             place.write_text(original)
         caught = bench.verdict(code, mutant.name, result)
@@ -179,7 +180,7 @@ def sql_faults(bench: Bench, chosen: list[Patch], until: float) -> Result:
         try:
             patched(database.conninfo("bifold_owner"), patch)
             began = time.monotonic()
-            code = bench.tests((QUICK, SLOW), template)
+            code = bench.tests(bench.books, template)
         finally:
             bench.cluster.drop(database)
         caught = bench.verdict(code, f"{patch.function}: {patch.name}", result)
@@ -209,6 +210,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sql", type=int, default=len(PATCHES), help="patches of the SQL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="faults whose name holds this, all of them")
+    parser.add_argument(
+        "--quick", action="store_true", help="without the slow tests: a lower bound"
+    )
     parser.add_argument("--minutes", type=float, default=240.0, help="then tell what was done")
     parser.add_argument("--least", type=float, default=85.0, help="per cent caught")
     options = parser.parse_args(arguments)
@@ -224,9 +228,11 @@ def main(arguments: list[str]) -> int:
     cluster = ScratchCluster(durable=False, migrate=upgrade)
     try:
         with tempfile.TemporaryDirectory(prefix="bifold-mutation-") as folder:
-            bench = Bench(Path(folder), cluster)
+            bench = Bench(Path(folder), cluster, quick=options.quick)
             bench.as_it_is()
-            by_sql = sql_faults(bench, patches, until)
+            # Where time is short, each kind gets half of what is left.
+            half = time.monotonic() + (until - time.monotonic()) / 2
+            by_sql = sql_faults(bench, patches, half if python else until)
             by_python = python_faults(bench, python, until)
     finally:
         cluster.close()

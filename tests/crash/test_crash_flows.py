@@ -263,6 +263,9 @@ def test_a_flow_that_dies_anywhere_ends_once_and_whole(lab: Any, flow: Any) -> N
     first = play(lab, case, None, secrets.token_hex(8))
     end_well(lab, case, first)
     everywhere = points(first["seen"])
+    import json
+
+    open(f"/tmp/fire_seen_{flow.__name__}.json", "w").write(json.dumps(first["seen"]))  # TEMP
     assert len(everywhere) >= 4, everywhere
     chosen = everywhere
     if not CAMPAIGN:
