@@ -110,7 +110,15 @@ class Bench:
         command = [
             *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:randomly"),
             *("-p", "no:cacheprovider", "-p", "bench.campaigns.mutation_plugin"),
-            *("-m", "not durable", "--hypothesis-seed=1", "--deselect", LEFT_OUT, *paths),
+            *(
+                "-m",
+                "not durable",
+                "--hypothesis-seed=1",
+                "--timeout=0",
+                "--deselect",
+                LEFT_OUT,
+                *paths,
+            ),
         ]
         with self.output.open("w") as output:
             try:
