@@ -7,7 +7,11 @@ import sys
 
 CAMPAIGNS: dict[str, str] = {
     "audit": "bench.campaigns.audit",
+    "bank": "bench.campaigns.bank",
     "contracts": "bench.campaigns.contracts",
+    "idempotency": "bench.campaigns.idempotency",
+    "kill": "bench.campaigns.kill",
+    "mutation": "bench.campaigns.mutation",
     "reorgs": "bench.campaigns.reorgs",
     "sends": "bench.campaigns.sends",
     "slither": "bench.campaigns.slither",

@@ -24,12 +24,13 @@ from keys.policy import ChainPolicy, Limit, Policy
 from keys.policy_file import dump
 from keys.secret import SecretText
 from keys.setup import create_house, write_public
+from wallet.testing.pace import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 ETHER = 10**18
 USDC = 10**6
 CONFIRMATIONS = 3
-MINE_EVERY_SECONDS = 0.12
+MINE_EVERY_SECONDS = 0.12  # slower on a busy machine: a scanner that falls behind sees no end
 RUN_SECONDS = 40.0
 PASSPHRASE = "worthless passphrase of the crash lab"
 
@@ -158,6 +159,24 @@ class Lab:
         )
         assert paid["status"] < 300, paid
 
+    def newcomer(self) -> tuple[str, str]:
+        """Somebody new: their id and their token."""
+        name = f"new{secrets.token_hex(6)}"
+        self._person(name)
+        person = self.people.pop(name)
+        return str(person["id"]), str(person["token"])
+
+    def send_token(self, address: str, minor: int) -> None:
+        """So many minor units of USDC from the node's own account; mined by the next run."""
+
+        async def send() -> None:
+            rpc = JsonRpc(self.rpc_url)
+            assert self.network is not None
+            await DevNode(rpc).send_token(self.network.tokens[0].contract, address, minor)
+            await rpc.aclose()
+
+        asyncio.run(send())
+
     async def _send_to(self, address: str) -> None:
         rpc = JsonRpc(self.rpc_url)
         node = DevNode(rpc)
@@ -192,7 +211,7 @@ class Lab:
             "key": key,
             "follow": follow,
             "crash": crash,
-            "seconds": RUN_SECONDS,
+            "seconds": patience(RUN_SECONDS),
         }
         assert self._zygote is not None
         assert self._zygote.stdin is not None
@@ -218,7 +237,7 @@ class Lab:
             node = DevNode(rpc)
             while not stop.is_set():
                 await node.mine(1)
-                await asyncio.sleep(MINE_EVERY_SECONDS)
+                await asyncio.sleep(patience(MINE_EVERY_SECONDS))
             await rpc.aclose()
 
         asyncio.run(mine())

@@ -1,0 +1,72 @@
+"""A pytest plugin: in each test the loops die the first time they pass each of some crash points.
+
+`BIFOLD_DIE_AT` names the points, `BIFOLD_DIED` a file that gets a line for each death. Whatever the
+loop had not committed is rolled back; then its next tick comes, as it would in a new process. A
+test that passes like this shows that a death there loses and doubles nothing it looks at.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wallet import crashpoints
+
+POINTS = frozenset(os.environ["BIFOLD_DIE_AT"].split(","))
+DIED = Path(os.environ["BIFOLD_DIED"])
+LOOPS = (
+    "wallet.deposits.scanner:Scanner.tick", "wallet.deposits.surplus:SurplusFinder.tick",
+    "wallet.deposits.bearers:Collector.tick", "wallet.onchain.runner:IntentRunner.tick",
+    "wallet.onchain.casework:LateWatch.tick", "wallet.onchain.network:NetworkObserver.tick",
+    "wallet.selfcustody.worker:SelfCustodyWorker.tick", "wallet.sweeps.sweeper:Sweeper.tick",
+    "wallet.treasury.watch:TreasuryWatch.tick", "wallet.watch.reader:BalanceReader.tick",
+)  # fmt: skip
+
+
+class Death(BaseException):
+    """The process ends here; nothing after this line runs."""
+
+
+def _again(tick: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(tick)
+    async def wrapped(*given: Any, **named: Any) -> Any:
+        for _ in POINTS:
+            try:
+                return await tick(*given, **named)
+            except Death:
+                continue
+        return await tick(*given, **named)
+
+    return wrapped
+
+
+def pytest_configure() -> None:
+    """Every loop gets its next tick after a death."""
+    for place in LOOPS:
+        module, _, path = place.partition(":")
+        owner_name, _, method = path.partition(".")
+        owner = getattr(importlib.import_module(module), owner_name)
+        setattr(owner, method, _again(getattr(owner, method)))
+
+
+@pytest.fixture(autouse=True)
+def dies_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One death a test and point, at its first pass."""
+    left = set(POINTS)
+
+    def die(name: str) -> None:
+        if name in left:
+            left.remove(name)
+            with DIED.open("a") as file:
+                file.write(f"{name} {request.node.nodeid}\n")
+            raise Death(name)
+
+    crashpoints.install(die)
+    yield
+    crashpoints.install(None)
