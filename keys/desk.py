@@ -115,18 +115,20 @@ class SigningDesk:
         """EIP-55 addresses in index order."""
         return tuple(self._keys)
 
-    def approval_limits(self) -> dict[str, dict[str, str]]:
-        """`{chain_id: {asset: amount}}`: above it one payment needs an operator's signature."""
-        limits: dict[str, dict[str, str]] = {}
+    def approval_limits(self) -> dict[str, dict[str, Any]]:
+        """`{chain_id: {"above": {asset: amount}, "exempt": [address]}}`: above it one payment needs
+        an operator's signature, unless it goes to one of those (the policy's `treasury_to`)."""
+        limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
             listed = dict(chain.tokens)
             if chain.native is not None:
                 listed[NATIVE] = chain.native
-            limits[str(chain_id)] = {
+            above = {
                 asset: str(limit.approve_above)
                 for asset, limit in listed.items()
                 if limit.approve_above is not None
             }
+            limits[str(chain_id)] = {"above": above, "exempt": sorted(chain.treasury_to)}
         return limits
 
     def admit(self, request: SignRequest) -> Admitted:

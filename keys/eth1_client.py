@@ -20,7 +20,7 @@ from keys.desk import assemble
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.handles import canonical
 from keys.payload import decode_unsigned
-from keys.request import Kind, SignedTx
+from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.secret import Secret
 
 PATH: Final = "/api/v1/eth1"
@@ -65,7 +65,7 @@ class Eth1Signer:
         """From our own public file: the API has no extended keys."""
         return self._xpub
 
-    async def approval_limits(self) -> dict[int, dict[str, int]]:
+    async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """None are told over this API."""
         return {}
 

@@ -18,7 +18,7 @@ from keys.errors import (
     SignerRefused,
     SignerUnavailable,
 )
-from keys.request import MAX_PAYLOAD_BYTES, Kind, SignedTx
+from keys.request import MAX_PAYLOAD_BYTES, ApprovalLimits, Kind, SignedTx
 from keys.secret import Secret
 from keys.wire import (
     ConnectionLost,
@@ -64,7 +64,7 @@ class RemoteSigner:
         """See `keys.signer.Signer`."""
         return str((await self._call("deposit_xpub"))["xpub"])
 
-    async def approval_limits(self) -> dict[int, dict[str, int]]:
+    async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """See `keys.signer.Signer`."""
         return limits_of((await self._call("approval_limits"))["limits"])
 
@@ -224,11 +224,14 @@ class _Connection:
                     future.set_exception(ConnectionLost("connection lost"))
 
 
-def limits_of(document: Any) -> dict[int, dict[str, int]]:
+def limits_of(document: Any) -> dict[int, ApprovalLimits]:
     """The signer's `approval_limits` as numbers."""
     return {
-        int(chain_id): {str(asset): int(amount) for asset, amount in assets.items()}
-        for chain_id, assets in dict(document).items()
+        int(chain_id): ApprovalLimits(
+            above={str(asset): int(amount) for asset, amount in told["above"].items()},
+            exempt=frozenset(map(str, told["exempt"])),
+        )
+        for chain_id, told in dict(document).items()
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -20,6 +21,23 @@ class SignedTx:
 
     raw: bytes
     tx_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalLimits:
+    """Which payments of one chain need an operator's signature.
+
+    `above`: the largest amount without one, by `native` or the token's contract, in its smallest
+    unit. `exempt`: recipients (EIP-55) to whom no limit applies.
+    """
+
+    above: Mapping[str, int]
+    exempt: frozenset[str]
+
+    def asks(self, *, asset: str, amount: int, to: str) -> bool:
+        """Whether this payment needs one."""
+        limit = self.above.get(asset)
+        return limit is not None and amount > limit and to not in self.exempt
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from keys.remote import RemoteSigner, limits_of
-from keys.request import Kind, SignedTx, SignRequest
+from keys.request import ApprovalLimits, Kind, SignedTx, SignRequest
 
 if TYPE_CHECKING:  # the desk loads eth-account, which a process that only calls does not need
     from keys.desk import SigningDesk
 
-__all__ = ["Kind", "LocalSigner", "RemoteSigner", "SignRequest", "SignedTx", "Signer"]
+__all__ = [
+    "ApprovalLimits",
+    "Kind",
+    "LocalSigner",
+    "RemoteSigner",
+    "SignRequest",
+    "SignedTx",
+    "Signer",
+]
 
 
 class Signer(Protocol):
@@ -33,8 +41,8 @@ class Signer(Protocol):
         """The extended public key of the deposit account."""
         ...
 
-    async def approval_limits(self) -> dict[int, dict[str, int]]:
-        """`{chain_id: {"native" or contract: amount}}`: a larger payment needs an approval."""
+    async def approval_limits(self) -> dict[int, ApprovalLimits]:
+        """By chain id: which payments need an operator's signature."""
         ...
 
     async def sign_authorization(
@@ -79,7 +87,7 @@ class LocalSigner:
         """See `Signer`."""
         return self._desk.deposit_xpub
 
-    async def approval_limits(self) -> dict[int, dict[str, int]]:
+    async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """See `Signer`."""
         return limits_of(self._desk.approval_limits())
 

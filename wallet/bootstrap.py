@@ -16,7 +16,7 @@ from keys.descriptors import take
 from keys.errors import SignerUnavailable
 from keys.public import PublicKeys, read_public
 from keys.remote import RemoteSigner
-from keys.request import Kind, SignedTx
+from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.signer import Signer
 from wallet import custody, faults
 from wallet.db import Database
@@ -141,7 +141,7 @@ class NoSigner:
         """Raises SignerUnavailable."""
         raise SignerUnavailable("this process has no signer")
 
-    async def approval_limits(self) -> dict[int, dict[str, int]]:
+    async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """Raises SignerUnavailable."""
         raise SignerUnavailable("this process has no signer")
 

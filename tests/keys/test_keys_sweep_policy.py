@@ -31,6 +31,7 @@ from keys.desk import SigningDesk
 from keys.errors import InvalidPolicy, NonceConflict, SignerRefused
 from keys.payload import Authorization, UnsignedTx, authorization_message, decode_unsigned
 from keys.policy import ChainPolicy, Limit, Policy
+from keys.remote import limits_of
 from keys.request import Kind, SignedTx, SignRequest, approval_text
 from keys.secret import SecretText
 from keys.testing import (
@@ -349,7 +350,19 @@ class TestApproval:
         assert refusal(desk, payload, approval=given) == "above_per_tx_limit"
 
     def test_the_limits_are_told(self, desk: SigningDesk) -> None:
-        assert desk.approval_limits() == {str(LOCAL_CHAIN_ID): {"native": str(10**17)}}
+        told = desk.approval_limits()
+        assert told == {
+            str(LOCAL_CHAIN_ID): {
+                "above": {"native": str(10**17)},
+                "exempt": sorted(desk.policy.chains[LOCAL_CHAIN_ID].treasury_to),
+            }
+        }
+        limits = limits_of(told)[LOCAL_CHAIN_ID]
+        assert limits.asks(asset="native", amount=10**17 + 1, to=PAYEE)
+        assert not limits.asks(asset="native", amount=10**17, to=PAYEE)
+        assert not limits.asks(asset=PAYEE, amount=10**30, to=PAYEE)
+        [cold] = limits.exempt
+        assert not limits.asks(asset="native", amount=10**30, to=cold)
 
 
 class TestNonces:

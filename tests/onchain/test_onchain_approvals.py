@@ -11,6 +11,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from sqlalchemy import text
 
+from chain.address import checked
 from chain.testing import AnvilProcess
 from keys.policy import Policy
 from wallet.cli_approvals import wording
@@ -53,6 +54,20 @@ async def approve(seam: Seam, withdrawal_id: str, by: object) -> None:
                 "signature": bytes(by.sign_message(message).signature),  # type: ignore[attr-defined]
             },
         )  # fmt: skip
+
+
+async def test_what_goes_to_the_treasury_is_not_asked_about(seam: Seam) -> None:
+    """No limit of the signer applies there: an evacuation would wait for nobody's signature."""
+    [(chain_id, chain)] = seam.desk.policy.chains.items()
+    seam.desk.policy = replace(
+        seam.desk.policy,
+        chains={chain_id: replace(chain, treasury_to=frozenset({checked(OUTSIDE)}))},
+    )
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "101", "USDC", checked(OUTSIDE))
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await seam.on_chain(checked(OUTSIDE), "USDC") == 101_000_000
 
 
 async def test_it_waits_uses_no_nonce_and_holds_up_nobody(seam: Seam) -> None:

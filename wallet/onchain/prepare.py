@@ -233,14 +233,18 @@ class Preparer:
         would be refused for good. No signer, no answer: nothing is signed anyway."""
         network = self._desk.chain.network
         try:
-            limits = (await self._desk.signer.approval_limits()).get(network.chain_id, {})
+            limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
         except SignerUnavailable:
             return []
+        if limits is None:
+            return list(queued)
         above = {}
         for intent in queued:
             token = network.token(intent.asset)
-            limit = limits.get("native" if token is None else token.contract)
-            if limit is not None and intent.data is None and intent.amount_minor > limit:
+            asset = "native" if token is None else token.contract
+            if intent.data is None and limits.asks(
+                asset=asset, amount=intent.amount_minor, to=intent.to_address
+            ):
                 above[intent.id] = intent
         if not above:
             return list(queued)
