@@ -16,6 +16,7 @@ from wallet.errors import WalletError
 from wallet.receivables import Collector
 from wallet.testing.payments import PaymentWorld
 from wallet.topups import cards, references, strays
+from wallet.topups.gateway import ChargeOrder
 from wallet.topups.simgate import GATEWAY
 
 _CARDS = ("visa_ok", "visa_ok", "visa_declined", "amex_late", "mastercard_three_d_secure")
@@ -121,7 +122,7 @@ class TopupDeeds:
                 )  # fmt: skip
             await self._approve(made.id)
 
-    async def story(self, ada: str, ben: str, debtor: str) -> None:
+    async def story(self, ada: str, ben: str, debtor: str, gone: str) -> None:
         """Every kind of top-up and correction, to each of its ends, and one left open."""
         for card in ("visa_ok", "visa_declined", "amex_late"):
             await self.by_card(ada, "20.00", card)
@@ -141,6 +142,8 @@ class TopupDeeds:
         await self.stray("9.09")
         await self.correct(ada, "1.23")
         await self.reverse()
+        await self._of_nobody()
+        await self._closed(gone)
         await self._money.advance(31)
         await self.work()
         await self._money.table_rates()
@@ -185,6 +188,29 @@ class TopupDeeds:
                 session, read_batch(orjson.dumps(document)), by="ada", assets=self._money.assets
             )
         await self._approve(made.id)
+
+    async def _of_nobody(self) -> None:
+        """The gateway has money by a reference that is not ours."""
+        token = (await self._gateway.tokenise("visa_ok")).token
+        await self._gateway.charge(ChargeOrder("top_lost", token, self._money.money("7.00", "EUR")))
+
+    async def _closed(self, who: str) -> None:
+        """A card payment arrives for somebody who has gone, and is taken back later."""
+        made = await self.by_card(who, "25.00", "amex_late")
+        balance = await self._value(
+            f"SELECT balance_minor::text FROM accounts WHERE path = 'customer:{who}:EUR'"
+        )
+        assert made is not None and balance is not None
+        await self._spend_all(who, f"{balance[:-2]}.{balance[-2:]}")
+        async with self._db.transaction() as session:
+            await session.execute(
+                text("SELECT ledger_set_status(id, 'closed') FROM accounts WHERE path = :path"),
+                {"path": f"customer:{who}:EUR"},
+            )
+        await self._money.advance(31)
+        await self.work()
+        await self._gateway.charge_back(made)
+        await self.work()
 
     async def _value(self, query: str) -> str | None:
         async with self._db.transaction() as session:

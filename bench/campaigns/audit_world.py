@@ -309,7 +309,8 @@ class AuditWorld:
             for how in ("paid", "refuse", "return", "cancel"):
                 await self.pay(ben, source, "30.00")
                 await self.end_payment(how)
-        await self.topups.story(ada.id, ben.id, (await self.person()).id)
+        debtor, gone = [await self.person() for _ in range(2)]
+        await self.topups.story(ada.id, ben.id, debtor.id, gone.id)
         await self.withdraw(ada, "0.5", "ETH")
         await self.withdraw(ben, "25", "USDC")
         await self.seam.finish()
