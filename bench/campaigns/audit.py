@@ -2,7 +2,8 @@
 
 Books: houses at random, everything by the front door, audited with the chain every few steps; a
 finding is a false alarm and ends the campaign with a line. Postings: books of that size made in
-bulk (top-ups, transfers, their events and kept answers, all of it sealed), audited whole and from a checkpoint.
+bulk (top-ups, transfers, their events and kept answers, all of it sealed), audited whole and from a
+checkpoint.
 """
 
 from __future__ import annotations

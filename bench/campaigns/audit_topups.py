@@ -172,9 +172,7 @@ class TopupDeeds:
 
     async def _approve(self, correction_id: str) -> None:
         async with self._db.transaction() as session:
-            await corrections.approve(
-                session, correction_id, by="ben", assets=self._money.assets
-            )
+            await corrections.approve(session, correction_id, by="ben", assets=self._money.assets)
 
     async def _spend_all(self, who: str, amount: str) -> None:
         """Nearly all goes to the house's capital by a correction: what follows is owed."""

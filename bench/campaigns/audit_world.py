@@ -17,11 +17,11 @@ from typing import Any, Self
 import httpx2
 
 from api.app import create_app
+from bench.campaigns.audit_topups import TopupDeeds
 from chain.address import checked
 from chain.registry import dump_networks
 from keys.derivation import fingerprint
 from keys.public import PublicKeys, write_public
-from bench.campaigns.audit_topups import TopupDeeds
 from wallet import holds, identity, ledger
 from wallet.bootstrap import Services
 from wallet.db import Database

@@ -168,7 +168,8 @@ _TRANSFER_ENTRY_OFF = Check(
     "  AND a.principal_id = t.payee_id AND p.amount_minor = t.amount_minor) <> 1",
 )
 _CAUSES = (
-    TRANSFERS, HOLD_CAPTURES, WITHDRAWALS, DEPOSITS, ARRIVALS, COLD_GAS, TREASURY, SWEEPS, CONVERSIONS,
+    TRANSFERS, HOLD_CAPTURES, WITHDRAWALS, DEPOSITS, ARRIVALS, COLD_GAS, TREASURY, SWEEPS,
+    CONVERSIONS,
 )  # fmt: skip
 _ALL = (*_CAUSES, *topups.CAUSES)
 # Kinds that other rooms explain, each with a check of its own there.

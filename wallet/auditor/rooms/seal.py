@@ -64,7 +64,9 @@ CHECKS = (
         "every link continues the one before it",
         "SELECT 'seal ' || seq, NULL, NULL, encode(due, 'hex'), encode(hash, 'hex') FROM"
         " (SELECT seq, hash, sha256(coalesce(lag(hash) OVER (ORDER BY seq),"
-        "   (SELECT b.hash FROM seals b WHERE b.seq = {sealed}), " + _FIRST + ") || digest || "
+        "   (SELECT b.hash FROM seals b WHERE b.seq = {sealed}), "
+        + _FIRST
+        + ") || digest || "
         + _bytes(_net("seq::text"), _moment("sealed_at"))
         + ") AS due FROM seals WHERE seq > {sealed}) s WHERE due <> hash ORDER BY seq",
     ),

@@ -1,7 +1,7 @@
 """Top-ups by card and by bank transfer, charge-backs, strays, and the gateway's own list.
 
-The gateway here is the simulated one, another company's books in a schema of their own. Its list may
-be ahead of our books (an answer is on its way); the books may never be ahead of its list.
+The gateway here is the simulated one, another company's books in a schema of their own. Its list
+may be ahead of our books (an answer is on its way); the books may never be ahead of its list.
 """
 
 from __future__ import annotations
