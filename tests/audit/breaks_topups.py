@@ -129,8 +129,9 @@ BREAKS: tuple[Break, ...] = (
        f"DELETE FROM corrections WHERE id = {REVERSAL}"),
     of("correction_claimed_twice", "two corrections undo one entry",
        "INSERT INTO corrections (id, kind, reverses, document, reason, state, proposed_by,"
-       " ended_by, ended_at, entry_ids) SELECT 'cor_planted', kind, reverses, document, reason, state,"
-       f" proposed_by, ended_by, ended_at, entry_ids FROM corrections WHERE id = {REVERSAL}"),
+       " ended_by, ended_at, entry_ids) SELECT 'cor_planted', kind, reverses, document, reason,"
+       " state, proposed_by, ended_by, ended_at, entry_ids FROM corrections"
+       f" WHERE id = {REVERSAL}"),
     of("reversal_twice", "a reversal of what was reversed",
        *unchecked("entries", "entries_reverses_key"),
        *new_entry("reversal", (customer(ADA), -1), (customer(BEN), 1)),

@@ -204,8 +204,9 @@ def _sealed(connection: Connection, base: int) -> int:
     """A link that run `base` has surely read: one from well before it began, for a sealer commits
     within seconds of the time that it writes down. -1 when there is none: all are read."""
     row = connection.execute(
-        "SELECT coalesce(max(s.seq), -1) FROM seals s WHERE s.sealed_at < ("
-        " SELECT r.started_at - make_interval(secs => %s) FROM audit_runs r WHERE r.id = %s)",
+        "SELECT coalesce(min(s.seq) FILTER (WHERE s.sealed_at >= r.started_at"
+        "  - make_interval(secs => %s)) - 1, max(s.seq), -1)"
+        " FROM audit_runs r, seals s WHERE r.id = %s",
         (SEAL_MARGIN_SECONDS, base),
     ).fetchone()
     assert row is not None

@@ -15,31 +15,50 @@ LATE_SECONDS = 60
 
 
 def _net(value: str) -> str:
-    """A netstring of an expression of type text; NULL is a minus."""
-    return f"coalesce(octet_length({value})::text || ':' || ({value}) || ',', '-')"
-
-
-def _moment(value: str) -> str:
-    return _net(f"trunc(extract(epoch FROM {value}) * 1000000)::text")
+    """A netstring of a value of type text; NULL is a minus."""
+    return f"coalesce(octet_length({value})::text || ':' || {value} || ',', '-')"
 
 
 def _bytes(*values: str) -> str:
     return "convert_to(" + " || ".join(values) + ", 'UTF8')"
 
 
+def _moment(value: str) -> str:
+    return f"trunc(extract(epoch FROM {value}) * 1000000)::text"
+
+
+# Values as text, made once a row (OFFSET 0 keeps the planner from making them once a use).
+_ENTRIES = (
+    "(SELECT id, kind, ref, reverses, meta::text AS meta, "
+    f"{_moment('event_at')} AS event_at, {_moment('created_at')} AS created_at"
+    " FROM entries OFFSET 0)"
+)
+_POSTINGS = (
+    "(SELECT entry_id, id AS place, asset, id::text AS id, account_id, amount_minor::text AS"
+    " amount, account_seq::text AS seq, balance_after_minor::text AS balance,"
+    f" {_moment('created_at')} AS created_at FROM postings p"
+    " WHERE {sealed} < 0 OR p.entry_id IN (SELECT subject FROM mine) OFFSET 0)"
+)
+_EVENTS = (
+    "(SELECT s.seq AS link, s.subject, s.digest, v.seq::text AS seq, v.id, v.principal_id, v.type,"
+    f" v.ref, v.data::text AS data, {_moment('v.created_at')} AS created_at FROM seals s"
+    " LEFT JOIN events v ON v.seq = CASE WHEN s.subject ~ '^[0-9]{1,18}$' THEN s.subject::bigint"
+    " END WHERE s.kind = 'event' AND s.seq > {sealed} OFFSET 0)"
+)
+_LINKS = (
+    "(SELECT seq, hash, digest, seq::text AS number, lag(hash) OVER (ORDER BY seq) AS before,"
+    f" {_moment('sealed_at')} AS sealed_at FROM seals WHERE seq > {{sealed}} OFFSET 0)"
+)
 _ENTRY = (
-    "'7:entry.1,'", _net("e.id"), _net("e.kind"), _net("e.ref"), _net("e.reverses"),
-    _net("e.meta::text"), _moment("e.event_at"), _moment("e.created_at"), "coalesce(l.lines, '')",
+    "'7:entry.1,'", *map(_net, ("e.id", "e.kind", "e.ref", "e.reverses", "e.meta", "e.event_at",
+    "e.created_at")), "coalesce(l.lines, '')",
 )  # fmt: skip
 _POSTING = " || ".join(
-    (
-        _net("p.id::text"), _net("p.account_id"), _net("p.asset"), _net("p.amount_minor::text"),
-        _net("p.account_seq::text"), _net("p.balance_after_minor::text"), _moment("p.created_at"),
-    )
-)  # fmt: skip
+    map(_net, ("p.id", "p.account_id", "p.asset", "p.amount", "p.seq", "p.balance", "p.created_at"))
+)
 _EVENT = (
-    "'7:event.1,'", _net("v.seq::text"), _net("v.id"), _net("v.principal_id"), _net("v.type"),
-    _net("v.ref"), _net("v.data::text"), _moment("v.created_at"),
+    "'7:event.1,'", *map(_net, ("v.seq", "v.id", "v.principal_id", "v.type", "v.ref", "v.data",
+    "v.created_at")),
 )  # fmt: skip
 _FIRST = "decode(repeat('00', 32), 'hex')"
 
@@ -63,33 +82,28 @@ CHECKS = (
         "seal_link_off",
         "every link continues the one before it",
         "SELECT 'seal ' || seq, NULL, NULL, encode(due, 'hex'), encode(hash, 'hex') FROM"
-        " (SELECT seq, hash, sha256(coalesce(lag(hash) OVER (ORDER BY seq),"
-        "   (SELECT b.hash FROM seals b WHERE b.seq = {sealed}), "
-        + _FIRST
-        + ") || digest || "
-        + _bytes(_net("seq::text"), _moment("sealed_at"))
-        + ") AS due FROM seals WHERE seq > {sealed}) s WHERE due <> hash ORDER BY seq",
+        " (SELECT seq, hash, sha256(coalesce(before, (SELECT b.hash FROM seals b"
+        f"  WHERE b.seq = {{sealed}}), {_FIRST}) || digest"
+        f"  || {_bytes(_net('number'), _net('sealed_at'))}) AS due FROM {_LINKS} k) s"
+        " WHERE due <> hash ORDER BY seq",
     ),
     Check(
         "seal_entry_altered",
         "an entry and its postings are what was sealed",
         "WITH mine AS (SELECT seq, subject, digest FROM seals WHERE kind = 'entry'"
         "  AND seq > {sealed}), lines AS (SELECT p.entry_id, min(p.asset) AS asset,"
-        f"  string_agg({_POSTING}, '' ORDER BY p.id) AS lines FROM postings p"
-        "  WHERE {sealed} < 0 OR p.entry_id IN (SELECT subject FROM mine) GROUP BY 1)"
+        f"  string_agg({_POSTING}, '' ORDER BY p.place) AS lines FROM {_POSTINGS} p GROUP BY 1)"
         " SELECT m.subject, NULL, l.asset, 'as sealed under ' || m.seq,"
         " CASE WHEN e.id IS NULL THEN 'gone' ELSE 'altered' END FROM mine m"
-        " LEFT JOIN entries e ON e.id = m.subject LEFT JOIN lines l ON l.entry_id = m.subject"
+        f" LEFT JOIN {_ENTRIES} e ON e.id = m.subject LEFT JOIN lines l ON l.entry_id = m.subject"
         f" WHERE e.id IS NULL OR sha256({_bytes(*_ENTRY)}) <> m.digest ORDER BY m.seq",
     ),
     Check(
         "seal_event_altered",
         "an event is what was sealed",
-        "SELECT s.subject, NULL, NULL, 'as sealed under ' || s.seq,"
-        " CASE WHEN v.id IS NULL THEN 'gone' ELSE 'altered' END FROM seals s"
-        " LEFT JOIN events v ON v.seq::text = s.subject WHERE s.kind = 'event'"
-        " AND s.seq > {sealed} AND (v.id IS NULL"
-        f" OR sha256({_bytes(*_EVENT)}) <> s.digest) ORDER BY s.seq",
+        "SELECT v.subject, NULL, NULL, 'as sealed under ' || v.link,"
+        f" CASE WHEN v.id IS NULL THEN 'gone' ELSE 'altered' END FROM {_EVENTS} v"
+        f" WHERE v.id IS NULL OR sha256({_bytes(*_EVENT)}) <> v.digest ORDER BY v.link",
         pauses=False,
     ),
     Check(
