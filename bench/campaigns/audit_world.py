@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx2
 
 from api.app import create_app
+from bench.campaigns.audit_topups import TopupDeeds
 from chain.address import checked
 from chain.registry import dump_networks
 from keys.derivation import fingerprint
@@ -25,6 +26,7 @@ from wallet import holds, identity, ledger
 from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.outbox import Relay
+from wallet.seal import Sealer
 from wallet.settings import Settings
 from wallet.testing.payments import CLABE, IBAN, PaymentWorld
 from wallet.testing.seam import Seam
@@ -53,6 +55,7 @@ class AuditWorld:
     seam: Seam
     money: PaymentWorld
     bank_db: Database
+    topups: TopupDeeds
     http: httpx2.AsyncClient
     app: Any
     files: Path
@@ -94,7 +97,9 @@ class AuditWorld:
             transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url=BASE_URL
         )
         await seam.fund_house()
-        return cls(seam, money, bank_db, http, app, folder, random.Random(seed))
+        dice = random.Random(seed)
+        topups = TopupDeeds(db, bank_db, money, dice)
+        return cls(seam, money, bank_db, topups, http, app, folder, dice)
 
     async def close(self) -> None:
         """Every connection to the database."""
@@ -275,6 +280,10 @@ class AuditWorld:
         """Promised events are published."""
         await Relay(self.seam.db).tick()
 
+    async def seal(self) -> None:
+        """As the worker does, five times a second."""
+        await Sealer(self.seam.db).tick()
+
     async def fold(self) -> None:
         """As the worker does each second."""
         async with self.seam.db.transaction() as session:
@@ -300,6 +309,8 @@ class AuditWorld:
             for how in ("paid", "refuse", "return", "cancel"):
                 await self.pay(ben, source, "30.00")
                 await self.end_payment(how)
+        debtor, gone = [await self.person() for _ in range(2)]
+        await self.topups.story(ada.id, ben.id, debtor.id, gone.id)
         await self.withdraw(ada, "0.5", "ETH")
         await self.withdraw(ben, "25", "USDC")
         await self.seam.finish()
@@ -312,6 +323,7 @@ class AuditWorld:
         await self.seam.finish()
         await self.relay()
         await self.fold()
+        await self.seal()
         # Left open: a hold, payments under way, a withdrawal in its queue, a deposit not final.
         await self.hold(cyd, ada, "9.99")
         await self.pay(cyd, "EUR", "40.00")
@@ -322,6 +334,7 @@ class AuditWorld:
         await self.seam.observer.tick()
         await self.seam.scanner.tick()
         await self.transfer(cyd, ben, "3.33", "EUR")
+        await self.seal()
 
     # At random
 
@@ -350,6 +363,15 @@ class AuditWorld:
             ("mine", 4, lambda: self.seam.mine(dice.choice([1, 3, 9]))),
             ("fold", 3, self.fold),
             ("relay", 3, self.relay),
+            ("seal", 2, self.seal),
+            ("card", 3, lambda: self.topups.by_card(one.id, cents)),
+            ("bank_topup", 2, lambda: self.topups.announced(one.id, cents)),
+            ("stray", 1, lambda: self.topups.stray(cents)),
+            ("assign", 1, lambda: self.topups.assign(one.id)),
+            ("charge_back", 1, self.topups.charge_back),
+            ("topup_work", 3, self.topups.work),
+            ("reverse", 1, self.topups.reverse),
+            ("correct", 1, lambda: self.topups.correct(one.id, cents)),
         ]  # fmt: skip
         name, _, deed = dice.choices(deeds, weights=[weight for _, weight, _ in deeds])[0]
         with contextlib.suppress(NotImplementedError):

@@ -125,7 +125,8 @@ BREAKS: tuple[Break, ...] = (
     of("topup_entry_uncaused", "a top-up is booked that the bank never sent",
        *new_entry("topup", ("'bank:simbank:EUR'", -10), (customer(ADA), 10))),
     of("topup_entry_off", "a top-up is credited to somebody else",
-       f"UPDATE bank_credits SET principal_id = {BEN} WHERE principal_id = {ADA}"),
+       f"UPDATE topups SET principal_id = {BEN} WHERE method = 'bank_transfer'"
+       f" AND principal_id = {ADA}"),
     of("conversion_entry_uncaused", "a conversion is deleted",
        f"DELETE FROM conversions WHERE id = {CONVERSION}"),
     of("cold_gas_entry_uncaused", "gas of a cold address out of nothing",

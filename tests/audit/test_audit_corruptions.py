@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.audit import breaks_books, breaks_chain, breaks_exchange
+from tests.audit import breaks_books, breaks_chain, breaks_exchange, breaks_topups
 from tests.audit.breaking import Break
 from tests.audit.conftest import Broken
 from wallet.auditor.run import codes
 
-BREAKS = (*breaks_books.BREAKS, *breaks_chain.BREAKS, *breaks_exchange.BREAKS)
+BREAKS = (
+    *breaks_books.BREAKS,
+    *breaks_chain.BREAKS,
+    *breaks_exchange.BREAKS,
+    *breaks_topups.BREAKS,
+)
 LEAST_KINDS = 60
 # Found by hand in the tests beside this one: they need a node, or files of another instance.
 ELSEWHERE = {"chain_deficit", "chain_surplus", "chain_receipt_off", "attempt_chain_off"}

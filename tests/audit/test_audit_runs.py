@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.audit.breaking import ADA, BEN, customer, new_entry
 from tests.audit.conftest import Books
 from wallet.auditor.record import keep
 from wallet.auditor.run import CannotRead, audit
@@ -109,6 +110,35 @@ class TestCheckpoint:
         books.plant(OLD)
         assert "entry_unbalanced" not in books.codes(since_checkpoint=True)
         assert "entry_unbalanced" in books.codes()
+
+    def test_the_seal_is_followed_from_the_checkpoint(
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("wallet.auditor.run.SEAL_MARGIN_SECONDS", 0.0)
+        keep(books.conninfo(), books.audit())
+        again = books.audit(since_checkpoint=True)
+        assert again.scope.sealed == books.value("SELECT max(seq) FROM seals")
+        assert again.findings == []
+        books.plant(OLD)
+        assert "seal_entry_altered" not in books.codes(since_checkpoint=True)
+        assert "seal_entry_altered" in books.codes()
+        made = new_entry("transfer", (customer(ADA), -1), (customer(BEN), 1))
+        books.plant(*made, "INSERT INTO unsealed VALUES ('ent_planted')", "SELECT seal(100)")
+        found = books.codes(since_checkpoint=True)
+        assert "transfer_entry_uncaused" in found
+        assert not any(code.startswith("seal_") for code in found)
+        books.plant("UPDATE entries SET ref = 'y' WHERE id = 'ent_planted'")
+        assert "seal_entry_altered" in books.codes(since_checkpoint=True)
+
+    def test_links_of_shortly_before_the_checkpoint_are_read_again(self, books: Books) -> None:
+        keep(books.conninfo(), books.audit())
+        books.plant(OLD)
+        assert "seal_entry_altered" in books.codes(since_checkpoint=True)
+
+    def test_a_torn_seal_makes_no_checkpoint(self, books: Books) -> None:
+        books.plant("UPDATE seals SET hash = sha256('x') WHERE seq = 7")
+        keep(books.conninfo(), books.audit())
+        assert books.value("SELECT count(*) FROM audit_checkpoints") == 0
 
     def test_broken_books_make_no_checkpoint(self, books: Books) -> None:
         books.plant(BROKEN)

@@ -17,10 +17,12 @@ class Scope:
     """Which postings are read: those with an id above `after`; -1 reads all.
 
     `base` is the run whose checkpoint says what lies at and below `after`; -1 stands for nothing.
+    `sealed` is a link of the seal that run has surely read; -1 reads the seal whole.
     """
 
     base: int = -1
     after: int = -1
+    sealed: int = -1
 
     @property
     def whole(self) -> bool:
@@ -31,7 +33,8 @@ class Scope:
 @dataclass(frozen=True, slots=True)
 class Check:
     """One question to the database. `sql` answers rows (subject, network, asset, expected, found);
-    none is good. It may name `{after}` and `{base}`, whole numbers of the scope.
+    none is good. It may name `{after}`, `{base}` and `{sealed}`, whole numbers of the
+    scope.
 
     `code` is stable: people and alarms know a break by it. `pauses`: whether it is about money, so
     that withdrawals of the asset wait until a person has looked.

@@ -10,9 +10,11 @@ from wallet.auditor.check import Check
 
 _BANKED = (
     "booked AS (SELECT split_part(a.path, ':', 2) AS bank, p.asset,"
-    " coalesce(o.reference, e.ref) AS reference, -sum(p.amount_minor) AS amount FROM postings p"
+    " coalesce(o.reference, c.bank_reference, e.ref) AS reference, -sum(p.amount_minor) AS amount"
+    " FROM postings p"
     " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
-    " LEFT JOIN payouts o ON o.ref = e.ref WHERE a.path LIKE 'bank:%' GROUP BY 1, 2, 3),"
+    " LEFT JOIN payouts o ON o.ref = e.ref LEFT JOIN bank_credits c ON c.topup_id = e.ref"
+    " WHERE a.path LIKE 'bank:%' GROUP BY 1, 2, 3),"
     " told AS (SELECT bank, asset, reference, sum(amount_minor) AS amount FROM bank_lines"
     "  GROUP BY 1, 2, 3),"
     # A payout may be booked before its line is read, and its line read before the answer.

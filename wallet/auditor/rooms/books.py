@@ -175,7 +175,7 @@ CHECKS = (
         "an account is on the side that its path says",
         "SELECT path, NULL, asset, CASE WHEN side = 'C' THEN 'D' ELSE 'C' END, side FROM accounts"
         " WHERE (side = 'D') <> (path ~"
-        "  '^(chain|bank|expense|receivable|suspense):')",
+        "  '^(chain|bank|gateway|expense|receivable|suspense):')",
     ),
     Check(
         "account_twice",
@@ -214,7 +214,8 @@ CHECKS = (
         "SELECT p.entry_id, NULL, p.asset, 'no customer beside capital', a.path"
         " FROM postings p JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id ="
         " p.entry_id"
-        " WHERE a.path ~ '^house:(capital|profit_taken):' AND e.kind <> 'reversal'"
+        " WHERE a.path ~ '^house:(capital|profit_taken):' AND e.kind NOT IN ('reversal',"
+        " 'correction')"
         " AND EXISTS (SELECT FROM postings q"
         " JOIN accounts b ON b.id = q.account_id WHERE q.entry_id = p.entry_id"
         "  AND b.kind = 'customer')",

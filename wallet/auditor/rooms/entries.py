@@ -1,9 +1,13 @@
-"""Every entry and the row that caused it: transfers, holds, withdrawals, deposits, exchange."""
+"""Every entry and the row that caused it: transfers, holds, withdrawals, deposits, exchange.
+
+The causes of top-ups are in their own room, corrections and payments in theirs.
+"""
 
 from __future__ import annotations
 
 from wallet.auditor.check import Check
 from wallet.auditor.expected import NATIVE, Cause, checks_of
+from wallet.auditor.rooms import topups
 
 _COIN = "coalesce((SELECT asset FROM native n WHERE n.network = {0}.network), '?')"
 
@@ -130,17 +134,6 @@ SWEEPS = Cause(
     "SELECT entry_id FROM sweeps",
     f"{NATIVE}, {_SWEPT}",
 )
-TOPUPS = Cause(
-    "topup",
-    "a bank transfer credits whom it was for",
-    ("topup",),
-    "SELECT entry_id, 'customer:' || principal_id || ':' || asset AS path, asset,"
-    " amount_minor AS amount FROM bank_credits UNION ALL"
-    " SELECT c.entry_id, 'bank:' || l.bank || ':' || c.asset, c.asset, -l.amount_minor"
-    " FROM bank_credits c JOIN bank_lines l ON l.reference = c.bank_reference"
-    "  AND l.kind = 'credit' AND l.asset = c.asset",
-    "SELECT entry_id FROM bank_credits",
-)
 CONVERSIONS = Cause(
     "conversion",
     "a conversion moves what its quote says",
@@ -175,18 +168,19 @@ _TRANSFER_ENTRY_OFF = Check(
     "  AND a.principal_id = t.payee_id AND p.amount_minor = t.amount_minor) <> 1",
 )
 _CAUSES = (
-    TRANSFERS, HOLD_CAPTURES, WITHDRAWALS, DEPOSITS, ARRIVALS, COLD_GAS, TREASURY, SWEEPS, TOPUPS,
+    TRANSFERS, HOLD_CAPTURES, WITHDRAWALS, DEPOSITS, ARRIVALS, COLD_GAS, TREASURY, SWEEPS,
     CONVERSIONS,
 )  # fmt: skip
+_ALL = (*_CAUSES, *topups.CAUSES)
 # Kinds that other rooms explain, each with a check of its own there.
 _ELSEWHERE = (
     "reversal", "deposit_lost", "deposit_loss_settled", "deposit_loss_returned",
     "receivable_collected", "nonce_burn", "payout_batch", "allowance", "treasury_fund",
-    "bank.opening", "bank.unattributed", "payout.contradicted", "payment.funded",
+    "correction", "bank.opening", "payout.contradicted", "payment.funded",
     "payment.converted", "payment.submitted", "payment.completed", "payment.paid",
     "payment.returned", "payment.failed", "payment.cancelled",
 )  # fmt: skip
-_KNOWN = ", ".join(f"'{k}'" for k in (*_ELSEWHERE, *(k for c in _CAUSES for k in c.kinds)))
+_KNOWN = ", ".join(f"'{k}'" for k in (*_ELSEWHERE, *(k for c in _ALL for k in c.kinds)))
 
 CHECKS = (
     _TRANSFER_ENTRY_OFF,
@@ -208,7 +202,7 @@ CHECKS = (
         "SELECT entry_id, NULL, NULL, 1, count(*) FROM ("
         + " UNION ALL ".join(
             f"SELECT entry_id FROM ({c.named}) n{i} WHERE entry_id IS NOT NULL"
-            for i, c in enumerate(_CAUSES)
+            for i, c in enumerate(_ALL)
             if c is not HOLD_CAPTURES
         )
         + ") n GROUP BY entry_id HAVING count(*) > 1",
