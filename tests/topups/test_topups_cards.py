@@ -16,6 +16,7 @@ from wallet.topups.errors import CardNotUsable, CardNumberRefused, TooManyPendin
 from wallet.topups.gateway import ChargeAnswer
 from wallet.topups.service import CARD_SECONDS, PENDING_LIMIT
 from wallet.topups.simgate import CHARGE_BACK_SECONDS, GATEWAY, LATE_SECONDS
+from wallet.topups.tasks import ASK_SELDOM_SECONDS
 
 
 async def owes(world: TopupWorld, who: str) -> str:
@@ -392,3 +393,58 @@ async def set_status(world: TopupWorld, who: str, status: str) -> None:
             text("SELECT ledger_set_status(id, :status) FROM accounts WHERE principal_id = :who"),
             {"who": who, "status": status},
         )
+
+
+class TestSilenceAfterTheList:
+    """The gateway's list is read once a line; whoever could not be asked then is asked again."""
+
+    async def rounds(self, world: TopupWorld, many: int = 4) -> None:
+        """What a worker does: the list, the sweep, and the jobs they promise. Nothing else asks."""
+        for _ in range(many):
+            await world.gateway.tick()
+            await world.tasks.tick()
+            for topup_id in await world.jobs():
+                await world.tasks.advance(topup_id)
+            await world.advance(ASK_SELDOM_SECONDS)
+
+    async def test_a_charge_back_heard_in_silence_is_booked_later(self, world: TopupWorld) -> None:
+        who = await world.person()
+        made = await world.pay(who, "25.00")
+        await self.rounds(world)
+        assert await world.balance(who, "EUR") == "25.00"
+        await world.gateway.charge_back(made.id)
+        await world.fault("card_silent", on=True)
+        await self.rounds(world)
+        assert await world.balance(who, "EUR") == "25.00"
+        await world.fault("card_silent", on=False)
+        await self.rounds(world)
+        assert (await world.see(made)).status == "charged_back"
+        assert await world.balance(who, "EUR") == "0.00"
+        await world.assert_sound()
+
+    async def test_a_late_success_heard_in_silence_is_credited_later(
+        self, world: TopupWorld
+    ) -> None:
+        who = await world.person()
+        made = await world.pay(who, "25.00", "visa_declined")
+        await self.rounds(world)
+        assert (await world.see(made)).status == "failed"
+        await world.gateway.change_mind(made.id)
+        await world.fault("card_silent", on=True)
+        await self.rounds(world)
+        await world.fault("card_silent", on=False)
+        await self.rounds(world)
+        assert (await world.see(made)).status == "succeeded"
+        assert await world.balance(who, "EUR") == "25.00"
+        await world.assert_sound()
+
+    async def test_once_it_is_booked_nobody_asks_any_more(self, world: TopupWorld) -> None:
+        who = await world.person()
+        made = await world.pay(who, "25.00")
+        await self.rounds(world)
+        await world.gateway.charge_back(made.id)
+        await self.rounds(world)
+        assert (await world.see(made)).status == "charged_back"
+        await world.advance(86_400)
+        await world.tasks.tick()
+        assert await world.jobs() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -168,3 +169,23 @@ class TestStrays:
             status = await session.scalar(text("SELECT status FROM cases"))
         assert status == "closed"
         await world.assert_sound()
+
+    async def test_what_the_bank_took_back_is_nobody_s(self, world: TopupWorld) -> None:
+        """Two operators who did not see the second line would credit money that is gone."""
+        who = await world.person()
+        reference = await world.transfer("who knows", "5.00")
+        async with world.db.transaction() as session:
+            (stray,) = await strays.strays(session, world.assets)
+            await strays.propose(
+                session, world.assets, stray_id=stray.id, principal_id=who, by="al"
+            )
+            (first,) = await world.bank.statement("EUR", after=0, limit=5)
+            gone = replace(first, line_id=first.line_id + 1, amount_minor=-500)
+            await world.reader._keep(session, gone)
+        assert first.reference == reference
+        with pytest.raises(InvalidState, match="taken it back"):
+            async with world.db.transaction() as session:
+                await strays.approve(
+                    session, world.assets, stray_id=stray.id, principal_id=who, by="bea"
+                )
+        assert (await world.account(ASIDE)).amount == "0.00"
