@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
+from wallet import receivables
 from wallet.errors import InvalidField, NotFound
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountFrozen
@@ -448,3 +449,31 @@ class TestSilenceAfterTheList:
         await world.advance(86_400)
         await world.tasks.tick()
         assert await world.jobs() == []
+
+
+async def test_the_last_of_an_old_debt_does_not_open_what_a_new_one_closes(
+    world: TopupWorld,
+) -> None:
+    """A charge that is about to be committed while the collector takes the last of another."""
+    who = await world.person(EUR="1.00")
+    card = await world.card(who)
+    made = await world.finish(await world.begin(who, "25.00", "MXN", source=card.id))
+    await world.spend(who, "25.00", "MXN")
+    await world.gateway.charge_back(made.id)
+    await world.work()
+    await world.transfer((await world.details(who)).reference, "25.00", "MXN")
+    five = world.money("5.00", "EUR")
+    async with world.db.transaction() as session:
+        charged = await receivables.charge(
+            session, principal_id=who, money=five, against=accounts.gateway(GATEWAY, "EUR"),
+            kind="topup_charged_back", ref="test", meta={},
+        )  # fmt: skip
+        collecting = asyncio.create_task(receivables.Collector(world.db, world.assets).tick())
+        await asyncio.wait([collecting], timeout=0.5)
+    await collecting
+    assert (charged.taken_minor, charged.owed_minor) == (100, 400)
+    async with world.db.transaction() as session:
+        states = await session.execute(
+            text("SELECT DISTINCT status FROM accounts WHERE principal_id = :who"), {"who": who}
+        )
+        assert list(states.scalars()) == ["frozen"]

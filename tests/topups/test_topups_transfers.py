@@ -91,6 +91,22 @@ class TestMatching:
         assert await world.balance(who, "EUR") == "37.02"
         await world.assert_sound()
 
+    async def test_a_sender_s_reference_that_poses_as_a_top_up_stops_nobody(
+        self, world: TopupWorld
+    ) -> None:
+        """A sender who writes the id of a top-up there is: theirs is booked, and the next one."""
+        who = await world.person()
+        taken = await world.begin(who, "99.00")
+        words = (await world.details(who)).reference
+        await world.bank.receive(
+            reference=taken.id, money=world.money("12.34", "EUR"), about=words
+        )
+        await world.reader.tick()
+        await world.transfer(words, "1.00")
+        assert await world.balance(who, "EUR") == "13.34"
+        assert (await world.see(taken)).status == "pending"
+        await world.assert_sound()
+
     async def test_what_never_comes_ends_and_what_comes_later_is_credited(
         self, world: TopupWorld
     ) -> None:

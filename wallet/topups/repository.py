@@ -246,6 +246,12 @@ async def exists(session: AsyncSession, topup_id: str) -> bool:
     return found is not None
 
 
+async def known(session: AsyncSession, topup_id: str) -> bool:
+    """Whether there is a top-up of this id, of either method."""
+    found = await session.scalar(text("SELECT 1 FROM topups WHERE id = :id"), {"id": topup_id})
+    return found is not None
+
+
 async def keep_aside(session: AsyncSession, row: RowMapping, *, entry_id: str, reason: str) -> None:
     """The money came and could not be credited: failed for its owner, booked for nobody."""
     await session.execute(
