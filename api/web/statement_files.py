@@ -101,9 +101,7 @@ async def answer(services: Services, made: Made, *, form: FileForm, language: La
     printing = _PRESS.submit(work)
     # Who leaves does not stop the press: a file counts until it is out of it.
     loop = asyncio.get_running_loop()
-    printing.add_done_callback(
-        lambda _: loop.call_soon_threadsafe(_printed, made.principal_id)
-    )
+    printing.add_done_callback(lambda _: loop.call_soon_threadsafe(_printed, made.principal_id))
     body = await asyncio.wrap_future(printing)
     file = named(made, body, form)
     if form == "pdf":

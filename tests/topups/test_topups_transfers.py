@@ -98,9 +98,7 @@ class TestMatching:
         who = await world.person()
         taken = await world.begin(who, "99.00")
         words = (await world.details(who)).reference
-        await world.bank.receive(
-            reference=taken.id, money=world.money("12.34", "EUR"), about=words
-        )
+        await world.bank.receive(reference=taken.id, money=world.money("12.34", "EUR"), about=words)
         await world.reader.tick()
         await world.transfer(words, "1.00")
         assert await world.balance(who, "EUR") == "13.34"
