@@ -56,6 +56,7 @@ async def charge(
     `against` +money · `customer:P:A` −what is available · `receivable:P:A` −the rest. While
     anything is owed afterwards, every account of theirs is frozen.
     """
+    await _alone(session, principal_id)
     available = await _thaw(session, principal_id, money.asset.code)
     taken = min(money.minor, available)
     owed = money.minor - taken
@@ -110,6 +111,7 @@ class Collector:
                 hit("receivable.before_commit_collected")
 
     async def _collect(self, session: AsyncSession, principal_id: str) -> None:
+        await _alone(session, principal_id)
         for asset, owed in (await _owed(session, principal_id)).items():
             taken = min(owed, await _thaw(session, principal_id, asset))
             if taken <= 0:
@@ -130,6 +132,15 @@ class Collector:
             )
             log.warning("receivable.collected", principal=principal_id, asset=asset, minor=taken)
         await _close_again(session, principal_id)
+
+
+async def _alone(session: AsyncSession, principal_id: str) -> None:
+    """One charge or collection of one person at a time: who collects the last of an old debt would
+    not see a new one that is about to be committed, and open every account."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended('receivable/' || :who, 0))"),
+        {"who": principal_id},
+    )
 
 
 async def _owed(session: AsyncSession, principal_id: str) -> dict[str, int]:

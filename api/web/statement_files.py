@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from api.web.i18n import Language
 from api.web.statement_words import paper_words
 from wallet import identity, statements
 from wallet.bootstrap import Services
+from wallet.errors import Busy
 from wallet.identity import User
 from wallet.money import Asset
 from wallet.statements import MAX_PAPER_LINES, Holder, Statement
@@ -30,13 +32,17 @@ MEDIA: dict[StatementForm, tuple[str, str]] = {
 }
 # Printing keeps a core busy for up to a second: one at a time, so that other requests have theirs.
 _PRESS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="statement")
+ONE_PERSON_PRINTS = 2
+"""Files of one person at the press and before it: nobody fills the queue that all stand in."""
+_printing: Counter[str] = Counter()
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A statement that adds up. `owner` is read for what prints a name: files."""
+    """A statement that adds up, and whose. `owner` is read for what prints a name: files."""
 
     statement: Statement
+    principal_id: str
     owner: User | None
 
 
@@ -65,11 +71,15 @@ async def read(
             max_lines=MAX_PAPER_LINES if form == "pdf" else None,
         )
         named = form in ("pdf", "camt053")
-        return Made(made, await identity.get_user(session, principal_id) if named else None)
+        owner = await identity.get_user(session, principal_id) if named else None
+        return Made(made, principal_id, owner)
 
 
 async def answer(services: Services, made: Made, *, form: FileForm, language: Language) -> Response:
-    """The file, printed in a thread, with the name to keep it under."""
+    """The file, printed in a thread, with the name to keep it under.
+
+    Raises Busy while ONE_PERSON_PRINTS of the same person are not ready.
+    """
     statement, owner, now = made.statement, made.owner, datetime.now(UTC)
     sandbox = services.settings.sandbox
     work: Callable[[], bytes]
@@ -85,12 +95,25 @@ async def answer(services: Services, made: Made, *, form: FileForm, language: La
         holder = Holder(owner.display_name, owner.handle)
         words = paper_words(language, sandbox=sandbox)
         work = partial(statements.as_pdf, statement, holder=holder, words=words, made_at=now)
-    body = await asyncio.get_running_loop().run_in_executor(_PRESS, work)
+    if _printing[made.principal_id] >= ONE_PERSON_PRINTS:
+        raise Busy("Two files of yours are being made; try again in a moment.")
+    _printing[made.principal_id] += 1
+    printing = _PRESS.submit(work)
+    # Who leaves does not stop the press: a file counts until it is out of it.
+    loop = asyncio.get_running_loop()
+    printing.add_done_callback(lambda _: loop.call_soon_threadsafe(_printed, made.principal_id))
+    body = await asyncio.wrap_future(printing)
     file = named(made, body, form)
     if form == "pdf":
         file.headers["Content-Language"] = language.tag
         file.headers["Vary"] = "Accept-Language"
     return file
+
+
+def _printed(principal_id: str) -> None:
+    _printing[principal_id] -= 1
+    if not _printing[principal_id]:
+        del _printing[principal_id]
 
 
 def named(made: Made, body: bytes, form: StatementForm) -> Response:

@@ -28,6 +28,8 @@ from wallet.ledger.errors import (
 )
 from wallet.testing.books import ASSETS, ETH, fund, move, new_principal
 from wallet.testing.databases import ScratchDatabase
+from wallet.testing.topups import TopupWorld
+from wallet.topups import strays
 
 GOODWILL = "expense:correction:EUR"
 
@@ -394,3 +396,34 @@ class TestRow:
                 pytest.raises(psycopg.errors.RaiseException),
             ):
                 owner.execute(deed.encode())
+
+
+async def test_a_transfer_that_waits_for_its_owner_is_not_given_away(
+    database: ScratchDatabase,
+) -> None:
+    """Else two pairs of operators credit it twice: once by a correction, once as a top-up."""
+    db, other = Database(database.app_url), Database(database.app_url)
+    try:
+        world = TopupWorld(db, other)
+        who, owner = await world.person(EUR="1.00"), await world.person()
+        await world.transfer("a stranger's words", "5.00")
+        async with db.transaction() as session:
+            (stray,) = await strays.strays(session, world.assets)
+        aside = f"unattributed:{stray.bank}:EUR"
+        grab = batch([(aside, "-5.00"), (f"customer:{who}:EUR", "5.00")])
+        with pytest.raises(InvalidField, match="does not hold that much"):
+            await propose(db, grab)
+        async with db.transaction() as session:
+            await strays.propose(
+                session, world.assets, stray_id=stray.id, principal_id=owner, by="ada"
+            )
+        async with db.transaction() as session:
+            await strays.approve(
+                session, world.assets, stray_id=stray.id, principal_id=owner, by="bob"
+            )
+        assert await world.balance(owner, "EUR") == "5.00"
+        assert await world.balance(who, "EUR") == "1.00"
+        await world.assert_sound()
+    finally:
+        await db.dispose()
+        await other.dispose()

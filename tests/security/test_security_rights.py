@@ -12,7 +12,7 @@ from wallet.testing.databases import ScratchDatabase
 
 WHOLE = frozenset({
     # Bookkeeping of processes and nodes, sessions and counters: nothing of money or agreement.
-    "fork_proposals", "halted_tokens", "linked_wallets", "network_nodes", "network_state", "outbox",
+    "fork_proposals", "halted_tokens", "linked_wallets", "network_nodes", "network_state",
     "principals", "process_state", "rate_counters", "sandbox_clock", "sandbox_faults", "sessions",
     "siwe_nonces", "chain_blocks", "users",
 })  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,20 @@ class TestMatching:
         assert await world.balance(who, "EUR") == "37.02"
         await world.assert_sound()
 
+    async def test_a_sender_s_reference_that_poses_as_a_top_up_stops_nobody(
+        self, world: TopupWorld
+    ) -> None:
+        """A sender who writes the id of a top-up there is: theirs is booked, and the next one."""
+        who = await world.person()
+        taken = await world.begin(who, "99.00")
+        words = (await world.details(who)).reference
+        await world.bank.receive(reference=taken.id, money=world.money("12.34", "EUR"), about=words)
+        await world.reader.tick()
+        await world.transfer(words, "1.00")
+        assert await world.balance(who, "EUR") == "13.34"
+        assert (await world.see(taken)).status == "pending"
+        await world.assert_sound()
+
     async def test_what_never_comes_ends_and_what_comes_later_is_credited(
         self, world: TopupWorld
     ) -> None:
@@ -168,3 +183,23 @@ class TestStrays:
             status = await session.scalar(text("SELECT status FROM cases"))
         assert status == "closed"
         await world.assert_sound()
+
+    async def test_what_the_bank_took_back_is_nobody_s(self, world: TopupWorld) -> None:
+        """Two operators who did not see the second line would credit money that is gone."""
+        who = await world.person()
+        reference = await world.transfer("who knows", "5.00")
+        async with world.db.transaction() as session:
+            (stray,) = await strays.strays(session, world.assets)
+            await strays.propose(
+                session, world.assets, stray_id=stray.id, principal_id=who, by="al"
+            )
+            (first,) = await world.bank.statement("EUR", after=0, limit=5)
+            gone = replace(first, line_id=first.line_id + 1, amount_minor=-500)
+            await world.reader._keep(session, gone)
+        assert first.reference == reference
+        with pytest.raises(InvalidState, match="taken it back"):
+            async with world.db.transaction() as session:
+                await strays.approve(
+                    session, world.assets, stray_id=stray.id, principal_id=who, by="bea"
+                )
+        assert (await world.account(ASIDE)).amount == "0.00"

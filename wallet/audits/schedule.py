@@ -99,7 +99,17 @@ class AuditSchedule:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-        return int(process.returncode or 0), said.decode("utf-8", "replace")
+        return int(process.returncode or 0), self._unsaid(said.decode("utf-8", "replace"))
+
+    def _unsaid(self, said: str) -> str:
+        """Without the address of the books: a driver that cannot read one repeats it, with its
+        password, and what is said here is kept in a case."""
+        url = str(self._settings.audit_database_url)
+        rest = url.partition("://")[2]
+        secret = rest.rpartition("@")[0].partition(":")[2]
+        for word in sorted({url, rest, secret} - {""}, key=len, reverse=True):
+            said = said.replace(word, "…")
+        return said
 
     def _environment(self, ours: Mapping[str, str]) -> dict[str, str]:
         settings = self._settings

@@ -64,13 +64,19 @@ async def _unattributed(session: AsyncSession, touch: Touch) -> None:
             text(
                 "SELECT b.balance_minor, (SELECT coalesce(sum(u.amount_minor), 0)"
                 "  FROM unattributed_arrivals u WHERE u.network = :scope AND u.asset = b.asset"
-                "  AND u.deposit_id IS NULL) AS waiting FROM account_balances b WHERE b.id = :id"
+                "  AND u.deposit_id IS NULL) + (SELECT coalesce(sum(s.amount_minor), 0)"
+                "  FROM bank_strays s WHERE s.bank = :scope AND s.asset = b.asset"
+                "  AND s.topup_id IS NULL) AS waiting FROM account_balances b WHERE b.id = :id"
             ),
             {"id": touch.account_id, "scope": scope},
         )
     ).one()
     if touch.minor < 0 and int(row.balance_minor) - int(row.waiting) + touch.minor < 0:
-        beside = " (bifold deposits propose says whose an arrival is)" if row.waiting else ""
+        beside = (
+            " (bifold deposits propose and bifold topups propose say whose an arrival is)"
+            if row.waiting
+            else ""
+        )
         raise InvalidField(f"{touch.path} does not hold that much{beside}.")
 
 

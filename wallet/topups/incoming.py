@@ -48,9 +48,12 @@ class IncomingTransfers:
         announced = await repository.announced(
             session, principal_id=owner, asset=line.asset, amount_minor=money.minor
         )
-        topup_id = line.reference if is_id(line.reference, "top") else new_id("top")
         if announced is not None:
             topup_id = announced["id"]
+        elif is_id(line.reference, "top") and not await repository.known(session, line.reference):
+            topup_id = line.reference
+        else:  # a sender may write what they like: also the id of a top-up there is
+            topup_id = new_id("top")
         entry_id = await booking.post(
             session,
             ledger.Command(

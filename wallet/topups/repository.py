@@ -148,13 +148,28 @@ async def book_aside_back(session: AsyncSession, topup_id: str, *, entry_id: str
     )
 
 
+async def look_again(session: AsyncSession, topup_id: str, *, again_in_seconds: int) -> None:
+    """One that has ended gets a time to be asked about while its gateway's list moved money for it
+    that is not booked, and loses it once all of that is."""
+    await session.execute(
+        text(
+            "UPDATE topups t SET next_at = CASE WHEN EXISTS (SELECT FROM gateway_lines l"
+            " WHERE l.reference = t.id AND l.entry_id IS NULL AND CASE l.kind WHEN 'charge'"
+            "  THEN t.entry_id ELSE t.charge_back_entry_id END IS NULL)"
+            " THEN bifold_now() + CAST(:again AS integer) * interval '1 second' END"
+            " WHERE id = :id AND method = 'card' AND status <> 'pending'"
+        ),
+        {"id": topup_id, "again": again_in_seconds},
+    )
+
+
 async def take_due(session: AsyncSession, *, limit: int, again_in_seconds: int) -> Sequence[str]:
     """Top-ups whose time has come, put off a little so that one look promises one job."""
     rows = await session.execute(
         text(
             "UPDATE topups SET next_at = bifold_now() + CAST(:again AS integer) * interval"
-            " '1 second' WHERE id IN (SELECT id FROM topups WHERE status = 'pending'"
-            " AND next_at <= bifold_now() ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
+            " '1 second' WHERE id IN (SELECT id FROM topups"
+            " WHERE next_at <= bifold_now() ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
             " RETURNING id"
         ),
         {"limit": limit, "again": again_in_seconds},
@@ -228,6 +243,12 @@ async def exists(session: AsyncSession, topup_id: str) -> bool:
     found = await session.scalar(
         text("SELECT 1 FROM topups WHERE id = :id AND method = 'card'"), {"id": topup_id}
     )
+    return found is not None
+
+
+async def known(session: AsyncSession, topup_id: str) -> bool:
+    """Whether there is a top-up of this id, of either method."""
+    found = await session.scalar(text("SELECT 1 FROM topups WHERE id = :id"), {"id": topup_id})
     return found is not None
 
 

@@ -74,13 +74,16 @@ async def approve(
 ) -> Stray:
     """Agree: it becomes a top-up of theirs.
 
-    Raises NotFound, InvalidState (no such proposal, or assigned), FourEyesRequired, AccountClosed.
+    Raises NotFound, InvalidState (no such proposal, assigned, or taken back by the bank),
+    FourEyesRequired, AccountClosed.
     """
     row = await _open(session, stray_id)
     if row.principal_id is None or row.principal_id != principal_id:
         raise InvalidState("Nobody has proposed that it is theirs.", extra={"state": "open"})
     if row.proposed_by == by:
         raise FourEyesRequired("Another operator than the one who proposed it must approve it.")
+    if await _taken_back(session, row):
+        raise InvalidState("The bank has taken it back.", extra={"state": "taken_back"})
     money = assets.money(row.asset, int(row.amount_minor))
     topup_id = new_id("top")
     told = service.notice(principal_id, topup_id, money, "bank_transfer", "succeeded")
@@ -127,6 +130,18 @@ async def _open(session: AsyncSession, stray_id: str) -> Any:
     if row.topup_id is not None:
         raise InvalidState("It is assigned already.", extra={"state": "assigned"})
     return row
+
+
+async def _taken_back(session: AsyncSession, row: Any) -> bool:
+    """Whether the bank's statement shows that this transfer left again: nobody's to have."""
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM bank_lines WHERE bank = :bank AND reference = :reference"
+            " AND asset = :asset AND kind = 'credit' AND amount_minor < 0 LIMIT 1"
+        ),
+        {"bank": row.bank, "reference": row.bank_reference, "asset": row.asset},
+    )
+    return found is not None
 
 
 def _stray(row: Any, assets: AssetBook) -> Stray:

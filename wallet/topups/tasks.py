@@ -57,7 +57,9 @@ class TopupTasks:
                     await self._fail(session, row, NEVER_TOLD if card else NO_TRANSFER)
                 return
             if first and row["status"] != "pending":
-                return
+                if row["next_at"] is None:
+                    return
+                first = False  # never told, and its gateway's list has it: only asked
             order = await self._order(session, row)
             await repository.mark_told(session, topup_id)
         answer = await self._ask(order, first=first, late=late)
@@ -113,6 +115,7 @@ class TopupTasks:
                 await self._refused(session, row, answer)
             else:
                 await self._taken(session, row, answer)
+            await repository.look_again(session, topup_id, again_in_seconds=ASK_SELDOM_SECONDS)
             hit("topup.before_commit_heard")
 
     async def _ask(self, order: ChargeOrder, *, first: bool, late: bool) -> ChargeAnswer | None:
@@ -232,9 +235,8 @@ class TopupTasks:
     async def _keep(self, session: AsyncSession, line: ListLine) -> None:
         """A line of a top-up is a reason to ask about it; one of nobody's is booked as such."""
         entry_id = None
-        if await repository.exists(session, line.reference):
-            await _promise(session, line.reference)
-        else:
+        ours = await repository.exists(session, line.reference)
+        if not ours:
             money = Money(line.amount_minor, self._assets.get(line.asset))
             name = self._gateway.name
             entry_id = await booking.post(
@@ -255,6 +257,11 @@ class TopupTasks:
                 evidence={"amount_minor": str(line.amount_minor), "line": line.line_id},
             )  # fmt: skip
         await repository.insert_line(session, line, gateway=self._gateway.name, entry_id=entry_id)
+        if ours:  # the line is read this once: whoever is silent now is asked again
+            await repository.look_again(
+                session, line.reference, again_in_seconds=ASK_SELDOM_SECONDS
+            )
+            await _promise(session, line.reference)
 
 
 async def _promise(session: AsyncSession, topup_id: str) -> None:

@@ -53,12 +53,13 @@ async def file(visit: Member) -> Response:
     form = cast(StatementForm, asked)
     try:
         made = await _made(visit, values, form)
+        if form != "json":
+            printed = await statement_files.answer(
+                visit.services, made, form=form, language=visit.language
+            )
+            return visit.dressed(printed)
     except WalletError as error:
         return drafts.tell(visit, "/statements", error, at=_at(error))
-    if form != "json":
-        return visit.dressed(
-            await statement_files.answer(visit.services, made, form=form, language=visit.language)
-        )
     body = StatementView.of(made.statement).model_dump_json(by_alias=True, indent=2)
     return visit.dressed(statement_files.named(made, body.encode(), "json"))
 
