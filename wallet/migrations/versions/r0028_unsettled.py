@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_sql
 
-revision = "r0029"
+revision = "r0028"
 down_revision = "r0027"
 branch_labels = None
 depends_on = None
@@ -12,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0029.sql")
+    run_sql("r0028.sql")
