@@ -27,7 +27,7 @@ from sqlalchemy import text
 from chain.registry import dump_networks
 from chain.testing.fake_node import FakeNode
 from tests.api.conftest import PASSWORD, build_services, local_network, public_keys
-from wallet import identity, ledger, payouts, worker
+from wallet import identity, ledger, payouts, topups, worker
 from wallet.bootstrap import Services
 from wallet.payouts import SimulatedBank
 from wallet.processes import Identity
@@ -153,7 +153,9 @@ async def direct(database: ScratchDatabase) -> AsyncIterator[Services]:
     services = build_services(database.app_url, FakeNode())
     bed = ExchangeBed(services.db, services.assets)
     await bed.table_rates()
-    await payouts.seed_house(services.db, SimulatedBank(services.db), services.assets)
+    await payouts.seed_house(
+        services.db, SimulatedBank(services.db), services.assets, topups.IncomingTransfers()
+    )
     yield services
     await services.aclose()
 

@@ -22,10 +22,11 @@ POINTS = frozenset(os.environ["BIFOLD_DIE_AT"].split(","))
 DIED = Path(os.environ["BIFOLD_DIED"])
 LOOPS = (
     "wallet.deposits.scanner:Scanner.tick", "wallet.deposits.surplus:SurplusFinder.tick",
-    "wallet.deposits.bearers:Collector.tick", "wallet.onchain.runner:IntentRunner.tick",
+    "wallet.receivables:Collector.tick", "wallet.onchain.runner:IntentRunner.tick",
     "wallet.onchain.casework:LateWatch.tick", "wallet.onchain.network:NetworkObserver.tick",
     "wallet.selfcustody.worker:SelfCustodyWorker.tick", "wallet.sweeps.sweeper:Sweeper.tick",
     "wallet.treasury.watch:TreasuryWatch.tick", "wallet.watch.reader:BalanceReader.tick",
+    "wallet.reconcile.watch:ReconcileWatch.tick", "wallet.onchain.unsent:UnsentWatch.tick",
 )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
             if set(ends.values()) <= ENDS:
                 break
         await stage.make_good()
+        await stage.tick(seam.network.confirmations)  # the final block is read, too
     told = []
     for item, (to, asset, minor) in made.items():
         end, there = ends[item], await seam.on_chain(to, asset)
