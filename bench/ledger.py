@@ -206,7 +206,9 @@ class _Run:
             print("  LNbits: skipped, no --lnbits PYTHON", file=sys.stderr)
             return
         server = stack.enter_context(
-            lnbits.serving(python, self._cluster.create(), self._home, transfers.free_port())
+            lnbits.serving(
+                python, self._cluster.create(bare=True), self._home, transfers.free_port()
+            )
         )
 
         async def side() -> float:

@@ -74,9 +74,11 @@ class ScratchCluster:
             self.close()
             raise
 
-    def create(self) -> ScratchDatabase:
+    def create(self, *, bare: bool = False) -> ScratchDatabase:
+        """A copy of the template; `bare`: with nothing in it."""
         name = f"{DATABASE}_{next(self._numbers)}"
-        self._execute("CREATE DATABASE {} OWNER bifold_owner TEMPLATE {}", name, TEMPLATE)
+        template = "template0" if bare else TEMPLATE
+        self._execute("CREATE DATABASE {} OWNER bifold_owner TEMPLATE {}", name, template)
         return ScratchDatabase(name, self.server)
 
     def drop(self, database: ScratchDatabase) -> None:
