@@ -35,7 +35,7 @@ _spec.loader.exec_module(crash_lab)
 CLAIMED = tomllib.loads(Path(__file__).with_name("points.toml").read_text())["flows"]
 CAMPAIGN = os.environ.get("BIFOLD_CAMPAIGN") == "1"
 SEED = int(os.environ.get("BIFOLD_CRASH_SEED", "1"))
-CASES = int(os.environ.get("BIFOLD_CRASH_CASES", "5"))
+CASES = int(os.environ.get("BIFOLD_CRASH_CASES", "3"))
 RECOVERIES = max(1, CASES // 3)  # deaths that are followed by another, in CI
 OCCURRENCES = 5  # of one point in one run: later passes of a loop repeat the earlier ones
 CLABE = "032180000118359719"
