@@ -269,7 +269,8 @@ class GroupWriter:
             item.told.exception()  # somebody who left does not hear it: that is no defect
 
     def _ended(self, item: _Item) -> None:
-        self._running.pop(item.name, None)
+        if self._running.get(item.name) is item:  # told once already, it may be another's by now
+            del self._running[item.name]
         for rival in item.rivals:
             if not rival.done():
                 rival.set_result(None)

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from chain.address import checked
 from chain.client import ChainClient
+from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
 from wallet import custody
 from wallet.db import Database
@@ -164,6 +165,26 @@ async def test_a_node_that_overlooks_delegations_is_not_sent_any(
     monkeypatch.setattr(ChainClient, "estimate_gas", overlooks)
     await sweep(seam)
     assert await kinds(seam) == [("top_up", "ETH", "done")]
+
+
+async def test_a_node_that_has_too_much_to_do_makes_nobody_pay_for_gas(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seam = await opened("eip7702")
+    await person_with(seam, usdc="100")
+    asked = ChainClient.estimate_gas
+
+    async def busy(self: ChainClient, *call: Any) -> int:
+        if len(call) > 4:
+            raise NodeRejected(-32005, "limit exceeded", None)
+        return await asked(self, *call)
+
+    monkeypatch.setattr(ChainClient, "estimate_gas", busy)
+    await sweep(seam)
+    assert await kinds(seam) == []
+    monkeypatch.undo()
+    await sweep(seam)
+    assert await kinds(seam) == [("delegated", "USDC", "done")]
 
 
 async def test_where_coins_came_an_address_is_never_delegated(opened: Open) -> None:

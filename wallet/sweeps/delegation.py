@@ -17,6 +17,8 @@ DELEGATED = b"\xef\x01\x00"
 """What the code of a delegated address begins with."""
 GAS_OF_AUTHORIZATION = 25_000
 """What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
+LIMIT_EXCEEDED = -32005
+"""By EIP-1474: too many requests."""
 log = structlog.get_logger(__name__)
 
 
@@ -69,6 +71,8 @@ class Delegations:
                 caller, self._network.contracts["sweep_batch"], 0, data, wishes
             )
         except NodeRejected as error:
+            if error.rpc_code == LIMIT_EXCEEDED:
+                raise  # says nothing about what it knows: the tokens wait, no gas is handed out
             log.error("sweep.no_delegation", network=self._network.name, message=error.message)
             return False
         if gas < fee_models.PLAIN_GAS + GAS_OF_AUTHORIZATION * len(wishes):
