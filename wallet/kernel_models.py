@@ -85,7 +85,7 @@ class IdempotencyAnswer(SQLModel, table=True):
     """The stored 2xx of one (principal, method, route, key)."""
 
     __tablename__ = "idempotency_answers"
-    principal_id: str = Field(primary_key=True, sa_type=Text, foreign_key="principals.id")
+    principal_id: str = Field(primary_key=True, sa_type=Text)
     method: str = Field(primary_key=True, sa_type=Text)
     route: str = Field(primary_key=True, sa_type=Text)
     key: str = Field(primary_key=True, sa_type=Text)
@@ -101,7 +101,7 @@ class OutboxRow(SQLModel, table=True):
 
     __tablename__ = "outbox"
     id: int | None = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    principal_id: str | None = Field(sa_type=Text)
     type: str = Field(sa_type=Text)
     ref: str = Field(sa_type=Text)
     data: dict[str, Any] = Field(sa_type=JSONB)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CHAR, BigInteger, Column, Identity, Text, UniqueConstraint
+from sqlalchemy import CHAR, BigInteger, Column, ForeignKey, Identity, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -59,7 +59,7 @@ class Entry(SQLModel, table=True):
     id: str = Field(primary_key=True, sa_type=Text)
     kind: str = Field(sa_type=Text)
     ref: str = Field(sa_type=Text)
-    reverses: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+    reverses: str | None = Field(sa_type=Text, foreign_key="entries.id")
     meta: dict[str, Any] = Field(sa_type=JSONB)
     event_at: datetime = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
@@ -71,8 +71,8 @@ class Posting(SQLModel, table=True):
     __tablename__ = "postings"
     __table_args__ = (UniqueConstraint("entry_id", "account_id", name="postings_once_per_account"),)
     id: int | None = Field(sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    entry_id: str = Field(sa_type=Text, foreign_key="entries.id")
-    account_id: str = Field(sa_type=Text, foreign_key="accounts.id")
+    entry_id: str = Field(sa_type=Text)
+    account_id: str = Field(sa_type=Text)
     asset: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)
     account_seq: int | None = Field(sa_type=BigInteger)
@@ -102,7 +102,19 @@ class HoldCapture(SQLModel, table=True):
     """Which entry spent what of a hold."""
 
     __tablename__ = "hold_captures"
-    entry_id: str = Field(primary_key=True, sa_type=Text, foreign_key="entries.id")
+    entry_id: str = Field(
+        sa_column=Column(
+            Text,
+            # Written before its entry, in the same transaction.
+            ForeignKey(
+                "entries.id",
+                name="hold_captures_entry_id_fkey",
+                deferrable=True,
+                initially="DEFERRED",
+            ),
+            primary_key=True,
+        )
+    )
     hold_id: str = Field(primary_key=True, sa_type=Text, foreign_key="holds.id")
     account_id: str = Field(sa_type=Text, foreign_key="accounts.id")
     amount_minor: Decimal = Field(sa_type=MINOR)
@@ -113,8 +125,8 @@ class Transfer(SQLModel, table=True):
 
     __tablename__ = "transfers"
     id: str = Field(primary_key=True, sa_type=Text)
-    payer_id: str = Field(sa_type=Text, foreign_key="principals.id")
-    payee_id: str = Field(sa_type=Text, foreign_key="principals.id")
+    payer_id: str = Field(sa_type=Text)
+    payee_id: str = Field(sa_type=Text)
     asset: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)
     note: str | None = Field(sa_type=Text)

@@ -27,3 +27,4 @@ class Unsealed(SQLModel, table=True):
 
     __tablename__ = "unsealed"
     entry_id: str = Field(primary_key=True, sa_type=Text)
+    posted: bool  # it came with its postings; else they are looked for at commit
