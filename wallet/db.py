@@ -149,6 +149,14 @@ class Database:
                     raise
 
     @asynccontextmanager
+    async def driver_alone(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """As `driver`, but each statement is a transaction by itself unless one is opened."""
+        async with self.driver() as driver:
+            await driver.set_autocommit(True)
+            yield driver
+            await driver.set_autocommit(False)
+
+    @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """One edge on the driver's own connection: commit on success, roll back on any error."""
         async with self.driver() as driver:

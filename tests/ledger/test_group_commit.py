@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from wallet import crashpoints, ledger
 from wallet.db import Database
 from wallet.errors import DatabaseUnavailable, NotFound, WalletError
-from wallet.group_commit import GroupWriter, Prepared
+from wallet.group_commit import Cursor, GroupWriter, Prepared
 from wallet.idempotency import Answer, Claim, IdempotencyMismatch, Outcome
 from wallet.ledger import accounts
 from wallet.ledger.errors import InsufficientFunds
@@ -28,13 +28,16 @@ Move = tuple[str, str, int]
 class Moves:
     """(payer, payee, minor units): the smallest flow there is."""
 
-    async def prepare(
-        self, hot: ledger.Hot, now: datetime, asked: Sequence[Move]
-    ) -> list[Prepared[str] | WalletError | None]:
-        return [self._one(move) for move in asked]
+    after: Callable[[ledger.Hot, Sequence[Prepared[str]]], Awaitable[None]] | None = None
 
-    async def after(self, hot: ledger.Hot, done: Sequence[Prepared[str]]) -> None:
-        """Nothing more."""
+    async def look(self, hot: ledger.Hot, asked: Sequence[Move]) -> Cursor:
+        return await hot.execute("SELECT 1")
+
+    async def prepare(
+        self, looked: Cursor, now: datetime, asked: Sequence[Move]
+    ) -> list[Prepared[str] | WalletError | None]:
+        assert await looked.fetchall() == [(1,)]
+        return [self._one(move) for move in asked]
 
     def _one(self, move: Move) -> Prepared[str] | WalletError:
         payer, payee, minor = move
@@ -48,6 +51,19 @@ class Moves:
 
 
 FLOW = Moves()
+
+
+async def _rows(hot: ledger.Hot, done: Sequence[Prepared[str]]) -> None:
+    await hot.execute(
+        "INSERT INTO outbox (principal_id, type, ref) SELECT unnest(%s::text[]), 'test', 'after'",
+        ([one.made for one in done],),
+    )
+
+
+@pytest.fixture(params=["one statement", "rows of its own"], autouse=True)
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rows of its own a flow's batch is one statement, with them a transaction."""
+    monkeypatch.setattr(FLOW, "after", _rows if request.param == "rows of its own" else None)
 
 
 def shape(made: str) -> Answer:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -42,10 +43,14 @@ def hold_of(row: Sequence[Any], assets: AssetBook) -> Hold:
     )
 
 
-async def by_ids(hot: Hot, ids: Sequence[str], assets: AssetBook) -> dict[str, Hold]:
-    """All of these that exist."""
-    cursor = await hot.execute(SELECT + " WHERE p.id = ANY(%s)", (list(ids),))
-    return {row[0]: hold_of(row, assets) async for row in cursor}
+async def ask_by_ids(hot: Hot, ids: Sequence[str]) -> psycopg.AsyncCursor[Any]:
+    """Ask for all of these that exist: `by_ids` of the cursor's rows."""
+    return await hot.execute(SELECT + " WHERE p.id = ANY(%s)", (list(ids),))
+
+
+async def by_ids(looked: psycopg.AsyncCursor[Any], assets: AssetBook) -> dict[str, Hold]:
+    """What `ask_by_ids` found."""
+    return {row[0]: hold_of(row, assets) async for row in looked}
 
 
 async def get(session: AsyncSession, *, principal_id: str, hold_id: str, assets: AssetBook) -> Hold:

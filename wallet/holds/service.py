@@ -9,7 +9,7 @@ from functools import partial
 
 from wallet import ledger
 from wallet.errors import Forbidden, InvalidField, InvalidState, NotFound, SelfTransfer, WalletError
-from wallet.group_commit import Prepared
+from wallet.group_commit import Cursor, Prepared
 from wallet.holds.models import (
     KIND,
     LONGEST_SECONDS,
@@ -19,8 +19,8 @@ from wallet.holds.models import (
     HoldStatus,
     HoldWanted,
 )
-from wallet.holds.reads import by_ids
-from wallet.identity.lookup import People, people
+from wallet.holds.reads import ask_by_ids, by_ids
+from wallet.identity.lookup import People, ask_people, people
 from wallet.identity.users import nobody
 from wallet.ids import new_id
 from wallet.ledger import accounts
@@ -36,13 +36,17 @@ MOVED = frozenset({"hold_moved", "hold_exceeded", "hold_closed"})
 class OpenFlow:
     """A payer sets money aside. Refuses as a transfer does, and times out of bounds."""
 
-    async def prepare(
-        self, hot: ledger.Hot, now: datetime, asked: Sequence[HoldWanted]
-    ) -> list[Prepared[Hold] | WalletError | None]:
+    async def look(self, hot: ledger.Hot, asked: Sequence[HoldWanted]) -> Cursor:
         """See `wallet.group_commit`."""
-        known = await people(
+        return await ask_people(
             hot, ids={one.payer_id for one in asked}, names={one.to for one in asked}
         )
+
+    async def prepare(
+        self, looked: Cursor, now: datetime, asked: Sequence[HoldWanted]
+    ) -> list[Prepared[Hold] | WalletError | None]:
+        """See `wallet.group_commit`."""
+        known = await people(looked)
         return [_refusable(partial(_opened, known, one, now)) for one in asked]
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
@@ -68,11 +72,15 @@ class CaptureFlow:
 
     assets: AssetBook
 
+    async def look(self, hot: ledger.Hot, asked: Sequence[Capture]) -> Cursor:
+        """See `wallet.group_commit`."""
+        return await ask_by_ids(hot, [one.hold_id for one in asked])
+
     async def prepare(
-        self, hot: ledger.Hot, now: datetime, asked: Sequence[Capture]
+        self, looked: Cursor, now: datetime, asked: Sequence[Capture]
     ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
-        known = await by_ids(hot, [one.hold_id for one in asked], self.assets)
+        known = await by_ids(looked, self.assets)
         return _in_turn(_captured, known, asked, now)
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
@@ -86,11 +94,15 @@ class VoidFlow:
 
     assets: AssetBook
 
+    async def look(self, hot: ledger.Hot, asked: Sequence[Capture]) -> Cursor:
+        """See `wallet.group_commit`."""
+        return await ask_by_ids(hot, [one.hold_id for one in asked])
+
     async def prepare(
-        self, hot: ledger.Hot, now: datetime, asked: Sequence[Capture]
+        self, looked: Cursor, now: datetime, asked: Sequence[Capture]
     ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
-        known = await by_ids(hot, [one.hold_id for one in asked], self.assets)
+        known = await by_ids(looked, self.assets)
         return _in_turn(_voided, known, asked, now)
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:

@@ -41,16 +41,16 @@ class People:
         return None if kind is None else self._by.get((kind, value))
 
 
-async def people(
+async def ask_people(
     hot: psycopg.AsyncConnection[Any], *, ids: Iterable[str], names: Iterable[str] = ()
-) -> People:
-    """Everybody with one of these ids or names."""
+) -> psycopg.AsyncCursor[Any]:
+    """Ask for everybody with one of these ids or names: `people` of the cursor's rows."""
     asked: dict[str, set[str]] = {"id": set(ids), "handle": set(), "email_key": set()}
     for name in names:
         kind, value = named_by(name)
         if kind is not None:
             asked[kind].add(value)
-    cursor = await hot.execute(
+    return await hot.execute(
         "SELECT id, handle, display_name,"
         " CASE WHEN email_verified_at IS NOT NULL THEN email_key END FROM users"
         " WHERE id = ANY(%s) UNION ALL"
@@ -61,4 +61,8 @@ async def people(
         " WHERE email_key = ANY(%s) AND email_verified_at IS NOT NULL",
         (list(asked["id"]), list(asked["handle"]), list(asked["email_key"])),
     )
-    return People(await cursor.fetchall())
+
+
+async def people(looked: psycopg.AsyncCursor[Any]) -> People:
+    """What `ask_people` found."""
+    return People(await looked.fetchall())

@@ -1,7 +1,7 @@
 """The double-entry books: accounts, entries, postings, holds, with one writer."""
 
 from wallet.ledger.accounts import AccountSpec, account_id
-from wallet.ledger.batch import AccountIds, Hot, post_batch
+from wallet.ledger.batch import AccountIds, Hot, all_known, post_batch, post_known
 from wallet.ledger.posting import (
     Command,
     HoldClosing,
@@ -38,6 +38,7 @@ __all__ = [
     "Notice",
     "Place",
     "account_id",
+    "all_known",
     "balance_at",
     "balance_of",
     "balances",
@@ -47,6 +48,7 @@ __all__ = [
     "places",
     "post",
     "post_batch",
+    "post_known",
     "post_together",
     "release",
     "reverse",

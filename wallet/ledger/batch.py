@@ -55,6 +55,28 @@ class AccountIds:
         self._fresh = {}
 
 
+def all_known(commands: Iterable[Command], known: Mapping[str, str]) -> bool:
+    """Whether each account that they name exists."""
+    return all(spec.path in known for one in commands for spec in one.accounts)
+
+
+async def post_known(
+    hot: Hot, commands: Sequence[Command], known: Mapping[str, str]
+) -> list[LedgerError | None]:
+    """Post all by one statement, a transaction by itself unless the caller has one open; the
+    refusal of each, or None. Every account is in `known`.
+    """
+    payload = [
+        as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, known)
+        for command in commands
+    ]
+    rows = await hot.execute(
+        "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n",
+        (orjson.dumps(payload).decode(),),
+    )
+    return [None if code is None else refusal(code, detail) async for code, detail in rows]
+
+
 async def post_batch(
     hot: Hot, commands: Sequence[Command], ids: AccountIds
 ) -> list[LedgerError | None]:
@@ -64,12 +86,10 @@ async def post_batch(
     where it is refused, the account is not opened either.
     """
     known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
-    ready = [
-        n for n, one in enumerate(commands) if all(spec.path in known for spec in one.accounts)
-    ]
+    ready = [n for n, one in enumerate(commands) if all_known([one], known)]
     refusals: dict[int, LedgerError | None] = {}
     if ready:
-        answers = await _post(hot, [commands[n] for n in ready], known)
+        answers = await post_known(hot, [commands[n] for n in ready], known)
         refusals.update(zip(ready, answers, strict=True))
     for n in range(len(commands)):
         if n not in refusals:
@@ -83,27 +103,13 @@ async def _first(hot: Hot, command: Command, ids: AccountIds) -> LedgerError | N
         async with hot.transaction():
             known = await ids.existing(hot, command.accounts)
             opened = await _open(hot, [one for one in command.accounts if one.path not in known])
-            (refusal,) = await _post(hot, [command], {**known, **opened})
+            (refusal,) = await post_known(hot, [command], {**known, **opened})
             if refusal is not None:
                 raise refusal
     except LedgerError as refusal:
         return refusal
     ids.learn(opened)
     return None
-
-
-async def _post(
-    hot: Hot, commands: Sequence[Command], ids: Mapping[str, str]
-) -> list[LedgerError | None]:
-    payload = [
-        as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, ids)
-        for command in commands
-    ]
-    rows = await hot.execute(
-        "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n",
-        (orjson.dumps(payload).decode(),),
-    )
-    return [None if code is None else refusal(code, detail) async for code, detail in rows]
 
 
 async def _open(hot: Hot, specs: Sequence[AccountSpec]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import clock, ledger
 from wallet.crashpoints import hit
 from wallet.errors import NotFound, SelfTransfer, WalletError
-from wallet.group_commit import Prepared
-from wallet.identity.lookup import People, Person, people
+from wallet.group_commit import Cursor, Prepared
+from wallet.identity.lookup import People, Person, ask_people, people
 from wallet.identity.users import User, find_recipient, get_user, nobody
 from wallet.ids import new_id
 from wallet.ledger import accounts
@@ -64,17 +64,20 @@ class Wanted:
 class Flow:
     """Transfers by group commit. Their refusals are those of `create`."""
 
-    async def prepare(
-        self, hot: ledger.Hot, now: datetime, asked: Sequence[Wanted]
-    ) -> list[Prepared[Transfer] | WalletError | None]:
+    after = None  # the transfer's row is part of its command
+
+    async def look(self, hot: ledger.Hot, asked: Sequence[Wanted]) -> Cursor:
         """See `wallet.group_commit`."""
-        known = await people(
+        return await ask_people(
             hot, ids={one.payer_id for one in asked}, names={one.to for one in asked}
         )
-        return [_prepared(known, one, now) for one in asked]
 
-    async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Transfer]]) -> None:
-        """The transfer's row is part of its command."""
+    async def prepare(
+        self, looked: Cursor, now: datetime, asked: Sequence[Wanted]
+    ) -> list[Prepared[Transfer] | WalletError | None]:
+        """See `wallet.group_commit`."""
+        known = await people(looked)
+        return [_prepared(known, one, now) for one in asked]
 
 
 def _prepared(known: People, asked: Wanted, now: datetime) -> Prepared[Transfer] | WalletError:
