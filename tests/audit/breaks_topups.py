@@ -133,7 +133,7 @@ BREAKS: tuple[Break, ...] = (
        " state, proposed_by, ended_by, ended_at, entry_ids FROM corrections"
        f" WHERE id = {REVERSAL}"),
     of("reversal_twice", "a reversal of what was reversed",
-       *unchecked("entries", "entries_reverses_key"),
+       "DROP INDEX entries_reverses_key",
        *new_entry("reversal", (customer(ADA), -1), (customer(BEN), 1)),
        "UPDATE entries SET reverses = (SELECT reverses FROM corrections"
        f" WHERE id = {REVERSAL}) WHERE id = 'ent_planted'"),
