@@ -10,6 +10,7 @@ import socket
 import sys
 from asyncio import TimerHandle, Transport
 from types import FrameType
+from typing import cast
 
 import structlog
 import uvicorn
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
 from api.binding import is_private
+from api.cork import Corked
 from api.web.events import Hub
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
@@ -47,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _refused = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(cast(Transport, Corked(transport, self.loop)))
         self._begin_head()
         self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._give_up)
 

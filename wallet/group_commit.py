@@ -1,9 +1,9 @@
 """Group commit: commands that arrive together share one transaction, each with its own answer.
 
-Two writers a process. One that is free takes what waits, and a lone request waits for nobody;
-while both are in a transaction the next batch gathers. A command that is refused, or that breaks,
-disturbs none of its neighbours. Several processes may do this on one database: accounts are locked
-in the order of their ids.
+Two writers a process, who post in turns: while one posts, the other looks up what the next batch
+needs, and behind them the one after gathers. A lone request waits for nobody. A command that is
+refused, or that breaks, disturbs none of its neighbours. Several processes may do this on one
+database: accounts are locked in the order of their ids.
 
 A batch is two round trips: what is answered already and what the flows look up, asked together;
 then one statement that posts and, being alone, commits, so that no lock waits for this process.
@@ -43,6 +43,9 @@ from wallet.ledger import (
 from wallet.ledger.errors import LedgerError
 
 WRITERS = 2
+CROWD = 4
+"""So many wait before the second writer starts beside the first: small batches cost more than a
+short wait."""
 MOST = 128
 """Commands in one transaction at most: beyond it they wait longer than they save."""
 TRIES = 5
@@ -102,7 +105,7 @@ class _Item:
     asked: Any
     shape: Callable[[Any], Answer]
     told: asyncio.Future[Outcome] = field(repr=False)
-    rivals: list[asyncio.Future[None]] = field(default_factory=list)
+    rivals: list[asyncio.Future[Outcome | None]] = field(default_factory=list)
     tries: int = 0
 
     @property
@@ -122,6 +125,8 @@ class GroupWriter:
         self._free = [AccountIds() for _ in range(writers)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[_Name, _Item] = {}
+        # One posts while the other looks up: they would want the same accounts and processor.
+        self._turn = asyncio.Lock()
         self.batches = 0
         self.commands = 0
 
@@ -142,20 +147,30 @@ class GroupWriter:
         item = _Item(claim, flow, asked, shape, asyncio.get_running_loop().create_future())
         name = item.name
         if name in self._running:
-            await self._outlive(name, time.monotonic() + wait_seconds)
+            told = await self._outlive(claim, name, time.monotonic() + wait_seconds)
+            if told is not None:
+                return told
         self._running[name] = item
         self._put([item])
         # A client that leaves cancels only its own wait: the command may be in a transaction.
         return await item.told
 
-    async def _outlive(self, name: _Name, until: float) -> None:
-        """Wait until nothing runs under this name. Raises IdempotencyInProgress."""
+    async def _outlive(self, claim: Claim, name: _Name, until: float) -> Outcome | None:
+        """Wait until nothing runs under this name: the first one's answer, None if it was refused.
+
+        Raises IdempotencyInProgress, IdempotencyMismatch.
+        """
         while (first := self._running.get(name)) is not None:
-            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            ended: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
             first.rivals.append(ended)
             await asyncio.wait([ended], timeout=max(until - time.monotonic(), 0))
             if not ended.done():
                 raise IdempotencyInProgress("The first request with this key is still running.")
+            if (outcome := ended.result()) is not None:
+                if not hmac.compare_digest(first.claim.fingerprint, claim.fingerprint):
+                    raise _mismatch()
+                return replace(outcome, replayed=True)
+        return None
 
     async def aclose(self) -> None:
         """Finish what was taken in."""
@@ -164,7 +179,7 @@ class GroupWriter:
 
     def _put(self, items: Iterable[_Item]) -> None:
         self._waiting.extend(items)
-        if self._free:
+        if self._free and (not self._tasks or len(self._waiting) >= CROWD):
             task = asyncio.create_task(self._write(self._free.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -242,7 +257,8 @@ class GroupWriter:
             hit("transfer.posted")  # who dies here or in the statement has written nothing
             hit("idempotency.before_commit")
             hit("db.before_commit")
-            _judged(ready, await post_known(hot, commands, known), ends)
+            async with self._turn:
+                _judged(ready, await post_known(hot, commands, known), ends)
         else:
             async with hot.transaction():
                 done = _judged(ready, await post_batch(hot, commands, ids), ends)
@@ -286,22 +302,22 @@ class GroupWriter:
             self._refuse(item, error)
 
     def _tell(self, item: _Item, outcome: Outcome) -> None:
-        self._ended(item)
+        self._ended(item, outcome)
         if not item.told.done():
             item.told.set_result(outcome)
 
     def _refuse(self, item: _Item, error: BaseException) -> None:
-        self._ended(item)
+        self._ended(item, None)
         if not item.told.done():
             item.told.set_exception(error)
             item.told.exception()  # somebody who left does not hear it: that is no defect
 
-    def _ended(self, item: _Item) -> None:
+    def _ended(self, item: _Item, outcome: Outcome | None) -> None:
         if self._running.get(item.name) is item:  # told once already, it may be another's by now
             del self._running[item.name]
         for rival in item.rivals:
             if not rival.done():
-                rival.set_result(None)
+                rival.set_result(outcome)
         item.rivals.clear()
 
 
@@ -388,8 +404,12 @@ async def _stored(looked: Cursor, items: list[_Item]) -> tuple[datetime, _Ends]:
         if hmac.compare_digest(bytes(mark), item.claim.fingerprint):
             ends[item] = Outcome(Answer(status, body, location), replayed=True)
         else:
-            ends[item] = IdempotencyMismatch("This key was used for another request.")
+            ends[item] = _mismatch()
     return rows[0][0], ends
+
+
+def _mismatch() -> IdempotencyMismatch:
+    return IdempotencyMismatch("This key was used for another request.")
 
 
 def _busy(cause: Exception | None) -> Busy:
