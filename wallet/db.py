@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -39,6 +40,7 @@ SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 T = TypeVar("T")
 Session: TypeAlias = AsyncSession  # the name rooms above use, who know no SQLAlchemy
+Reader: TypeAlias = psycopg.AsyncConnection[Any]  # and who know no driver
 
 
 def sqlstate(error: DBAPIError) -> str | None:
@@ -63,8 +65,26 @@ def _spoken() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _driver_spoken() -> Iterator[None]:
+    """The same for what the driver itself raises."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        state = error.sqlstate
+        if state is None or state[:2] in AWAY_SQLSTATE_CLASSES:
+            raise DatabaseUnavailable("The database is away; try again in a moment.") from error
+        raise
+
+
 def _jitter() -> float:
     return 0.5 + random.random()  # noqa: S311 - spreads retries, hides nothing
+
+
+async def reader_of(session: AsyncSession) -> Reader:
+    """The driver's connection under a session: what it reads there, it reads in its transaction."""
+    raw = await (await session.connection()).get_raw_connection()
+    return cast(Reader, raw.driver_connection)
 
 
 class Database:
@@ -127,10 +147,27 @@ class Database:
 
         The driver says so in its BEGIN, which saves a round trip; the pool takes it back.
         """
-        with _spoken():
+        with _spoken(), _driver_spoken():
             async with self._sessions() as session, session.begin():
                 await session.connection(execution_options=SNAPSHOT)
                 yield session
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reader]:
+        """The driver's own connection, for reads of one statement: it sees one moment by itself, so
+        BEGIN and COMMIT and their round trips are left out."""
+        with _spoken(), _driver_spoken():
+            async with self.engine.connect() as pooled:
+                raw = await pooled.get_raw_connection()
+                driver = cast(Reader, raw.driver_connection)
+                await driver.set_autocommit(True)
+                try:
+                    yield driver
+                finally:
+                    if driver.info.transaction_status is TransactionStatus.IDLE:
+                        await driver.set_autocommit(False)
+                    else:  # it broke, or its caller was cancelled in the middle
+                        await pooled.invalidate()
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:

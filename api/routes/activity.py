@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -13,10 +13,11 @@ from api.authentication import CallerDep
 from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
 from api.errors import documented
 from api.route import StrictRoute
-from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, Page, View
-from api.state import ReadSession, ServicesDep
+from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, Page, View, shown
+from api.state import ServicesDep
 from wallet import activity
 from wallet.activity import Activity, ActivityFilter
+from wallet.clock import rfc3339
 from wallet.errors import NotFound
 
 router = APIRouter(prefix="/v1", tags=["activity"], route_class=StrictRoute)
@@ -119,6 +120,27 @@ class ActivityView(View):
         )
 
 
+def _raw(line: Activity) -> dict[str, object]:
+    """The same line as `ActivityView` writes it."""
+    path = PATHS.get(line.kind)
+    known = line.counterparty is not None or line.counterparty_name is not None
+    return {
+        "id": line.id,
+        "kind": line.kind,
+        "status": line.status,
+        "direction": line.direction,
+        "money": line.money.json(),
+        "fee": line.fee.json() if line.fee else None,
+        "target": line.target.json() if line.target else None,
+        "counterparty": {"reference": line.counterparty, "name": line.counterparty_name}
+        if known
+        else None,
+        "note": line.note,
+        "created_at": rfc3339(line.created_at),
+        "links": {"self": path.format(id=line.id) if path else None},
+    }
+
+
 @router.get(
     "/activity",
     response_model=Page[ActivityView],
@@ -128,7 +150,6 @@ class ActivityView(View):
 async def page(
     caller: CallerDep,
     services: ServicesDep,
-    session: ReadSession,
     kind: Annotated[Kind | None, Query(description="Only this kind.", examples=["deposit"])] = None,
     asset: Annotated[
         str | None, Query(description="Only lines that touch this asset.", examples=["EUR"])
@@ -147,20 +168,22 @@ async def page(
     ] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
-) -> Page[ActivityView]:
+) -> Response:
     """Transfers, deposits, withdrawals, conversions, payments and top-ups, newest first."""
     if asset is not None:
         services.assets.get(asset, field="/query/asset")
-    rows = await activity.page(
-        session,
-        principal_id=caller.principal_id,
-        limit=limit,
-        cursor=decode(cursor),
-        assets=services.assets,
-        only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
-    )
-    shown, after = next_cursor(rows, limit, lambda row: (row.created_at, row.id))
-    return Page(data=[ActivityView.of(row) for row in shown], next_cursor=after)
+    behind = decode(cursor)
+    async with services.db.reading() as reader:
+        rows = await activity.page(
+            reader,
+            principal_id=caller.principal_id,
+            limit=limit,
+            cursor=behind,
+            assets=services.assets,
+            only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
+        )
+    of_page, after = next_cursor(rows, limit, lambda row: (row.created_at, row.id))
+    return shown({"data": [_raw(row) for row in of_page], "next_cursor": after})
 
 
 @router.get(
@@ -169,17 +192,15 @@ async def page(
     summary="One line of the timeline",
     responses=documented(("unauthenticated", "not_found")),
 )
-async def get(
-    activity_id: str, caller: CallerDep, services: ServicesDep, session: ReadSession
-) -> ActivityView:
+async def get(activity_id: str, caller: CallerDep, services: ServicesDep) -> ActivityView:
     """By the id of its resource."""
     if "\0" in activity_id or len(activity_id) > MAX_ID_CHARS:
         raise NotFound("There is no such activity.")
-    return ActivityView.of(
-        await activity.get(
-            session,
+    async with services.db.reading() as reader:
+        line = await activity.get(
+            reader,
             principal_id=caller.principal_id,
             activity_id=activity_id,
             assets=services.assets,
         )
-    )
+    return ActivityView.of(line)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.authentication import CallerDep
 from api.errors import documented
 from api.route import StrictRoute
-from api.schemas import MOMENT_EXAMPLE, Moment, View
-from api.state import ReadSession, ServicesDep
-from wallet import clock, deposits, ledger
-from wallet.ledger import Balance
+from api.schemas import MOMENT_EXAMPLE, Moment, View, shown
+from api.state import ServicesDep
+from wallet import deposits
+from wallet.clock import rfc3339
+from wallet.deposits import Holding
 from wallet.money import AssetBook, format_amount
 
 router = APIRouter(prefix="/v1", tags=["balances"], route_class=StrictRoute)
@@ -42,27 +43,20 @@ class BalancesView(View):
     summary="Balances",
     responses=documented(("unauthenticated",)),
 )
-async def balances(caller: CallerDep, services: ServicesDep, session: ReadSession) -> BalancesView:
-    """Read in one snapshot: the rows belong together."""
-    booked = {
-        one.asset: one for one in await ledger.balances(session, principal_id=caller.principal_id)
+async def balances(caller: CallerDep, services: ServicesDep) -> Response:
+    """Read at one moment: the rows belong together."""
+    async with services.db.reading() as reader:
+        as_of, rows = await deposits.holdings(reader, principal_id=caller.principal_id)
+    return shown({"data": [_raw(row, services.assets) for row in rows], "as_of": rfc3339(as_of)})
+
+
+def _raw(row: Holding, assets: AssetBook) -> dict[str, str]:
+    """One asset as `BalanceView` writes it."""
+    scale = assets.get(row.asset).scale
+    return {
+        "asset": row.asset,
+        "available": format_amount(row.total_minor - row.held_minor, scale),
+        "held": format_amount(row.held_minor, scale),
+        "pending": format_amount(row.pending_minor, scale),
+        "total": format_amount(row.total_minor, scale),
     }
-    pending = await deposits.pending(session, principal_id=caller.principal_id)
-    return BalancesView(
-        data=[
-            _balance(code, booked.get(code), pending.get(code, 0), services.assets)
-            for code in sorted(booked.keys() | pending.keys())
-        ],
-        as_of=await clock.now(session),
-    )
-
-
-def _balance(code: str, booked: Balance | None, pending: int, assets: AssetBook) -> BalanceView:
-    scale = assets.get(code).scale
-    return BalanceView(
-        asset=code,
-        available=format_amount(booked.available_minor if booked else 0, scale),
-        held=format_amount(booked.held_minor if booked else 0, scale),
-        pending=format_amount(pending, scale),
-        total=format_amount(booked.total_minor if booked else 0, scale),
-    )

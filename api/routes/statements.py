@@ -12,12 +12,13 @@ from api.authentication import CallerDep
 from api.errors import documented
 from api.route import StrictRoute
 from api.routes.activity import When
-from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, View
+from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, View, shown
 from api.state import ServicesDep
 from api.web import statement_files
 from api.web.i18n import load_languages, negotiate
 from api.web.statement_files import StatementForm
-from wallet.statements import Statement, StatementLine
+from wallet.clock import rfc3339
+from wallet.statements import Statement
 
 _languages = cache(load_languages)  # read once, with the first file
 
@@ -42,20 +43,6 @@ class StatementLineView(View):
         description="When it was booked; this decides the period.", examples=[MOMENT_EXAMPLE]
     )
 
-    @classmethod
-    def of(cls, line: StatementLine) -> StatementLineView:
-        """From the domain."""
-        return cls(
-            seq=line.seq,
-            entry_id=line.entry_id,
-            kind=line.kind,
-            reference=line.reference,
-            money=MoneyOut.of(line.money),
-            balance=MoneyOut.of(line.balance),
-            event_at=line.event_at,
-            booked_at=line.booked_at,
-        )
-
 
 class StatementView(View):
     """One account over a period."""
@@ -71,17 +58,29 @@ class StatementView(View):
     closing: MoneyOut = Field(description="The balance at the end: opening and all lines.")
     lines: list[StatementLineView] = Field(description="Every posting, oldest first.")
 
-    @classmethod
-    def of(cls, made: Statement) -> StatementView:
-        """From the domain."""
-        return cls(
-            asset=made.asset.code,
-            since=made.since,
-            until=made.until,
-            opening=MoneyOut.of(made.opening),
-            closing=MoneyOut.of(made.closing),
-            lines=[StatementLineView.of(line) for line in made.lines],
-        )
+
+def raw(made: Statement) -> dict[str, object]:
+    """As `StatementView` writes it."""
+    return {
+        "asset": made.asset.code,
+        "from": rfc3339(made.since),
+        "to": rfc3339(made.until),
+        "opening": made.opening.json(),
+        "closing": made.closing.json(),
+        "lines": [
+            {
+                "seq": line.seq,
+                "entry_id": line.entry_id,
+                "kind": line.kind,
+                "reference": line.reference,
+                "money": line.money.json(),
+                "balance": line.balance.json(),
+                "event_at": rfc3339(line.event_at),
+                "booked_at": rfc3339(line.booked_at),
+            }
+            for line in made.lines
+        ],
+    }
 
 
 _FORMS: dict[int | str, dict[str, Any]] = {
@@ -126,7 +125,7 @@ async def get(
             examples=["pdf"],
         ),
     ] = "json",
-) -> StatementView | Response:
+) -> Response:
     """Opening, every line with its running balance, closing; at most 366 days or 10,000 lines, as
     `pdf` 2,000. What camt.053 cannot say exactly (coins, very long amounts) is refused: 406."""
     known = services.assets.get(asset, field="/query/asset")
@@ -134,7 +133,7 @@ async def get(
         services, principal_id=caller.principal_id, asset=known, since=since, until=until, form=form
     )
     if form == "json":
-        return StatementView.of(made.statement)
+        return shown(raw(made.statement))
     languages = _languages()
     language = languages[negotiate(request.headers.get("accept-language", ""), languages)]
     return await statement_files.answer(services, made, form=form, language=language)

@@ -55,24 +55,25 @@ async def read(
     until: datetime | None,
     form: StatementForm,
 ) -> Made:
-    """Out of the books, in a snapshot that is over before anything is printed.
+    """Out of the books, in a read that is over before anything is printed.
 
     Raises InvalidField, NotAcceptable for a form that cannot say it, StatementDefect.
     """
     if form == "camt053":
         statements.fits(asset)
-    async with services.db.snapshot() as session:
+    async with services.db.reading() as reader:
         made = await statements.build(
-            session,
+            reader,
             principal_id=principal_id,
             asset=asset,
             since=since,
             until=until,
             max_lines=MAX_PAPER_LINES if form == "pdf" else None,
         )
-        named = form in ("pdf", "camt053")
-        owner = await identity.get_user(session, principal_id) if named else None
-        return Made(made, principal_id, owner)
+    if form not in ("pdf", "camt053"):
+        return Made(made, principal_id, None)
+    async with services.db.snapshot() as session:
+        return Made(made, principal_id, await identity.get_user(session, principal_id))
 
 
 async def answer(services: Services, made: Made, *, form: FileForm, language: Language) -> Response:

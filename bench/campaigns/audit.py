@@ -1,16 +1,20 @@
-"""`./dev campaign audit [--books 1000] [--postings 1000000]`: no false alarm, and how fast.
+"""`./dev campaign audit [--books N] [--postings N]`: no false alarm, no break missed, and how fast.
 
 Books: houses at random, everything by the front door, audited with the chain every few steps; a
-finding is a false alarm and ends the campaign with a line. Postings: books of that size made in
-bulk (top-ups, transfers, their events and kept answers, all of it sealed), audited whole and from a
-checkpoint.
+finding is a false alarm, told by a line with the seed. Postings: books of that size made in bulk
+(top-ups, transfers, their events and kept answers, all of it sealed), audited whole and from a
+checkpoint. Corruptions: `tests/audit` plants each in healthy books; every one must be named.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
+import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,12 +32,15 @@ from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 
 STEPS_BETWEEN = 3
-BOOKS_OF_A_HOUSE = 50
+BOOKS_OF_A_HOUSE = 25
 PEOPLE = 3
 CUSTOMERS_PER_POSTINGS = 100
 SEALED_AT_ONCE = 20_000
 LIMIT_SECONDS = 60.0
 """The promise for a million postings."""
+LEAST_KINDS = 60
+CORRUPTIONS = "tests/audit/test_audit_corruptions.py"
+_PLANTED = re.compile(r"^(PASSED|FAILED|ERROR) \S+::test_it_is_named\[(\w+): ", re.MULTILINE)
 
 
 async def house(database: ScratchDatabase, seed: int, books: int) -> tuple[Counter[str], list[str]]:
@@ -51,6 +58,7 @@ async def house(database: ScratchDatabase, seed: int, books: int) -> tuple[Count
                     done[await world.step()] += 1
                 await world.seal()  # a worker is a fifth of a second behind, never a minute
                 report = await asyncio.to_thread(audit, database.conninfo("bifold_audit"), instance)
+                done["book"] += 1
                 done["chain read" if _chain_known(report) else "chain not known"] += 1
                 if not report.clean:
                     return done, [
@@ -68,22 +76,45 @@ def _chain_known(report: Report) -> bool:
 
 
 def random_books(
-    cluster: ScratchCluster, *, books: int, seed: int
+    cluster: ScratchCluster, *, books: int, seed: int, part: int = 0, workers: int = 1
 ) -> tuple[Counter[str], list[str]]:
-    """`books` audits of houses at random; what was done in all, and the false alarms."""
+    """The share of `part` in `books` audits of houses at random, a seed each; what was done in all,
+    and the false alarms. A house with one ends there; the others go on."""
     done: Counter[str] = Counter()
-    left = books
-    while left > 0:
+    wrong: list[str] = []
+    for number, first in list(enumerate(range(0, books, BOOKS_OF_A_HOUSE)))[part::workers]:
         database = cluster.create()
-        some, wrong = asyncio.run(house(database, seed, min(left, BOOKS_OF_A_HOUSE)))
+        some, alarms = asyncio.run(
+            house(database, seed + number, min(BOOKS_OF_A_HOUSE, books - first))
+        )
         cluster.drop(database)
         done += some
-        if wrong:
-            return done, wrong
-        left -= BOOKS_OF_A_HOUSE
-        print(f"  {books - max(left, 0)} books", flush=True)
-        seed += 1
-    return done, []
+        wrong += alarms
+        told = [f"  seed {seed + number}: {some['book']} books", *alarms]
+        print("\n".join(told), file=sys.stderr, flush=True)
+    return done, wrong
+
+
+def _side_by_side(options: argparse.Namespace) -> tuple[Counter[str], list[str]]:
+    """Houses shared among processes, each with a PostgreSQL of its own."""
+    command = [
+        *(sys.executable, "-m", "bench.campaigns", "audit", "--postings", "0"),
+        *("--books", str(options.books), "--seed", str(options.seed)),
+        *("--workers", str(options.workers)),
+    ]
+    running = [
+        subprocess.Popen([*command, "--part", str(part)], stdout=subprocess.PIPE, text=True)
+        for part in range(options.workers)
+    ]
+    answers = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit("a worker of the campaign ended badly")
+    done: Counter[str] = Counter()
+    wrong: list[str] = []
+    for answer in map(json.loads, answers):
+        done += Counter(answer["done"])
+        wrong += answer["wrong"]
+    return done, wrong
 
 
 def bulk(database: ScratchDatabase, postings: int) -> None:
@@ -109,6 +140,25 @@ def _one(connection: psycopg.Connection[tuple[int, ...]], query: str) -> int:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row[0]
+
+
+def corruptions() -> tuple[list[str], bool]:
+    """A line about the planted corruptions, those that were not named, and whether all were."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "-p", "no:randomly", CORRUPTIONS],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    planted = _PLANTED.findall(ran.stdout)
+    named = [code for outcome, code in planted if outcome == "PASSED"]
+    missed = sorted({code for outcome, code in planted if outcome != "PASSED"})
+    kinds = len(set(named))
+    return [
+        *(f"not named: {code}" for code in missed),
+        f"{len(planted)} corruptions, {len(named)} named, of {kinds} kinds",
+    ], ran.returncode == 0 and kinds >= LEAST_KINDS
 
 
 _GIVEN = 10**9
@@ -204,27 +254,59 @@ def speed(cluster: ScratchCluster, postings: int) -> tuple[list[str], float]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run it; 1 at a false alarm, or when a million postings take longer than promised."""
+    """Run it; 1 at a false alarm, at a corruption without its name, or when a million postings
+    take longer than promised."""
     parser = argparse.ArgumentParser(prog="./dev campaign audit", description=__doc__)
     parser.add_argument("--books", type=int, default=1_000)
     parser.add_argument("--postings", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="processes for the random books")
+    parser.add_argument("--no-corruptions", action="store_true", help="plant none")
+    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
+    if chosen.part is not None:
+        # What the bank does with strangers' money is logged as a warning: nobody looks here.
+        log.configure("CRITICAL")
+        return _part(chosen)
     log.configure("ERROR")
-    cluster = ScratchCluster(durable=False, migrate=upgrade)
-    slow = False
+    slow = bool(chosen.postings) and not _fast_enough(chosen.postings)
+    unnamed = False
+    if not chosen.no_corruptions:
+        lines, all_named = corruptions()
+        print("\n".join(lines), flush=True)
+        unnamed = not all_named
     wrong: list[str] = []
+    if chosen.books:
+        began = time.monotonic()
+        done, wrong = _side_by_side(chosen)
+        alarms = f"{len(wrong)} false alarms" if wrong else "no false alarm"
+        print("\n".join([*wrong, f"{done['book']} random books, {alarms}"]))
+        print(", ".join(f"{name} {count}" for name, count in sorted(done.items())))
+        print(f"{time.monotonic() - began:.0f} s")
+    return int(bool(wrong) or slow or unnamed)
+
+
+def _part(chosen: argparse.Namespace) -> int:
+    cluster = ScratchCluster(durable=False, migrate=upgrade)
     try:
-        if chosen.postings:
-            lines, seconds = speed(cluster, chosen.postings)
-            print("\n".join(lines), flush=True)
-            slow = seconds > LIMIT_SECONDS * max(chosen.postings / 1_000_000, 1)
-        if chosen.books:
-            began = time.monotonic()
-            done, wrong = random_books(cluster, books=chosen.books, seed=chosen.seed)
-            print("\n".join(wrong or [f"{chosen.books} random books, no false alarm"]))
-            print(", ".join(f"{name} {count}" for name, count in sorted(done.items())))
-            print(f"{time.monotonic() - began:.0f} s")
+        done, wrong = random_books(
+            cluster,
+            books=chosen.books,
+            seed=chosen.seed,
+            part=chosen.part,
+            workers=chosen.workers,
+        )
     finally:
         cluster.close()
-    return int(bool(wrong) or slow)
+    print(json.dumps({"done": done, "wrong": wrong}))
+    return 0
+
+
+def _fast_enough(postings: int) -> bool:
+    cluster = ScratchCluster(durable=False, migrate=upgrade)
+    try:
+        lines, seconds = speed(cluster, postings)
+    finally:
+        cluster.close()
+    print("\n".join(lines), flush=True)
+    return seconds <= LIMIT_SECONDS * max(postings / 1_000_000, 1)

@@ -13,8 +13,9 @@ import pytest
 
 from tests.audit.breaking import ADA, BEN, customer, new_entry
 from tests.audit.conftest import Books
+from wallet.auditor.check import Check
 from wallet.auditor.record import keep
-from wallet.auditor.run import CannotRead, audit
+from wallet.auditor.run import ROOMS, CannotRead, audit
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = "UPDATE accounts SET balance_minor = balance_minor + 1 WHERE path = 'house:capital:EUR'"
@@ -163,6 +164,57 @@ def _recorded(auditor: psycopg.Connection[tuple[object, ...]], after: int, upto:
     row = auditor.execute("SELECT audit_record(%s::jsonb)", (json.dumps(report),)).fetchone()
     assert row is not None
     return int(str(row[0]))
+
+
+class TestReaders:
+    def test_all_readers_see_the_moment_in_which_the_audit_began(self, books: Books) -> None:
+        """What is broken while they read is the next audit's to find."""
+        asked: list[str] = []
+
+        def told(room: str) -> None:
+            if not asked:
+                books.plant(BROKEN)
+            asked.append(room)
+
+        assert books.audit(told=told).findings == []
+        assert len(asked) > 100
+        assert "balance_system_off" in books.codes()
+
+    def test_more_readers_find_the_same(
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        books.plant(BROKEN, OLD, "DELETE FROM events WHERE seq = 2")
+        found = []
+        for readers in (1, 2, 5):
+            monkeypatch.setattr("wallet.auditor.run.READERS", readers)
+            report = books.audit()
+            found.append(([one.fingerprint for one in report.findings], report.checks))
+        assert found[0][0] and found[0] == found[1] == found[2]
+
+    def test_a_question_that_cannot_be_asked_leaves_the_books_unread(
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bad = Check("bad", "a question about nothing", "SELECT 1 FROM nothing_there")
+        monkeypatch.setitem(ROOMS, "bank", (*ROOMS["bank"], bad))
+        with pytest.raises(CannotRead, match="nothing_there"):
+            books.audit()
+
+    def test_of_each_check_in_a_pass_the_first_are_told(
+        self, books: Books, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Many breaks of one do not hide another's, and the report says that there are more."""
+        monkeypatch.setattr("wallet.auditor.run.FINDINGS_OF_ONE_CHECK", 1)
+        books.plant(
+            "UPDATE idempotency_answers SET principal_id = 'usr_else'"
+            " WHERE route = '/v1/transfers'",
+            'UPDATE idempotency_answers SET body = \'{"id": "wdr_x\\u0000"}\''
+            " WHERE route = '/v1/withdrawals'",
+        )
+        report = books.audit()
+        found = [one.code for one in report.findings]
+        assert found.count("answer_transfer_off") == found.count("answer_withdrawal_off") == 1
+        assert found.count("answer_unreadable") == 1
+        assert "answer_transfer_off" in report.truncated
 
 
 class TestRights:

@@ -34,7 +34,7 @@ class Scope:
 class Check:
     """One question to the database. `sql` answers rows (subject, network, asset, expected, found);
     none is good. It may name `{after}`, `{base}` and `{sealed}`, whole numbers of the
-    scope.
+    scope. It is empty where the question is part of a `Pass`.
 
     `code` is stable: people and alarms know a break by it. `pauses`: whether it is about money, so
     that withdrawals of the asset wait until a person has looked.
@@ -42,8 +42,26 @@ class Check:
 
     code: str
     means: str
-    sql: str
+    sql: str = ""
     pauses: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Several checks that read the same rows: one statement answers them all, each row with the
+    code of its check in front. `sql` stands for a table: it may begin with WITH."""
+
+    checks: tuple[Check, ...]
+    sql: str
+
+
+def flat(questions: Sequence[Check | Pass]) -> tuple[Check, ...]:
+    """The single checks of a room."""
+    return tuple(
+        check
+        for question in questions
+        for check in (question.checks if isinstance(question, Pass) else (question,))
+    )
 
 
 @dataclass(frozen=True, slots=True)

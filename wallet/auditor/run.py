@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +15,15 @@ import psycopg
 
 from wallet.auditor import chainread, computed
 from wallet.auditor.chainread import ChainWord
-from wallet.auditor.check import FINDINGS_OF_ONE_CHECK, Check, Finding, Scope, found_by
+from wallet.auditor.check import (
+    FINDINGS_OF_ONE_CHECK,
+    Check,
+    Finding,
+    Pass,
+    Scope,
+    flat,
+    found_by,
+)
 from wallet.auditor.instance import Instance
 from wallet.auditor.rooms import (
     bank,
@@ -28,7 +39,7 @@ from wallet.auditor.rooms import (
     topups,
 )
 
-ROOMS: dict[str, tuple[Check, ...]] = {
+ROOMS: dict[str, tuple[Check | Pass, ...]] = {
     "books": books.CHECKS,
     "entries and their causes": entries.CHECKS,
     "top-ups and gateway": topups.CHECKS,
@@ -47,7 +58,11 @@ SETTLE_SECONDS = 10.0
 """How long to wait for transactions that may still commit below the newest posting."""
 SEAL_MARGIN_SECONDS = 600.0
 """Links of this long before the last sound run are read again: one may have been committed late."""
+READERS = 2
+"""Connections that ask at the same time, all in one snapshot: what two cores can answer."""
 SORT_MEMORY = "256MB"
+FIRST = "the seal"
+"""The room with the longest checks: begun first, so that no reader waits for one at the end."""
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -79,7 +94,7 @@ class Report:
 
 def codes() -> dict[str, str]:
     """Every code and what it means."""
-    known = {check.code: check.means for checks in ROOMS.values() for check in checks}
+    known = {check.code: check.means for room in ROOMS.values() for check in flat(room)}
     return known | computed.MEANS | chainread.MEANS
 
 
@@ -98,14 +113,16 @@ def audit(
             connection.execute("SET default_transaction_read_only = on")
             settled = _settled(connection)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            report = examine(
-                connection,
-                instance,
-                settled=settled,
-                since_checkpoint=since_checkpoint,
-                ask_chain=ask_chain,
-                told=told,
-            )
+            with _helpers(url, connection) as helpers:
+                report = examine(
+                    connection,
+                    instance,
+                    helpers=helpers,
+                    settled=settled,
+                    since_checkpoint=since_checkpoint,
+                    ask_chain=ask_chain,
+                    told=told,
+                )
             connection.execute("COMMIT")
     except psycopg.Error as error:
         raise CannotRead(str(error).strip() or type(error).__name__) from error
@@ -113,45 +130,118 @@ def audit(
     return report
 
 
+@contextmanager
+def _helpers(url: str, connection: Connection) -> Iterator[list[Connection]]:
+    """More connections that see the very moment which `connection` sees."""
+    row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    assert row is not None
+    with ExitStack() as stack:
+        helpers = []
+        for _ in range(READERS - 1):
+            helper = stack.enter_context(psycopg.connect(url, autocommit=True))
+            helper.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            helper.execute(f"SET TRANSACTION SNAPSHOT '{row[0]}'")
+            helpers.append(helper)
+        yield helpers
+
+
 def examine(
     connection: Connection,
     instance: Instance,
     *,
+    helpers: Sequence[Connection] = (),
     settled: int | None = None,
     since_checkpoint: bool = False,
     ask_chain: bool = True,
     told: Callable[[str], None] = lambda room: None,
 ) -> Report:
-    """Every check in the transaction that `connection` has open. Raises psycopg.Error."""
-    connection.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
-    connection.execute("SET LOCAL jit = off")
+    """Every check in the transaction that `connection` has open; `helpers` take their share, each
+    in its own transaction of the same snapshot. Raises psycopg.Error."""
+    for reader in (connection, *helpers):
+        reader.execute(f"SET LOCAL work_mem = '{SORT_MEMORY}'")
+        reader.execute("SET LOCAL jit = off")
+        # The readers are what runs in parallel; workers of theirs would take the cores twice.
+        reader.execute("SET LOCAL max_parallel_workers_per_gather = 0")
     report = _begin(connection, settled, since_checkpoint=since_checkpoint)
-    for room, checks in ROOMS.items():
-        told(room)
-        _ask(connection, report, room, checks)
-    told("signatures, prices, addresses")
-    report.findings += computed.findings(connection, instance)
+    asking = _Asking(report.scope, told)
+    with ThreadPoolExecutor(max_workers=max(len(helpers), 1)) as threads:
+        shares = [threads.submit(asking.share, helper) for helper in helpers]
+        try:
+            told("signatures, prices, addresses")
+            computed_findings = list(computed.findings(connection, instance))
+            if ask_chain:
+                told("the chain")
+                report.chains = chainread.ask(connection, instance)
+            asking.share(connection)
+        finally:
+            asking.waiting.clear()  # after an error nobody begins another check
+        for share in shares:
+            share.result()
+    asking.tell(report)
+    report.findings += computed_findings
     report.checks["signatures, prices, addresses"] = len(computed.MEANS)
     report.unknown_assets = _unknown_assets(connection, instance)
     if ask_chain:
-        told("the chain")
-        report.chains = chainread.ask(connection, instance)
         report.findings += [one for word in report.chains for one in word.findings]
         report.checks["the chain"] = len(chainread.MEANS)
     return report
 
 
-def _ask(connection: Connection, report: Report, room: str, checks: tuple[Check, ...]) -> None:
-    scope = report.scope
-    for check in checks:
-        query = check.sql
-        for name in ("after", "base", "sealed"):
-            query = query.replace(f"{{{name}}}", str(getattr(scope, name)))
-        rows = connection.execute(f"{query} LIMIT {FINDINGS_OF_ONE_CHECK + 1}").fetchall()
-        if len(rows) > FINDINGS_OF_ONE_CHECK:
-            report.truncated.append(check.code)
-        report.findings += found_by(check, rows[:FINDINGS_OF_ONE_CHECK])
-    report.checks[room] = len(checks)
+class _Asking:
+    """All questions, given out one at a time to whoever has a connection free."""
+
+    def __init__(self, scope: Scope, told: Callable[[str], None]) -> None:
+        self.scope = scope
+        self.told = told
+        rooms = sorted(ROOMS, key=lambda room: room != FIRST)
+        self.waiting = deque((room, question) for room in rooms for question in ROOMS[room])
+        self.answers: dict[str, list[tuple[Any, ...]]] = {}
+
+    def share(self, connection: Connection) -> None:
+        """Ask until no question waits. Raises psycopg.Error, and leaves the rest unasked then."""
+        try:
+            while self.waiting:
+                try:
+                    room, question = self.waiting.popleft()
+                except IndexError:
+                    return  # another reader took the last one
+                self.told(room)
+                self.answers |= _ask(connection, self.scope, question)
+        except BaseException:
+            self.waiting.clear()
+            raise
+
+    def tell(self, report: Report) -> None:
+        """What was found, in the order of the rooms."""
+        for room, questions in ROOMS.items():
+            checks = flat(questions)
+            for check in checks:
+                rows = self.answers[check.code]
+                if len(rows) > FINDINGS_OF_ONE_CHECK:
+                    report.truncated.append(check.code)
+                report.findings += found_by(check, rows[:FINDINGS_OF_ONE_CHECK])
+            report.checks[room] = len(checks)
+
+
+def _ask(
+    connection: Connection, scope: Scope, question: Check | Pass
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Rows by code, of each at most one more than is told."""
+    most = FINDINGS_OF_ONE_CHECK + 1
+    query = question.sql
+    for name in ("after", "base", "sealed"):
+        query = query.replace(f"{{{name}}}", str(getattr(scope, name)))
+    if isinstance(question, Check):
+        return {question.code: connection.execute(f"{query} LIMIT {most}").fetchall()}
+    answers: dict[str, list[tuple[Any, ...]]] = {check.code: [] for check in question.checks}
+    rows = connection.execute(
+        "SELECT code, subject, network, asset, expected, found FROM (SELECT f.*, row_number() OVER"
+        f" (PARTITION BY code) AS nth FROM ({query}) f(code, subject, network, asset, expected,"
+        f" found)) n WHERE nth <= {most}"
+    )
+    for code, *row in rows:
+        answers[code].append(tuple(row))
+    return answers
 
 
 def _settled(connection: Connection) -> int | None:

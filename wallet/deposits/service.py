@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.registry import Network
+from wallet.db import Reader
 from wallet.errors import NotFound
 from wallet.money import AssetBook, Money
 
@@ -112,6 +113,42 @@ async def pending(session: AsyncSession, *, principal_id: str) -> dict[str, int]
         {"principal": principal_id},
     )
     return {row.asset: int(row.total) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One asset of one person, in minor units; `pending` stands outside the books."""
+
+    asset: str
+    total_minor: int
+    held_minor: int
+    pending_minor: int
+
+
+_HOLDINGS = """
+WITH booked AS (
+    SELECT asset, balance_minor, held_minor FROM accounts
+     WHERE principal_id = %(principal)s AND kind = 'customer'),
+coming AS (
+    SELECT asset, sum(amount_minor) AS minor FROM deposits
+     WHERE principal_id = %(principal)s AND status IN ('seen', 'confirmed') GROUP BY asset)
+SELECT n.now, h.* FROM (SELECT bifold_now() AS now) n LEFT JOIN (
+    SELECT coalesce(b.asset, c.asset) AS asset, coalesce(b.balance_minor, 0) AS total,
+           coalesce(b.held_minor, 0) AS held, coalesce(c.minor, 0) AS pending
+      FROM booked b FULL JOIN coming c ON c.asset = b.asset) h ON true"""
+
+
+async def holdings(reader: Reader, *, principal_id: str) -> tuple[datetime, list[Holding]]:
+    """The moment, and every account with what is `pending` beside it, by asset code. One statement:
+    all of it is of that moment."""
+    found = await reader.execute(_HOLDINGS, {"principal": principal_id})
+    rows = await found.fetchall()
+    held = [
+        Holding(asset, int(total), int(held), int(pending))
+        for _, asset, total, held, pending in rows
+        if asset is not None
+    ]
+    return rows[0][0], sorted(held, key=lambda one: one.asset)
 
 
 _SELECT = "SELECT d.*, s.tip_number FROM deposits d LEFT JOIN scan_state s ON s.network = d.network"

@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from wallet import ledger
+from wallet.db import Reader
 from wallet.errors import InvalidField
 from wallet.ledger import accounts
 from wallet.money import Asset, Money
@@ -56,8 +54,24 @@ class Statement:
     lines: tuple[StatementLine, ...]
 
 
+_PERIOD = """
+WITH account AS (SELECT id FROM accounts WHERE path = %(path)s),
+period AS MATERIALIZED (
+    SELECT a.id, f.seq AS first, f.balance_minor AS opening, l.seq AS last,
+           l.balance_minor AS closing
+      FROM account a, ledger_place(a.id, %(since)s) f, ledger_place(a.id, %(until)s) l)
+SELECT d.first, d.opening, d.last, d.closing, p.account_seq, p.entry_id, e.kind, e.ref,
+       p.amount_minor, p.balance_after_minor, e.event_at, p.created_at
+  FROM period d
+  LEFT JOIN (postings p JOIN entries e ON e.id = p.entry_id)
+    ON p.account_id = d.id AND p.account_seq > d.first AND p.account_seq <= d.last
+       AND d.last - d.first <= %(most)s
+ ORDER BY p.account_seq"""
+"""Both places and the lines between them, in one statement: all of it is of one moment."""
+
+
 async def build(
-    session: AsyncSession,
+    reader: Reader,
     *,
     principal_id: str,
     asset: Asset,
@@ -65,56 +79,53 @@ async def build(
     until: datetime | None,
     max_lines: int | None = None,
 ) -> Statement:
-    """Read in one snapshot; without `until`, up to now by the database's real clock.
+    """Read at one moment; without `until`, up to now by the database's real clock.
 
     More than `max_lines` lines are refused. Raises InvalidField, and StatementDefect where the
     books are broken.
     """
     if until is None:
-        until = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        until = await _now(reader)
     if until <= since:
         raise InvalidField("`to` must be later than `from`.", field="/query/to")
     if until - since > timedelta(days=MAX_DAYS):
         raise InvalidField(f"A period has at most {MAX_DAYS} days.", field="/query/from")
     account = accounts.customer(principal_id, asset.code)
-    first, last = await ledger.places(session, account, [since, until])
     most = MAX_LINES if max_lines is None else min(max_lines, MAX_LINES)
-    if last.seq - first.seq > most:
+    found = await reader.execute(
+        _PERIOD, {"path": account.path, "since": since, "until": until, "most": most}
+    )
+    rows = await found.fetchall()
+    # No account was ever opened: nothing, and nothing between.
+    first, opening, last, closing = map(int, rows[0][:4]) if rows else (0, 0, 0, 0)
+    if last - first > most:
         raise InvalidField(
-            f"This period has {last.seq - first.seq} lines, at most {most} are given.",
+            f"This period has {last - first} lines, at most {most} are given.",
             field="/query/from",
         )
-    rows = await session.execute(
-        text(
-            "SELECT p.account_seq, p.entry_id, e.kind, e.ref, p.amount_minor,"
-            " p.balance_after_minor, e.event_at, p.created_at FROM postings p"
-            " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
-            " WHERE a.path = :path AND p.account_seq > :first AND p.account_seq <= :last"
-            " ORDER BY p.account_seq"
-        ),
-        {"path": account.path, "first": first.seq, "last": last.seq},
-    )
-    lines = tuple(
-        StatementLine(
-            int(row.account_seq),
-            row.entry_id,
-            row.kind,
-            row.ref,
-            Money(int(row.amount_minor), asset),
-            Money(int(row.balance_after_minor), asset),
-            row.event_at,
-            row.created_at,
-        )
-        for row in rows
-    )
-    prove(first.seq, first.balance_minor, last.seq, last.balance_minor, lines)
-    return Statement(
-        asset,
-        since,
-        until,
-        Money(first.balance_minor, asset),
-        Money(last.balance_minor, asset),
-        lines,
+    lines = tuple(_line(row[4:], asset) for row in rows if row[4] is not None)
+    prove(first, opening, last, closing, lines)
+    return Statement(asset, since, until, Money(opening, asset), Money(closing, asset), lines)
+
+
+async def _now(reader: Reader) -> datetime:
+    found = await reader.execute("SELECT clock_timestamp()")
+    (now,) = await found.fetchone() or (None,)
+    assert isinstance(now, datetime)
+    return now
+
+
+def _line(row: Sequence[Any], asset: Asset) -> StatementLine:
+    seq, entry_id, kind, reference, minor, balance, event_at, booked_at = row
+    return StatementLine(
+        int(seq),
+        entry_id,
+        kind,
+        reference,
+        Money(int(minor), asset),
+        Money(int(balance), asset),
+        event_at,
+        booked_at,
     )
 
 

@@ -16,6 +16,7 @@ from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from wallet import activity
 from wallet.activity import ActivityFilter
+from wallet.db import reader_of
 
 ROWS = 30
 MAX_WORDS = 80
@@ -39,9 +40,9 @@ async def listed(visit: Member) -> Response:
         cursor = cursors.decode(visit.request.query_params.get("cursor"))
     except InvalidCursor:
         cursor = None
-    async with visit.services.db.snapshot() as session:
+    async with visit.services.db.reading() as reader:
         rows = await activity.page(
-            session,
+            reader,
             principal_id=visit.member.id,
             limit=ROWS,
             cursor=cursor,
@@ -68,7 +69,7 @@ async def receipt(visit: Member, activity_id: str) -> Response:
     """One thing, with all its figures."""
     async with visit.services.db.snapshot() as session:
         item = await activity.get(
-            session,
+            await reader_of(session),
             principal_id=visit.member.id,
             activity_id=activity_id,
             assets=visit.services.assets,

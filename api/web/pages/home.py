@@ -12,6 +12,7 @@ from api.web.holdings import Holding, holdings, total_of
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
 from wallet import activity
+from wallet.db import reader_of
 
 ROWS = 8
 UNFINISHED = frozenset(
@@ -40,7 +41,11 @@ async def home(visit: Annotated[Visit, Depends(member)]) -> Response:
         held = await holdings(session, services, person.id)
         total = await total_of(session, held, services.assets.get(person.display_asset))
         rows = await activity.page(
-            session, principal_id=person.id, limit=ROWS, cursor=None, assets=services.assets
+            await reader_of(session),
+            principal_id=person.id,
+            limit=ROWS,
+            cursor=None,
+            assets=services.assets,
         )
     fiat = [one for one in held if one.asset.kind == "fiat"]
     chains = [one for one in held if one.asset.kind != "fiat"]

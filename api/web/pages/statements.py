@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, cast, get_args
 from urllib.parse import urlencode
 
+import orjson
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from api.routes.statements import StatementView
+from api.routes.statements import raw
 from api.web import drafts, statement_files
 from api.web.route import WebRoute
 from api.web.statement_files import Made, StatementForm
@@ -60,8 +61,8 @@ async def file(visit: Member) -> Response:
             return visit.dressed(printed)
     except WalletError as error:
         return drafts.tell(visit, "/statements", error, at=_at(error))
-    body = StatementView.of(made.statement).model_dump_json(by_alias=True, indent=2)
-    return visit.dressed(statement_files.named(made, body.encode(), "json"))
+    body = orjson.dumps(raw(made.statement), option=orjson.OPT_INDENT_2)
+    return visit.dressed(statement_files.named(made, body, "json"))
 
 
 async def _made(visit: Visit, values: dict[str, str], form: StatementForm) -> Made:

@@ -6,7 +6,7 @@ posting is kept there, and only postings above it are read (docs/audit.md).
 
 from __future__ import annotations
 
-from wallet.auditor.check import Check
+from wallet.auditor.check import Check, Pass
 
 # What each account came to at the checkpoint; nothing when everything is read.
 _BASE = """base AS (
@@ -83,59 +83,63 @@ CHECKS = (
         " AND ((a.kind = 'customer') <> (p.account_seq IS NOT NULL)"
         "  OR (p.account_seq IS NULL) <> (p.balance_after_minor IS NULL))",
     ),
-    Check(
-        "balance_customer_off",
-        "a customer's balance is the sum of the postings",
-        SUMS + "SELECT a.path, NULL, a.asset, coalesce(s.sum_minor, 0), a.balance_minor"
-        " FROM accounts a LEFT JOIN sums s ON s.account_id = a.id"
-        " WHERE a.kind = 'customer' AND a.balance_minor IS DISTINCT FROM coalesce(s.sum_minor, 0)",
+    Pass(
+        (
+            Check("balance_customer_off", "a customer's balance is the sum of the postings"),
+            Check(
+                "balance_system_off",
+                "a system account's folded balance and open deltas are the sum of its postings",
+            ),
+            Check("posting_count_off", "an account counts its postings, folded and open"),
+            Check("chain_gap", "a customer's postings are numbered 1, 2, 3 … without a gap"),
+        ),
+        SUMS + ", accounted AS (SELECT a.path, a.asset, a.kind, a.balance_minor AS kept,"
+        "  a.balance_minor + coalesce(o.amount, 0) AS balance,"
+        "  a.posting_count + coalesce(o.lines, 0) AS counted,"
+        "  coalesce(s.sum_minor, 0) AS sum_minor, coalesce(s.lines, 0) AS lines, s.old_lines,"
+        "  s.new_lines, s.seqs, s.first, s.last"
+        "  FROM accounts a LEFT JOIN sums s ON s.account_id = a.id"
+        "  LEFT JOIN open o ON o.account_id = a.id)"
+        " SELECT f.code, c.path, NULL, c.asset, f.expected, f.found FROM accounted c,"
+        " LATERAL (VALUES"
+        "  ('balance_customer_off', c.kind = 'customer' AND c.kept IS DISTINCT FROM c.sum_minor,"
+        "   c.sum_minor::text, c.kept::text),"
+        "  ('balance_system_off', c.kind = 'system' AND c.balance IS DISTINCT FROM c.sum_minor,"
+        "   c.sum_minor::text, c.balance::text),"
+        "  ('posting_count_off', c.counted IS DISTINCT FROM c.lines, c.lines::text,"
+        "   c.counted::text),"
+        "  ('chain_gap', c.kind = 'customer' AND c.new_lines IS NOT NULL"
+        "   AND (c.first IS DISTINCT FROM c.old_lines + 1 OR c.last IS DISTINCT FROM c.lines"
+        "    OR c.seqs <> c.new_lines), c.old_lines + 1 || ' to ' || c.lines,"
+        "   c.first || ' to ' || c.last || ', ' || c.seqs || ' of them')"
+        " ) f(code, off, expected, found) WHERE f.off",
     ),
-    Check(
-        "balance_system_off",
-        "a system account's folded balance and open deltas are the sum of its postings",
-        SUMS + "SELECT a.path, NULL, a.asset, coalesce(s.sum_minor, 0),"
-        " a.balance_minor + coalesce(o.amount, 0) FROM accounts a"
-        " LEFT JOIN sums s ON s.account_id = a.id LEFT JOIN open o ON o.account_id = a.id"
-        " WHERE a.kind = 'system'"
-        " AND a.balance_minor + coalesce(o.amount, 0) IS DISTINCT FROM coalesce(s.sum_minor, 0)",
-    ),
-    Check(
-        "posting_count_off",
-        "an account counts its postings, folded and open",
-        SUMS + "SELECT a.path, NULL, a.asset, coalesce(s.lines, 0),"
-        " a.posting_count + coalesce(o.lines, 0) FROM accounts a"
-        " LEFT JOIN sums s ON s.account_id = a.id LEFT JOIN open o ON o.account_id = a.id"
-        " WHERE a.posting_count + coalesce(o.lines, 0) <> coalesce(s.lines, 0)",
-    ),
-    Check(
-        "chain_gap",
-        "a customer's postings are numbered 1, 2, 3 … without a gap",
-        SUMS + "SELECT a.path, NULL, a.asset, s.old_lines + 1 || ' to ' || s.lines,"
-        " s.first || ' to ' || s.last || ', ' || s.seqs || ' of them' FROM sums s"
-        " JOIN accounts a ON a.id = s.account_id WHERE a.kind = 'customer'"
-        " AND s.new_lines IS NOT NULL AND (s.first IS DISTINCT FROM s.old_lines + 1"
-        "  OR s.last IS DISTINCT FROM s.lines OR s.seqs <> s.new_lines)",
-    ),
-    Check(
-        "chain_number_twice",
-        "no two postings of an account have one number",
-        "SELECT min(a.path), NULL, min(a.asset), 1, count(*) FROM postings p"
-        " JOIN accounts a ON a.id = p.account_id WHERE p.id > {after}"
-        " AND p.account_seq IS NOT NULL GROUP BY p.account_id, p.account_seq HAVING count(*) > 1",
-    ),
-    Check(
-        "chain_balance_off",
-        "the balance after a posting is the one before it and its amount",
+    Pass(
+        (
+            Check("chain_number_twice", "no two postings of an account have one number"),
+            Check(
+                "chain_balance_off",
+                "the balance after a posting is the one before it and its amount",
+            ),
+        ),
         "WITH " + _BASE + ", chain AS (SELECT p.id, p.account_id, p.asset, p.account_seq,"
-        " p.balance_after_minor, p.amount_minor, lag(p.balance_after_minor)"
-        "  OVER (PARTITION BY p.account_id ORDER BY p.account_seq) AS before,"
-        " row_number() OVER (PARTITION BY p.account_id ORDER BY p.account_seq) AS place"
-        " FROM postings p WHERE p.id > {after} AND p.account_seq IS NOT NULL)"
-        " SELECT c.id, NULL, c.asset, coalesce(c.before, b.last_balance_minor, 0) + c.amount_minor,"
-        " c.balance_after_minor FROM chain c"
-        " LEFT JOIN base b ON b.account_id = c.account_id AND c.place = 1"
-        " WHERE c.balance_after_minor IS DISTINCT FROM"
-        "  coalesce(c.before, b.last_balance_minor, 0) + c.amount_minor",
+        "  p.balance_after_minor, p.amount_minor, lag(p.balance_after_minor) OVER w AS before,"
+        "  lag(p.account_seq) OVER w AS number_before, row_number() OVER w AS place"
+        "  FROM postings p WHERE p.id > {after} AND p.account_seq IS NOT NULL"
+        "  WINDOW w AS (PARTITION BY p.account_id ORDER BY p.account_seq, p.id)),"
+        " linked AS (SELECT c.*,"
+        "  coalesce(c.before, b.last_balance_minor, 0) + c.amount_minor AS due"
+        "  FROM chain c LEFT JOIN base b ON b.account_id = c.account_id AND c.place = 1)"
+        " SELECT f.code, f.subject, NULL, l.asset, f.expected, f.found FROM linked l,"
+        " LATERAL (VALUES"
+        "  ('chain_number_twice', l.number_before = l.account_seq,"
+        "   (SELECT a.path FROM accounts a WHERE a.id = l.account_id), 'each number once',"
+        "   'number ' || l.account_seq || ' again'),"
+        "  ('chain_balance_off', l.balance_after_minor IS DISTINCT FROM l.due,"
+        "   l.id::text, l.due::text, l.balance_after_minor::text)"
+        " ) f(code, off, subject, expected, found)"
+        " WHERE (l.number_before = l.account_seq OR l.balance_after_minor IS DISTINCT FROM l.due)"
+        " AND f.off",
     ),
     Check(
         "trial_balance_off",
