@@ -116,9 +116,13 @@ class Anvil:
             await on_restart()
 
     def _fingerprint(self) -> tuple[object, ...]:
-        head = self.node.block("latest") or {}
-        pool = self.node.call("txpool_status")
-        return head.get("hash"), tuple(pool.items()) if isinstance(pool, dict) else None
+        head, pool = self.node.calls(
+            ("eth_getBlockByNumber", ("latest", False)), ("txpool_status", ())
+        )
+        return (
+            head.get("hash") if isinstance(head, dict) else None,
+            tuple(pool.items()) if isinstance(pool, dict) else None,
+        )
 
     def _launch(self) -> Launch:
         # A restart by the supervisor takes the newest snapshot of that moment.
