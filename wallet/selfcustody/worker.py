@@ -35,7 +35,7 @@ from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 
 TICK_SECONDS = 0.5
-TELL_KEY_SECONDS = 2  # a signer that was started again has a new key
+TELL_KEY_SECONDS = 3  # a signer that was started again has a new key
 DUE = (
     "EXISTS (SELECT FROM selfcustody_requests WHERE state = 'queued') OR"
     " EXISTS (SELECT FROM selfcustody_sends WHERE state NOT IN ('settled', 'failed')) OR"
