@@ -11,10 +11,8 @@ import asyncio
 import zlib
 from collections.abc import Sequence
 
-from eth_abi.abi import encode
-from eth_abi.exceptions import EncodingError
-
 from chain import parse
+from chain.abi import encode
 from chain.address import checked, to_checksum
 from chain.blocks import Receipt, parse_receipt
 from chain.errors import (
@@ -162,7 +160,7 @@ def encode_constructor(artifact: Artifact, args: Sequence[object]) -> bytes:
         raise DevNodeFailed(f"{artifact.name} takes {len(types)} arguments, not {len(args)}")
     try:
         return encode(types, list(args))
-    except EncodingError as error:
+    except ValueError as error:
         raise DevNodeFailed(f"{artifact.name}: {error}") from None
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from chain.abi import encode
 from chain.dev import DevNode
 from chain.errors import DevNodeFailed
 from contracts.loader import artifact

@@ -68,9 +68,7 @@ class Services:
 
     async def refresh_faults(self) -> None:
         """Sandbox: take over the faults that are switched on now."""
-        async with self.db.transaction() as session:
-            switched = await faults.all_faults(session)
-        self.faults.replace(name for name, on in switched.items() if on)
+        self.faults.replace(await faults.switched_on(self.db))
 
     async def aclose(self) -> None:
         """Close node connections, signer connection and database."""

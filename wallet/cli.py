@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from wallet.cli_ledger_arguments import add_ledger
 from wallet.cli_names import anchor, operator
@@ -34,9 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         parser.print_help()
         return 2
+    if chosen.command == "serve":
+        _serve()
     from wallet import cli_commands  # `--help` needs none of it
 
     return cli_commands.run(chosen)
+
+
+def _serve() -> NoReturn:
+    """The HTTP room stands above this one, so it is started as a program, not imported.
+
+    Before anything else is: what this process loads, that one loads again.
+    """
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "api.server"])  # noqa: S606 - ourselves
 
 
 def _parser() -> argparse.ArgumentParser:

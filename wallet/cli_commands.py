@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import sys
-from typing import NoReturn
 
 from chain.errors import ChainError
 from keys.errors import KeysError
@@ -18,8 +17,6 @@ def run(chosen: argparse.Namespace) -> int:
     """Do the chosen command."""
     try:
         match chosen.command:
-            case "serve":
-                _serve()
             case "worker":
                 return _worker()
             case "migrate":
@@ -63,17 +60,13 @@ async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
     return await command(settings, chosen)
 
 
-def _serve() -> NoReturn:
-    """The HTTP room stands above this one, so it is started as a program, not imported."""
-    Settings.from_env()  # refuse here, in one line, what the server would refuse later
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "api.server"])  # noqa: S606 - ourselves
-
-
 def _worker() -> int:
+    from uvloop import new_event_loop
+
     from wallet.worker import main as work
 
-    return asyncio.run(work(Settings.from_env()))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work(Settings.from_env()))
 
 
 def _migrate() -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -151,6 +152,13 @@ class Database:
             async with self._sessions() as session, session.begin():
                 await session.connection(execution_options=SNAPSHOT)
                 yield session
+
+    async def look(self, query: str, values: Mapping[str, Any] | None = None) -> Any:
+        """One scalar without a transaction: for looks that mostly find nothing."""
+        with _spoken():
+            async with self.engine.connect() as plain:
+                looking = await plain.execution_options(isolation_level="AUTOCOMMIT")
+                return await looking.scalar(text(query), values)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Reader]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet.db import Database
 from wallet.errors import InvalidField
 
 DESCRIPTIONS: dict[str, str] = {
@@ -29,6 +30,12 @@ async def enabled(session: AsyncSession, name: str) -> bool:
         text("SELECT enabled FROM sandbox_faults WHERE name = :name"), {"name": name}
     )
     return bool(found.scalar_one_or_none())
+
+
+async def switched_on(db: Database) -> list[str]:
+    """The known faults that are on now; one query without a transaction."""
+    names = await db.look("SELECT array_agg(name) FROM sandbox_faults WHERE enabled")
+    return [name for name in names or () if name in DESCRIPTIONS]
 
 
 async def all_faults(session: AsyncSession) -> dict[str, bool]:

@@ -15,6 +15,7 @@ from wallet.ids import new_id
 
 CHANNEL = "bifold_events"
 TICK_SECONDS = 0.15
+DUE = "EXISTS (SELECT FROM outbox)"
 BATCH = 2_000
 NOTIFY_PRINCIPALS = 60  # keeps a payload under PostgreSQL's 8,000 bytes; more is told as "*"
 
@@ -53,12 +54,10 @@ class Relay:
         self._db = db
 
     async def _waiting(self) -> int:
-        """One cheap look without a transaction: most ticks find nothing. At most BATCH."""
-        async with self._db.engine.connect() as plain:
-            looking = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            found = await looking.scalar(
-                text("SELECT count(*) FROM (SELECT FROM outbox LIMIT :batch) w"), {"batch": BATCH}
-            )
+        """One cheap look without a transaction. At most BATCH."""
+        found = await self._db.look(
+            "SELECT count(*) FROM (SELECT FROM outbox LIMIT :batch) w", {"batch": BATCH}
+        )
         return int(found or 0)
 
     async def tick(self) -> int:

@@ -64,7 +64,7 @@ def _house_keeping(services: Services) -> list[Loop]:
     """Loops that serve every room."""
     keeper = _Keeper(services)
     loops = [
-        Loop("ledger.fold", keeper.fold, FOLD_SECONDS),
+        Loop("ledger.fold", keeper.fold, FOLD_SECONDS, due=ledger.FOLD_DUE),
         Loop("throttle.forget", keeper.forget, FORGET_SECONDS),
         Loop("worker.heartbeat", keeper.heartbeat, HEARTBEAT_SECONDS, leader=False),
     ]

@@ -3,3 +3,5 @@
 SOCKET = "BIFOLD_MUTATION_SOCKET"
 TEMPLATE = "BIFOLD_MUTATION_TEMPLATE"
 TREE = "BIFOLD_MUTATION_TREE"
+MAP = "BIFOLD_MUTATION_MAP"
+"""A file that gets a line for each test: what it enters. Absent: nothing is recorded."""

@@ -34,6 +34,16 @@ class Mutant:
     def name(self) -> str:
         return f"{self.file}:{self.line} {self.what}"
 
+    def functions(self, source: str) -> list[int]:
+        """First lines of the functions around it, decorators and all; none at a module's top."""
+        found = []
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body
+                if body[0].lineno <= self.line <= (body[-1].end_lineno or 0):
+                    found.append(min([node.lineno, *(d.lineno for d in node.decorator_list)]))
+        return found
+
     def of(self, source: str) -> str:
         """The source with the fault, without its comments."""
         tree = ast.parse(source)

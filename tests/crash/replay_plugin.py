@@ -2,7 +2,8 @@
 
 `BIFOLD_DIE_AT` names the points, `BIFOLD_DIED` a file that gets a line for each death. Whatever the
 loop had not committed is rolled back; then its next tick comes, as it would in a new process. A
-test that passes like this shows that a death there loses and doubles nothing it looks at.
+request or an operator's command that dies is given once more, as a person would give it. A test
+that passes like this shows that a death there loses and doubles nothing it looks at.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import crashpoints
 
@@ -28,6 +30,16 @@ LOOPS = (
     "wallet.treasury.watch:TreasuryWatch.tick", "wallet.watch.reader:BalanceReader.tick",
     "wallet.reconcile.watch:ReconcileWatch.tick", "wallet.onchain.unsent:UnsentWatch.tick",
 )  # fmt: skip
+REQUESTS = (
+    "wallet.testing.seam:Seam.cancel", "wallet.testing.seam:Seam.speed_up",
+    "wallet.testing.payments:PaymentWorld.cancel",
+)  # fmt: skip
+"""Whole transactions that people ask for."""
+COMMANDS = (
+    "wallet.deposits.arrivals:approve", "wallet.deposits.bearers:approve",
+    "wallet.deposits.forks:approve",
+)  # fmt: skip
+"""All that happens in their caller's transaction, whose first argument is its session."""
 
 
 class Death(BaseException):
@@ -47,13 +59,27 @@ def _again(tick: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def _rolled_back(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a death undoes of a command is undone to a savepoint: the test's transaction goes on."""
+
+    @functools.wraps(command)
+    async def wrapped(session: AsyncSession, *given: Any, **named: Any) -> Any:
+        async with session.begin_nested():
+            return await command(session, *given, **named)
+
+    return wrapped
+
+
 def pytest_configure() -> None:
-    """Every loop gets its next tick after a death."""
-    for place in LOOPS:
+    """Every loop gets its next tick after a death, every request is made again."""
+    for place in (*LOOPS, *REQUESTS, *COMMANDS):
         module, _, path = place.partition(":")
-        owner_name, _, method = path.partition(".")
-        owner = getattr(importlib.import_module(module), owner_name)
-        setattr(owner, method, _again(getattr(owner, method)))
+        owner: Any = importlib.import_module(module)
+        *classes, method = path.split(".")
+        for name in classes:
+            owner = getattr(owner, name)
+        dying = getattr(owner, method)
+        setattr(owner, method, _again(_rolled_back(dying) if place in COMMANDS else dying))
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,7 @@
 """Every crash point of the code stands in points.toml, with the test that dies there.
 
 A new point without a line fails here, so does a line whose point or test is gone. That a flow
-really passes the points it claims is asked by the flow's own test; `open` names the points where
-nothing dies yet, and may only shrink.
+really passes the points it claims is asked by the flow's own test.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = tomllib.loads(Path(__file__).with_name("points.toml").read_text())
-OPEN_MOST = 21
 
 
 def in_the_code() -> dict[str, set[str]]:
@@ -49,21 +47,8 @@ def test_every_point_has_its_line_and_every_line_its_point() -> None:
     listed = [point for points in POINTS["flows"].values() for point in points]
     listed += [point for points in POINTS["tests"].values() for point in points]
     listed += [point for points in POINTS["replays"].values() for point in points]
-    listed += POINTS["open"]["points"]
     assert sorted(set(in_the_code()) - set(listed)) == [], "new crash points without a case"
     assert sorted(set(listed) - set(in_the_code())) == [], "lines whose crash point is gone"
-
-
-def test_a_point_is_open_only_where_nothing_claims_it() -> None:
-    claimed = {
-        point
-        for kind in ("flows", "tests", "replays")
-        for points in POINTS[kind].values()
-        for point in points
-    }
-    still_open = POINTS["open"]["points"]
-    assert sorted(claimed & set(still_open)) == []
-    assert len(still_open) == len(set(still_open)) <= OPEN_MOST, "this number may only shrink"
 
 
 @pytest.mark.parametrize("place", sorted(POINTS["tests"]))

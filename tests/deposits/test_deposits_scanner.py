@@ -11,7 +11,7 @@ from eth_hash.auto import keccak
 from sqlalchemy import text
 
 from chain.blocks import BlockRef
-from chain.client import ChainClient
+from chain.client import ChainClient, ChainIdentity
 from chain.dev import DevNode
 from chain.rpc import JsonRpc
 from chain.testing import AnvilProcess
@@ -366,3 +366,55 @@ async def _reopened(seam: Seam, url: str) -> Seam:
     seam.dev = DevNode(rpc)
     seam.restart_worker(url=url)
     return seam
+
+
+class TestQuiet:
+    """Where nothing is new a pass asks for the head and no more."""
+
+    async def test_it_asks_for_the_head_until_something_is_new(
+        self, seam: Seam, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ada = await seam.person()
+        address = await seam.address(ada)
+        await seam.mine(seam.network.confirmations)
+        await seam.pass_once()
+        asked: list[str] = []
+        verify, head = seam.chain.verify_identity, seam.chain.head
+
+        async def counted_identity() -> ChainIdentity:
+            asked.append("identity")
+            return await verify()
+
+        async def counted_head() -> BlockRef:
+            asked.append("head")
+            return await head()
+
+        monkeypatch.setattr(seam.chain, "verify_identity", counted_identity)
+        monkeypatch.setattr(seam.chain, "head", counted_head)
+        for _ in range(3):
+            await seam.scanner.tick()
+        assert asked[-2:] == ["head", "head"]
+        asked.clear()
+        await seam.pay_in(address, "1", "ETH")
+        await seam.scanner.tick()
+        assert "identity" in asked
+        assert await _pending(seam, ada) == {"ETH": 10**18}
+        await seam.finish()
+        assert (await seam.balance(ada, "ETH")).total_minor == 10**18
+
+    async def test_what_waits_in_the_books_is_looked_at_though_the_head_stays(
+        self, seam: Seam
+    ) -> None:
+        """A deposit that becomes creditable again is credited without a new block."""
+        ada = await seam.person()
+        await seam.pay_in(await seam.address(ada), "1", "ETH")
+        await seam.finish()
+        await seam.scanner.tick()
+        await seam.scanner.tick()
+        await seam.rows(
+            "UPDATE scan_state SET final_number = final_number - 1 WHERE network = 'local'"
+            " RETURNING 1"
+        )
+        before = (await seam.rows("SELECT final_number FROM scan_state"))[0].final_number
+        await seam.scanner.tick()
+        assert (await seam.rows("SELECT final_number FROM scan_state"))[0].final_number > before

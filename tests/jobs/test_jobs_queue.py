@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 from wallet.db import Database
-from wallet.jobs import JobRunner, enqueue
+from wallet.jobs import JobRunner, Loop, enqueue, run_loops
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.pace import patience
 
@@ -255,3 +255,111 @@ async def test_one_leader_at_a_time_and_a_second_after_its_death(
     await until(lambda: other.pid in told(database, "led.scan"), seconds=5, what="the second")
     ticks = told(database, "led.scan")
     assert ticks == [leader.pid] * ticks.count(leader.pid) + [other.pid] * ticks.count(other.pid)
+
+
+class TestDue:
+    """Loops that say when anything waits for them."""
+
+    @pytest.fixture
+    async def switch(self, db: Database) -> AsyncIterator[Callable[[bool], Awaitable[None]]]:
+        """Turns the condition of the loops below on or off."""
+
+        async def switch(on: bool) -> None:
+            async with db.transaction() as session:
+                await session.execute(
+                    text(
+                        "INSERT INTO process_state (name, healthy, detail) VALUES ('due', :on, '')"
+                        " ON CONFLICT (name) DO UPDATE SET healthy = :on"
+                    ),
+                    {"on": on},
+                )
+
+        await switch(False)
+        yield switch
+
+    @staticmethod
+    @asynccontextmanager
+    async def looping(database: ScratchDatabase, *loops: Loop) -> AsyncIterator[None]:
+        task = asyncio.create_task(run_loops(database.conninfo(), list(loops)))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    @staticmethod
+    def loop(tick: Callable[[], Awaitable[object]], name: str = "due") -> Loop:
+        due = "EXISTS (SELECT FROM process_state WHERE name = %s AND healthy)"
+        return Loop(name, tick, 0.1, due=due, about=("due",))
+
+    async def test_it_rests_while_nothing_waits_and_comes_when_something_does(
+        self, database: ScratchDatabase, switch: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        ticks: list[float] = []
+        others: list[float] = []
+
+        async def tick() -> None:
+            ticks.append(time.monotonic())
+
+        async def other() -> None:
+            others.append(time.monotonic())
+
+        async with self.looping(database, self.loop(tick), Loop("other", other, 0.1)):
+            await until(lambda: len(others) > 10, what="the loop without a condition")
+            assert len(ticks) == 1, "the first tick is unasked, for nobody knows what waits"
+            await switch(True)
+            assert await until(lambda: len(ticks) > 3, what="the loop whose work waits") < patience(
+                2.0
+            )
+            await switch(False)
+            await asyncio.sleep(0.6)
+            rested, seen = len(ticks), len(others)
+            await until(lambda: len(others) > seen + 5, what="the other loop")
+            assert len(ticks) == rested
+
+    async def test_work_in_parts_comes_again_without_being_asked(
+        self, database: ScratchDatabase, switch: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        parts: list[int] = []
+
+        async def tick() -> int:
+            parts.append(1)
+            return 5 - len(parts)
+
+        async with self.looping(database, self.loop(tick)):
+            await until(lambda: len(parts) == 5, what="the last part")
+            await asyncio.sleep(0.6)
+        assert len(parts) == 5
+
+    async def test_without_the_connection_nothing_ticks_and_a_new_one_leads_again(
+        self, database: ScratchDatabase, switch: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        """The locks go with the connection: a rival leads then, and gives the lead back."""
+        ticks: list[float] = []
+
+        async def tick() -> None:
+            ticks.append(time.monotonic())
+
+        loop = Loop("fallen", tick, 0.1)
+        async with self.looping(database, loop):
+            await until(lambda: len(ticks) > 2, what="the lead")
+            async with await psycopg.AsyncConnection.connect(
+                database.conninfo(), autocommit=True
+            ) as rival:
+                waiting = asyncio.create_task(
+                    rival.execute("SELECT pg_advisory_lock(%s)", (loop.key,))
+                )
+                await asyncio.sleep(0.3)  # it stands in line when the lead falls
+                with psycopg.connect(database.conninfo(), autocommit=True) as owner:
+                    owner.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name = 'bifold-lead' AND datname = current_database()"
+                    )
+                await waiting
+                before = len(ticks)
+                await asyncio.sleep(1.5)
+                assert len(ticks) <= before + 1, "it ticks although a rival leads"
+                await rival.execute("SELECT pg_advisory_unlock(%s)", (loop.key,))
+                held = len(ticks)
+                await until(lambda: len(ticks) > held + 2, what="the lead again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -196,6 +197,61 @@ def test_a_neighbour_that_is_refused_disturbs_nobody(books: psycopg.Connection[A
         assert answers == ["insufficient_funds" if n % 3 == 1 else None for n in range(60)]
         done = books.execute("SELECT entry_id FROM postings WHERE account_id = 'a1' ORDER BY id")
         assert [entry for (entry,) in done][1:] == [f"ent_{n}" for n in range(60) if n % 3 != 1]
+    finally:
+        books.rollback()
+
+
+def _post_as(
+    books: psycopg.Connection[Any], batch: list[dict[str, Any]], *, together: bool
+) -> list[str | None]:
+    """In one call, or in one for each."""
+    return _post(books, batch) if together else [_post(books, [one])[0] for one in batch]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_time_of_the_event_is_kept_as_told(
+    books: psycopg.Connection[Any], together: bool
+) -> None:
+    """Apart from the time of writing; the house's own time where nothing was told."""
+    told = [datetime(2026, 1, 2, 3, 4, n, 567, tzinfo=UTC) for n in range(6)]
+    batch = [
+        {"entry": {"id": f"ent_{n}", "kind": "test", "ref": "t"}
+                  | ({"event_at": told[n].isoformat()} if n < len(told) else {}),
+         "postings": _lines([("a0", -1), ("a1", 1)])}
+        for n in range(len(told) + 1)
+    ]  # fmt: skip
+    try:
+        assert _post_as(books, batch, together=together) == [None] * len(batch)
+        rows = books.execute(
+            "SELECT event_at, abs(extract(epoch FROM event_at - bifold_now())) < 60,"
+            " abs(extract(epoch FROM created_at - clock_timestamp())) < 60"
+            " FROM entries WHERE ref = 't' ORDER BY id"
+        ).fetchall()
+    finally:
+        books.rollback()
+    assert [at for at, _, _ in rows[:-1]] == told
+    assert [is_now for _, is_now, _ in rows] == [False] * len(told) + [True]
+    assert all(written_now for _, _, written_now in rows)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_there_is_no_fraction_of_a_unit(books: psycopg.Connection[Any], together: bool) -> None:
+    """The columns would round it: what one side lost would not be what the other side got."""
+    good = {"entry": {"id": "ent_good", "kind": "test", "ref": "t"},
+            "postings": _lines([("a0", -1), ("a1", 1)])}  # fmt: skip
+    odd: list[dict[str, Any]] = [
+        {"entry": {"id": "ent_odd", "kind": "test", "ref": "t"},
+         "postings": [{"account": "a0", "asset": "EUR", "amount": "-1.5"},
+                      {"account": "a1", "asset": "EUR", "amount": "1.5"}]},
+        {"open": {"id": "hld_odd", "account": "a1", "asset": "EUR", "amount": "1.5",
+                  "kind": "test", "ref": "t"}},
+        {"close": [{"hold": "hld_0", "capture": "0", "release": "1.5"}]},
+    ]  # fmt: skip
+    try:
+        before = _state(books)
+        assert _post_as(books, odd, together=together) == ["amount_malformed"] * 3
+        assert _state(books) == before
+        assert _post_as(books, [good, *odd], together=together) == [None, *["amount_malformed"] * 3]
     finally:
         books.rollback()
 

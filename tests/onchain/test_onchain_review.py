@@ -6,6 +6,7 @@ import pytest
 
 from contracts.loader import artifact
 from tests.onchain.test_onchain_strangers import _spend_from_hot
+from wallet import crashpoints
 from wallet.errors import InvalidState
 from wallet.onchain.review import resolve
 from wallet.testing.seam import Seam
@@ -96,3 +97,42 @@ async def test_what_is_not_final_proves_nothing(seam: Seam) -> None:
     with pytest.raises(InvalidState, match="not used up"):
         await _ask(seam, made)
     assert (await seam.withdrawal(ada, made.id)).status == "in_review"
+
+
+class Death(BaseException):
+    """The operator's command ends here."""
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("point", "status"),
+    [
+        ("intent.before_commit_reviewed", "in_review"),
+        ("intent.after_commit_reviewed", "settled"),
+    ],
+)
+async def test_a_death_on_the_way_leaves_it_in_review_or_ended_once(
+    seam: Seam, point: str, status: str
+) -> None:
+    """Asked again it ends; what had ended before the death is refused, and booked once."""
+    silent = await seam.dev.deploy(artifact("SilentToken"), (1,))
+    ada, made = await _with_code(seam, await seam.node("eth_getCode", silent, "latest"))
+
+    def die(name: str) -> None:
+        if name == point:
+            raise Death(name)
+
+    crashpoints.install(die)
+    try:
+        with pytest.raises(Death):
+            await _ask(seam, made)
+    finally:
+        crashpoints.install(None)
+    assert (await seam.withdrawal(ada, made.id)).status == status
+    if status == "in_review":
+        await _ask(seam, made)
+    else:
+        with pytest.raises(InvalidState):
+            await _ask(seam, made)
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await seam.differences() == []

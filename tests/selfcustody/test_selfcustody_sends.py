@@ -19,7 +19,7 @@ from keys.kdf import KdfCost
 from keys.selfcustody import SelfCustodyDesk
 from keys.selfcustody_methods import methods
 from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, Browser
-from wallet import selfcustody
+from wallet import crashpoints, selfcustody
 from wallet.db import Database
 from wallet.errors import InvalidField, NotFound
 from wallet.selfcustody import AskDraft, SelfCustodyWorker, SendDraft, SendOpen
@@ -194,6 +194,50 @@ async def test_new_words_come_back_to_the_browser_and_lie_nowhere(
     for secret in (words, " ".join(words.split()[:3]), PASSPHRASE):
         assert secret not in carried
     assert box["box"] not in dump  # and the box is gone with its answer
+
+
+class Death(BaseException):
+    """The worker ends here."""
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("signer_too", [False, True])
+async def test_a_death_before_an_answer_is_kept_ends_the_question_and_a_new_one_is_answered(
+    stage: Stage, signer_too: bool
+) -> None:
+    """The signer answers no box twice: nothing is kept of the first, the person asks anew."""
+    ada = await stage.seam.person()
+    asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
+    nonce, box, _ = await stage.box("import", ada, asked)
+    async with stage.seam.db.transaction() as session:
+        request = await selfcustody.ask(
+            session, principal_id=ada, draft=AskDraft("import", nonce, box, "My own")
+        )
+
+    def die(name: str) -> None:
+        if name == "selfcustody.before_commit_answered":
+            raise Death(name)
+
+    crashpoints.install(die)
+    try:
+        with pytest.raises(Death):
+            await stage.worker.tick()
+    finally:
+        crashpoints.install(None)
+    if signer_too:
+        stage.restart()
+    else:
+        stage.worker = SelfCustodyWorker(stage.seam.db, {"local": stage.seam.chain}, stage.relay)
+    await stage.worker.tick()
+    async with stage.seam.db.transaction() as session:
+        told = await selfcustody.get_request(session, principal_id=ada, request_id=request)
+        kept = await selfcustody.accounts(session, principal_id=ada)
+    assert (told.state, told.reply, kept) == ("refused", None, [])
+    account = await stage.imported(ada)
+    await stage.seam.pay_in(account.address, "100", "USDC")
+    made = await stage.begin(ada, account, "30", "USDC")
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
 
 
 async def test_a_key_file_comes_in_pays_and_goes_out(

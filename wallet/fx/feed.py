@@ -22,6 +22,11 @@ from wallet.fx import rates
 
 TICK_SECONDS = 1
 STAMP_SECONDS = 60
+# All assets are stamped together; one of them tells.
+DUE = (
+    "coalesce((SELECT max(as_of) FROM fx_rates WHERE asset = 'USD')"
+    f" <= bifold_now() - interval '{STAMP_SECONDS} seconds', true)"
+)
 KEEP_DAYS = 7
 PRICE_DIGITS = 18
 DEVIATION_LIMIT = Decimal("0.25")  # a jump beyond a quarter within the hour is refused

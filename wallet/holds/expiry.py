@@ -14,6 +14,10 @@ from wallet.money import AssetBook
 
 BATCH = 50
 TICK_SECONDS = 1.0
+DUE = (
+    "EXISTS (SELECT FROM holds WHERE status = 'open' AND expires_at <= bifold_now()"
+    f" AND kind = '{KIND}')"
+)
 
 
 async def expire(db: Database, assets: AssetBook) -> int:

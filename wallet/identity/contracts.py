@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from eth_abi.abi import encode
-
 from chain import parse
+from chain.abi import encode
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.personal import personal_digest
 from chain.rpc import Rpc

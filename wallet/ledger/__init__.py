@@ -14,6 +14,7 @@ from wallet.ledger.posting import (
     reverse,
 )
 from wallet.ledger.reads import (
+    FOLD_DUE,
     Balance,
     Place,
     balance_at,
@@ -27,6 +28,7 @@ from wallet.ledger.together import post_together
 from wallet.outbox import Notice
 
 __all__ = [
+    "FOLD_DUE",
     "AccountIds",
     "AccountSpec",
     "Balance",

@@ -115,6 +115,9 @@ async def trial_balance(session: AsyncSession) -> dict[str, int]:
     return {row.asset: int(row.total) for row in rows}
 
 
+FOLD_DUE = "EXISTS (SELECT FROM account_deltas)"
+
+
 async def fold(session: AsyncSession, *, max_rows: int) -> int:
     """Add open deltas of system accounts to their folded balance; returns how many."""
     folded = await session.scalar(text("SELECT ledger_fold(:rows)"), {"rows": max_rows})

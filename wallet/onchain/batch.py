@@ -14,11 +14,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.abi import encode
 from chain.address import from_bytes20, to_bytes20
 from chain.blocks import BlockRef, Receipt
 from chain.errors import FeeCeiling, NodeGarbage, NodeRejected

@@ -22,6 +22,11 @@ from wallet.onchain.signers import SignerRow
 from wallet.onchain.states import IN_FLIGHT, State
 
 TICK_SECONDS = 0.5
+# `repository.anything_open`, asked about the network.
+DUE = (
+    "EXISTS (SELECT FROM chain_intents WHERE network = %s"
+    " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined'))"
+)
 REBROADCAST_SECONDS = 3.0
 log = structlog.get_logger(__name__)
 

@@ -28,6 +28,11 @@ from wallet.payouts import repository as payouts
 from wallet.payouts.rails import BankAnswer, BankSilent, PayoutOrder, Rail
 
 TICK_SECONDS = 1
+DUE = (
+    "EXISTS (SELECT FROM payments WHERE ended_at IS NULL AND next_try_at <= bifold_now()) OR"
+    " EXISTS (SELECT FROM payouts o WHERE o.contradicted_at IS NOT NULL AND NOT EXISTS ("
+    "SELECT FROM payment_events e WHERE e.payment_id = o.ref AND e.type = 'bank.contradicted'))"
+)
 SWEEP_BATCH = 100
 ASK_AGAIN_SECONDS = 2
 ASK_SELDOM_SECONDS = 30

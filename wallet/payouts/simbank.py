@@ -20,6 +20,7 @@ from wallet.payouts.rails import BankAnswer, BankSilent, PayoutOrder, ReferenceR
 
 BANK = "simbank"
 TICK_SECONDS = 1
+DUE = "EXISTS (SELECT FROM simbank.orders WHERE status = 'accepted' AND due_at <= bifold_now())"
 PROCESSING_SECONDS = 2
 DUE_BATCH = 200
 RETURN_REASON = "AC04 The account abroad is closed."

@@ -21,9 +21,18 @@ from wallet.money import AssetBook, Money
 from wallet.outbox import Notice
 from wallet.payouts import repository
 from wallet.payouts.rails import Rail, StatementLine
-from wallet.payouts.simbank import SimulatedBank
+from wallet.payouts.simbank import BANK, SimulatedBank
 
 TICK_SECONDS = 1
+# A line of the simulated bank that was not read, or one whose payout has had its last word.
+DUE = (
+    "EXISTS (SELECT FROM simbank.accounts a WHERE EXISTS (SELECT FROM simbank.statement s"
+    " WHERE s.asset = a.asset AND s.id > coalesce((SELECT max(l.line_id) FROM bank_lines l"
+    f" WHERE l.bank = '{BANK}' AND l.asset = a.asset), 0))) OR"
+    " EXISTS (SELECT FROM bank_lines l LEFT JOIN payouts p ON p.reference = l.reference"
+    " WHERE l.matched_at IS NULL AND l.problem IS NULL"
+    " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned')))"
+)
 BATCH = 200
 # Which lines agree with which last answer; each moves the payout's whole amount.
 EXPECTED: dict[str, frozenset[str]] = {

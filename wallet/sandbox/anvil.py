@@ -6,10 +6,11 @@ import asyncio
 import logging
 import platform
 import shutil
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from wallet.sandbox.children import BACKOFF_FIRST_SECONDS, Child, Launch, last_words
+from wallet.sandbox.children import Child, Launch, last_words, pause_after
 from wallet.sandbox.config import LOOPBACK, SandboxError, free_port, port_is_free
 from wallet.sandbox.node import LocalNode, NodeError
 from wallet.sandbox.snapshots import Snapshot, SnapshotStore
@@ -103,6 +104,7 @@ class Anvil:
 
     async def keep(self, on_restart: Callable[[], Awaitable[None]]) -> None:
         """Start it again whenever it ends; `on_restart` hears that it went back to a snapshot."""
+        pause = 0.0
         while self.child.process is not None:
             code = await self.child.process.wait()
             if self.child.stopping:
@@ -110,15 +112,20 @@ class Anvil:
             self.child.restarts += 1
             self.child.state = f"ended with {code}: {self._last_words()}"
             log.warning("chain %s", self.child.state)
-            await asyncio.sleep(BACKOFF_FIRST_SECONDS)
+            pause = pause_after(time.monotonic() - self.child.started_at, pause)
+            await asyncio.sleep(pause)
             await self.start()
             self._stored = None
             await on_restart()
 
     def _fingerprint(self) -> tuple[object, ...]:
-        head = self.node.block("latest") or {}
-        pool = self.node.call("txpool_status")
-        return head.get("hash"), tuple(pool.items()) if isinstance(pool, dict) else None
+        head, pool = self.node.calls(
+            ("eth_getBlockByNumber", ("latest", False)), ("txpool_status", ())
+        )
+        return (
+            head.get("hash") if isinstance(head, dict) else None,
+            tuple(pool.items()) if isinstance(pool, dict) else None,
+        )
 
     def _launch(self) -> Launch:
         # A restart by the supervisor takes the newest snapshot of that moment.

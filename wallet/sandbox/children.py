@@ -19,7 +19,7 @@ from wallet.sandbox.config import SandboxError
 LOG_LIMIT_BYTES = 8 * 1024 * 1024
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LIMIT_SECONDS = 15.0
-CALM_AFTER_SECONDS = 30.0  # a child that lived this long starts again without delay
+CALM_AFTER_SECONDS = 10.0  # a child that lived this long starts again without delay
 TOOL_TIMEOUT_SECONDS = 120.0
 # An interrupt of the terminal reaches the supervisor alone, which ends its children in order.
 _OWN_SESSION = True
@@ -39,6 +39,13 @@ class Launch:
     environment: Mapping[str, str]
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     fd_environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def pause_after(lived_seconds: float, last_pause: float) -> float:
+    """Seconds before the next start: none after a calm life, else twice the last pause."""
+    if lived_seconds > CALM_AFTER_SECONDS:
+        return 0.0
+    return min(max(BACKOFF_FIRST_SECONDS, 2 * last_pause), BACKOFF_LIMIT_SECONDS)
 
 
 def open_log(path: Path) -> int:
@@ -124,7 +131,7 @@ class Child:
 
     async def keep(self) -> None:
         """Run it until `stop`: restart it when it ends, slower and slower while it keeps ending."""
-        backoff = BACKOFF_FIRST_SECONDS
+        pause = 0.0
         while not self._stopping.is_set():
             if self.process is None or self.process.returncode is not None:
                 await self.start()
@@ -133,12 +140,11 @@ class Child:
             if self._stopping.is_set():
                 return
             lived = time.monotonic() - self.started_at
-            backoff = BACKOFF_FIRST_SECONDS if lived > CALM_AFTER_SECONDS else backoff
+            pause = pause_after(lived, pause)
             self.restarts += 1
             self.state = f"ended with {code} after {lived:.1f} s: {last_words(self.log_path)}"
             log.warning("%s %s", self.name, self.state)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, BACKOFF_LIMIT_SECONDS)
+            await asyncio.sleep(pause)
 
     async def stop(self, timeout_seconds: float) -> None:
         """Ask it to end; after the time it is killed."""

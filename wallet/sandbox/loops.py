@@ -20,7 +20,7 @@ from wallet.sandbox.node import NodeError
 SNAPSHOT_POLL_SECONDS = 0.2
 BLOCK_SECONDS = 1.0
 REPORT_SECONDS = 2.0
-DATABASE_POLL_SECONDS = 0.5
+DATABASE_POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
 

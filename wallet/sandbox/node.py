@@ -47,6 +47,22 @@ class LocalNode:
         result: object = document["result"]
         return result
 
+    def calls(self, *calls: tuple[str, tuple[object, ...]]) -> list[object]:
+        """Several calls in one request; their results in order. Raises NodeError."""
+        body = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, (method, params) in enumerate(calls)
+        ]
+        connection = self._connection(CALL_TIMEOUT_SECONDS)
+        try:
+            answers = json.loads(self._send(connection, body).read())
+            found = {answer["id"]: answer["result"] for answer in answers}
+            return [found[number] for number in range(len(calls))]
+        except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+            raise NodeError(f"{calls[0][0]} and more: {error}") from error
+        finally:
+            connection.close()
+
     def quantity(self, method: str, *params: object) -> int:
         """A call whose result is a hexadecimal number."""
         result = self.call(method, *params)
@@ -77,12 +93,16 @@ class LocalNode:
     def _connection(self, timeout_seconds: float) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout_seconds)
 
-    @staticmethod
+    @classmethod
     def _post(
-        connection: http.client.HTTPConnection, method: str, params: tuple[object, ...]
+        cls, connection: http.client.HTTPConnection, method: str, params: tuple[object, ...]
     ) -> http.client.HTTPResponse:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        connection.request("POST", "/", body, {"Content-Type": "application/json"})
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return cls._send(connection, body)
+
+    @staticmethod
+    def _send(connection: http.client.HTTPConnection, body: object) -> http.client.HTTPResponse:
+        connection.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
         return connection.getresponse()
 
 

@@ -35,6 +35,13 @@ from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 
 TICK_SECONDS = 0.5
+TELL_KEY_SECONDS = 3  # a signer that was started again has a new key
+DUE = (
+    "EXISTS (SELECT FROM selfcustody_requests WHERE state = 'queued') OR"
+    " EXISTS (SELECT FROM selfcustody_sends WHERE state NOT IN ('settled', 'failed')) OR"
+    " NOT EXISTS (SELECT FROM selfcustody_key WHERE"
+    f" seen_at > clock_timestamp() - interval '{TELL_KEY_SECONDS} seconds')"
+)
 REBROADCAST_SECONDS = 3.0
 REQUESTS_PER_TICK = 8
 REPLY_SECONDS = 600.0

@@ -9,8 +9,8 @@ from wallet.statements.builder import (
     build,
 )
 from wallet.statements.camt import as_camt053, fits
-from wallet.statements.paper import MAX_PAPER_LINES, Holder, Words, as_pdf
 from wallet.statements.sheet import as_csv
+from wallet.statements.words import MAX_PAPER_LINES, Holder, Words, as_pdf
 
 __all__ = [
     "MAX_DAYS",

@@ -14,7 +14,7 @@ from wallet.clock import rfc3339
 from wallet.errors import NotAcceptable
 from wallet.money import Asset, Money, format_amount
 from wallet.statements.builder import Statement, StatementLine
-from wallet.statements.paper import Holder
+from wallet.statements.words import Holder
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 CODE_LETTERS, FRACTION_DIGITS, TOTAL_DIGITS = 3, 5, 18

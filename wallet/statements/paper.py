@@ -7,8 +7,6 @@ character that neither holds is printed as a box, never left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -21,9 +19,8 @@ from fpdf.enums import Align
 
 from wallet.money import Money, format_amount
 from wallet.statements.builder import Statement, StatementDefect, StatementLine
+from wallet.statements.words import Holder, Words
 
-# Half a millisecond of CPU a line; a longer period is a sheet, or several statements.
-MAX_PAPER_LINES = 2_000
 BOX = "\u25a1"
 MARGIN, WIDTH = 14.0, 182.0  # millimetres of A4
 COLUMNS = (12.0, 34.0, 62.0, 37.0, 37.0)
@@ -34,44 +31,6 @@ MM_OF_POINT, CAP_HEIGHT = 0.3528, 0.714  # how tall capitals are, so that lines 
 WORDS = re.compile(r"[\u2e80-\uffff]|[^\s\u2e80-\uffff]+\s*|\s+")
 Runs: TypeAlias = list[tuple[str, str]]
 _FILES = {"sans": "sans-regular.woff", "sansB": "sans-bold.woff", "han": "han-regular.woff"}
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Everything a statement says, in one language. `kinds`: entry kind → words.
-
-    `period`, `page` and `made` carry `%(name)s` places: from, to; page, pages; time.
-    """
-
-    tag: str
-    title: str
-    holder: str
-    asset: str
-    period_label: str
-    period: str
-    opening: str
-    money_in: str
-    money_out: str
-    closing: str
-    number: str
-    booked: str
-    what: str
-    amount: str
-    balance: str
-    nothing: str
-    page: str
-    made: str
-    proof: str
-    note: str
-    kinds: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Whose account it is, as printed."""
-
-    name: str
-    handle: str
 
 
 def as_pdf(statement: Statement, *, holder: Holder, words: Words, made_at: datetime) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
-from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from chain.abi import encode
 from chain.blocks import Receipt
 from chain.observe import transfer_in
 from chain.registry import Network

@@ -78,7 +78,13 @@ class ScratchCluster:
         """A copy of the template; `bare`: with nothing in it."""
         name = f"{DATABASE}_{next(self._numbers)}"
         template = "template0" if bare else TEMPLATE
-        self._execute("CREATE DATABASE {} OWNER bifold_owner TEMPLATE {}", name, template)
+        # A copy of files costs half of what a copy by pages does, where no fsync is waited for.
+        strategy = "wal_log" if self.server.durable else "file_copy"
+        self._execute(
+            f"CREATE DATABASE {{}} OWNER bifold_owner TEMPLATE {{}} STRATEGY {strategy}",
+            name,
+            template,
+        )
         return ScratchDatabase(name, self.server)
 
     def drop(self, database: ScratchDatabase) -> None:

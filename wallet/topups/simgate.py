@@ -30,6 +30,11 @@ from wallet.topups.simgate_cards import EXPIRES, TEST_CARDS
 
 GATEWAY = "simgate"
 TICK_SECONDS = 1
+DUE = (
+    "EXISTS (SELECT FROM simgate.charges WHERE status = 'processing' AND due_at <= bifold_now())"
+    " OR EXISTS (SELECT FROM simgate.charges WHERE status = 'succeeded'"
+    " AND charge_back_at <= bifold_now())"
+)
 DUE_BATCH = 200
 LETTERS = "abcdefghijkmnpqrstuvwxyz"  # none of its tokens can look like a number
 TOKEN_LETTERS = 24

@@ -21,9 +21,17 @@ from wallet.money import AssetBook, Money
 from wallet.topups import booking, repository
 from wallet.topups.gateway import ChargeAnswer, ChargeOrder, Gateway, GatewaySilent, ListLine
 from wallet.topups.service import ADVANCE, notice
+from wallet.topups.simgate import GATEWAY
 from wallet.topups.states import Waiting
 
 TICK_SECONDS = 1
+# A line of the simulated gateway that was not read, or a top-up whose time has come.
+DUE = (
+    "EXISTS (SELECT FROM simgate.balances a WHERE EXISTS (SELECT FROM simgate.list s"
+    " WHERE s.asset = a.asset AND s.id > coalesce((SELECT max(l.line_id) FROM gateway_lines l"
+    f" WHERE l.gateway = '{GATEWAY}' AND l.asset = a.asset), 0))) OR"
+    " EXISTS (SELECT FROM topups WHERE next_at <= bifold_now())"
+)
 SWEEP_BATCH = 100
 LIST_BATCH = 200
 ASK_AGAIN_SECONDS = 2
