@@ -3,7 +3,7 @@
 Nobody goes below zero. Where somebody is charged for money that is not theirs after all, a deposit
 that the chain lost or a card payment that was charged back, what they have is taken, the rest is
 owed (`receivable:P:A`), and nothing of theirs goes out until it is repaid: their accounts are
-frozen, what comes in is collected, then they are opened.
+frozen, what had not left yet is taken back, what comes in is collected, then they are opened.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import text
@@ -27,6 +27,9 @@ from wallet.outbox import Notice
 
 COLLECT_SECONDS = 5.0
 COLLECT_AT_ONCE = 500
+MONEY_OWED = "money_owed"
+"""Why something of theirs ended that had not left yet."""
+_LOCK = "hashtextextended('receivable/' || :who, 0)"
 log = structlog.get_logger(__name__)
 
 
@@ -83,12 +86,36 @@ async def charge(
     return Charged(entry_id, taken, owed)
 
 
-class Collector:
-    """Takes what comes in for people who owe the house, and opens their accounts in the end."""
+async def owes(session: AsyncSession, principal_id: str) -> bool:
+    """Whether they owe anything, as far as it can still be said before this transaction commits.
 
-    def __init__(self, db: Database, assets: AssetBook) -> None:
+    Asked by whatever lets money out for good (a nonce, an order told to a bank). A charge of the
+    same person waits for the caller's commit: either it is seen here, or the money had left.
+    """
+    await session.execute(
+        text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})"), {"who": principal_id}
+    )
+    return bool(await _owed(session, principal_id))
+
+
+class Outgoing(Protocol):
+    """A flow whose money leaves some time after it was asked for."""
+
+    async def take_back(self, principal_id: str) -> None:
+        """End what of theirs has not left and can be held back; its money is theirs again."""
+        ...
+
+
+class Collector:
+    """Takes what people have, or gets in, who owe the house, and opens their accounts in the end.
+
+    What they had sent on its way and has not left is taken back first.
+    """
+
+    def __init__(self, db: Database, assets: AssetBook, outgoing: Sequence[Outgoing] = ()) -> None:
         self._db = db
         self._assets = assets
+        self._outgoing = outgoing
 
     async def tick(self) -> None:
         """Everybody who owes something, each in a transaction of their own. Safe to repeat."""
@@ -106,6 +133,8 @@ class Collector:
             )
             people = list(rows.scalars())
         for principal_id in people:
+            for flow in self._outgoing:
+                await flow.take_back(principal_id)
             async with self._db.transaction() as session:
                 await self._collect(session, principal_id)
                 hit("receivable.before_commit_collected")
@@ -137,10 +166,7 @@ class Collector:
 async def _alone(session: AsyncSession, principal_id: str) -> None:
     """One charge or collection of one person at a time: who collects the last of an old debt would
     not see a new one that is about to be committed, and open every account."""
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended('receivable/' || :who, 0))"),
-        {"who": principal_id},
-    )
+    await session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"), {"who": principal_id})
 
 
 async def _owed(session: AsyncSession, principal_id: str) -> dict[str, int]:

@@ -37,6 +37,15 @@ async def of(session: AsyncSession, *, ref: str) -> RowMapping | None:
     return row.mappings().one_or_none()
 
 
+async def is_told(session: AsyncSession, *, reference: str) -> bool:
+    """Whether the bank may have heard of it."""
+    told = await session.scalar(
+        text("SELECT told_at IS NOT NULL FROM payouts WHERE reference = :reference"),
+        {"reference": reference},
+    )
+    return bool(told)
+
+
 async def mark_told(session: AsyncSession, *, reference: str) -> bool:
     """Note that the bank is about to be told. False when it may have been told before."""
     row = await session.execute(
