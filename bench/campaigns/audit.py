@@ -41,7 +41,7 @@ async def house(database: ScratchDatabase, seed: int, books: int) -> tuple[Count
     done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="bifold-audit-") as name, AnvilProcess() as anvil:
         folder = Path(name)
-        world = await AuditWorld.open(database.app_url, anvil.url, folder, seed)
+        world = await AuditWorld.open(database, anvil.url, folder, seed)
         try:
             for _ in range(PEOPLE):
                 await world.person()
