@@ -132,6 +132,23 @@ async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence
     return rows.mappings().all()
 
 
+async def moved_before(session: AsyncSession, line: RowMapping) -> bool:
+    """Whether an earlier line says the same of the same payout: the bank did it twice."""
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM bank_lines WHERE bank = :bank AND reference = :reference"
+            " AND kind = :kind AND line_id < :line LIMIT 1"
+        ),
+        {
+            "bank": line["bank"],
+            "reference": line["reference"],
+            "kind": line["kind"],
+            "line": line["line_id"],
+        },
+    )
+    return found is not None
+
+
 async def close_line(
     session: AsyncSession, *, bank: str, line_id: int, problem: str | None = None
 ) -> None:
@@ -161,6 +178,7 @@ async def insert_credit(
     session: AsyncSession,
     line: StatementLine,
     *,
+    bank: str,
     principal_id: str,
     entry_id: str,
     topup_id: str,
@@ -168,10 +186,13 @@ async def insert_credit(
     """An incoming transfer that was booked to somebody, and the top-up it is."""
     await session.execute(
         text(
-            "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id,"
-            " topup_id) VALUES (:reference, :principal, :asset, :amount, :entry, :topup)"
+            "INSERT INTO bank_credits (bank, line_id, bank_reference, principal_id, asset,"
+            " amount_minor, entry_id, topup_id) VALUES (:bank, :line, :reference, :principal,"
+            " :asset, :amount, :entry, :topup)"
         ),
         {
+            "bank": bank,
+            "line": line.line_id,
             "reference": line.reference,
             "principal": principal_id,
             "asset": line.asset,
@@ -183,9 +204,12 @@ async def insert_credit(
 
 
 async def credit(session: AsyncSession, *, reference: str) -> RowMapping | None:
-    """The booked incoming transfer of that bank reference."""
+    """The booked incoming transfer of that bank reference; of several, the newest."""
     row = await session.execute(
-        text("SELECT * FROM bank_credits WHERE bank_reference = :reference"),
+        text(
+            "SELECT * FROM bank_credits WHERE bank_reference = :reference"
+            " ORDER BY line_id DESC LIMIT 1"
+        ),
         {"reference": reference},
     )
     return row.mappings().one_or_none()

@@ -22,3 +22,30 @@ BEGIN
         TO bifold_operator;
     GRANT UPDATE (state, ended_by, ended_at, entry_ids) ON corrections TO bifold_operator;
 END $$;
+
+-- A transfer is the bank's line; its reference is what its sender's bank wrote, and may come again ----
+ALTER TABLE bank_credits ADD COLUMN bank text, ADD COLUMN line_id bigint;
+UPDATE bank_credits c SET bank = l.bank, line_id = l.line_id FROM bank_lines l
+ WHERE l.reference = c.bank_reference AND l.kind = 'credit' AND l.asset = c.asset
+   AND l.amount_minor = c.amount_minor;
+ALTER TABLE bank_credits ALTER COLUMN bank SET NOT NULL, ALTER COLUMN line_id SET NOT NULL,
+    DROP CONSTRAINT bank_credits_pkey, ADD PRIMARY KEY (bank, line_id);
+CREATE INDEX bank_credits_reference_idx ON bank_credits (bank_reference);
+
+ALTER TABLE bank_strays ADD COLUMN line_id bigint;
+ALTER TABLE bank_strays DISABLE TRIGGER bank_strays_immutable;
+UPDATE bank_strays s SET line_id = l.line_id FROM bank_lines l
+ WHERE l.bank = s.bank AND l.reference = s.bank_reference AND l.kind = 'credit'
+   AND l.asset = s.asset AND l.amount_minor = s.amount_minor;
+ALTER TABLE bank_strays ENABLE TRIGGER bank_strays_immutable;
+ALTER TABLE bank_strays ALTER COLUMN line_id SET NOT NULL,
+    DROP CONSTRAINT bank_strays_bank_bank_reference_key, ADD UNIQUE (bank, line_id);
+
+-- Which lines share a reference: a movement that a payout had already, a transfer that left again.
+CREATE INDEX bank_lines_reference_idx ON bank_lines (bank, reference);
+
+-- The simulated bank may give a reference twice to what comes in, as real ones do.
+ALTER TABLE simbank.statement DROP CONSTRAINT statement_kind_reference_key;
+CREATE UNIQUE INDEX simbank_statement_once_idx ON simbank.statement (kind, reference)
+    WHERE kind <> 'credit';
+CREATE INDEX simbank_statement_credit_idx ON simbank.statement (reference) WHERE kind = 'credit';
