@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import ledger
+from wallet import ledger, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.ids import new_id
@@ -211,31 +211,44 @@ async def _close_again(session: AsyncSession, principal_id: str) -> None:
     if await _owed(session, principal_id):
         rows = await session.execute(
             text(
-                "SELECT id FROM accounts WHERE principal_id = :who AND kind = 'customer'"
+                "SELECT id, asset FROM accounts WHERE principal_id = :who AND kind = 'customer'"
                 " AND status = 'open' ORDER BY id"
             ),
             {"who": principal_id},
         )
-        for account_id in list(rows.scalars()):
-            await _set_status(session, account_id, "frozen")
-            await _remember(session, account_id, principal_id)
+        for row in rows.all():
+            await _set_status(session, row.id, "frozen")
+            if await _remember(session, row.id, principal_id):  # else `_thaw` had opened it
+                await outbox.put(session, _told(principal_id, row.id, row.asset, "frozen"))
         return
     rows = await session.execute(
-        text("DELETE FROM receivable_freezes WHERE principal_id = :who RETURNING account_id"),
+        text(
+            "DELETE FROM receivable_freezes f USING accounts a WHERE f.principal_id = :who"
+            " AND a.id = f.account_id RETURNING a.id, a.asset"
+        ),
         {"who": principal_id},
     )
-    for account_id in sorted(rows.scalars()):
-        await _set_status(session, account_id, "open")
+    for row in sorted(rows.all()):
+        await _set_status(session, row.id, "open")
+        await outbox.put(session, _told(principal_id, row.id, row.asset, "unfrozen"))
 
 
-async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> None:
-    await session.execute(
+def _told(principal_id: str, account_id: str, asset: str, what: str) -> Notice:
+    """What the owner hears when an account is closed to outgoing money, and when it opens again."""
+    data = {"account_id": account_id, "asset": asset, "reason": MONEY_OWED}
+    return Notice(principal_id, f"account.{what}", account_id, data)
+
+
+async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> bool:
+    """Note that it was us who froze it. False: noted before."""
+    added = await session.scalar(
         text(
             "INSERT INTO receivable_freezes (account_id, principal_id) VALUES (:id, :who)"
-            " ON CONFLICT DO NOTHING"
+            " ON CONFLICT DO NOTHING RETURNING true"
         ),
         {"id": account_id, "who": principal_id},
     )
+    return added is not None
 
 
 async def _set_status(session: AsyncSession, account_id: str, status: str) -> None:

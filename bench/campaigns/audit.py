@@ -126,8 +126,8 @@ _BULK = (
     f" SELECT 'b' || i, 'usr_' || i, 'bank_transfer', 'EUR', {_GIVEN}, 'succeeded', 'ent_b' || i,"
     " clock_timestamp() FROM generate_series(1, {people}) i",
     "INSERT INTO bank_credits (bank, line_id, bank_reference, principal_id, asset, amount_minor,"
-    f" entry_id, topup_id) SELECT 'simbank', i, 'b' || i, 'usr_' || i, 'EUR', {_GIVEN}, 'ent_b' || i"
-    ", 'b' || i FROM generate_series(1, {people}) i",
+    f" entry_id, topup_id) SELECT 'simbank', i, 'b' || i, 'usr_' || i, 'EUR', {_GIVEN},"
+    " 'ent_b' || i, 'b' || i FROM generate_series(1, {people}) i",
     "INSERT INTO bank_lines (bank, line_id, asset, kind, reference, amount_minor, at, matched_at)"
     f" SELECT 'simbank', i, 'EUR', 'credit', 'b' || i, {_GIVEN}, clock_timestamp(),"
     " clock_timestamp() FROM generate_series(1, {people}) i",

@@ -49,3 +49,6 @@ ALTER TABLE simbank.statement DROP CONSTRAINT statement_kind_reference_key;
 CREATE UNIQUE INDEX simbank_statement_once_idx ON simbank.statement (kind, reference)
     WHERE kind <> 'credit';
 CREATE INDEX simbank_statement_credit_idx ON simbank.statement (reference) WHERE kind = 'credit';
+
+-- Events of some types, read in their order: one noun is one stretch of this index.
+CREATE INDEX events_noun_idx ON events (principal_id, split_part(type, '.', 1), seq);
