@@ -25,6 +25,11 @@ LOOKED_UP_MOST = 256  # tokens in one look-up
 MAX_TOKEN_CHARS = 200
 
 
+def client_of(request: Request) -> str:
+    """Who asks, for counting tries: the peer's address. `X-Forwarded-For` is never believed."""
+    return request.client.host if request.client else "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated principal and the session it speaks through."""

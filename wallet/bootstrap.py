@@ -95,7 +95,7 @@ def asset_book(networks: dict[str, Network]) -> AssetBook:
 
 def build(settings: Settings, *, role: Role) -> Services:
     """Read the public configuration and connect nothing yet. Raises RefusedToStart."""
-    _refuse_unsafe(settings)
+    _refuse_unsafe(settings, role)
     networks = load_networks(settings.networks_path)
     _refuse_play_chains(settings, networks)
     house = read_public(settings.keys_path)
@@ -112,7 +112,7 @@ def build(settings: Settings, *, role: Role) -> Services:
     return Services(
         settings=settings,
         db=Database(
-            settings.direct_url if role == "worker" else settings.database_url,
+            _database_url(settings, role),
             application_name=f"bifold-{role}",
             pooled_elsewhere=role == "api" and settings.database_direct_url is not None,
         ),
@@ -126,6 +126,13 @@ def build(settings: Settings, *, role: Role) -> Services:
         deriver=DepositDeriver(house.deposit_xpub),
         signer=_signer(settings, house) if role == "worker" else NoSigner(),
     )
+
+
+def _database_url(settings: Settings, role: Role) -> str:
+    """As whom this process reaches the database."""
+    if role == "cli":
+        return settings.operator_url
+    return settings.direct_url if role == "worker" else settings.database_url
 
 
 class NoSigner:
@@ -184,9 +191,13 @@ def _eth1(settings: Settings, house: PublicKeys) -> Signer:
     return signer
 
 
-def _refuse_unsafe(settings: Settings) -> None:
+def _refuse_unsafe(settings: Settings, role: Role) -> None:
     if settings.sandbox:
         return
+    if role != "cli" and settings.operator_database_url is not None:
+        raise RefusedToStart(
+            "BIFOLD_OPERATOR_DATABASE_URL is for operators' commands; no service may know it."
+        )
     if not settings.base_url.startswith("https://"):
         raise RefusedToStart("Production needs BIFOLD_PUBLIC_URL with https.")
     if settings.sandbox_token is not None:

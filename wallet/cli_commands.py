@@ -7,10 +7,15 @@ import asyncio
 import os
 import sys
 
+from sqlalchemy.exc import ProgrammingError
+
 from chain.errors import ChainError
 from keys.errors import KeysError
+from wallet.db import sqlstate
 from wallet.errors import WalletError
 from wallet.settings import Settings
+
+INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -27,6 +32,14 @@ def run(chosen: argparse.Namespace) -> int:
                 return _keys(chosen)
             case _:
                 return asyncio.run(_operate(Settings.from_env(), chosen))
+    except ProgrammingError as error:
+        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+            raise
+        print(
+            "bifold: the database's role may not do that; operators' commands need"
+            " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md).",
+            file=sys.stderr,
+        )
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
     except (ChainError, KeysError, OSError) as error:

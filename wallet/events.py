@@ -6,6 +6,7 @@ read already. Who reads on from the last event known misses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,13 @@ COLUMNS = "SELECT seq, id, type, ref, data, created_at FROM events WHERE princip
 NEWEST_FIRST = COLUMNS + " AND seq > :above AND seq < :below ORDER BY seq DESC LIMIT :limit"
 OLDEST_FIRST = COLUMNS + " AND seq > :above AND seq < :below ORDER BY seq LIMIT :limit"
 BEYOND = 2**63 - 1
+# Each noun is read by itself from its index, then they are merged: never the whole history.
+BY_TYPE = (
+    "SELECT e.* FROM unnest(CAST(:nouns AS text[]), CAST(:types AS text[])) AS w(noun, type)"
+    " CROSS JOIN LATERAL (" + COLUMNS + " AND split_part(type, '.', 1) = w.noun"
+    " AND (w.type IS NULL OR type = w.type) AND seq > :above AND seq < :below"
+    " ORDER BY seq {order} LIMIT :limit) e ORDER BY e.seq {order} LIMIT :limit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,25 @@ async def page(
     oldest_first: bool = False,
     above: int = 0,
     below: int = BEYOND,
+    types: Sequence[str] = (),
 ) -> list[Event]:
-    """Events with `above < seq < below`; `limit + 1` rows at most."""
-    rows = await session.execute(
-        text(OLDEST_FIRST if oldest_first else NEWEST_FIRST),
-        {"principal": principal_id, "above": above, "below": below, "limit": limit + 1},
-    )
+    """Events with `above < seq < below`; `limit + 1` rows at most.
+
+    `types`: only these, `noun.verb` or a whole noun as `noun.*`; none given, all.
+    """
+    query = OLDEST_FIRST if oldest_first else NEWEST_FIRST
+    values: dict[str, Any] = {
+        "principal": principal_id, "above": above, "below": below, "limit": limit + 1,
+    }  # fmt: skip
+    if types:
+        query = BY_TYPE.format(order="ASC" if oldest_first else "DESC")
+        whole = {name.removesuffix(".*") for name in types if name.endswith(".*")}
+        single = {name for name in types if name.partition(".")[0] not in whole}
+        wanted: list[tuple[str, str | None]] = [(noun, None) for noun in sorted(whole)]
+        wanted += [(name.partition(".")[0], name) for name in sorted(single)]
+        values["nouns"] = [noun for noun, _ in wanted]
+        values["types"] = [name for _, name in wanted]
+    rows = await session.execute(text(query), values)
     return [_event(row) for row in rows]
 
 

@@ -26,7 +26,7 @@ from psycopg import sql
 from wallet.processes import Identity, NoIdentity, clean_environment, die_with_parent
 
 POSTGRES_MAJOR = 18  # what new data directories are made with; the oldest server supported is 16
-ROLES = ("bifold_owner", "bifold_app", "bifold_audit")
+ROLES = ("bifold_owner", "bifold_app", "bifold_audit", "bifold_operator")
 DATABASE = "bifold"
 SUPERUSER = "postgres"
 
@@ -291,7 +291,7 @@ class EmbeddedPostgres:
 
 
 def ensure_roles(conninfo: str) -> None:
-    """Make the three roles and the database where they are missing; safe to repeat and to race."""
+    """Make the roles and the database where they are missing; safe to repeat and to race."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         for role in ROLES:
             with contextlib.suppress(
@@ -302,6 +302,13 @@ def ensure_roles(conninfo: str) -> None:
                         sql.Identifier(role)
                     )
                 )
+        # An operator can what the application can, and what its revisions give beyond (0014).
+        known = connection.execute(
+            "SELECT pg_has_role('bifold_operator', 'bifold_app', 'MEMBER')"
+        ).fetchone()
+        if known != (True,):
+            with contextlib.suppress(psycopg.errors.InternalError_):  # a rival's grant, just now
+                connection.execute("GRANT bifold_app TO bifold_operator")
         with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(

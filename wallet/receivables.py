@@ -3,7 +3,7 @@
 Nobody goes below zero. Where somebody is charged for money that is not theirs after all, a deposit
 that the chain lost or a card payment that was charged back, what they have is taken, the rest is
 owed (`receivable:P:A`), and nothing of theirs goes out until it is repaid: their accounts are
-frozen, what comes in is collected, then they are opened.
+frozen, what had not left yet is taken back, what comes in is collected, then they are opened.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import ledger
+from wallet import ledger, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.ids import new_id
@@ -27,6 +27,9 @@ from wallet.outbox import Notice
 
 COLLECT_SECONDS = 5.0
 COLLECT_AT_ONCE = 500
+MONEY_OWED = "money_owed"
+"""Why something of theirs ended that had not left yet."""
+_LOCK = "hashtextextended('receivable/' || :who, 0)"
 log = structlog.get_logger(__name__)
 
 
@@ -83,12 +86,36 @@ async def charge(
     return Charged(entry_id, taken, owed)
 
 
-class Collector:
-    """Takes what comes in for people who owe the house, and opens their accounts in the end."""
+async def owes(session: AsyncSession, principal_id: str) -> bool:
+    """Whether they owe anything, as far as it can still be said before this transaction commits.
 
-    def __init__(self, db: Database, assets: AssetBook) -> None:
+    Asked by whatever lets money out for good (a nonce, an order told to a bank). A charge of the
+    same person waits for the caller's commit: either it is seen here, or the money had left.
+    """
+    await session.execute(
+        text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})"), {"who": principal_id}
+    )
+    return bool(await _owed(session, principal_id))
+
+
+class Outgoing(Protocol):
+    """A flow whose money leaves some time after it was asked for."""
+
+    async def take_back(self, principal_id: str) -> None:
+        """End what of theirs has not left and can be held back; its money is theirs again."""
+        ...
+
+
+class Collector:
+    """Takes what people have, or gets in, who owe the house, and opens their accounts in the end.
+
+    What they had sent on its way and has not left is taken back first.
+    """
+
+    def __init__(self, db: Database, assets: AssetBook, outgoing: Sequence[Outgoing] = ()) -> None:
         self._db = db
         self._assets = assets
+        self._outgoing = outgoing
 
     async def tick(self) -> None:
         """Everybody who owes something, each in a transaction of their own. Safe to repeat."""
@@ -106,6 +133,8 @@ class Collector:
             )
             people = list(rows.scalars())
         for principal_id in people:
+            for flow in self._outgoing:
+                await flow.take_back(principal_id)
             async with self._db.transaction() as session:
                 await self._collect(session, principal_id)
                 hit("receivable.before_commit_collected")
@@ -137,10 +166,7 @@ class Collector:
 async def _alone(session: AsyncSession, principal_id: str) -> None:
     """One charge or collection of one person at a time: who collects the last of an old debt would
     not see a new one that is about to be committed, and open every account."""
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended('receivable/' || :who, 0))"),
-        {"who": principal_id},
-    )
+    await session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"), {"who": principal_id})
 
 
 async def _owed(session: AsyncSession, principal_id: str) -> dict[str, int]:
@@ -185,31 +211,44 @@ async def _close_again(session: AsyncSession, principal_id: str) -> None:
     if await _owed(session, principal_id):
         rows = await session.execute(
             text(
-                "SELECT id FROM accounts WHERE principal_id = :who AND kind = 'customer'"
+                "SELECT id, asset FROM accounts WHERE principal_id = :who AND kind = 'customer'"
                 " AND status = 'open' ORDER BY id"
             ),
             {"who": principal_id},
         )
-        for account_id in list(rows.scalars()):
-            await _set_status(session, account_id, "frozen")
-            await _remember(session, account_id, principal_id)
+        for row in rows.all():
+            await _set_status(session, row.id, "frozen")
+            if await _remember(session, row.id, principal_id):  # else `_thaw` had opened it
+                await outbox.put(session, _told(principal_id, row.id, row.asset, "frozen"))
         return
     rows = await session.execute(
-        text("DELETE FROM receivable_freezes WHERE principal_id = :who RETURNING account_id"),
+        text(
+            "DELETE FROM receivable_freezes f USING accounts a WHERE f.principal_id = :who"
+            " AND a.id = f.account_id RETURNING a.id, a.asset"
+        ),
         {"who": principal_id},
     )
-    for account_id in sorted(rows.scalars()):
-        await _set_status(session, account_id, "open")
+    for row in sorted(rows.all()):
+        await _set_status(session, row.id, "open")
+        await outbox.put(session, _told(principal_id, row.id, row.asset, "unfrozen"))
 
 
-async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> None:
-    await session.execute(
+def _told(principal_id: str, account_id: str, asset: str, what: str) -> Notice:
+    """What the owner hears when an account is closed to outgoing money, and when it opens again."""
+    data = {"account_id": account_id, "asset": asset, "reason": MONEY_OWED}
+    return Notice(principal_id, f"account.{what}", account_id, data)
+
+
+async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> bool:
+    """Note that it was us who froze it. False: noted before."""
+    added = await session.scalar(
         text(
             "INSERT INTO receivable_freezes (account_id, principal_id) VALUES (:id, :who)"
-            " ON CONFLICT DO NOTHING"
+            " ON CONFLICT DO NOTHING RETURNING true"
         ),
         {"id": account_id, "who": principal_id},
     )
+    return added is not None
 
 
 async def _set_status(session: AsyncSession, account_id: str, status: str) -> None:

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     database_direct_url: str | None = None
     migration_database_url: str | None = None
     audit_database_url: str | None = None
+    operator_database_url: str | None = None
     audit_minutes: int = Field(default=15, ge=1, le=1_440)
     host: str = "127.0.0.1"
     port: int = 8000
@@ -83,6 +84,11 @@ class Settings(BaseSettings):
     def direct_url(self) -> str:
         """The database without a transaction pooler in between: for worker and listener."""
         return self.database_direct_url or self.database_url
+
+    @property
+    def operator_url(self) -> str:
+        """The database as operators' commands reach it."""
+        return self.operator_database_url or self.database_url
 
     @property
     def networks_path(self) -> Path:

@@ -58,7 +58,7 @@ from wallet.treasury import TreasuryWatch
 from wallet.treasury.watch import TICK_SECONDS as TREASURY_SECONDS
 from wallet.watch import TICK_SECONDS as WATCH_SECONDS
 from wallet.watch import BalanceReader
-from wallet.withdrawals import SUBMIT, WithdrawalTasks
+from wallet.withdrawals import SUBMIT, OwedWithdrawals, WithdrawalTasks
 
 
 def wire(services: Services, runner: JobRunner) -> list[Loop]:
@@ -66,7 +66,13 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
     return [
         Loop("outbox.relay", outbox.Relay(services.db).tick, outbox.TICK_SECONDS, due=outbox.DUE),
         Loop("seal", Sealer(services.db).tick, SEAL_SECONDS, due=SEAL_DUE),
-        Loop("receivables", Collector(services.db, services.assets).tick, COLLECT_SECONDS),
+        Loop(
+            "receivables",
+            Collector(
+                services.db, services.assets, [OwedWithdrawals(services.db, services.assets)]
+            ).tick,
+            COLLECT_SECONDS,
+        ),
         Loop(
             "holds.expire",
             partial(holds.expire, services.db, services.assets),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from api.authentication import CallerDep
+from api.authentication import CallerDep, client_of
 from api.errors import documented
 from api.gateway import gateway_of
 from api.route import StrictRoute
@@ -17,7 +17,7 @@ from api.state import ReadSession, ServicesDep
 from wallet.db import Session
 from wallet.errors import NotFound
 from wallet.ids import is_id
-from wallet.topups import Card, cards
+from wallet.topups import Card, cards, tries
 
 router = APIRouter(prefix="/v1", tags=["topups"], route_class=StrictRoute)
 
@@ -70,12 +70,18 @@ class CardList(View):
     summary="Bind a card",
     responses=documented(
         ("unauthenticated", "card_not_usable", "card_number_refused", "too_many_pending",
-         "gateway_unavailable")
+         "gateway_unavailable", "rate_limited")
     ),
 )  # fmt: skip
-async def bind(body: CardCreate, caller: CallerDep, services: ServicesDep) -> CardView:
-    """By its token; the same token again is the same card."""
+async def bind(
+    body: CardCreate, request: Request, caller: CallerDep, services: ServicesDep
+) -> CardView:
+    """By its token; the same token again is the same card. Counted, by person and by client: 30 and
+    120 an hour, also those the gateway does not know."""
     gateway = gateway_of(services)
+    await tries.count_try(
+        services.db, "bind", principal_id=caller.principal_id, client=client_of(request)
+    )
     facts = await cards.look_up(gateway, body.token)
 
     async def work(session: Session) -> CardView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from api.authentication import CallerDep
 from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
@@ -20,6 +20,9 @@ from wallet.events import BEYOND, Event
 from wallet.ids import is_id
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=StrictRoute)
+
+TYPES_MOST = 20
+EventType = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.([a-z_]{1,40}|\*)$")]
 
 
 class EventView(View):
@@ -72,7 +75,7 @@ class EventPage(View):
     "/events",
     response_model=EventPage,
     summary="What happened to the caller",
-    responses=documented(("unauthenticated", "invalid_cursor")),
+    responses=documented(("unauthenticated", "invalid_cursor", "invalid_field")),
 )
 async def page(
     caller: CallerDep,
@@ -90,6 +93,15 @@ async def page(
         Query(
             description="Only what was published behind this event.",
             examples=["evt_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"],
+        ),
+    ] = None,
+    types: Annotated[
+        list[EventType] | None,
+        Query(
+            alias="type",
+            max_length=TYPES_MOST,
+            description="Only this type, or all of a noun as `topup.*`; may be repeated.",
+            examples=[["topup.succeeded", "account.*"]],
         ),
     ] = None,
 ) -> EventPage:
@@ -111,6 +123,7 @@ async def page(
         oldest_first=order == "asc",
         above=above,
         below=below,
+        types=types or (),
     )
     shown, behind = next_cursor(rows, limit, lambda row: (row.created_at, row.id))
     return EventPage(data=[EventView.of(row) for row in shown], next_cursor=behind)

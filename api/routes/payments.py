@@ -108,10 +108,12 @@ class PaymentView(View):
         examples=["paying_out"],
     )
     reason: str | None = Field(
-        description="Why it came back or failed.", examples=["AC04 The account abroad is closed."]
+        description="Why it came back or failed; `money_owed`: its owner owes the house.",
+        examples=["AC04 The account abroad is closed."],
     )
     waiting_for: str | None = Field(
-        description="`bank_answer` or `bank_settlement` while it waits.", examples=["bank_answer"]
+        description="Why it waits: `bank_answer`, `bank_settlement`; `review` before it is sent.",
+        examples=["bank_answer"],
     )
     waiting_until: Moment | None = Field(
         description="When the rail promises to have spoken.", examples=[MOMENT_EXAMPLE]

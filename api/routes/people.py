@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from api.authentication import CallerDep
+from api.authentication import CallerDep, client_of
 from api.errors import documented
 from api.route import StrictRoute
 from api.schemas import MOMENT_EXAMPLE, AssetCode, Moment, Schema, View
@@ -129,7 +129,7 @@ class LimitsView(View):
 )
 async def register(body: UserCreate, request: Request, services: ServicesDep) -> Response:
     """Sandbox only: the address is verified at once and the tier is the sandbox's."""
-    client = request.client.host if request.client else "unknown"
+    client = client_of(request)
     async with services.db.transaction() as session:
         await hit(
             session,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from api.authentication import CallerDep
+from api.authentication import CallerDep, client_of
 from api.errors import documented
 from api.route import StrictRoute
 from api.routes.people import UserView
@@ -71,7 +71,7 @@ class SessionView(View):
 )
 async def sign_in(body: SessionCreate, request: Request, services: ServicesDep) -> Response:
     """Wrong address and wrong password are told alike and take the same time."""
-    client = request.client.host if request.client else "unknown"
+    client = client_of(request)
     async with services.db.transaction() as session:
         await identity.count_try(session, email=body.email, client=client)
     agent = agent_of(request)

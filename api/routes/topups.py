@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from api import idempotency
-from api.authentication import CallerDep
+from api.authentication import CallerDep, client_of
 from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
 from api.errors import documented
 from api.gateway import bank_of
@@ -24,7 +24,7 @@ from wallet.db import Session
 from wallet.errors import NotFound
 from wallet.idempotency import Answer
 from wallet.ids import is_id
-from wallet.topups import BankDetails, Topup, TopupDraft
+from wallet.topups import BankDetails, Topup, TopupDraft, tries
 
 router = APIRouter(prefix="/v1", tags=["topups"], route_class=StrictRoute)
 
@@ -201,14 +201,21 @@ async def bank_details(
     responses=documented(
         (*idempotency.CODES, "unauthenticated", "invalid_field", "unknown_asset",
          "amount_must_be_string", "amount_malformed", "amount_precision", "amount_not_positive",
-         "amount_too_large", "too_many_pending")
+         "amount_too_large", "too_many_pending", "rate_limited")
     ),
 )  # fmt: skip
 async def create(
-    body: TopupCreate, caller: CallerDep, services: ServicesDep, once: OnceDep
+    body: TopupCreate, request: Request, caller: CallerDep, services: ServicesDep, once: OnceDep
 ) -> Response:
-    """Nothing is credited before the gateway or the bank has the money."""
+    """Nothing is credited before the gateway or the bank has the money. Those from a card are
+    counted, by person and by client: 30 and 120 an hour, declined ones too."""
     draft = TopupDraft(body.money.money(services.assets), body.method, body.source)
+
+    async def count() -> None:
+        if draft.method == "card":
+            await tries.count_try(
+                services.db, "pay", principal_id=caller.principal_id, client=client_of(request)
+            )
 
     async def work(session: Session) -> Answer:
         made = await topups.create(
@@ -217,7 +224,7 @@ async def create(
         (view,) = await shown(session, services, [made])
         return answer(201, view, location=f"/v1/topups/{made.id}")
 
-    return await once(work)
+    return await once(work, before=count)
 
 
 @router.get(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from api.authentication import CallerDep
+from api.authentication import CallerDep, client_of
 from api.errors import documented
 from api.route import StrictRoute
 from api.routes.people import UserView
@@ -179,7 +179,7 @@ async def link(
     body: WalletLink, caller: CallerDep, request: Request, services: ServicesDep
 ) -> WalletView:
     """From now on `POST /v1/sessions/siwe` signs the caller in with it."""
-    client = request.client.host if request.client else "unknown"
+    client = client_of(request)
     async with services.db.transaction() as session:
         me = await identity.get_user(session, caller.principal_id)
         await identity.count_try(session, email=me.email, client=client)
@@ -246,4 +246,4 @@ async def count_try(services: Services, client: str) -> None:
 
 
 async def _count(request: Request, services: Services) -> None:
-    await count_try(services, request.client.host if request.client else "unknown")
+    await count_try(services, client_of(request))

@@ -141,7 +141,9 @@ class WithdrawalView(View):
     cancel_requested: bool = Field(
         description="A cancel is under way; the payment may still be faster.", examples=[False]
     )
-    failure_code: str | None = Field(description="Why it failed.", examples=["reverted"])
+    failure_code: str | None = Field(
+        description="Why it failed.", examples=["reverted", "money_owed"]
+    )
     attempts: list[AttemptShown] = Field(description="Every transaction prepared for it.")
     events: list[EventShown] = Field(description="Its history, oldest first.")
     created_at: Moment = Field(description="When it was asked for.", examples=[MOMENT_EXAMPLE])

@@ -13,6 +13,7 @@ from api.web.shown import money_text
 from api.web.timeline import Step, along
 from api.web.visit import Visit
 from api.web.words import PURPOSES
+from api.web.words import ending as why_ended
 from wallet import conversions, deposits, holds, topups, transfers, withdrawals
 from wallet.activity import Activity
 from wallet.db import Session
@@ -21,6 +22,7 @@ from wallet.fx import quotes
 from wallet.payments import reading
 from wallet.payments.states import TRANSITIONS
 from wallet.payments.views import Payment
+from wallet.receivables import MONEY_OWED
 from wallet.topups import Topup
 from wallet.withdrawals import Withdrawal
 
@@ -288,8 +290,12 @@ def _payment_steps(found: Payment, visit: Visit) -> list[Step]:
     }
     ending = None
     if found.status in endings:
-        ending = Step("bad", endings[found.status], found.ended_at, found.reason or "")
+        if found.reason == MONEY_OWED:
+            endings["failed"] = endings["cancelled"]  # no bank was asked
+        note = why_ended(found.reason or "", visit.language)
+        ending = Step("bad", endings[found.status], found.ended_at, note)
     waiting = {
+        "review": visit.t("A person is looking at it"),
         "bank_answer": visit.t("Waiting for the bank's answer"),
         "bank_settlement": visit.t("Waiting for the bank to settle"),
     }.get(found.waiting_for or "", "")

@@ -67,6 +67,7 @@ class Renderer:
             kinds=words.KINDS,
             state_of=words.state_of,
             refusal=lambda error: words.refusal(error, language),
+            why_ended=lambda code: words.ending(code, language),
             when=lambda moment, style="": _when(moment, language, style),
             lasting=lambda seconds: _lasting(seconds, language),
             asset_name=lambda asset: _asset_name(asset, language),

@@ -175,6 +175,13 @@ OWN_REASONS: dict[str, str] = {
     "reverted": N_("It failed on the chain. Only its fee was spent."),
 }
 """Why the signer or the chain refused something about an own account."""
+_ENDINGS: dict[str, str] = {
+    "money_owed": N_(
+        "It was not sent, because you owe money after a payment was taken back. What comes in"
+        " repays it first; then everything is open again."
+    ),
+}
+"""Why something on its way out ended, where the code alone says too little."""
 _BY_FIELD: dict[tuple[str, str], str] = {
     ("invalid_field", "/display_name"): N_("Write a name of at most 80 letters."),
     ("invalid_field", "/seconds"): N_("Choose one of the times."),
@@ -231,6 +238,11 @@ def refusal(error: Refused, language: Language) -> str:
         return said % values if "%(" in said else said
     except KeyError:
         return language.gettext(_ASK)
+
+
+def ending(code: str, language: Language) -> str:
+    """Why something on its way out ended, in words; a code or a bank's word that has none stays."""
+    return language.gettext(_ENDINGS[code]) if code in _ENDINGS else code
 
 
 def own_reasons(language: Language) -> dict[str, str]:

@@ -48,7 +48,7 @@ async def house(database: ScratchDatabase, seed: int, books: int) -> tuple[Count
     done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="bifold-audit-") as name, AnvilProcess() as anvil:
         folder = Path(name)
-        world = await AuditWorld.open(database.app_url, anvil.url, folder, seed)
+        world = await AuditWorld.open(database, anvil.url, folder, seed)
         try:
             for _ in range(PEOPLE):
                 await world.person()
@@ -175,9 +175,9 @@ _BULK = (
     "INSERT INTO topups (id, principal_id, method, asset, amount_minor, status, entry_id, ended_at)"
     f" SELECT 'b' || i, 'usr_' || i, 'bank_transfer', 'EUR', {_GIVEN}, 'succeeded', 'ent_b' || i,"
     " clock_timestamp() FROM generate_series(1, {people}) i",
-    "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id,"
-    f" topup_id) SELECT 'b' || i, 'usr_' || i, 'EUR', {_GIVEN}, 'ent_b' || i, 'b' || i"
-    " FROM generate_series(1, {people}) i",
+    "INSERT INTO bank_credits (bank, line_id, bank_reference, principal_id, asset, amount_minor,"
+    f" entry_id, topup_id) SELECT 'simbank', i, 'b' || i, 'usr_' || i, 'EUR', {_GIVEN},"
+    " 'ent_b' || i, 'b' || i FROM generate_series(1, {people}) i",
     "INSERT INTO bank_lines (bank, line_id, asset, kind, reference, amount_minor, at, matched_at)"
     f" SELECT 'simbank', i, 'EUR', 'credit', 'b' || i, {_GIVEN}, clock_timestamp(),"
     " clock_timestamp() FROM generate_series(1, {people}) i",

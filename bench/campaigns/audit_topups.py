@@ -23,12 +23,19 @@ _CARDS = ("visa_ok", "visa_ok", "visa_declined", "amex_late", "mastercard_three_
 
 
 class TopupDeeds:
-    """`money` has the bank and its reader; `gateway_db` is the gateway's own way to its books."""
+    """`money` has the bank and its reader; `gateway_db` is the gateway's own way to its books,
+    `operators` the way of those who correct ours."""
 
     def __init__(
-        self, db: Database, gateway_db: Database, money: PaymentWorld, dice: random.Random
+        self,
+        db: Database,
+        gateway_db: Database,
+        operators: Database,
+        money: PaymentWorld,
+        dice: random.Random,
     ) -> None:
         self._db = db
+        self._operators = operators
         self._money = money
         self._dice = dice
         self._gateway = topups.SimulatedGateway(gateway_db, money.assets, action_base="http://sim")
@@ -99,7 +106,7 @@ class TopupDeeds:
         )
         if entry is not None:
             with contextlib.suppress(WalletError):
-                async with self._db.transaction() as session:
+                async with self._operators.transaction() as session:
                     made = await corrections.propose_reversal(
                         session, entry_id=entry, reason="wrong person", by="ada",
                         assets=self._money.assets,
@@ -115,7 +122,7 @@ class TopupDeeds:
         entry = {"note": "as agreed", "postings": lines}
         document = {"reason": "a letter of the 3rd", "entries": [entry, entry]}
         with contextlib.suppress(WalletError):
-            async with self._db.transaction() as session:
+            async with self._operators.transaction() as session:
                 made = await corrections.propose_entries(
                     session, read_batch(orjson.dumps(document)), by="ada",
                     assets=self._money.assets,
@@ -171,7 +178,7 @@ class TopupDeeds:
         await self._money.reader.tick()
 
     async def _approve(self, correction_id: str) -> None:
-        async with self._db.transaction() as session:
+        async with self._operators.transaction() as session:
             await corrections.approve(session, correction_id, by="ben", assets=self._money.assets)
 
     async def _spend_all(self, who: str, amount: str) -> None:
@@ -181,7 +188,7 @@ class TopupDeeds:
             {"account": "expense:correction:EUR", "amount": amount},
         ]
         document = {"reason": "a court", "entries": [{"note": "taken", "postings": lines}]}
-        async with self._db.transaction() as session:
+        async with self._operators.transaction() as session:
             made = await corrections.propose_entries(
                 session, read_batch(orjson.dumps(document)), by="ada", assets=self._money.assets
             )

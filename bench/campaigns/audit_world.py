@@ -28,6 +28,7 @@ from wallet.errors import ChainUnavailable
 from wallet.outbox import Relay
 from wallet.seal import Sealer
 from wallet.settings import Settings
+from wallet.testing.databases import ScratchDatabase
 from wallet.testing.payments import CLABE, IBAN, PaymentWorld
 from wallet.testing.seam import Seam
 from wallet.treasury import moves
@@ -55,6 +56,7 @@ class AuditWorld:
     seam: Seam
     money: PaymentWorld
     bank_db: Database
+    operators: Database
     topups: TopupDeeds
     http: httpx2.AsyncClient
     app: Any
@@ -67,9 +69,12 @@ class AuditWorld:
     numbers: Any = field(default_factory=lambda: count(1))
 
     @classmethod
-    async def open(cls, app_url: str, node_url: str, folder: Path, seed: int = 1) -> Self:
+    async def open(
+        cls, database: ScratchDatabase, node_url: str, folder: Path, seed: int = 1
+    ) -> Self:
         """A funded house with `people` of nobody yet."""
-        db, bank_db = Database(app_url), Database(app_url)
+        db, bank_db = Database(database.app_url), Database(database.app_url)
+        operators = Database(database.operator_url)
         seam = await Seam.open(db, node_url, folder / "signer", sweeps="prefund", cold=COLD)
         money = PaymentWorld(db, bank_db)
         money.assets = seam.assets
@@ -80,7 +85,7 @@ class AuditWorld:
         dump_networks(folder / "networks.toml", {"local": seam.network})
         write_public(folder / "keys.json", public)
         services = Services(
-            settings=Settings(mode="sandbox", database_url=app_url),
+            settings=Settings(mode="sandbox", database_url=database.app_url),
             db=db,
             assets=seam.assets,
             networks={"local": seam.network},
@@ -98,8 +103,8 @@ class AuditWorld:
         )
         await seam.fund_house()
         dice = random.Random(seed)
-        topups = TopupDeeds(db, bank_db, money, dice)
-        return cls(seam, money, bank_db, topups, http, app, folder, dice)
+        topups = TopupDeeds(db, bank_db, operators, money, dice)
+        return cls(seam, money, bank_db, operators, topups, http, app, folder, dice)
 
     async def close(self) -> None:
         """Every connection to the database."""
@@ -108,6 +113,7 @@ class AuditWorld:
         await self.seam.close()
         await self.seam.db.dispose()
         await self.bank_db.dispose()
+        await self.operators.dispose()
 
     # People
 

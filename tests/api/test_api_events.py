@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from wallet import outbox
+from wallet import ledger, outbox, receivables
+from wallet.events import BEYOND, BY_TYPE
+from wallet.ledger import accounts
+from wallet.money import Money, parse_amount
 from wallet.outbox import Notice, Relay
+from wallet.receivables import Collector
 from wallet.seal import Sealer, verify
 
 
@@ -182,3 +186,131 @@ async def test_a_poller_misses_nothing_though_commits_come_late(world: Any) -> N
             break
         cursor = {"cursor": answer["next_cursor"]}
     assert again == ids
+
+
+class TestTypes:
+    """`type`, repeated or with a whole noun: the same order, cursors and bounds."""
+
+    async def told(self, world: Any) -> Any:
+        ada, bob = await world.person(), await world.person()
+        async with world.services.db.transaction() as session:
+            for n, name in enumerate(
+                ["one.made", "one.ended", "two.made", "one.made", "onex.made"]
+            ):
+                for who in (ada, bob):
+                    await outbox.put(session, Notice(who.id, name, f"r{n}-{who.id}", {}))
+        await publish(world)
+        return ada
+
+    async def ask(self, person: Any, *types: str, **more: Any) -> list[str]:
+        answer = await person.get("/v1/events", type=list(types), **more)
+        assert answer.status_code == 200, answer.text
+        return [ref.partition("-")[0] for ref in refs(answer)]
+
+    async def test_one_several_and_a_whole_noun(self, world: Any) -> None:
+        ada = await self.told(world)
+        assert await self.ask(ada, "one.made") == ["r3", "r0"]
+        assert await self.ask(ada, "one.*") == ["r3", "r1", "r0"]
+        assert await self.ask(ada, "one.ended", "two.made") == ["r2", "r1"]
+        assert await self.ask(ada, "one.*", "one.made", "one.made") == ["r3", "r1", "r0"]
+        assert await self.ask(ada, "nothing.known", "nothing.*") == []
+        assert await self.ask(ada, "one.*", "two.*", order="asc") == ["r0", "r1", "r2", "r3"]
+
+    async def test_it_is_read_on_by_cursor_and_after(self, world: Any) -> None:
+        ada = await self.told(world)
+        seen, cursor = [], None
+        for _ in range(5):
+            more = {} if cursor is None else {"cursor": cursor}
+            answer = await ada.get("/v1/events", type=["one.*", "two.made"], limit=1, **more)
+            seen += refs(answer)
+            cursor = answer.json()["next_cursor"]
+            if cursor is None:
+                break
+        assert [ref.partition("-")[0] for ref in seen] == ["r3", "r2", "r1", "r0"]
+        first = (await ada.get("/v1/events", type="one.made", order="asc")).json()["data"][0]
+        assert await self.ask(ada, "one.*", order="asc", after=first["id"]) == ["r1", "r3"]
+
+    @pytest.mark.parametrize(
+        "bad", ["*", "one", "one.", "one.*x", "One.made", "one.%", "a" * 99 + ".x"]
+    )
+    async def test_what_is_no_type_is_refused(self, world: Any, bad: str) -> None:
+        ada = await world.person()
+        answer = await ada.get("/v1/events", type=bad)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+        many = await ada.get("/v1/events", type=["one.made"] * 21)
+        assert many.status_code == 422
+
+    async def test_it_reads_by_an_index(self, world: Any) -> None:
+        """Whatever else somebody was told: a noun's events are one stretch of the index."""
+        async with world.services.db.transaction() as session:
+            await session.execute(text("SET LOCAL enable_seqscan = off"))
+            plan = await session.execute(
+                text("EXPLAIN " + BY_TYPE.format(order="DESC")),
+                {"principal": "usr_x", "above": 0, "below": BEYOND, "limit": 51,
+                 "nouns": ["one", "two"], "types": [None, "two.made"]},
+            )  # fmt: skip
+            lines = "\n".join(plan.scalars())
+        assert "events_noun_idx" in lines
+        assert "split_part" in lines.partition("Index Cond:")[2].partition("\n")[0]
+
+
+async def test_a_freeze_and_its_end_are_told_once_with_what_made_them(world: Any) -> None:
+    ada = await world.person(EUR="10.00", USD="5.00")
+    book = world.services.assets
+
+    async def gateway_takes(amount: str) -> None:
+        async with world.services.db.transaction() as session:
+            await receivables.charge(
+                session, principal_id=ada.id, money=parse_amount(amount, book.get("EUR")),
+                against=accounts.gateway("simgate", "EUR"), kind="topup_charged_back",
+                ref="test", meta={},
+            )  # fmt: skip
+
+    async def told() -> list[tuple[str, str]]:
+        await publish(world)
+        answer = await ada.get("/v1/events", type="account.*", order="asc")
+        return [(event["type"], event["data"]["asset"]) for event in answer.json()["data"]]
+
+    await gateway_takes("4.00")
+    assert await told() == []  # it was there: nothing is owed
+    for _ in range(2):
+        await gateway_takes("9.00")
+        await Collector(world.services.db, book).tick()
+    frozen = await told()
+    assert sorted(frozen) == [("account.frozen", "EUR"), ("account.frozen", "USD")]
+    async with world.services.db.transaction() as session:
+        money = parse_amount("50.00", book.get("EUR"))
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="test", ref=ada.id,
+                lines=[
+                    ledger.Line(accounts.capital("EUR"), Money(-money.minor, money.asset)),
+                    ledger.Line(accounts.customer(ada.id, "EUR"), money),
+                ],
+            ),
+        )  # fmt: skip
+    for _ in range(2):
+        await Collector(world.services.db, book).tick()
+    opened = (await told())[2:]
+    assert sorted(opened) == [("account.unfrozen", "EUR"), ("account.unfrozen", "USD")]
+    event = (await ada.get("/v1/events", type="account.unfrozen")).json()["data"][0]
+    assert event["data"]["reason"] == "money_owed" and event["ref"] == event["data"]["account_id"]
+
+
+async def test_a_charge_that_is_rolled_back_tells_nothing(world: Any) -> None:
+    ada = await world.person(EUR="1.00")
+    async with world.services.db.transaction() as session:
+        await receivables.charge(
+            session, principal_id=ada.id,
+            money=parse_amount("9.00", world.services.assets.get("EUR")),
+            against=accounts.gateway("simgate", "EUR"), kind="topup_charged_back",
+            ref="test", meta={},
+        )  # fmt: skip
+        assert (
+            await session.scalar(text("SELECT count(*) FROM outbox WHERE type = 'account.frozen'"))
+            == 1
+        )
+        await session.rollback()
+    await publish(world)
+    assert refs(await ada.get("/v1/events", type="account.frozen")) == []

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from wallet import payouts
-from wallet.topups import IncomingTransfers, SimulatedGateway, TopupTasks
+from wallet.topups import IncomingTransfers, SimulatedGateway, TopupTasks, tries
 
 EUR = {"amount": "25.00", "asset": "EUR"}
 
@@ -237,3 +237,65 @@ class TestBankTransfers:
         ).tick()
         assert await bob.available("EUR") == "3.00"
         assert await ada.available("EUR") in (None, "0.00")
+
+
+class TestTries:
+    """Cards are tried so often and no more: by person and by client, whatever becomes of it."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tries, "TRIES_PER_PERSON", 3)
+        monkeypatch.setattr(tries, "TRIES_PER_CLIENT", 5)
+
+    async def test_declined_payments_count_and_the_gateway_hears_of_no_more(
+        self, world: Any
+    ) -> None:
+        ada = await world.person()
+        card = await bind(ada, "visa_declined")
+        body = {"money": EUR, "method": "card", "source": card}
+        for _ in range(3):
+            made = await ada.post("/v1/topups", body)
+            await work(world, made.json()["id"])
+            seen = await ada.get(f"/v1/topups/{made.json()['id']}")
+            assert seen.json()["status"] == "failed"
+        refused = await ada.post("/v1/topups", body)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert 0 < int(refused.headers["Retry-After"]) <= tries.WINDOW_SECONDS
+        assert len((await ada.get("/v1/topups")).json()["data"]) == 3
+        by_bank = await ada.post("/v1/topups", {"money": EUR, "method": "bank_transfer"})
+        assert by_bank.status_code == 201
+
+    async def test_unknown_tokens_count(self, world: Any) -> None:
+        ada = await world.person()
+        codes = [
+            (await ada.post("/v1/cards", {"token": f"tok_sim_{n:024}x"})).json()["code"]
+            for n in range(4)
+        ]
+        assert codes == ["card_not_usable"] * 3 + ["rate_limited"]
+
+    async def test_many_people_of_one_client_share_its_count(self, world: Any) -> None:
+        people = [await world.person() for _ in range(3)]
+        cards = [await bind(person) for person in people]
+        answers = []
+        for person, card in zip(people, cards, strict=True):
+            for _ in range(2):
+                made = await person.post(
+                    "/v1/topups", {"money": EUR, "method": "card", "source": card}
+                )
+                answers.append(made.status_code)
+        assert answers == [201] * 5 + [429]
+
+    async def test_the_same_request_again_is_not_counted(self, world: Any) -> None:
+        ada = await world.person()
+        card = await bind(ada)
+        body = {"money": EUR, "method": "card", "source": card}
+        answers = [
+            (await ada.post("/v1/topups", body, key="the same key")).status_code for _ in range(6)
+        ]
+        assert answers == [201] * 6
+
+    async def test_one_who_is_over_their_own_count_keeps_nobody_out(self, world: Any) -> None:
+        ada, bob = await world.person(), await world.person()
+        for n in range(20):
+            await ada.post("/v1/cards", {"token": f"tok_sim_{n:024}x"})
+        await bind(bob)

@@ -39,7 +39,7 @@ def healthy(cluster: ScratchCluster) -> Iterator[Healthy]:
     with tempfile.TemporaryDirectory(prefix="bifold-audit-") as folder, AnvilProcess() as anvil:
 
         async def story() -> None:
-            world = await AuditWorld.open(made.app_url, anvil.url, Path(folder))
+            world = await AuditWorld.open(made, anvil.url, Path(folder))
             try:
                 await world.story()
             finally:

@@ -27,7 +27,7 @@ ODD = "DELETE FROM events WHERE seq = (SELECT min(seq) + 1 FROM events)"
 
 @pytest.fixture
 async def db(books: Books) -> AsyncIterator[Database]:
-    db = Database(books.url())
+    db = Database(books.url("bifold_operator"))
     yield db
     await db.dispose()
 

@@ -402,7 +402,7 @@ async def test_a_transfer_that_waits_for_its_owner_is_not_given_away(
     database: ScratchDatabase,
 ) -> None:
     """Else two pairs of operators credit it twice: once by a correction, once as a top-up."""
-    db, other = Database(database.app_url), Database(database.app_url)
+    db, other = Database(database.operator_url), Database(database.app_url)
     try:
         world = TopupWorld(db, other)
         who, owner = await world.person(EUR="1.00"), await world.person()

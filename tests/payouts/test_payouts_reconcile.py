@@ -14,6 +14,7 @@ from wallet.db import Database
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountClosed
 from wallet.payouts.reconcile import bank_lines
+from wallet.payouts.simbank import _move
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.payments import PaymentWorld
 
@@ -190,3 +191,28 @@ async def shift(session: AsyncSession, reference: str, cent: int) -> None:
         ),
         {"reference": reference, "cent": cent},
     )
+
+
+async def test_a_payout_that_leaves_twice_is_not_taken_for_one(
+    world: PaymentWorld, tamperer: Database
+) -> None:
+    """A second movement by the same reference is nobody's, and named."""
+    reference = await lively(world)
+    async with tamperer.transaction() as session:
+        await session.execute(text("DROP INDEX simbank.simbank_statement_once_idx"))
+        minor = await session.scalar(
+            text("SELECT amount_minor FROM simbank.statement WHERE reference = :r"),
+            {"r": reference},
+        )
+        await _move(session, "MXN", int(minor), "payout", reference, "again")
+    for _ in range(2):
+        await world.reader.tick()
+    aside = await world.account(accounts.unattributed("simbank", "MXN"))
+    assert aside.minor == int(minor)  # negative: the bank owes it
+    async with world.db.transaction() as session:
+        contradicted = await session.scalar(
+            text("SELECT contradicted_at IS NOT NULL FROM payouts WHERE reference = :r"),
+            {"r": reference},
+        )
+    assert contradicted
+    await world.assert_sound()

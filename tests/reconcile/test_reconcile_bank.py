@@ -30,7 +30,16 @@ async def tamperer(database: ScratchDatabase) -> AsyncIterator[Database]:
     await db.dispose()
 
 
-async def correct(world: PaymentWorld, reference: str | None, bank: str, cost: str) -> None:
+@pytest.fixture
+async def operators(database: ScratchDatabase) -> AsyncIterator[Database]:
+    db = Database(database.operator_url)
+    yield db
+    await db.dispose()
+
+
+async def correct(
+    operators: Database, world: PaymentWorld, reference: str | None, bank: str, cost: str
+) -> None:
     """Ada proposes, Bob approves."""
     document = {
         "reason": "the bank charged a cent",
@@ -45,16 +54,16 @@ async def correct(world: PaymentWorld, reference: str | None, bank: str, cost: s
             }
         ],
     }
-    async with world.db.transaction() as session:
+    async with operators.transaction() as session:
         made = await service.propose_entries(
             session, read_batch(orjson.dumps(document)), by="ada", assets=world.assets
         )
-    async with world.db.transaction() as session:
+    async with operators.transaction() as session:
         await service.approve(session, made.id, by="bob", assets=world.assets)
 
 
 async def test_one_cent_is_a_case_and_is_booked_by_its_reference(
-    world: PaymentWorld, tamperer: Database
+    world: PaymentWorld, tamperer: Database, operators: Database
 ) -> None:
     reference = await lively(world)
     watching = ReconcileWatch(world.db, {}, world.assets)
@@ -73,7 +82,7 @@ async def test_one_cent_is_a_case_and_is_booked_by_its_reference(
     assert "0.01 MXN (1 of the smallest unit) less is there" in one.what
     assert f"{reference} is off by -1" in one.what
     # The bank has a cent less: the account of side D is credited, the cost is the house's.
-    await correct(world, reference, "0.01", "-0.01")
+    await correct(operators, world, reference, "0.01", "-0.01")
     assert (await watching.tick()).outcome == "agrees"
     async with world.db.transaction() as session:
         [one] = await cases.listed(session, open_only=False)

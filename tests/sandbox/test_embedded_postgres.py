@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from wallet.postgres import EmbeddedPostgres, PostgresError, ensure_roles, stop_leftover
+from wallet.postgres import ROLES, EmbeddedPostgres, PostgresError, ensure_roles, stop_leftover
 
 PARENT = """
 import sys, time
@@ -74,13 +74,13 @@ class TestSettings:
         assert server.socket_dir.stat().st_mode & 0o777 == 0o700
 
     def test_roles_are_not_superusers(self, server: EmbeddedPostgres) -> None:
-        for role in ("bifold_owner", "bifold_app", "bifold_audit"):
+        for role in ROLES:
             query = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
             assert ask(server, query, role) is False
 
     def test_making_roles_again_changes_nothing(self, server: EmbeddedPostgres) -> None:
         ensure_roles(server.conninfo())
-        assert ask(server, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'bifold%'") == 3
+        assert ask(server, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'bifold%'") == 4
 
 
 class TestRecovery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlalchemy import text
@@ -85,6 +86,18 @@ def test_a_sandbox_behind_a_proxy_is_open_to_everybody_and_needs_its_token() -> 
     check_bind(settings.model_copy(update={"sandbox_token": "a token"}))
     for own in ("http://localhost:8000", "http://127.0.0.1:8000", "http://[::1]:8000"):
         check_bind(settings.model_copy(update={"public_url": own}))
+
+
+@pytest.mark.parametrize("role", ["api", "worker"])
+def test_no_service_of_production_may_know_the_operators_address(
+    tmp_path: Path, role: Literal["api", "worker"]
+) -> None:
+    settings = Settings(
+        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path,
+        operator_database_url="y",
+    )  # fmt: skip
+    with pytest.raises(RefusedToStart, match="BIFOLD_OPERATOR_DATABASE_URL"):
+        build(settings, role=role)
 
 
 def test_production_refuses_a_chain_whose_coins_are_made_from_nothing(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ may be rewritten or deleted.
 from __future__ import annotations
 
 import psycopg
+import pytest
 
-from wallet.testing.databases import ScratchDatabase
+from wallet.migrate import upgrade
+from wallet.testing.databases import ScratchCluster, ScratchDatabase
 
 WHOLE = frozenset({
     # Bookkeeping of processes and nodes, sessions and counters: nothing of money or agreement.
@@ -21,9 +23,7 @@ UPDATABLE = frozenset({
     "payment_legs", "payments", "payouts", "quotes", "scan_state", "withdrawals",
     "selfcustody_key", "float_bounds",
 })  # fmt: skip
-DELETABLE = frozenset(
-    {"audit_pauses", "cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"}
-)
+DELETABLE = frozenset({"cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"})
 
 
 def test_no_right_is_wider_than_it_was_meant(database: ScratchDatabase) -> None:
@@ -86,17 +86,88 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
         "bank_strays.approved_by",
     } <= open_columns
     assert not {column for column in open_columns if column.startswith("reconcile_")}
-    assert {"treasury_moves.approved_by", "corrections.ended_by"} <= open_columns
+    assert "corrections.ended_by" not in open_columns
 
 
 def test_a_correction_begins_as_a_proposal(database: ScratchDatabase) -> None:
     """Nobody inserts one that two people seem to have agreed on already."""
+    assert _insertable(database, "bifold_operator", "corrections") == {
+        "id", "kind", "reverses", "document", "reason", "proposed_by"
+    }  # fmt: skip
+
+
+def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
     with psycopg.connect(database.conninfo("bifold_owner")) as owner:
-        allowed = {
-            column
-            for (column,) in owner.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = 'corrections'::regclass"
-                " AND attnum > 0 AND has_column_privilege('bifold_app', attrelid, attnum, 'INSERT')"
-            )
-        }
-    assert allowed == {"id", "kind", "reverses", "document", "reason", "proposed_by"}
+        rows = owner.execute(
+            "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+            " AND has_column_privilege(%s, attrelid, attnum, 'INSERT')",
+            (table, role),
+        )
+        return {column for (column,) in rows}
+
+
+@pytest.mark.parametrize("table", ["corrections", "audit_accepted"])
+def test_what_operators_agree_upon_no_process_writes(database: ScratchDatabase, table: str) -> None:
+    assert _insertable(database, "bifold_app", table) == set()
+    assert _insertable(database, "bifold_operator", table) != set()
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "DELETE FROM audit_pauses",
+        "UPDATE audit_pauses SET asset = 'XXX'",
+        "INSERT INTO audit_accepted (fingerprint, code, subject, accepted_by, note)"
+        " VALUES ('f', 'c', 's', 'eve', 'fine')",
+        "DELETE FROM audit_accepted",
+        "INSERT INTO corrections (id, kind, document, reason, proposed_by)"
+        " VALUES ('cor_x', 'entries', '{}', 'r', 'ada')",
+        "UPDATE corrections SET state = 'posted', ended_by = 'bea', ended_at = now(),"
+        " entry_ids = '{}'",
+        "SET ROLE bifold_operator",
+        "SELECT audit_record('{}')",
+    ],
+)
+def test_code_running_as_the_api_is_no_operator(database: ScratchDatabase, deed: str) -> None:
+    with (
+        psycopg.connect(database.conninfo("bifold_app")) as app,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        app.execute(deed.encode())
+
+
+def test_an_operator_can_all_that_the_application_can(database: ScratchDatabase) -> None:
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        less = owner.execute(
+            "SELECT c.relname, r.name FROM pg_class c JOIN pg_namespace n ON n.oid ="
+            " c.relnamespace, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS r(name)"
+            " WHERE n.nspname IN ('public', 'jobs') AND c.relkind IN ('r', 'p', 'v')"
+            " AND has_table_privilege('bifold_app', c.oid, r.name)"
+            " AND NOT has_table_privilege('bifold_operator', c.oid, r.name)"
+        ).fetchall()
+        assert less == []
+        # … and neither migrates nor makes roles.
+        assert owner.execute(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, pg_has_role('bifold_operator',"
+            " 'bifold_owner', 'MEMBER') FROM pg_roles WHERE rolname = 'bifold_operator'"
+        ).fetchone() == (False, False, False, False)
+
+
+def test_the_migration_asks_for_the_role_before_it_takes_rights_away(
+    cluster: ScratchCluster,
+) -> None:
+    """Else nobody could end a pause any more."""
+    before = cluster.create(bare=True)
+    upgrade(before.owner_url, "r0028")
+    with psycopg.connect(cluster.server.conninfo(), autocommit=True) as root:
+        root.execute("REVOKE bifold_app FROM bifold_operator")
+        try:
+            with pytest.raises(psycopg.errors.RaiseException, match="CREATE ROLE bifold_operator"):
+                upgrade(before.owner_url)
+        finally:
+            root.execute("GRANT bifold_app TO bifold_operator")
+    with psycopg.connect(before.conninfo("bifold_owner")) as owner:
+        assert owner.execute(
+            "SELECT has_table_privilege('bifold_app', 'audit_pauses', 'DELETE')"
+        ).fetchone() == (True,)
+    upgrade(before.owner_url)

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from wallet import topups
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
+from wallet.payouts.simbank import _move
 from wallet.testing.topups import TopupWorld
 from wallet.topups import references, strays
 from wallet.topups.service import TRANSFER_SECONDS
@@ -203,3 +204,88 @@ class TestStrays:
                     session, world.assets, stray_id=stray.id, principal_id=who, by="bea"
                 )
         assert (await world.account(ASIDE)).amount == "0.00"
+
+
+class TestRepeatedReferences:
+    """A bank that gives one reference to several transfers: each is its line, none is lost."""
+
+    async def arrives(self, world: TopupWorld, words: str, amount: str) -> None:
+        await world.bank.receive(
+            reference="bank-1", money=world.money(amount, "EUR"), about=words, another=True
+        )
+
+    async def test_both_arrive_and_what_comes_after_them(self, world: TopupWorld) -> None:
+        ada, ben = await world.person(), await world.person()
+        await self.arrives(world, (await world.details(ada)).reference, "5.00")
+        await self.arrives(world, (await world.details(ben)).reference, "7.00")
+        await self.arrives(world, (await world.details(ada)).reference, "5.00")
+        for _ in range(3):  # whoever reads again doubles nothing
+            await world.reader.tick()
+        await world.transfer((await world.details(ben)).reference, "1.00")
+        assert await world.balance(ada, "EUR") == "10.00"
+        assert await world.balance(ben, "EUR") == "8.00"
+        async with world.db.transaction() as session:
+            lines = await session.execute(
+                text("SELECT line_id, bank_reference FROM bank_credits ORDER BY line_id")
+            )
+            found = [(row.line_id, row.bank_reference) for row in lines]
+        assert [reference for _, reference in found[:3]] == ["bank-1"] * 3
+        assert len({line for line, _ in found}) == 4
+        await world.assert_sound()
+
+    async def test_in_two_reads_and_in_two_assets(self, world: TopupWorld) -> None:
+        ada = await world.person()
+        words = (await world.details(ada)).reference
+        await self.arrives(world, words, "5.00")
+        await world.reader.tick()
+        await self.arrives(world, words, "5.00")
+        await world.bank.receive(
+            reference="bank-1", money=world.money("9.00", "MXN"), about=words, another=True
+        )
+        await world.reader.tick()
+        assert await world.balance(ada, "EUR") == "10.00"
+        assert await world.balance(ada, "MXN") == "9.00"
+        await world.assert_sound()
+
+    async def test_strays_are_kept_apart_and_assigned_one_by_one(self, world: TopupWorld) -> None:
+        ada, ben = await world.person(), await world.person()
+        await self.arrives(world, "nobody", "5.00")
+        await self.arrives(world, (await world.details(ben)).reference, "6.00")
+        await self.arrives(world, "nobody", "7.00")
+        await world.reader.tick()
+        assert (await world.account(ASIDE)).amount == "12.00"
+        async with world.db.transaction() as session:
+            found = await strays.strays(session, world.assets)
+        assert [one.money.amount for one in found] == ["5.00", "7.00"]
+        for one, who in zip(found, (ada, ben), strict=True):
+            await assign(world, one.id, who)
+        assert await world.balance(ada, "EUR") == "5.00"
+        assert await world.balance(ben, "EUR") == "13.00"
+        assert (await world.account(ASIDE)).amount == "0.00"
+        await world.assert_sound()
+
+    async def test_what_left_again_is_nobodys_and_the_other_stays(self, world: TopupWorld) -> None:
+        ada = await world.person()
+        await self.arrives(world, "nobody", "5.00")
+        await self.arrives(world, "nobody", "7.00")
+        await self.arrives(world, "nobody", "5.00")
+        await world.reader.tick()
+        async with world.db.transaction() as session:
+            await _move(session, "EUR", -500, "credit", "bank-1", "taken back")
+        await world.reader.tick()
+        async with world.db.transaction() as session:
+            five, seven, other_five = await strays.strays(session, world.assets)
+        await assign(world, seven.id, ada)
+        for one in (five, other_five):  # which of the two left is not known: a person looks
+            with pytest.raises(InvalidState):
+                await assign(world, one.id, ada)
+        assert await world.balance(ada, "EUR") == "7.00"
+        await world.assert_sound()
+
+
+async def assign(world: TopupWorld, stray_id: str, who: str) -> None:
+    """Ada proposes, Bob agrees."""
+    async with world.db.transaction() as session:
+        await strays.propose(session, world.assets, stray_id=stray_id, principal_id=who, by="ada")
+    async with world.db.transaction() as session:
+        await strays.approve(session, world.assets, stray_id=stray_id, principal_id=who, by="bob")

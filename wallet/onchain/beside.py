@@ -19,6 +19,17 @@ async def members(session: AsyncSession, batch_id: str) -> list[Intent]:
     return [intent_of(row) for row in rows]
 
 
+async def leave_batch(session: AsyncSession, batch_id: str) -> None:
+    """The members of a batch that has no nonce are payments of their own again."""
+    await session.execute(
+        text(
+            "UPDATE chain_intents SET batch_id = NULL, updated_at = clock_timestamp()"
+            " WHERE batch_id = :id AND state = 'queued'"
+        ),
+        {"id": batch_id},
+    )
+
+
 async def approval(session: AsyncSession, intent_id: str) -> bytes:
     """The operator's signature for a payment above the signer's limit, or nothing."""
     found = await session.scalar(

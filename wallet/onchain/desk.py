@@ -23,6 +23,7 @@ from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
 
 PAYOUT_BATCH = "payout_batch"
 """The purpose of an intent whose members have no nonce of their own."""
+GOES_ALONG = (State.QUEUED, *IN_FLIGHT)
 log = structlog.get_logger(__name__)
 
 
@@ -59,7 +60,8 @@ class Desk:
         asked, if one did. A review has its case as long as it lasts.
         """
         before = await repository.lock_intent(session, intent_id)
-        back = before.batch_id is not None and to is State.QUEUED and before.state in IN_FLIGHT
+        # A member whose batch came to nothing; its batch may have had no nonce yet either.
+        back = before.batch_id is not None and to is State.QUEUED and before.state in GOES_ALONG
         if to not in TRANSITIONS[before.state] and not back:
             return None
         if expected is not None and _key(before) != _key(expected):

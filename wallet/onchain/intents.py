@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import Receipt
 from chain.transactions import Authorization, encode_authorizations
 from wallet.ids import new_id
-from wallet.onchain import repository
+from wallet.onchain import beside, repository
 from wallet.onchain.repository import Attempt, Intent
 from wallet.onchain.states import State
 
@@ -25,6 +25,7 @@ __all__ = [
     "IntentDraft",
     "cancel_queued",
     "create_intent",
+    "end_queued",
 ]
 
 
@@ -101,10 +102,32 @@ async def create_intent(session: AsyncSession, draft: IntentDraft) -> str:
 
 async def cancel_queued(session: AsyncSession, intent_id: str) -> State | None:
     """Cancel an intent that uses no nonce yet. None when it is done, else the state it is in."""
+    return await end_queued(session, intent_id, State.CANCELLED, reason=CANCELLED)
+
+
+async def end_queued(
+    session: AsyncSession, intent_id: str, to: State, *, reason: str, out_of_batch: bool = False
+) -> State | None:
+    """End an intent that uses no nonce yet. None when it is done, else the state it is in.
+
+    A member of a batch goes where its batch goes; with `out_of_batch` the batch is dissolved first
+    if it has no nonce either, and the other members are queued as they were.
+    """
+    batch_id = (await repository.get_intent(session, intent_id)).batch_id
+    if out_of_batch and batch_id is not None:
+        # The batch before its members: the order in which preparing locks them.
+        batch = await repository.lock_intent(session, batch_id)
+        if batch.state is State.QUEUED:
+            await beside.leave_batch(session, batch_id)
+            await _end(session, batch_id, State.CANCELLED, reason)
     intent = await repository.lock_intent(session, intent_id)
     if intent.state is not State.QUEUED or intent.batch_id is not None:
         return intent.state
-    await repository.update_intent(
-        session, intent_id, {"state": State.CANCELLED, "reason": CANCELLED, "waiting_for": None}
-    )
+    await _end(session, intent_id, to, reason)
     return None
+
+
+async def _end(session: AsyncSession, intent_id: str, to: State, reason: str) -> None:
+    await repository.update_intent(
+        session, intent_id, {"state": str(to), "reason": reason, "waiting_for": None}
+    )

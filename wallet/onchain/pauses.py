@@ -1,4 +1,4 @@
-"""Assets whose withdrawals wait because the independent auditor found their books broken.
+"""Payments on chain that wait because the independent auditor found their books broken.
 
 The house's own moves go on: sweeps and the treasury keep coins inside the house (docs/audit.md).
 """
@@ -9,14 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet.onchain.freeze import OWN_PURPOSES
+from wallet.pauses import EVERY_ASSET, paused
 
-EVERY_ASSET = "*"
-
-
-async def paused(session: AsyncSession) -> frozenset[str]:
-    """The assets; `EVERY_ASSET` among them stands for all."""
-    rows = await session.execute(text("SELECT asset FROM audit_pauses"))
-    return frozenset(rows.scalars())
+__all__ = ["EVERY_ASSET", "holds_back", "paused", "say_so"]
 
 
 async def holds_back(session: AsyncSession, intent_id: str) -> bool:

@@ -102,7 +102,7 @@ async def wait(
     *,
     payment_id: str,
     waiting_for: str,
-    until: datetime,
+    until: datetime | None,
     again_in_seconds: int,
 ) -> None:
     """Say what the payment waits for, until when, and when to look again."""

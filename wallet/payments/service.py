@@ -156,16 +156,21 @@ async def cancel(
         session, assets=assets, principal_id=principal_id, payment_id=payment_id
     )
     route = corridor(assets, payment.corridor)
-    refund = await books_of(payment_id, payment.quote, route).cancelled(
-        session, converted=payment.status != "funded"
-    )
-    await end(session, payment, "cancelled", refund_minor=refund.minor)
-    for kind in LEGS[1:]:
-        await repository.set_leg(session, payment_id=payment_id, kind=kind, status="skipped")
+    await call_off(session, payment, books_of(payment_id, payment.quote, route))
     hit("payment.cancelled")
     return await reading.get(
         session, assets=assets, principal_id=principal_id, payment_id=payment_id
     )
+
+
+async def call_off(
+    session: AsyncSession, payment: Payment, books: PaymentBooks, *, reason: str | None = None
+) -> None:
+    """End it before it was handed over, as the caller has checked; everything returns, fees too."""
+    refund = await books.cancelled(session, converted=payment.status != "funded")
+    await end(session, payment, "cancelled", refund_minor=refund.minor, reason=reason)
+    for kind in LEGS[1:]:
+        await repository.set_leg(session, payment_id=payment.id, kind=kind, status="skipped")
 
 
 async def end(

@@ -19,7 +19,7 @@ from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.fx.corridors import corridor
 from wallet.money import AssetBook
-from wallet.payments import reading, repository
+from wallet.payments import gate, reading, repository
 from wallet.payments.books import PaymentBooks, notice
 from wallet.payments.service import ADVANCE, books_of, end
 from wallet.payments.states import TERMINAL, Status, check_move
@@ -66,7 +66,8 @@ class PaymentTasks:
                     return
                 if row["status"] == "paying_out":
                     break
-                await self._step(session, row)
+                if not await self._step(session, row):
+                    return
         await self._ask_bank(payment_id)
 
     async def tick(self) -> None:
@@ -84,13 +85,17 @@ class PaymentTasks:
                     detail="The bank did otherwise than it had said; an operator looks at it.",
                 )
 
-    async def _step(self, session: AsyncSession, row: RowMapping) -> None:
+    async def _step(self, session: AsyncSession, row: RowMapping) -> bool:
+        """One transition. False when it does not go on now."""
         after, step = self._steps[row["status"]]
         check_move(row["status"], after)
         (payment,) = await reading.whole(session, [row], self._assets)
+        if await gate.stays(session, payment, row, self._books(payment)):
+            return False
         await step(session, payment)
         await repository.set_status(session, payment_id=payment.id, status=after, ended=False)
         await outbox.put(session, notice(payment_id=payment.id, quote=payment.quote, status=after))
+        return True
 
     def _books(self, payment: Payment) -> PaymentBooks:
         return books_of(payment.id, payment.quote, corridor(self._assets, payment.corridor))
@@ -121,6 +126,9 @@ class PaymentTasks:
                 return
             (payment,) = await reading.whole(session, [row], self._assets)
             order, rail = _order(payment), self._rails[payment.rail]
+            untold = not await payouts.is_told(session, reference=order.reference)
+            if untold and await gate.stays(session, payment, row, self._books(payment)):
+                return
             first = await payouts.mark_told(session, reference=order.reference)
         answer: BankAnswer | None = None
         try:

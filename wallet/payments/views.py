@@ -37,7 +37,8 @@ class Payment:
     """A payment with its whole story.
 
     `waiting_for` is `bank_answer` or `bank_settlement` while it waits, `waiting_until` when the
-    rail promises to have spoken. `refund` is what came back to the payer, if anything did.
+    rail promises to have spoken; `review` before the bank hears of it, without a time. `refund` is
+    what came back to the payer, if anything did.
     """
 
     id: str

@@ -48,10 +48,12 @@ class BankLine(SQLModel, table=True):
 
 
 class BankCredit(SQLModel, table=True):
-    """A bank transfer that came in for somebody, booked once by the bank's own reference."""
+    """A bank transfer that came in for somebody, booked once by its line on the statement."""
 
     __tablename__ = "bank_credits"
-    bank_reference: str = Field(primary_key=True, sa_type=Text)
+    bank: str = Field(primary_key=True, sa_type=Text)
+    line_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    bank_reference: str = Field(sa_type=Text)
     principal_id: str = Field(sa_type=Text, foreign_key="principals.id")
     asset: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)

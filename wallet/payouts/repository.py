@@ -37,6 +37,15 @@ async def of(session: AsyncSession, *, ref: str) -> RowMapping | None:
     return row.mappings().one_or_none()
 
 
+async def is_told(session: AsyncSession, *, reference: str) -> bool:
+    """Whether the bank may have heard of it."""
+    told = await session.scalar(
+        text("SELECT told_at IS NOT NULL FROM payouts WHERE reference = :reference"),
+        {"reference": reference},
+    )
+    return bool(told)
+
+
 async def mark_told(session: AsyncSession, *, reference: str) -> bool:
     """Note that the bank is about to be told. False when it may have been told before."""
     row = await session.execute(
@@ -123,6 +132,23 @@ async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence
     return rows.mappings().all()
 
 
+async def moved_before(session: AsyncSession, line: RowMapping) -> bool:
+    """Whether an earlier line says the same of the same payout: the bank did it twice."""
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM bank_lines WHERE bank = :bank AND reference = :reference"
+            " AND kind = :kind AND line_id < :line LIMIT 1"
+        ),
+        {
+            "bank": line["bank"],
+            "reference": line["reference"],
+            "kind": line["kind"],
+            "line": line["line_id"],
+        },
+    )
+    return found is not None
+
+
 async def close_line(
     session: AsyncSession, *, bank: str, line_id: int, problem: str | None = None
 ) -> None:
@@ -152,6 +178,7 @@ async def insert_credit(
     session: AsyncSession,
     line: StatementLine,
     *,
+    bank: str,
     principal_id: str,
     entry_id: str,
     topup_id: str,
@@ -159,10 +186,13 @@ async def insert_credit(
     """An incoming transfer that was booked to somebody, and the top-up it is."""
     await session.execute(
         text(
-            "INSERT INTO bank_credits (bank_reference, principal_id, asset, amount_minor, entry_id,"
-            " topup_id) VALUES (:reference, :principal, :asset, :amount, :entry, :topup)"
+            "INSERT INTO bank_credits (bank, line_id, bank_reference, principal_id, asset,"
+            " amount_minor, entry_id, topup_id) VALUES (:bank, :line, :reference, :principal,"
+            " :asset, :amount, :entry, :topup)"
         ),
         {
+            "bank": bank,
+            "line": line.line_id,
             "reference": line.reference,
             "principal": principal_id,
             "asset": line.asset,
@@ -174,9 +204,12 @@ async def insert_credit(
 
 
 async def credit(session: AsyncSession, *, reference: str) -> RowMapping | None:
-    """The booked incoming transfer of that bank reference."""
+    """The booked incoming transfer of that bank reference; of several, the newest."""
     row = await session.execute(
-        text("SELECT * FROM bank_credits WHERE bank_reference = :reference"),
+        text(
+            "SELECT * FROM bank_credits WHERE bank_reference = :reference"
+            " ORDER BY line_id DESC LIMIT 1"
+        ),
         {"reference": reference},
     )
     return row.mappings().one_or_none()

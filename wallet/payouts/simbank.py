@@ -88,11 +88,14 @@ class SimulatedBank:
             if money.minor and not await _has_line(session, "opening", reference):
                 await _move(session, money.asset.code, money.minor, "opening", reference, "capital")
 
-    async def receive(self, *, reference: str, money: Money, about: str) -> None:
-        """Somebody's transfer reaches our account; `about` is their text. Once a reference."""
+    async def receive(
+        self, *, reference: str, money: Money, about: str, another: bool = False
+    ) -> None:
+        """Somebody's transfer reaches our account; `about` is their text. Once a reference, unless
+        it is `another` transfer to which the bank gives a reference it has given before."""
         async with self._db.transaction() as session:
             await _ensure_account(session, money.asset.code)
-            if not await _has_line(session, "credit", reference):
+            if another or not await _has_line(session, "credit", reference):
                 await _move(session, money.asset.code, money.minor, "credit", reference, about)
 
     async def contradict(self, reference: str) -> None:
@@ -221,11 +224,13 @@ async def _ensure_account(session: AsyncSession, asset: str) -> None:
 
 
 async def _has_line(session: AsyncSession, kind: str, reference: str) -> bool:
-    found = await session.execute(
-        text("SELECT 1 FROM simbank.statement WHERE kind = :kind AND reference = :reference"),
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM simbank.statement WHERE kind = :kind AND reference = :reference LIMIT 1"
+        ),
         {"kind": kind, "reference": reference},
     )
-    return found.scalar_one_or_none() is not None
+    return found is not None
 
 
 async def _move(

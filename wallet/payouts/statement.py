@@ -103,7 +103,8 @@ class StatementReader:
         bank = self._rail.bank
         expected = EXPECTED.get(line["answer"] or "", frozenset())
         amount = int(line["amount_minor"])
-        if line["kind"] in expected:
+        again = await repository.moved_before(session, line)
+        if line["kind"] in expected and not again:
             agrees = abs(amount) == int(line["payout_minor"])
             problem = None if agrees else "the amount is not the payout's"
             if problem is not None:

@@ -11,6 +11,7 @@ from wallet.sandbox.runtime import write_private
 _KEPT_BACK = (
     "BIFOLD_MIGRATION_DATABASE_URL",
     "BIFOLD_AUDIT_DATABASE_URL",
+    "BIFOLD_OPERATOR_DATABASE_URL",
     "PYTHONDONTWRITEBYTECODE",  # without kept bytecode every start compiles everything again
 )
 
@@ -43,12 +44,13 @@ def front_environment(config: SandboxConfig, app_url: str) -> dict[str, str]:
 
 
 def write_environment_file(
-    config: SandboxConfig, *, app_url: str, owner_url: str, audit_url: str
+    config: SandboxConfig, *, app_url: str, owner_url: str, audit_url: str, operator_url: str
 ) -> None:
     """`sandbox/environment`: what `bifold` needs in another terminal while this sandbox runs."""
     values = front_environment(config, app_url) | {
         "BIFOLD_MIGRATION_DATABASE_URL": owner_url,
         "BIFOLD_AUDIT_DATABASE_URL": audit_url,
+        "BIFOLD_OPERATOR_DATABASE_URL": operator_url,
     }
     lines = [f"{key}={value}\n" for key, value in values.items() if key.startswith("BIFOLD_")]
     write_private(config.environment_path, "".join(lines))

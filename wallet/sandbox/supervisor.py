@@ -61,7 +61,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.runtime = Path()
-        self.app_url = self.owner_url = self.audit_url = ""
+        self.app_url = self.owner_url = self.audit_url = self.operator_url = ""
         self.rpc_url = ""
 
     # --- the run ---
@@ -124,7 +124,11 @@ class Supervisor:
             await asyncio.to_thread(self._check_pinned, local.block1_hash)
         networks.write(self.config, networks.at_address(local, self.rpc_url))
         write_environment_file(
-            self.config, app_url=self.app_url, owner_url=self.owner_url, audit_url=self.audit_url
+            self.config,
+            app_url=self.app_url,
+            owner_url=self.owner_url,
+            audit_url=self.audit_url,
+            operator_url=self.operator_url,
         )
         await self._start_loops()
         await self._start_children()
@@ -146,11 +150,14 @@ class Supervisor:
             self.owner_url = server.url("bifold_owner")
             self.app_url = server.url("bifold_app")
             self.audit_url = server.url("bifold_audit")
+            self.operator_url = server.url("bifold_operator")
         else:
             self.app_url = config.database_url
             self.owner_url = config.migration_database_url or config.database_url
             audit = config.environment.get("BIFOLD_AUDIT_DATABASE_URL")
             self.audit_url = audit or config.database_url
+            operator = config.environment.get("BIFOLD_OPERATOR_DATABASE_URL")
+            self.operator_url = operator or config.database_url
         self.database = HouseDatabase(self.app_url)
         if not await asyncio.to_thread(schema.is_current, self.owner_url):
             await self._tool("wallet.sandbox.schema", BIFOLD_MIGRATION_DATABASE_URL=self.owner_url)

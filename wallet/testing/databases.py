@@ -37,6 +37,10 @@ class ScratchDatabase:
     def audit_url(self) -> str:
         return self.server.url("bifold_audit", self.name)
 
+    @property
+    def operator_url(self) -> str:
+        return self.server.url("bifold_operator", self.name)
+
     def conninfo(self, role: str = "bifold_app") -> str:
         return self.server.conninfo(role, self.name)
 

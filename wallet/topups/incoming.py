@@ -3,6 +3,7 @@
 The statement's reader calls `IncomingTransfers.take` in the transaction that keeps the line. A
 transfer that names a person by their reference is theirs at once: it fulfils what they announced
 of exactly that amount, or is a top-up by itself. One that names nobody waits for an operator.
+A transfer is its line on the statement: a bank may give its own reference to several.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class IncomingTransfers:
         else:
             await succeeded(session, topup_id, owner, money, entry_id)
         await payouts.insert_credit(
-            session, line, principal_id=owner, entry_id=entry_id, topup_id=topup_id
+            session, line, bank=bank, principal_id=owner, entry_id=entry_id, topup_id=topup_id
         )
 
     async def _keep_aside(
@@ -91,18 +92,19 @@ class IncomingTransfers:
             ),
         )
         if money.minor < 0:  # the bank took a credit back by itself: a case, and nobody's to have
-            stray = line.reference
+            stray = f"{line.reference}/{line.line_id}"
         else:
             stray = new_id("una")
             await session.execute(
                 text(
-                    "INSERT INTO bank_strays (id, bank, bank_reference, asset, amount_minor,"
-                    " about, entry_id) VALUES (:id, :bank, :reference, :asset, :amount, :about,"
-                    " :entry)"
+                    "INSERT INTO bank_strays (id, bank, line_id, bank_reference, asset,"
+                    " amount_minor, about, entry_id) VALUES (:id, :bank, :line, :reference, :asset,"
+                    " :amount, :about, :entry)"
                 ),
                 {
                     "id": stray,
                     "bank": bank,
+                    "line": line.line_id,
                     "reference": line.reference,
                     "asset": line.asset,
                     "amount": money.minor,

@@ -80,6 +80,7 @@ class BankStray(SQLModel, table=True):
     __tablename__ = "bank_strays"
     id: str = Field(primary_key=True, sa_type=Text)
     bank: str = Field(sa_type=Text)
+    line_id: int = Field(sa_type=BigInteger)
     bank_reference: str = Field(sa_type=Text)
     asset: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)

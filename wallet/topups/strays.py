@@ -133,14 +133,23 @@ async def _open(session: AsyncSession, stray_id: str) -> Any:
 
 
 async def _taken_back(session: AsyncSession, row: Any) -> bool:
-    """Whether the bank's statement shows that this transfer left again: nobody's to have."""
+    """Whether the bank's statement shows that this transfer left again: nobody's to have.
+
+    Of several by one reference, what left may be another's only where its amount says so.
+    """
     found = await session.scalar(
         text(
-            "SELECT 1 FROM bank_lines WHERE bank = :bank AND reference = :reference"
-            " AND asset = :asset AND kind = 'credit' AND amount_minor < 0 LIMIT 1"
+            "SELECT 1 FROM bank_lines l WHERE l.bank = :bank AND l.reference = :reference"
+            " AND l.asset = :asset AND l.kind = 'credit' AND l.amount_minor < 0"
+            " AND (l.amount_minor = -CAST(:amount AS numeric) OR NOT EXISTS (SELECT FROM bank_lines"
+            "  o WHERE o.bank = l.bank AND o.reference = l.reference AND o.asset = l.asset"
+            "  AND o.kind = 'credit' AND o.amount_minor = -l.amount_minor)) LIMIT 1"
         ),
-        {"bank": row.bank, "reference": row.bank_reference, "asset": row.asset},
-    )
+        {
+            "bank": row.bank, "reference": row.bank_reference, "asset": row.asset,
+            "amount": row.amount_minor,
+        },
+    )  # fmt: skip
     return found is not None
 
 

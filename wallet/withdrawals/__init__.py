@@ -1,5 +1,6 @@
 """Money out to an address outside: held, signed, broadcast, mined, settled."""
 
+from wallet.withdrawals.debt import OwedWithdrawals
 from wallet.withdrawals.errors import MaxFeeTooLow
 from wallet.withdrawals.operator import cancel_for, speed_up_for
 from wallet.withdrawals.plan import Plan, Planner
@@ -25,6 +26,7 @@ __all__ = [
     "AttemptView",
     "EventView",
     "MaxFeeTooLow",
+    "OwedWithdrawals",
     "Plan",
     "Planner",
     "Status",

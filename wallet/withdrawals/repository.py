@@ -92,6 +92,27 @@ async def is_backed(session: AsyncSession, *, intent_id: str, ref: str) -> bool:
     )
 
 
+async def queued_of(session: AsyncSession, principal_id: str, *, limit: int) -> list[str]:
+    """The intents of somebody's withdrawals that have no nonce, nor a batch that has; oldest
+    first."""
+    rows = await session.execute(
+        text(
+            "SELECT i.id FROM withdrawals w JOIN chain_intents i ON i.id = w.intent_id"
+            " WHERE w.principal_id = :who AND w.status = 'held' AND i.state = 'queued'"
+            " ORDER BY w.created_at, w.id LIMIT :limit"
+        ),
+        {"who": principal_id, "limit": limit},
+    )
+    return list(rows.scalars())
+
+
+async def owner_of(session: AsyncSession, intent_id: str) -> str | None:
+    """Whose withdrawal an intent pays."""
+    return await session.scalar(  # type: ignore[no-any-return]
+        text("SELECT principal_id FROM withdrawals WHERE intent_id = :id"), {"id": intent_id}
+    )
+
+
 async def network_of(session: AsyncSession, withdrawal_id: str) -> str | None:
     """The network a withdrawal leaves on."""
     return await session.scalar(  # type: ignore[no-any-return]

@@ -178,7 +178,7 @@ async def take_back(
     """
     intent_id = found.row.intent_id
     if await cancel_queued(session, intent_id) is None:
-        await _taken_back(session, intent_id, assets, detail)
+        await release(session, intent_id, Status.CANCELLED, assets, detail=detail)
         return True
     before = await chain_repository.get_intent(session, intent_id)
     try:
@@ -241,17 +241,20 @@ async def _found(session: AsyncSession, principal_id: str, withdrawal_id: str) -
     return found
 
 
-async def _taken_back(
-    session: AsyncSession, intent_id: str, assets: AssetBook, detail: dict[str, Any]
-) -> None:
-    """The end of one that used no nonce: everything held is free again."""
+async def release(
+    session: AsyncSession, intent_id: str, to: Status, assets: AssetBook, *,
+    detail: dict[str, Any] | None = None, failure_code: str | None = None,
+) -> None:  # fmt: skip
+    """The end of one that used no nonce, as cancelled or failed: all that was held is free."""
     row = await repository.lock_by_intent(session, intent_id)
     if row is None or row.status is not Status.HELD:
         raise AssertionError("a queued intent belongs to a held withdrawal")
     await ledger.release(session, hold_id=row.hold_id)
     await limits.release_outgoing(session, row.id)
-    row = await repository.update(session, row.id, {"status": Status.CANCELLED, "fee_minor": 0})
-    await record(session, row, "withdrawal.cancelled", detail, assets)
+    changes = {"status": to, "fee_minor": 0, "failure_code": failure_code}
+    row = await repository.update(session, row.id, changes)
+    told = dict(detail or {}) | ({} if failure_code is None else {"reason": failure_code})
+    await record(session, row, f"withdrawal.{to}", told, assets)
 
 
 async def _too_late(session: AsyncSession, row: Row) -> InvalidState:

@@ -21,6 +21,7 @@ from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
 from wallet.onchain.intents import CANCELLED, Intent
 from wallet.onchain.states import State
+from wallet.receivables import owes
 from wallet.risk import limits
 from wallet.withdrawals import fees, repository
 from wallet.withdrawals.repository import Row
@@ -75,7 +76,11 @@ class WithdrawalFollower:
             await limits.release_outgoing(session, row.id)
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
-        """A held withdrawal of the same figures, with amount and bound held by its owner."""
+        """A held withdrawal of the same figures, with amount and bound held by its owner, who owes
+        the house nothing."""
+        owner = await repository.owner_of(session, intent.id)
+        if owner is None or await owes(session, owner):
+            return False  # one that is owed for ends at the collector's next look
         return await repository.is_backed(session, intent_id=intent.id, ref=intent.ref)
 
     def _end(self, intent: Intent, row: Row) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import orjson
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.authentication import client_of
 from api.errors import status_of
 from api.routes.wallets import count_try, site_of
 from api.web import drafts
-from api.web.pages.doors import client_of, enter
+from api.web.pages.doors import enter
 from api.web.route import OWN_STATUS, WebRoute
 from api.web.security import safe_next
 from api.web.visit import Visit, member, visitor
@@ -105,7 +106,7 @@ async def unlink(visit: Member) -> Response:
 async def _message(visit: Visit, purpose: Purpose) -> dict[str, str]:
     """The text of EIP-4361 for the address and, where we serve it, the chain of the wallet."""
     fields = await visit.form()
-    await count_try(visit.services, client_of(visit))
+    await count_try(visit.services, client_of(visit.request))
     site = site_of(visit.services)
     given = fields.get("chain_id", "")
     usable = given.isascii() and given.isdecimal() and len(given) <= MAX_CHAIN_DIGITS
@@ -122,7 +123,7 @@ async def _message(visit: Visit, purpose: Purpose) -> dict[str, str]:
 
 
 async def _proof(visit: Visit, fields: dict[str, str], purpose: Purpose) -> Proof:
-    await count_try(visit.services, client_of(visit))
+    await count_try(visit.services, client_of(visit.request))
     return await wallets.prove(
         visit.services.db, site=site_of(visit.services), message=fields.get("message", ""),
         signature=fields.get("signature", ""), purpose=purpose,
@@ -138,13 +139,13 @@ def _browser(visit: Visit) -> bytes:
 async def _count_password(visit: Visit) -> None:
     """In a transaction of its own, before the password is looked at."""
     async with visit.services.db.transaction() as session:
-        await identity.count_try(session, email=visit.member.email, client=client_of(visit))
+        await identity.count_try(session, email=visit.member.email, client=client_of(visit.request))
 
 
 async def _password(visit: Visit, session: Session, password: str) -> None:
     email = visit.member.email
     await identity.authenticate(session, email=email, password=password)
-    await identity.forgive_try(session, email=email, client=client_of(visit))
+    await identity.forgive_try(session, email=email, client=client_of(visit.request))
 
 
 async def _answered(

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.authentication import client_of
 from api.web import drafts
 from api.web.i18n import Language, known_tag
 from api.web.route import WebRoute
@@ -54,11 +55,11 @@ async def sign_in(visit: AnyVisit) -> Response:
     email, password = fields.get("email", ""), fields.get("password", "")
     try:
         async with visit.services.db.transaction() as session:
-            await identity.count_try(session, email=email, client=client_of(visit))
+            await identity.count_try(session, email=email, client=client_of(visit.request))
         async with visit.services.db.transaction() as session:
             user = await identity.authenticate(session, email=email, password=password)
             await enter(visit, session, user.id)
-            await identity.forgive_try(session, email=email, client=client_of(visit))
+            await identity.forgive_try(session, email=email, client=client_of(visit.request))
     except WalletError as error:
         drafts.keep(visit, "sign_in", {"email": email})
         visit.set_cookie("next", quote(wanted or ""), drafts.NOTICE_SECONDS)
@@ -97,7 +98,7 @@ async def register(visit: AnyVisit) -> Response:
         async with visit.services.db.transaction() as session:
             await hit(
                 session,
-                f"register:web:{client_of(visit)}",
+                f"register:web:{client_of(visit.request)}",
                 limit=REGISTRATIONS_PER_CLIENT,
                 window_seconds=REGISTRATION_WINDOW_SECONDS,
             )
@@ -182,11 +183,6 @@ def _only_here(visit: Visit) -> None:
     """Raises NotFound in production: a page that tells taken addresses would give people away."""
     if not visit.services.settings.sandbox:
         raise NotFound("There is nothing here.")
-
-
-def client_of(visit: Visit) -> str:
-    """Who asks, for counting tries."""
-    return visit.request.client.host if visit.request.client else "unknown"
 
 
 def short_tag(language: Language) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.authentication import client_of
 from api.gateway import bank_of, gateway_of
 from api.web import drafts
 from api.web.forms import money_of
@@ -21,7 +22,7 @@ from wallet import topups
 from wallet.db import Session
 from wallet.errors import NotFound, WalletError
 from wallet.ids import is_id
-from wallet.topups import Topup, TopupDraft, cards
+from wallet.topups import Topup, TopupDraft, cards, tries
 from wallet.topups.references import spaced
 from wallet.topups.simgate_cards import TEST_CARDS
 
@@ -81,8 +82,11 @@ async def pay(visit: Member) -> Response:
         )
         return f"/activity/{made.id}"
 
+    async def count() -> None:
+        await _count(visit, "pay")
+
     try:
-        path = await once(visit, values, work)
+        path = await once(visit, values, work, before=count)
     except WalletError as error:
         if error.field == "/source":
             error.field = "/card"  # as the form calls it
@@ -97,6 +101,7 @@ async def bind(visit: Member) -> Response:
     fields = await visit.form()
     gateway = gateway_of(visit.services)
     try:
+        await _count(visit, "bind")
         made = await gateway.tokenise(fields.get("test_card", ""))
         facts = await cards.look_up(gateway, made.token)
 
@@ -143,6 +148,11 @@ async def answer(visit: Member, topup_id: str) -> Response:
     except WalletError as error:
         return drafts.tell(visit, f"/top-up/{found.id}/check", error, at="")
     return visit.go(f"/activity/{found.id}")
+
+
+async def _count(visit: Visit, what: tries.What) -> None:
+    client = client_of(visit.request)
+    await tries.count_try(visit.services.db, what, principal_id=visit.member.id, client=client)
 
 
 async def _mine(visit: Visit, topup_id: str) -> Topup:

@@ -22,8 +22,8 @@ TOPUPS = Cause(
     " SELECT entry_id, 'gateway:' || gateway || ':' || asset, asset, -amount_minor FROM paid"
     " WHERE NOT kept_aside UNION ALL"
     " SELECT c.entry_id, 'bank:' || l.bank || ':' || c.asset, c.asset, -l.amount_minor"
-    " FROM bank_credits c JOIN bank_lines l ON l.reference = c.bank_reference"
-    "  AND l.kind = 'credit' AND l.asset = c.asset UNION ALL"
+    " FROM bank_credits c JOIN bank_lines l ON l.bank = c.bank AND l.line_id = c.line_id"
+    "  AND l.reference = c.bank_reference AND l.kind = 'credit' AND l.asset = c.asset UNION ALL"
     " SELECT t.entry_id, 'unattributed:' || s.bank || ':' || s.asset, s.asset, -s.amount_minor"
     " FROM bank_strays s JOIN topups t ON t.id = s.topup_id",
     "SELECT entry_id FROM topups WHERE NOT kept_aside",
@@ -127,8 +127,8 @@ CHECKS = (
         "bank_credit_line_off",
         "a credit is what the bank's statement says came in",
         "SELECT c.bank_reference, NULL, c.asset, coalesce(l.amount_minor, 0), c.amount_minor"
-        " FROM bank_credits c LEFT JOIN bank_lines l ON l.reference = c.bank_reference"
-        "  AND l.kind = 'credit' AND l.asset = c.asset"
+        " FROM bank_credits c LEFT JOIN bank_lines l ON l.bank = c.bank AND l.line_id = c.line_id"
+        "  AND l.reference = c.bank_reference AND l.kind = 'credit' AND l.asset = c.asset"
         " WHERE l.amount_minor IS DISTINCT FROM c.amount_minor",
     ),
     Check(
@@ -136,7 +136,7 @@ CHECKS = (
         "a stray is a line of the statement",
         "SELECT s.id, s.bank, s.asset, coalesce(l.amount_minor, 0), s.amount_minor"
         " FROM bank_strays s LEFT JOIN bank_lines l ON l.bank = s.bank AND l.kind = 'credit'"
-        "  AND l.reference = s.bank_reference AND l.asset = s.asset"
+        "  AND l.line_id = s.line_id AND l.reference = s.bank_reference AND l.asset = s.asset"
         " WHERE l.amount_minor IS DISTINCT FROM s.amount_minor",
     ),
     Check(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_sql
 
-revision = "r0032"
-down_revision = "r0028"
+revision = "r0031"
+down_revision = "r0030"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0032.sql")
+    run_sql("r0031.sql")
