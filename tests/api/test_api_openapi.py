@@ -169,7 +169,8 @@ class TestProduction:
             metrics_token="figures-only",
         )
         app = create_app(world.services)
-        assert not [path for path in app.openapi()["paths"] if path.startswith("/sandbox")]
+        absent = ("/sandbox", "/v1/topups", "/v1/cards", "/v1/bank-details")
+        assert not [path for path in app.openapi()["paths"] if path.startswith(absent)]
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(
             transport=transport, base_url="https://bifold.example"
@@ -177,6 +178,8 @@ class TestProduction:
             for method, path in (
                 ("POST", "/sandbox/faucet"), ("POST", "/sandbox/clock"), ("GET", "/sandbox/faults"),
                 ("POST", "/v1/users"), ("GET", "/metrics"), ("GET", "/docs"),
+                ("POST", "/v1/topups"), ("GET", "/v1/topups"), ("POST", "/v1/cards"),
+                ("GET", "/v1/bank-details"),
             ):  # fmt: skip
                 refused = await http.request(method, path, json={} if method == "POST" else None)
                 assert refused.status_code == 404, path

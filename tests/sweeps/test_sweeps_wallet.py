@@ -163,8 +163,19 @@ async def test_a_node_that_overlooks_delegations_is_not_sent_any(
         return await asked(self, *call[:4])
 
     monkeypatch.setattr(ChainClient, "estimate_gas", overlooks)
+    signed = []
+    sign = seam.signer.sign_authorization
+
+    async def counted(**wish: Any) -> bytes:
+        signed.append(wish["address"])
+        return await sign(**wish)
+
+    monkeypatch.setattr(seam.signer, "sign_authorization", counted)
     await sweep(seam)
     assert await kinds(seam) == [("top_up", "ETH", "done")]
+    await sweep(seam)
+    assert await kinds(seam) == [("top_up", "ETH", "done"), ("token", "USDC", "done")]
+    assert len(signed) == 1  # refused once: nothing is signed to be thrown away
 
 
 async def test_a_node_that_has_too_much_to_do_makes_nobody_pay_for_gas(

@@ -16,7 +16,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, InvalidTransaction, NodeRejected
+from chain.errors import (
+    ChainError,
+    FeeCeiling,
+    InvalidTransaction,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.fee_models import gas_limit
 from chain.transactions import (
     TxFields,
@@ -33,6 +40,7 @@ from wallet.ids import new_id
 from wallet.onchain import network as networks
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
+from wallet.selfcustody.turns import Turns
 
 TICK_SECONDS = 0.5
 TELL_KEY_SECONDS = 3  # a signer that was started again has a new key
@@ -68,6 +76,7 @@ class SelfCustodyWorker:
         self._db = db
         self._chains = chains
         self._relay = relay
+        self._turns = Turns()
 
     async def tick(self) -> None:
         """Tell the signer's key, answer requests, move payments on."""
@@ -82,22 +91,19 @@ class SelfCustodyWorker:
             except SignerRefused:
                 return  # this signer serves no own accounts
             async with self._db.transaction() as session:
-                rows = (
-                    await session.execute(
-                        text(
-                            "SELECT s.*, a.address, a.sealed FROM selfcustody_sends s"
-                            " JOIN selfcustody_accounts a ON a.id = s.account_id"
-                            " WHERE s.state NOT IN ('settled', 'failed') ORDER BY s.created_at"
-                        )
-                    )
-                ).all()
+                rows = await self._turns.take(session, self._chains)
+            away: set[str] = set()  # a node that does not answer takes no more of this pass
             for row in rows:
+                if row.network in away:
+                    continue
                 try:
                     await self._move(row)
                 except InvalidTransaction:
                     await self._fail(row, "not_payable")
                 except (ChainError, SignerUnavailable) as error:
                     log.warning("selfcustody.waits", send=row.id, error=error.code)
+                    if isinstance(error, NodeUnavailable | NodeTimeout):
+                        away.add(row.network)
 
     # Requests
 

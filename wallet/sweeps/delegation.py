@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -19,6 +20,10 @@ GAS_OF_AUTHORIZATION = 25_000
 """What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
 LIMIT_EXCEEDED = -32005
 """By EIP-1474: too many requests."""
+ASK_AGAIN_SECONDS = 600.0
+ASK_AGAIN_MOST_SECONDS = 86_400.0
+"""A node that refuses delegations is asked again after so long, twice as long each time, at most a
+day: each question needs signatures, which are thrown away when it refuses."""
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +34,22 @@ class Delegations:
         self._chain = chain
         self._signer = signer
         self._network = chain.network
+        self._refusals = 0
+        self._ask_at = 0.0
+
+    def may_ask(self) -> bool:
+        """Whether it is worth signing anything. False for a while after the node refused."""
+        return time.monotonic() >= self._ask_at
+
+    def _refused(self, message: str) -> None:
+        """Remember it, in this process: one that takes over asks once, and then knows too."""
+        wait = min(ASK_AGAIN_SECONDS * 2**self._refusals, ASK_AGAIN_MOST_SECONDS)
+        self._refusals += 1
+        self._ask_at = time.monotonic() + wait
+        log.error(
+            "sweep.no_delegation", network=self._network.name, message=message,
+            asked_again_in_seconds=wait,
+        )  # fmt: skip
 
     async def of(self, found: Sequence[Candidate]) -> tuple[list[Authorization], list[Candidate]]:
         """Signed wishes of those that have not delegated yet, and all that can be swept."""
@@ -73,9 +94,10 @@ class Delegations:
         except NodeRejected as error:
             if error.rpc_code == LIMIT_EXCEEDED:
                 raise  # says nothing about what it knows: the tokens wait, no gas is handed out
-            log.error("sweep.no_delegation", network=self._network.name, message=error.message)
+            self._refused(error.message)
             return False
         if gas < fee_models.PLAIN_GAS + GAS_OF_AUTHORIZATION * len(wishes):
-            log.error("sweep.no_delegation", network=self._network.name, message="overlooked")
+            self._refused("overlooked")
             return False
+        self._refusals = 0
         return True

@@ -226,8 +226,10 @@ class Sweeper:
 
     async def _token(self, now: _Now, token: Token, found: Sequence[Candidate]) -> None:
         contracts = self._network.contracts
-        together = "eip7702" in self._network.supports and {"sweeper", "sweep_batch"} <= set(
-            contracts
+        together = (
+            "eip7702" in self._network.supports
+            and {"sweeper", "sweep_batch"} <= set(contracts)
+            and self._delegations.may_ask()
         )
         alone = [one for one in found if one.had_coins or not together]
         for one in alone:

@@ -1,0 +1,117 @@
+"""However many payments of own accounts there are: a pass has an end, and each has its turn."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from chain.errors import NodeUnavailable
+from wallet.db import Database
+from wallet.selfcustody import SelfCustodyWorker
+from wallet.selfcustody.turns import FRESH_PER_TICK, LEFT_PER_TICK, Turns
+
+
+async def put(
+    db: Database, *states: str, network: str = "local", granted: bool = True
+) -> list[str]:
+    """So many payments, each of an account of its own; their ids."""
+    made = []
+    async with db.transaction() as session:
+        await session.execute(
+            text(
+                "INSERT INTO principals (id, kind) VALUES ('usr_x', 'user') ON CONFLICT DO NOTHING"
+            )
+        )
+        start = await session.scalar(text("SELECT count(*) FROM selfcustody_sends"))
+        for n, state in enumerate(states, start=int(start or 0)):
+            raw = None if state in ("queued", "allocated") else b"\x02"
+            values = {
+                "n": f"{n:026}", "address": f"0x{n:040x}", "nonce": f"{n:016x}", "state": state,
+                "network": network, "grant": "g" if granted else None, "raw": raw,
+                "hash": None if raw is None else f"0x{n:064x}",
+                "given": None if state == "queued" else 0,
+                "unsigned": None if state == "queued" else b"\x02", "sealed": json.dumps({}),
+            }  # fmt: skip
+            for statement in (
+                "INSERT INTO selfcustody_accounts (id, principal_id, label, address, sealed)"
+                " VALUES ('sca_' || :n, 'usr_x', 'x', :address, CAST(:sealed AS jsonb))",
+                "INSERT INTO selfcustody_requests (id, principal_id, nonce, purpose, state)"
+                " VALUES ('scr_' || :n, 'usr_x', :nonce, 'grant', 'done')",
+                "INSERT INTO selfcustody_sends (id, principal_id, account_id, request_id, network,"
+                " asset, to_address, amount_minor, max_fee_wei, state, grant_name, nonce, unsigned,"
+                " raw, tx_hash) VALUES ('scs_' || :n, 'usr_x', 'sca_' || :n, 'scr_' || :n,"
+                " :network, 'ETH', :address, 1, 1, :state, :grant, :given, :unsigned, :raw, :hash)",
+            ):
+                await session.execute(text(statement), values)
+            made.append(f"scs_{n:026}")
+    return made
+
+
+async def taken(db: Database, turns: Turns) -> list[str]:
+    async with db.transaction() as session:
+        return [row.id for row in await turns.take(session, ["local"])]
+
+
+async def test_a_pass_is_bounded_and_everybodys_turn_comes(db: Database) -> None:
+    left = await put(db, *(["sent", "mined"] * 50))
+    turns = Turns()
+    passes = [await taken(db, turns) for _ in range(6)]
+    assert {len(one) for one in passes} == {LEFT_PER_TICK}
+    assert set(passes[0] + passes[1] + passes[2]) == set(left)  # 100 in three passes of 48
+    looks = [sum(one.count(send) for one in passes) for send in left]
+    assert max(looks) - min(looks) <= 1
+
+
+async def test_a_new_one_waits_behind_no_crowd_that_has_left(db: Database) -> None:
+    await put(db, *["sent"] * (3 * LEFT_PER_TICK))
+    turns = Turns()
+    await taken(db, turns)
+    (fresh,) = await put(db, "queued")
+    assert (await taken(db, turns))[0] == fresh
+
+
+async def test_fresh_ones_that_are_stuck_keep_no_other_from_its_turn(db: Database) -> None:
+    await put(db, *["queued"] * (2 * FRESH_PER_TICK))
+    turns = Turns()
+    await taken(db, turns)
+    (new,) = await put(db, "signed")
+    seen = [await taken(db, turns) for _ in range(2)]
+    assert new in seen[0] + seen[1]
+
+
+async def test_what_needs_no_look_takes_no_place(db: Database) -> None:
+    await put(db, *["queued"] * 5, granted=False)
+    await put(db, *["sent"] * 5, network="elsewhere")
+    await put(db, "failed", "settled")
+    turns = Turns()
+    assert await taken(db, turns) == []
+    assert await taken(db, turns) == []
+    (one,) = await put(db, "mined")
+    assert [await taken(db, turns) for _ in range(3)] == [[one]] * 3
+
+
+async def test_a_node_that_is_away_takes_no_more_of_the_pass(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = await put(db, *["sent"] * 3, network="slow")
+    fine = await put(db, *["sent"] * 2)
+    asked: list[str] = []
+
+    class Signer:
+        async def selfcustody(self, *_: object, **__: object) -> dict[str, Any]:
+            return {"public_key": "0" * 64}
+
+    chains: Any = {"local": None, "slow": None}
+    worker = SelfCustodyWorker(db, chains, Signer())
+
+    async def move(row: Any) -> None:
+        asked.append(row.id)
+        if row.network == "slow":
+            raise NodeUnavailable("away")
+
+    monkeypatch.setattr(worker, "_move", move)
+    await worker.tick()
+    assert asked == [slow[0], *fine]

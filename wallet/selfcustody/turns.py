@@ -1,0 +1,58 @@
+"""Whose payment is looked at in this pass: so many and no more, each in its turn.
+
+However many are on their way, a pass has an end, and everybody's turn comes: it goes on behind the
+one it ended with. Those whose bytes have not left come in a line of their own, since a grant lives
+two minutes. The place is in memory: a worker that takes over begins anew, which is as fair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+FRESH = ("queued", "allocated", "signed")
+LEFT = ("sent", "mined")
+FRESH_PER_TICK = 16
+LEFT_PER_TICK = 48
+
+
+class Turns:
+    """The two lines, and where each stands."""
+
+    def __init__(self) -> None:
+        self._behind = {FRESH: "", LEFT: ""}
+
+    async def take(self, session: AsyncSession, networks: Iterable[str]) -> list[Any]:
+        """Payments on these networks whose turn it is, with their accounts; fresh ones first."""
+        served = sorted(networks)
+        return [
+            *await self._line(session, served, FRESH, FRESH_PER_TICK),
+            *await self._line(session, served, LEFT, LEFT_PER_TICK),
+        ]
+
+    async def _line(
+        self, session: AsyncSession, networks: list[str], states: tuple[str, ...], most: int
+    ) -> list[Any]:
+        rows = (
+            await session.execute(
+                text(
+                    "SELECT s.*, a.address, a.sealed FROM selfcustody_sends s"
+                    " JOIN selfcustody_accounts a ON a.id = s.account_id"
+                    " WHERE s.state NOT IN ('settled', 'failed') AND s.state = ANY(:states)"
+                    " AND s.network = ANY(:networks)"
+                    # One without a grant waits for the signer's answer, and needs no look.
+                    " AND (s.state <> 'queued' OR s.grant_name IS NOT NULL)"
+                    " ORDER BY s.id <= :behind, s.id LIMIT :most"
+                ),
+                {
+                    "states": list(states), "networks": networks,
+                    "behind": self._behind[states], "most": most,
+                },
+            )
+        ).all()  # fmt: skip
+        if rows:
+            self._behind[states] = rows[-1].id
+        return list(rows)
