@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from tests.seam_fixtures import db
 from tests.selfcustody.own_person import ada
+from tests.selfcustody.own_stage import stage
 
-__all__ = ["ada", "db"]
+__all__ = ["ada", "db", "stage"]

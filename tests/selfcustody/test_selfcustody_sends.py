@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,137 +10,19 @@ import pytest
 from eth_account import Account as EthAccount
 from sqlalchemy import text
 
-from chain.address import checked
-from chain.testing import AnvilProcess
 from keys.errors import SignerRefused, SignerUnavailable
-from keys.kdf import KdfCost
-from keys.selfcustody import SelfCustodyDesk
-from keys.selfcustody_methods import methods
-from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, Browser
-from wallet import crashpoints, selfcustody
+from keys.testing import TEST_MNEMONIC
+from tests.selfcustody.own_stage import MAX_FEE, OUTSIDE, PASSPHRASE, Stage
+from wallet import selfcustody
 from wallet.db import Database
 from wallet.errors import InvalidField, NotFound
 from wallet.selfcustody import AskDraft, SelfCustodyWorker, SendDraft, SendOpen
 from wallet.testing.databases import ScratchDatabase
-from wallet.testing.seam import Seam
 
-PASSPHRASE = "nine horses and a lamp"
-OUTSIDE = checked("0x000000000000000000000000000000000f00d002")
 FILE_WORD = "a word for the file"
 VECTOR: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "keys" / "vectors" / "keystore_v3.json").read_text("utf-8")
 )["test2"]
-CHEAP = KdfCost(memory_kib=8 * 1024, passes=1, lanes=1)
-MAX_FEE = 10**16
-
-
-class Relay:
-    """The signer's methods without the socket; loses answers on demand."""
-
-    def __init__(self, desk: SelfCustodyDesk) -> None:
-        async def durable() -> None:
-            desk.journal.flush()
-
-        self.methods = methods(desk, durable)
-        self.lose = ""
-        self.seen: list[str] = []
-
-    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
-        self.seen.append(json.dumps(params, default=str))
-        answer = await self.methods[f"selfcustody.{method}"](params or None)
-        if self.lose == method:
-            raise SignerUnavailable("the answer is lost")
-        return answer
-
-
-class Stage:
-    """Ada at her browser, the API's part, the worker, the chain."""
-
-    def __init__(self, seam: Seam) -> None:
-        self.seam = seam
-        self.restart()
-
-    def restart(self) -> None:
-        """A new signer process: another key, no grants."""
-        self.desk = SelfCustodyDesk(
-            journal=self.seam.desk.journal,
-            policy=self.seam.desk.policy,
-            pepper=TEST_JOURNAL_KEY,
-            cost=CHEAP,
-        )
-        self.relay = Relay(self.desk)
-        self.worker = SelfCustodyWorker(self.seam.db, {"local": self.seam.chain}, self.relay)
-
-    async def box(
-        self, purpose: str, who: str, asked: Mapping[str, object]
-    ) -> tuple[str, dict[str, str], Browser]:
-        await self.worker.tick()
-        async with self.seam.db.transaction() as session:
-            key = await selfcustody.public_key(session)
-        nonce = secrets.token_hex(16)
-        browser = Browser(bytes.fromhex(key))
-        return nonce, browser.seal((purpose, who, nonce), asked), browser
-
-    async def imported(self, who: str) -> selfcustody.Account:
-        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
-        nonce, box, _ = await self.box("import", who, asked)
-        async with self.seam.db.transaction() as session:
-            await selfcustody.ask(
-                session, principal_id=who, draft=AskDraft("import", nonce, box, "My own")
-            )
-        await self.worker.tick()
-        async with self.seam.db.transaction() as session:
-            [account] = await selfcustody.accounts(session, principal_id=who)
-        return account
-
-    async def begin(
-        self,
-        who: str,
-        account: selfcustody.Account,
-        paid: str,
-        asset: str,
-        other: Mapping[str, object] | None = None,
-    ) -> selfcustody.Send:
-        money = self.seam.money(paid, asset)
-        token = self.seam.network.token(asset)
-        terms: dict[str, object] = {
-            "chain_id": 31337,
-            "to": OUTSIDE,
-            "asset": "native" if token is None else token.contract,
-            "amount": str(money.minor),
-            "max_fee_wei": str(MAX_FEE),
-            "passphrase": PASSPHRASE,
-        } | dict(other or {})
-        nonce, box, _ = await self.box("grant", who, terms)
-        draft = SendDraft(account.id, "local", money, OUTSIDE, MAX_FEE, nonce, box)
-        async with self.seam.db.transaction() as session:
-            return await selfcustody.begin_send(
-                session,
-                principal_id=who,
-                draft=draft,
-                networks={"local": self.seam.network},
-                assets=self.seam.assets,
-            )
-
-    async def finish(self) -> None:
-        for _ in range(4):
-            await self.worker.tick()
-            await self.seam.mine(self.seam.network.confirmations)
-        await self.worker.tick()
-
-    async def send(self, who: str, send_id: str) -> selfcustody.Send:
-        async with self.seam.db.transaction() as session:
-            return await selfcustody.get_send(
-                session, principal_id=who, send_id=send_id, assets=self.seam.assets
-            )
-
-
-@pytest.fixture
-async def stage(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Stage]:
-    seam = await Seam.open(db, anvil.url, tmp_path / "signer")
-    await seam.observer.tick()
-    yield Stage(seam)
-    await seam.close()
 
 
 async def funded(stage: Stage) -> tuple[str, selfcustody.Account]:
@@ -194,50 +74,6 @@ async def test_new_words_come_back_to_the_browser_and_lie_nowhere(
     for secret in (words, " ".join(words.split()[:3]), PASSPHRASE):
         assert secret not in carried
     assert box["box"] not in dump  # and the box is gone with its answer
-
-
-class Death(BaseException):
-    """The worker ends here."""
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("signer_too", [False, True])
-async def test_a_death_before_an_answer_is_kept_ends_the_question_and_a_new_one_is_answered(
-    stage: Stage, signer_too: bool
-) -> None:
-    """The signer answers no box twice: nothing is kept of the first, the person asks anew."""
-    ada = await stage.seam.person()
-    asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
-    nonce, box, _ = await stage.box("import", ada, asked)
-    async with stage.seam.db.transaction() as session:
-        request = await selfcustody.ask(
-            session, principal_id=ada, draft=AskDraft("import", nonce, box, "My own")
-        )
-
-    def die(name: str) -> None:
-        if name == "selfcustody.before_commit_answered":
-            raise Death(name)
-
-    crashpoints.install(die)
-    try:
-        with pytest.raises(Death):
-            await stage.worker.tick()
-    finally:
-        crashpoints.install(None)
-    if signer_too:
-        stage.restart()
-    else:
-        stage.worker = SelfCustodyWorker(stage.seam.db, {"local": stage.seam.chain}, stage.relay)
-    await stage.worker.tick()
-    async with stage.seam.db.transaction() as session:
-        told = await selfcustody.get_request(session, principal_id=ada, request_id=request)
-        kept = await selfcustody.accounts(session, principal_id=ada)
-    assert (told.state, told.reply, kept) == ("refused", None, [])
-    account = await stage.imported(ada)
-    await stage.seam.pay_in(account.address, "100", "USDC")
-    made = await stage.begin(ada, account, "30", "USDC")
-    await stage.finish()
-    assert (await stage.send(ada, made.id)).state == "settled"
 
 
 async def test_a_key_file_comes_in_pays_and_goes_out(

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import BlockRef
 from chain.observe import ObservedDeposit
-from wallet.db import Database
 from wallet.ids import new_id
 from wallet.onchain.freeze import OWN_PURPOSES
 
@@ -65,30 +64,6 @@ async def tip(session: AsyncSession, network: str, *, lock: bool = False) -> Tip
         )
     ).one_or_none()
     return None if row is None else Tip(row.tip_number, row.tip_hash, row.final_number)
-
-
-async def quiet(db: Database, network: str, *, tip: Tip, snapshot_hash: str | None) -> bool:
-    """Whether the scanner still stands at `tip` over this snapshot and nothing waits to be booked:
-    deposits, losses that may return, gas of cold addresses. One query without a transaction."""
-    return bool(
-        await db.look(
-            "SELECT EXISTS (SELECT FROM scan_state s JOIN network_state n ON n.network = s.network"
-            " WHERE s.network = :network AND s.tip_hash = :tip AND s.final_number = :final"
-            " AND n.halted_reason IS NULL"
-            " AND n.snapshot_hash IS NOT DISTINCT FROM CAST(:snapshot AS text))"
-            " AND NOT EXISTS (SELECT FROM deposits WHERE network = :network"
-            " AND status IN ('seen', 'confirmed'))"
-            " AND NOT EXISTS (SELECT FROM deposit_losses WHERE network = :network"
-            " AND return_entry_id IS NULL)"
-            " AND NOT EXISTS (SELECT FROM cold_gas WHERE network = :network AND entry_id IS NULL)",
-            {
-                "network": network,
-                "tip": tip.hash,
-                "final": tip.final_number,
-                "snapshot": snapshot_hash,
-            },
-        )
-    )
 
 
 async def start(session: AsyncSession, network: str, block: BlockRef) -> bool:

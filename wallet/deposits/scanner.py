@@ -6,9 +6,7 @@ change compares the place first: two scanners at once get in each other's way, n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -25,6 +23,7 @@ from wallet.db import Database
 from wallet.deposits import casework, cold_gas, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
+from wallet.deposits.quiet import Settled, nothing_new
 from wallet.deposits.repository import DepositRow, Tip
 from wallet.deposits.window import Window
 from wallet.money import AssetBook
@@ -35,7 +34,6 @@ from wallet.onchain.network import NetworkStatus
 from wallet.outbox import Notice
 
 TICK_SECONDS = 0.5
-SETTLED_SECONDS = 10.0  # where nothing is new, a whole pass is made this often
 BLOCKS_AT_ONCE = 20
 BLOCKS_PER_TICK = 500
 CREDITS_PER_TICK = 500
@@ -44,15 +42,6 @@ WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues 
 Arrival = tuple[ObservedDeposit, bool]
 """What the logs say, and whether balances agree."""
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Where a whole pass began that ended well; `at` in monotonic seconds."""
-
-    tip: Tip
-    snapshot_hash: str | None
-    at: float
 
 
 class Scanner:
@@ -73,7 +62,7 @@ class Scanner:
 
     async def tick(self) -> None:
         """One pass: rejoin the node's chain, scan what is new, confirm, credit. Safe to repeat."""
-        if self._settled is not None and await self._nothing_new(self._settled):
+        if self._settled is not None and await nothing_new(self._db, self._chain, self._settled):
             return
         self._settled = None
         async with self._db.transaction() as session:
@@ -81,7 +70,7 @@ class Scanner:
             tip = await repository.tip(session, self._network)
         if status is None or not status.usable:
             return
-        began = None if tip is None else Settled(tip, status.snapshot_hash, time.monotonic())
+        began = None if tip is None else Settled(tip, status.snapshot_hash)
         try:
             identity = await self._chain.verify_identity()
             if status.block1_hash is not None and identity.block1_hash != status.block1_hash:
@@ -96,24 +85,6 @@ class Scanner:
                 self._settled = began
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=self._network, error=error.code)
-
-    async def _nothing_new(self, settled: Settled) -> bool:
-        """Whether all is as when the last whole pass began: the node's head, and what we keep.
-
-        Only where finality is a matter of depth: a tag may move while the head stays.
-        """
-        if self._chain.network.finality != "depth":
-            return False
-        if time.monotonic() - settled.at > SETTLED_SECONDS:
-            return False
-        try:
-            if (await self._chain.head()).hash != settled.tip.hash:
-                return False
-        except (NodeUnavailable, NodeTimeout):
-            return False  # the whole pass says so
-        return await repository.quiet(
-            self._db, self._network, tip=settled.tip, snapshot_hash=settled.snapshot_hash
-        )
 
     # Where to stand
 
