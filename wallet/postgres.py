@@ -14,6 +14,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,9 @@ _SETTINGS = {
     "log_checkpoints": "off",
 }
 _SETTINGS_SINCE_18 = {"io_method": "sync"}  # no helper processes for a database this small
+# After a kill all files are made durable before recovery: by one call for the file system, not one
+# for each of a thousand files, which took four seconds on a busy disk.
+_SETTINGS_OF_LINUX = {"recovery_init_sync_method": "syncfs"} if sys.platform == "linux" else {}
 _LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _LOCALE_BEFORE_17 = ("--locale=C",)
 _DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -172,6 +176,7 @@ class EmbeddedPostgres:
         settings = {
             **_SETTINGS,
             **(_SETTINGS_SINCE_18 if self.major >= 18 else {}),
+            **_SETTINGS_OF_LINUX,
             **(_DURABLE if self.durable else _VOLATILE),
             **self.extra_settings,
             "unix_socket_directories": str(self.socket_dir),
