@@ -256,6 +256,24 @@ def test_there_is_no_fraction_of_a_unit(books: psycopg.Connection[Any], together
         books.rollback()
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_hold_that_has_moved_is_not_closed(
+    books: psycopg.Connection[Any], together: bool
+) -> None:
+    """Who closes it may say what it still keeps; where that is not so, somebody was faster."""
+    part = {"hold": "hld_0", "capture": "0", "release": "5"}
+    batch = [{"close": [part | {"kept": kept}]} for kept in ("21", "20", "20", "15")]
+    try:
+        answers = _post_as(books, batch, together=together)
+        assert answers == ["hold_moved", None, "hold_moved", None]
+        [kept] = books.execute(
+            "SELECT amount_minor - captured_minor - released_minor FROM holds WHERE id = 'hld_0'"
+        ).fetchall()
+        assert kept == (10,)
+    finally:
+        books.rollback()
+
+
 def _versions(connection: psycopg.Connection[Any]) -> int:
     """Rows of `accounts` this transaction has rewritten."""
     row = connection.execute(
