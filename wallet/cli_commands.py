@@ -7,11 +7,8 @@ import asyncio
 import os
 import sys
 
-from sqlalchemy.exc import ProgrammingError
-
 from chain.errors import ChainError
 from keys.errors import KeysError
-from wallet.db import sqlstate
 from wallet.errors import WalletError
 from wallet.settings import Settings
 
@@ -32,14 +29,6 @@ def run(chosen: argparse.Namespace) -> int:
                 return _keys(chosen)
             case _:
                 return asyncio.run(_operate(Settings.from_env(), chosen))
-    except ProgrammingError as error:
-        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
-            raise
-        print(
-            "bifold: the database's role may not do that; operators' commands need"
-            " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md).",
-            file=sys.stderr,
-        )
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
     except (ChainError, KeysError, OSError) as error:
@@ -48,7 +37,26 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
-    """What operators do: each command is a module of its own."""
+    """What operators do. The database is loaded here: a cold machine has none."""
+    from sqlalchemy.exc import ProgrammingError
+
+    from wallet.db import sqlstate
+
+    try:
+        return await _command(settings, chosen)
+    except ProgrammingError as error:
+        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+            raise
+        print(
+            "bifold: the database's role may not do that; operators' commands need"
+            " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md).",
+            file=sys.stderr,
+        )
+        return 1
+
+
+async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Each command is a module of its own."""
     match chosen.command:
         case "chain":
             from wallet.cli_operator import chain as command

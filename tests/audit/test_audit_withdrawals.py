@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from tests.seam_fixtures import db, seam
 from wallet import audits
+from wallet.db import Database
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 
@@ -25,6 +26,13 @@ async def pause(database: ScratchDatabase, asset: str) -> None:
         )
 
 
+async def accept(database: ScratchDatabase, asset: str) -> None:
+    operators = Database(database.operator_url)
+    async with operators.transaction() as session:
+        await audits.accept(session, subject=asset, run_id=1, by="ada", note="the node was wrong")
+    await operators.dispose()
+
+
 async def test_only_the_broken_asset_waits(seam: Seam, database: ScratchDatabase) -> None:
     ada = await seam.funded_person()
     await pause(database, "USDC")
@@ -37,8 +45,7 @@ async def test_only_the_broken_asset_waits(seam: Seam, database: ScratchDatabase
     waits = await seam.withdrawal(ada, token.id)
     assert (waits.status, waits.waiting_for) == ("held", "review")
     assert await seam.on_chain(PAYEE, "USDC") == 0
-    async with seam.db.transaction() as session:
-        await audits.accept(session, subject="USDC", run_id=1, by="ada", note="the node was wrong")
+    await accept(database, "USDC")
     await seam.finish()
     assert (await seam.withdrawal(ada, token.id)).status == "settled"
     assert await seam.on_chain(PAYEE, "USDC") == 5_000_000

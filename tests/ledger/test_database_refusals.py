@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import LiteralString
 
 import orjson
@@ -10,73 +9,10 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from tests.ledger_fixtures import Connection, app, insert_directly, owner, post
 from wallet.testing.databases import ScratchDatabase
 
-Connection = psycopg.Connection[tuple[object, ...]]
-
-
-@pytest.fixture
-def owner(database: ScratchDatabase) -> Iterator[Connection]:
-    """The owner of the tables, with two customers of 1000 and the house, all in EUR."""
-    with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as connection:
-        connection.execute("INSERT INTO principals (id, kind) VALUES ('p1','user'), ('p2','user')")
-        connection.execute(
-            "INSERT INTO accounts (id, path, principal_id, asset, kind, side) VALUES"
-            " ('a1','customer:p1:EUR','p1','EUR','customer','C'),"
-            " ('a2','customer:p2:EUR','p2','EUR','customer','C'),"
-            " ('u1','customer:p1:USD','p1','USD','customer','C'),"
-            " ('h1','house:capital:EUR',NULL,'EUR','system','C'),"
-            " ('h2','house:capital:USD',NULL,'USD','system','C')"
-        )
-        for number, account in enumerate(("a1", "a2")):
-            assert post(connection, f"seed{number}", [("h1", -1000), (account, 1000)]) is None
-        yield connection
-
-
-@pytest.fixture
-def app(database: ScratchDatabase, owner: Connection) -> Iterator[Connection]:
-    """The running service's role, on the same books."""
-    with psycopg.connect(database.conninfo("bifold_app"), autocommit=True) as connection:
-        yield connection
-
-
-def post(
-    connection: Connection, entry: str, lines: list[tuple[str, object]], asset: str = "EUR"
-) -> object:
-    """The code that `ledger_post` answers for one entry."""
-    command = {
-        "entry": {"id": entry, "kind": "test", "ref": "test"},
-        "postings": [{"account": a, "asset": asset, "amount": str(m)} for a, m in lines],
-    }
-    row = connection.execute(
-        "SELECT code FROM ledger_post(%s::jsonb)", (orjson.dumps([command]).decode(),)
-    ).fetchone()
-    assert row is not None
-    return row[0]
-
-
-def insert_directly(
-    connection: Connection,
-    entry: str,
-    lines: list[tuple[str, str, str]],
-    *,
-    with_entry: bool = True,
-) -> None:
-    """Write an entry past the poster: (account, asset, amount) a line, all in one INSERT."""
-    with connection.transaction():
-        if with_entry:
-            connection.execute(
-                "INSERT INTO entries (id, kind, ref, event_at) VALUES (%s, 'x', 'x', now())",
-                (entry,),
-            )
-        rows = sql.SQL(",").join(
-            sql.SQL("({})").format(sql.SQL(",").join(map(sql.Literal, (entry, *line))))
-            for line in lines
-        )
-        connection.execute(
-            sql.SQL("INSERT INTO postings (entry_id, account_id, asset, amount_minor) VALUES ")
-            + rows
-        )
+__all__ = ["app", "owner"]
 
 
 class TestOwnerWritingPastThePoster:
@@ -185,80 +121,6 @@ class TestOwnerWritingPastThePoster:
     def test_emptying_the_accounts_does_not_reach_the_postings(self, owner: Connection) -> None:
         with pytest.raises(psycopg.Error, match=r"append-only|never deleted"):
             owner.execute("TRUNCATE accounts CASCADE")
-
-    @pytest.mark.parametrize(
-        "change",
-        [
-            "DELETE FROM accounts WHERE id = 'h2'",
-            "UPDATE accounts SET id = 'h9' WHERE id = 'h2'",
-            "DELETE FROM principals WHERE id = 'p2'",
-            "UPDATE principals SET id = 'p9' WHERE id = 'p2'",
-            "TRUNCATE principals CASCADE",
-        ],
-    )
-    def test_what_others_name_never_vanishes(
-        self, owner: Connection, change: LiteralString
-    ) -> None:
-        with pytest.raises(psycopg.Error, match=r"append-only|never deleted") as refused:
-            owner.execute(change)
-        assert refused.value.sqlstate == "BF001"
-
-    def test_postings_of_no_entry_are_refused(self, owner: Connection) -> None:
-        with pytest.raises(errors.ForeignKeyViolation, match="no entry e1"):
-            insert_directly(
-                owner, "e1", [("a1", "EUR", "-5"), ("a2", "EUR", "5")], with_entry=False
-            )
-
-    def test_a_posting_on_no_account_is_refused(self, owner: Connection) -> None:
-        with pytest.raises(errors.ForeignKeyViolation, match="no account nobody"):
-            insert_directly(owner, "e1", [("a1", "EUR", "-5"), ("nobody", "EUR", "5")])
-
-    @pytest.mark.parametrize(
-        "row",
-        [
-            "INTO transfers (id, payer_id, payee_id, asset, amount_minor, entry_id)"
-            " VALUES ('t1', 'p1', 'nobody', 'EUR', 5, 'e1')",
-            "INTO transfers (id, payer_id, payee_id, asset, amount_minor, entry_id)"
-            " VALUES ('t1', 'nobody', 'p1', 'EUR', 5, 'e1')",
-            "INTO outbox (principal_id, type, ref) VALUES ('p1', 't', 'r'), ('nobody', 't', 'r')",
-            "INTO idempotency_answers (principal_id, method, route, key, fingerprint, status, body)"
-            " VALUES ('nobody', 'POST', '/', 'k', '\\x00', 200, '{}')",
-        ],
-    )
-    def test_a_row_that_names_nobody_is_refused(
-        self, owner: Connection, row: LiteralString
-    ) -> None:
-        with pytest.raises(errors.ForeignKeyViolation):
-            owner.execute(f"INSERT {row}")
-
-    def test_a_notice_may_be_to_nobody_in_particular(self, owner: Connection) -> None:
-        owner.execute("INSERT INTO outbox (principal_id, type, ref) VALUES (NULL, 't', 'r')")
-
-    def test_an_entry_with_its_postings_in_one_statement_waits_for_no_check(
-        self, owner: Connection
-    ) -> None:
-        owner.execute(
-            "WITH e AS (INSERT INTO entries (id, kind, ref, event_at)"
-            "  VALUES ('e1', 'x', 'x', now()))"
-            " INSERT INTO postings (entry_id, account_id, asset, amount_minor)"
-            " VALUES ('e1', 'a1', 'EUR', -5), ('e1', 'a2', 'EUR', 5)"
-        )
-        insert_directly(owner, "e2", [("a1", "EUR", "-5"), ("a2", "EUR", "5")])
-        seen = owner.execute("SELECT entry_id, posted FROM unsealed WHERE entry_id LIKE 'e_'")
-        assert dict(seen.fetchall()) == {"e1": True, "e2": False}
-
-    def test_one_statement_with_an_entry_and_postings_of_another_is_refused(
-        self, owner: Connection
-    ) -> None:
-        insert_directly(owner, "e1", [("a1", "EUR", "-5"), ("a2", "EUR", "5")])
-        with pytest.raises(psycopg.Error) as refused:
-            owner.execute(
-                "WITH e AS (INSERT INTO entries (id, kind, ref, event_at)"
-                "  VALUES ('e2', 'x', 'x', now()))"
-                " INSERT INTO postings (entry_id, account_id, asset, amount_minor)"
-                " VALUES ('e1', 'h1', 'EUR', -5), ('e1', 'h2', 'EUR', 5)"
-            )
-        assert refused.value.sqlstate in {"BF003", "BF004"}
 
     @pytest.mark.parametrize(
         "change",
