@@ -5,7 +5,6 @@ Run as `python -m api.server`; settings come from `BIFOLD_*`.
 
 from __future__ import annotations
 
-import gc
 import socket
 import sys
 from asyncio import TimerHandle, Transport
@@ -24,7 +23,7 @@ from api.web.events import Hub
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
-from wallet.processes import leave_no_core
+from wallet.processes import collect_seldom, leave_no_core
 from wallet.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -35,7 +34,6 @@ KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 7  # `./dev run` promises that all ends within 10 s
 MAX_CONNECTIONS = 1_024
 BACKLOG = 512
-GC_YOUNG = 20_000  # objects between looks at the young ones; 700 are a few requests
 
 log = structlog.get_logger("api")
 
@@ -137,10 +135,7 @@ def run(settings: Settings) -> None:
     leave_no_core()
     logs.configure(settings.log_level)
     server = WebAwareServer(configuration(create_app(build(settings, role="api")), settings))
-    # What start-up made lives as long as the process: no collection need look at it again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG, 20, 20)
+    collect_seldom()
     if settings.host == "localhost":  # browsers may try either family
         server.run(sockets=_localhost(settings.port))
     else:

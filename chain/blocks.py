@@ -7,18 +7,28 @@ Anything odd in a node's answer raises NodeGarbage; an absent block is the calle
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chain import parse
 from chain.errors import NodeGarbage
 
 BLOOM_BYTES = 256  # Yellow Paper, 4.3.1: 2,048 bits.
 MAX_TOPICS = 4
+_DATA_FEES = {"l1Fee", "operatorFeeScalar", "operatorFeeConstant"}
+_HASH, _NUMBER, _ADDRESS = "(0x[0-9a-f]{64})", "0x(0|[1-9a-f][0-9a-f]{0,63})", "(0x[0-9a-fA-F]{40})"
+_REF = re.compile(f"{_NUMBER} {_HASH} {_HASH} {_NUMBER} {_NUMBER}", re.ASCII)
+_TX = re.compile(f"{_HASH} {_NUMBER} {_ADDRESS} {_NUMBER} {_NUMBER}", re.ASCII)
+_LOG = re.compile(
+    f"{_ADDRESS} 0x((?:[0-9a-fA-F]{{2}})*) {_HASH} {_NUMBER} {_HASH} {_NUMBER}"
+    f"((?: 0x[0-9a-f]{{64}}){{0,{MAX_TOPICS}}})",
+    re.ASCII,
+)
+_RECEIPT = re.compile(f"{_HASH} {_HASH} {_NUMBER} {_NUMBER} 0x([01]) {_NUMBER} {_NUMBER}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRef:
+class BlockRef(NamedTuple):
     """A block's place in the chain. Seconds; `base_fee` in wei, 0 before EIP-1559."""
 
     number: int
@@ -28,20 +38,18 @@ class BlockRef:
     base_fee: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockTx:
+class BlockTx(NamedTuple):
     """A transaction inside a block. `to` is None for a contract creation; `value` in wei."""
 
     hash: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     from_address: str
     to: str | None
     value: int
     nonce: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A block with its transactions in order; `logs_bloom` are the header's 256 bytes.
 
     `gas_used` by all of them; None where the header does not say.
@@ -68,8 +76,7 @@ class Block:
         return self.ref.parent_hash
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(NamedTuple):
     """An event a contract emitted. `log_index` counts within the block."""
 
     address: str
@@ -81,8 +88,7 @@ class Log:
     log_index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a mined transaction did. `status` 1 is success, 0 reverted; prices in wei per gas."""
 
     tx_hash: str
@@ -106,14 +112,28 @@ class Receipt:
 def parse_ref(value: object) -> BlockRef:
     """A header or block object as `eth_getBlockByNumber` answers it. Raises NodeGarbage."""
     fields = parse.table(value, "block")
-    fee = fields.get("baseFeePerGas")
-    return BlockRef(
-        number=parse.quantity(fields.get("number"), "block.number"),
-        hash=parse.hash32(fields.get("hash"), "block.hash"),
-        parent_hash=parse.hash32(fields.get("parentHash"), "block.parentHash"),
-        timestamp=parse.quantity(fields.get("timestamp"), "block.timestamp"),
-        base_fee=0 if fee is None else parse.quantity(fee, "block.baseFeePerGas"),
+    get = fields.get
+    fee = get("baseFeePerGas")
+    shape = _REF.fullmatch(
+        f"{get('number')} {get('hash')} {get('parentHash')} {get('timestamp')}"
+        f" {'0x0' if fee is None else fee}"
     )
+    if shape is None:
+        raise _odd_ref(fields)
+    number, block_hash, parent, seconds, base_fee = shape.groups()
+    return BlockRef(int(number, 16), block_hash, parent, int(seconds, 16), int(base_fee, 16))
+
+
+def _odd_ref(fields: Mapping[str, object]) -> NodeGarbage:
+    """Which field it is."""
+    try:
+        for name in ("number", "timestamp"):
+            parse.quantity(fields.get(name), f"block.{name}")
+        for name in ("hash", "parentHash"):
+            parse.hash32(fields.get(name), f"block.{name}")
+    except NodeGarbage as error:
+        return error
+    return NodeGarbage("block.baseFeePerGas is not a quantity")
 
 
 def parse_block(value: object) -> Block:
@@ -133,58 +153,97 @@ def parse_block(value: object) -> Block:
 def parse_log(value: object) -> Log:
     """One log object of a mined block."""
     fields = parse.table(value, "log")
-    if fields.get("removed") not in (None, False):
+    get = fields.get
+    if get("removed") not in (None, False):
         raise NodeGarbage("the node answered a removed log")
-    topics = parse.items(fields.get("topics"), "log.topics")
-    if len(topics) > MAX_TOPICS:
-        raise NodeGarbage("a log has more than four topics")
-    return Log(
-        address=parse.address(fields.get("address"), "log.address"),
-        topics=tuple(parse.hash32(topic, "log.topics") for topic in topics),
-        data=parse.data(fields.get("data"), "log.data"),
-        block_hash=parse.hash32(fields.get("blockHash"), "log.blockHash"),
-        block_number=parse.quantity(fields.get("blockNumber"), "log.blockNumber"),
-        tx_hash=parse.hash32(fields.get("transactionHash"), "log.transactionHash"),
-        log_index=parse.quantity(fields.get("logIndex"), "log.logIndex"),
+    topics = parse.items(get("topics"), "log.topics")
+    # One match for all: logs come by the hundred thousand. What is used is what matched.
+    shape = _LOG.fullmatch(
+        f"{get('address')} {get('data')} {get('blockHash')} {get('blockNumber')}"
+        f" {get('transactionHash')} {get('logIndex')}" + "".join([f" {topic}" for topic in topics])
     )
+    if shape is None:
+        raise _odd_log(fields, topics)
+    address, data, block_hash, block_number, tx_hash, log_index, told = shape.groups()
+    return Log(
+        address.lower(),
+        tuple(told.split()),
+        bytes.fromhex(data),
+        block_hash,
+        int(block_number, 16),
+        tx_hash,
+        int(log_index, 16),
+    )
+
+
+def _odd_log(fields: Mapping[str, object], topics: list[object]) -> NodeGarbage:
+    """Which field it is."""
+    if len(topics) > MAX_TOPICS:
+        return NodeGarbage("a log has more than four topics")
+    try:
+        for topic in topics:
+            parse.hash32(topic, "log.topics")
+        parse.address(fields.get("address"), "log.address")
+        parse.data(fields.get("data"), "log.data")
+        parse.hash32(fields.get("blockHash"), "log.blockHash")
+        parse.quantity(fields.get("blockNumber"), "log.blockNumber")
+        parse.hash32(fields.get("transactionHash"), "log.transactionHash")
+        parse.quantity(fields.get("logIndex"), "log.logIndex")
+    except NodeGarbage as error:
+        return error
+    return NodeGarbage("a log is not of the standard's shape")
 
 
 def parse_receipt(value: object) -> Receipt:
     """One receipt; its logs must name the same block and transaction."""
     fields = parse.table(value, "receipt")
-    status = parse.quantity(fields.get("status"), "receipt.status")
-    if status not in (0, 1):
-        raise NodeGarbage("a receipt's status is neither 0 nor 1")
-    created = fields.get("contractAddress")
-    logs = tuple(parse_log(item) for item in parse.items(fields.get("logs"), "receipt.logs"))
-    gas_used = parse.quantity(fields.get("gasUsed"), "receipt.gasUsed")
-    receipt = Receipt(
-        tx_hash=parse.hash32(fields.get("transactionHash"), "receipt.transactionHash"),
-        block_hash=parse.hash32(fields.get("blockHash"), "receipt.blockHash"),
-        block_number=parse.quantity(fields.get("blockNumber"), "receipt.blockNumber"),
-        tx_index=parse.quantity(fields.get("transactionIndex"), "receipt.transactionIndex"),
-        status=status,
-        gas_used=gas_used,
-        effective_gas_price=parse.quantity(
-            fields.get("effectiveGasPrice"), "receipt.effectiveGasPrice"
-        ),
-        contract_address=(
-            None if created is None else parse.address(created, "receipt.contractAddress")
-        ),
-        logs=logs,
-        data_fee_wei=_data_fee(fields, gas_used),
+    get = fields.get
+    shape = _RECEIPT.fullmatch(
+        f"{get('transactionHash')} {get('blockHash')} {get('blockNumber')}"
+        f" {get('transactionIndex')} {get('status')} {get('gasUsed')} {get('effectiveGasPrice')}"
     )
+    if shape is None:
+        raise _odd_receipt(fields)
+    tx_hash, block_hash, block_number, tx_index, status, used, price = shape.groups()
+    created = get("contractAddress")
+    logs = tuple([parse_log(item) for item in parse.items(get("logs"), "receipt.logs")])
+    gas_used = int(used, 16)
     for log in logs:
-        same_place = (log.block_hash, log.tx_hash) == (receipt.block_hash, receipt.tx_hash)
-        if not same_place:
+        if log.block_hash != block_hash or log.tx_hash != tx_hash:
             raise NodeGarbage("a receipt holds a log of another transaction")
-    if status == 0 and logs:
+    if logs and status == "0":
         raise NodeGarbage("a reverted transaction has logs")
-    return receipt
+    return Receipt(
+        tx_hash,
+        block_hash,
+        int(block_number, 16),
+        int(tx_index, 16),
+        int(status),
+        gas_used,
+        int(price, 16),
+        None if created is None else parse.address(created, "receipt.contractAddress"),
+        logs,
+        _data_fee(fields, gas_used),
+    )
+
+
+def _odd_receipt(fields: Mapping[str, object]) -> NodeGarbage:
+    """Which field it is."""
+    try:
+        for name in ("status", "gasUsed", "blockNumber", "transactionIndex", "effectiveGasPrice"):
+            parse.quantity(fields.get(name), f"receipt.{name}")
+        for name in ("transactionHash", "blockHash"):
+            parse.hash32(fields.get(name), f"receipt.{name}")
+    except NodeGarbage as error:
+        return error
+    return NodeGarbage("a receipt's status is neither 0 nor 1")
 
 
 def _data_fee(fields: Mapping[str, object], gas_used: int) -> int:
     """`l1Fee` plus `gasUsed × operatorFeeScalar / 10^6 + operatorFeeConstant` (Isthmus)."""
+
+    if not _DATA_FEES & fields.keys():
+        return 0
 
     def told(name: str) -> int:
         value = fields.get(name)
@@ -196,15 +255,34 @@ def _data_fee(fields: Mapping[str, object], gas_used: int) -> int:
 
 def _parse_tx(value: object, ref: BlockRef, index: int) -> BlockTx:
     fields = parse.table(value, "transaction")
-    to = fields.get("to")
-    tx = BlockTx(
-        hash=parse.hash32(fields.get("hash"), "transaction.hash"),
-        index=parse.quantity(fields.get("transactionIndex"), "transaction.transactionIndex"),
-        from_address=parse.address(fields.get("from"), "transaction.from"),
-        to=None if to is None else parse.address(to, "transaction.to"),
-        value=parse.quantity(fields.get("value"), "transaction.value"),
-        nonce=parse.quantity(fields.get("nonce"), "transaction.nonce"),
+    get = fields.get
+    shape = _TX.fullmatch(
+        f"{get('hash')} {get('transactionIndex')} {get('from')} {get('value')} {get('nonce')}"
     )
-    if tx.index != index or fields.get("blockHash") != ref.hash:
+    if shape is None:
+        raise _odd_tx(fields)
+    tx_hash, place, sender, amount, nonce = shape.groups()
+    to = get("to")
+    tx = BlockTx(
+        tx_hash,
+        int(place, 16),
+        sender.lower(),
+        None if to is None else parse.address(to, "transaction.to"),
+        int(amount, 16),
+        int(nonce, 16),
+    )
+    if tx.index != index or get("blockHash") != ref.hash:
         raise NodeGarbage("a block holds a transaction of another place")
     return tx
+
+
+def _odd_tx(fields: Mapping[str, object]) -> NodeGarbage:
+    """Which field it is."""
+    try:
+        parse.hash32(fields.get("hash"), "transaction.hash")
+        parse.address(fields.get("from"), "transaction.from")
+        for name in ("transactionIndex", "value", "nonce"):
+            parse.quantity(fields.get(name), f"transaction.{name}")
+    except NodeGarbage as error:
+        return error
+    return NodeGarbage("a transaction is not of the standard's shape")

@@ -6,6 +6,7 @@ only way out for signed bytes: one attempt, no retry, no exception.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
@@ -18,27 +19,31 @@ from chain.blocks import (
     Log,
     Receipt,
     parse_block,
-    parse_log,
     parse_ref,
 )
-from chain.errors import ChainError, InvalidNetworks, NodeGarbage, NodeRejected, WrongChain
+from chain.errors import ChainError, NodeGarbage, NodeRejected, WrongChain
 from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
+from chain.lanes import in_lanes, split
 from chain.observe import (
-    TRANSFER_TOPIC,
     ObservedDeposit,
     deposits_in,
+    in_order,
     may_hold_transfers,
     native_candidates,
+    native_deposits,
     net_transfers,
+    token_deposits,
     verified_logs,
 )
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
+from chain.ranges import Range, logs_in, with_logs
 from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
 from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, Authorization, tx_hash
 
-MAX_LOG_ADDRESSES = 1_000  # geth's --rpc.logquerylimit.
+BLOCKS_A_REQUEST = 25
+"""Full blocks in one HTTP request; more go in several at once."""
 MAX_CLIENT_VERSION = 200
 _DECIMALS = "0x313ce567"  # decimals()
 
@@ -131,6 +136,10 @@ class ChainClient:
 
     async def full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Like `full_block` for many heights, in batches. Their lineage is the caller's check."""
+        parts = await in_lanes(split(numbers, BLOCKS_A_REQUEST), self._full_blocks)
+        return [block for part in parts for block in part]
+
+    async def _full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         answers = await self.rpc.batch(
             [("eth_getBlockByNumber", (hex(number), True)) for number in numbers]
         )
@@ -139,6 +148,15 @@ class ChainClient:
             if block is not None:
                 _numbered(block.ref, number)
         return blocks
+
+    async def block_range(self, numbers: Sequence[int]) -> Range:
+        """Full blocks at neighbouring heights that the chain has passed long ago, with their logs.
+
+        Ends before a height where the node has none. Raises what the node refuses: ask for fewer.
+        """
+        blocks = await self.full_blocks(numbers)
+        there = [block for block in itertools.takewhile(bool, blocks) if block is not None]
+        return await with_logs(self.rpc, there, self.network.tokens)
 
     async def final_number(self, head: BlockRef) -> int:
         """Height of the newest final block by the network's rule; −1 while nothing is final.
@@ -153,17 +171,6 @@ class ChainClient:
         return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
 
     # Logs and receipts
-
-    async def logs(self, block_hash: str) -> list[Log]:
-        """Transfer logs of the listed contracts in one block, asked by its hash.
-
-        By hash, because a node answers an orphaned or unknown hash with an error (NodeRejected),
-        where a range would answer an empty list. Taken as answered: a node may leave logs out;
-        `deposits` works from receipts that add up to the block's bloom.
-        """
-        if not self.network.tokens:
-            return []
-        return _logs_of(await self.rpc.call(*self._logs_call(block_hash)), block_hash)
 
     async def deposits(
         self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
@@ -186,7 +193,11 @@ class ChainClient:
         node has no state of the block any more the logs stand alone: listed tokens were looked at
         when they were listed.
         """
-        deposits, logs = await self._arrivals(block, watched, ahead)
+        return await self._checked(block, *await self._arrivals(block, watched, ahead))
+
+    async def _checked(
+        self, block: Block, deposits: list[ObservedDeposit], logs: list[Log]
+    ) -> list[tuple[ObservedDeposit, bool]]:
         pairs = {(d.asset, d.to_address) for d in deposits if d.contract is not None}
         if not pairs:
             return [(deposit, True) for deposit in deposits]
@@ -198,6 +209,37 @@ class ChainClient:
             if moved is not None and moved != told[pair[0], pair[1].lower()]
         }
         return [(d, d.contract is None or (d.asset, d.to_address) not in wrong) for d in deposits]
+
+    async def range_deposits(
+        self, piece: Range, *, watched: Container[str]
+    ) -> dict[str, list[tuple[ObservedDeposit, bool]]]:
+        """What `checked_deposits` says of each block where something arrived, by block hash.
+
+        Logs come from the range's one query where they add up to the header; the receipts of
+        transactions that pay coins in one batch. Raises what `checked_deposits` raises.
+        """
+        found: dict[str, list[tuple[ObservedDeposit, bool]]] = {}
+        coins = {
+            block.hash: [tx.hash for tx in native_candidates(block, watched)]
+            for block in piece.blocks
+        }
+        paid = await self.receipts([item for many in coins.values() for item in many])
+        by_hash = {receipt.tx_hash: receipt for receipt in paid if receipt is not None}
+        for block in piece.blocks:
+            logs = logs_in(piece, block, watched=watched, tokens=self.network.tokens)
+            if logs is None:
+                arrived = await self.checked_deposits(block, watched=watched)
+            elif logs or coins[block.hash]:
+                asset = self.network.native_asset
+                native = native_deposits(block, by_hash, watched=watched, asset=asset)
+                told = token_deposits(block, logs, watched=watched, tokens=self.network.tokens)
+                deposits = in_order(block, [*native, *(deposit for _, deposit in told)])
+                arrived = await self._checked(block, deposits, logs)
+            else:
+                continue
+            if arrived:
+                found[block.hash] = arrived
+        return found
 
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""
@@ -268,13 +310,6 @@ class ChainClient:
                 if found != wanted.lower():
                     raise NodeGarbage("the node answered another transaction")
         return [answer is not None for answer in answers]
-
-    def _logs_call(self, block_hash: str) -> Call:
-        contracts = [token.contract.lower() for token in self.network.tokens]
-        if len(contracts) > MAX_LOG_ADDRESSES:
-            raise InvalidNetworks("more tokens are listed than one log query can name")
-        query = {"blockHash": block_hash, "address": contracts, "topics": [TRANSFER_TOPIC]}
-        return ("eth_getLogs", (query,))
 
     # Accounts
 
@@ -413,16 +448,3 @@ def _numbered(ref: BlockRef, number: int) -> BlockRef:
     if ref.number != number:
         raise NodeGarbage("the node answered another block than the one asked")
     return ref
-
-
-def _is_transfer(log: Log) -> bool:
-    return bool(log.topics) and log.topics[0] == TRANSFER_TOPIC
-
-
-def _logs_of(answer: object, block_hash: str) -> list[Log]:
-    logs = [parse_log(item) for item in parse.items(answer, "eth_getLogs")]
-    if any(log.block_hash != block_hash.lower() or not _is_transfer(log) for log in logs):
-        raise NodeGarbage("eth_getLogs answered logs that were not asked for")
-    if len({log.log_index for log in logs}) != len(logs):
-        raise NodeGarbage("eth_getLogs answered a log twice")
-    return logs

@@ -7,7 +7,7 @@ deposit is a `Transfer` log of a listed contract with exactly the standard's sha
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,7 +60,7 @@ class Transfer:
 
 
 @lru_cache(maxsize=4096)
-def _bloom_bits(item: bytes) -> tuple[int, int, int]:
+def bloom_bits(item: bytes) -> tuple[int, int, int]:
     """The three of 2,048 bits that stand for an item. Remembered: the same few contracts and
     topics come in every block."""
     digest = keccak(item)
@@ -75,14 +75,14 @@ def bloom_may_contain(bloom: bytes, item: bytes) -> bool:
 
     False is certain. Standard: Yellow Paper 4.3.1.
     """
-    return all(bloom[255 - bit // 8] >> (bit % 8) & 1 for bit in _bloom_bits(item))
+    return all(bloom[255 - bit // 8] >> (bit % 8) & 1 for bit in bloom_bits(item))
 
 
 def bloom_of(logs: Iterable[Log]) -> bytes:
     """The bloom a header must carry for exactly these logs."""
     bits = 0
     for item in {item for log in logs for item in (log.address, *log.topics)}:
-        for bit in _bloom_bits(bytes.fromhex(item[2:])):
+        for bit in bloom_bits(bytes.fromhex(item[2:])):
             bits |= 1 << bit
     return bits.to_bytes(256, "big")
 
@@ -146,24 +146,6 @@ def native_candidates(block: Block, watched: Container[str]) -> list[BlockTx]:
     return [tx for tx in block.transactions if _pays_watched(tx, watched)]
 
 
-def transactions_to_check(
-    block: Block, logs: Iterable[Log], *, watched: Container[str], tokens: Sequence[Token]
-) -> list[str]:
-    """Hashes whose receipts `deposits_in` will need, each once, in block order."""
-    wanted = {tx.hash for tx in native_candidates(block, watched)}
-    for log in logs:
-        transfer = transfer_in(log, tokens)
-        if (
-            transfer is not None
-            and transfer.amount > 0
-            and is_watched(transfer.to_address, watched)
-        ):
-            wanted.add(log.tx_hash)
-    return [tx.hash for tx in block.transactions if tx.hash in wanted] + sorted(
-        wanted - {tx.hash for tx in block.transactions}
-    )
-
-
 def deposits_in(
     block: Block,
     receipts: Iterable[Receipt],
@@ -175,17 +157,40 @@ def deposits_in(
 ) -> list[ObservedDeposit]:
     """Everything in this block that arrived at a watched address, in block order.
 
-    `watched` may hold EIP-55 or lower-case addresses. `receipts` must cover
-    `transactions_to_check`; more do no harm. Zero values, reverted transactions, unlisted
+    `watched` may hold EIP-55 or lower-case addresses. `receipts` must cover the transactions that
+    pay watched addresses; more do no harm. Zero values, reverted transactions, unlisted
     contracts and malformed logs give nothing. Raises NodeGarbage when the parts do not belong
     together (another block, a log its receipt does not have, a receipt missing): a deposit must
     not be lost or invented because a node answered from two views of the chain.
     """
     by_hash = {receipt.tx_hash: receipt for receipt in receipts}
-    deposits = []
-    for tx in native_candidates(block, watched):
-        if _receipt_of(tx.hash, block, by_hash).status == 1:
-            deposits.append(_native(tx, native_asset))
+    found = []
+    for log, deposit in token_deposits(block, logs, watched=watched, tokens=tokens):
+        receipt = _receipt_of(log.tx_hash, block, by_hash)
+        if log not in receipt.logs:
+            raise NodeGarbage("a log does not belong to its block and receipt")
+        if receipt.status == 1:
+            found.append(deposit)
+    coins = native_deposits(block, by_hash, watched=watched, asset=native_asset)
+    return in_order(block, [*coins, *found])
+
+
+def native_deposits(
+    block: Block, by_hash: Mapping[str, Receipt], *, watched: Container[str], asset: str
+) -> list[ObservedDeposit]:
+    """Coins that transactions brought. Raises NodeGarbage for a receipt of another block."""
+    return [
+        _native(tx, asset)
+        for tx in native_candidates(block, watched)
+        if _receipt_of(tx.hash, block, by_hash).status == 1
+    ]
+
+
+def token_deposits(
+    block: Block, logs: Iterable[Log], *, watched: Container[str], tokens: Sequence[Token]
+) -> list[tuple[Log, ObservedDeposit]]:
+    """Tokens that logs say arrived. Raises NodeGarbage for a log of another block, or twice."""
+    found = []
     seen: set[int] = set()
     for log in sorted(logs, key=lambda item: item.log_index):
         transfer = transfer_in(log, tokens)
@@ -195,12 +200,17 @@ def deposits_in(
             continue
         if transfer.from_address == transfer.to_address:
             continue  # nothing arrives that was there before
-        receipt = _receipt_of(log.tx_hash, block, by_hash)
-        if log.block_hash != block.hash or log not in receipt.logs or log.log_index in seen:
+        if log.block_hash != block.hash or log.log_index in seen:
             raise NodeGarbage("a log does not belong to its block and receipt")
         seen.add(log.log_index)
-        if receipt.status == 1:
-            deposits.append(_token(log, transfer))
+        found.append((log, _token(log, transfer)))
+    return found
+
+
+def in_order(block: Block, deposits: list[ObservedDeposit]) -> list[ObservedDeposit]:
+    """By transaction, then by log."""
+    if not deposits:
+        return []
     order = {tx.hash: tx.index for tx in block.transactions}
     return sorted(deposits, key=lambda item: (order[item.tx_hash], item.log_index))
 
@@ -216,7 +226,7 @@ def _pays_watched(tx: BlockTx, watched: Container[str]) -> bool:
     return tx.value > 0 and tx.to is not None and is_watched(tx.to, watched)
 
 
-def _receipt_of(tx_hash: str, block: Block, by_hash: dict[str, Receipt]) -> Receipt:
+def _receipt_of(tx_hash: str, block: Block, by_hash: Mapping[str, Receipt]) -> Receipt:
     receipt = by_hash.get(tx_hash)
     if receipt is None or receipt.block_hash != block.hash:
         raise NodeGarbage("a transaction's receipt is missing or from another block")

@@ -14,7 +14,6 @@ from chain.errors import NodeGarbage
 _QUANTITY = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,63})\Z", re.ASCII)
 _HASH = re.compile(r"0x[0-9a-f]{64}\Z", re.ASCII)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}\Z", re.ASCII)
-_DATA = re.compile(r"0x([0-9a-fA-F]{2})*\Z", re.ASCII)
 
 
 def quantity(value: object, field: str) -> int:
@@ -40,9 +39,13 @@ def address(value: object, field: str) -> str:
 
 def data(value: object, field: str, *, length: int | None = None) -> bytes:
     """Bytes written as `0x…`; with `length`, exactly so many."""
-    if not isinstance(value, str) or not _DATA.match(value):
+    try:
+        raw = bytes.fromhex(value[2:])  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise NodeGarbage(f"{field} is not hexadecimal data") from None
+    # fromhex overlooks blanks: they show in the length
+    if not isinstance(value, str) or value[:2] != "0x" or len(value) != 2 + 2 * len(raw):
         raise NodeGarbage(f"{field} is not hexadecimal data")
-    raw = bytes.fromhex(value[2:])
     if length is not None and len(raw) != length:
         raise NodeGarbage(f"{field} does not have {length} bytes")
     return raw

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from chain import parse
 from chain.blocks import Block, Receipt, parse_receipt
 from chain.errors import ChainError, NodeGarbage, NodeRejected
-from chain.rpc import Call, Rpc
+from chain.lanes import in_lanes, split
+from chain.rpc import MAX_BATCH, Call, Rpc
 
 BY_BLOCK = "eth_getBlockReceipts"
 TRANSACTIONS_AHEAD = 1_000
@@ -21,12 +23,16 @@ _METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
 
 async def receipts_of(rpc: Rpc, tx_hashes: Sequence[str]) -> list[Receipt | None]:
     """In the order asked; None for a transaction that is not mined. Raises NodeGarbage."""
-    answers = await rpc.batch([("eth_getTransactionReceipt", (item,)) for item in tx_hashes])
-    found = [None if answer is None else parse_receipt(answer) for answer in answers]
-    for wanted, receipt in zip(tx_hashes, found, strict=True):
-        if receipt is not None and receipt.tx_hash != wanted.lower():
-            raise NodeGarbage("the node answered another transaction's receipt")
-    return found
+
+    async def some(part: Sequence[str]) -> list[Receipt | None]:
+        answers = await rpc.batch([("eth_getTransactionReceipt", (item,)) for item in part])
+        found = [None if answer is None else parse_receipt(answer) for answer in answers]
+        for wanted, receipt in zip(part, found, strict=True):
+            if receipt is not None and receipt.tx_hash != wanted.lower():
+                raise NodeGarbage("the node answered another transaction's receipt")
+        return found
+
+    return list(itertools.chain.from_iterable(await in_lanes(split(tx_hashes, MAX_BATCH), some)))
 
 
 class BlockReceipts:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from wallet import ledger, log, throttle
 from wallet.bootstrap import Services, build
 from wallet.jobs import JobRunner, Loop, run_loops
-from wallet.processes import leave_no_core
+from wallet.processes import collect_seldom, leave_no_core
 from wallet.settings import Settings
 from wallet.wiring import wire
 
@@ -33,6 +33,7 @@ async def main(settings: Settings) -> int:
     leave_no_core()
     log.configure(settings.log_level)
     services = build(settings, role="worker")
+    collect_seldom()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

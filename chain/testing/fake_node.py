@@ -165,12 +165,15 @@ class FakeNode:
     def _state_at(self, tag: object) -> FakeBlock:
         block = self._find(tag)
         if block is None:
-            raise _Refusal(
-                -32602,
-                f"BlockOutOfRangeError: block height is {self.chain.head.number}"
-                f" but requested was {quantity(tag, 'block number')}",
-            )
+            raise self._beyond(quantity(tag, "block number"))
         return block
+
+    def _beyond(self, number: int) -> _Refusal:
+        return _Refusal(
+            -32602,
+            f"BlockOutOfRangeError: block height is {self.chain.head.number}"
+            f" but requested was {number}",
+        )
 
     def _block_by_number(self, params: list[object]) -> object:
         block = self._find(params[0])
@@ -206,15 +209,13 @@ class FakeNode:
 
     def _logs(self, params: list[object]) -> object:
         query = params[0]
-        assert isinstance(query, dict)
-        block = self._by_hash(query["blockHash"])
-        if block is None:
-            raise _Refusal(-32000, "unknown block")
+        assert isinstance(query, dict) and query.keys() == {"fromBlock", "toBlock"}
+        first, last = (quantity(query[name], name) for name in ("fromBlock", "toBlock"))
+        if first > self.chain.head.number:
+            raise self._beyond(first)
+        blocks = self.chain.blocks[first : last + 1]
         return [
-            _log_json(log)
-            for receipt in block.receipts
-            for log in receipt.logs
-            if log.address in query["address"] and log.topics[0] in query["topics"]
+            _log_json(log) for block in blocks for receipt in block.receipts for log in receipt.logs
         ]
 
     # Accounts and fees

@@ -38,8 +38,9 @@ def test_scan_and_matching(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "MATCHED", 1_000)
     monkeypatch.setattr(scan, "LOOKED_UP", 1_000)
     figures = scan.measure(rounds=1, seconds=0)
-    _has_spread(figures, "both ours / tokens web3 events")
+    _has_spread(figures, "tokens ours / tokens web3 events")
     _has_spread(figures, "coins ours / coins node, by CPU")
+    _has_spread(figures, "both ours / both node")
 
 
 def test_reads(monkeypatch: pytest.MonkeyPatch) -> None:

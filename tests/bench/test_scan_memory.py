@@ -33,14 +33,15 @@ async def test_a_scanner_that_keeps_blocks_is_noticed(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Block | None] = []
-    real = seam.scanner._next_blocks
+    chain = seam.scanner._chain
+    real = chain.full_blocks
 
-    async def keep(*between: Any) -> list[Block | None]:
-        blocks = await real(*between)
+    async def keep(numbers: Any) -> list[Block | None]:
+        blocks = await real(numbers)
         kept.extend(blocks)
         return blocks
 
-    monkeypatch.setattr(seam.scanner, "_next_blocks", keep)
+    monkeypatch.setattr(chain, "full_blocks", keep)
     samples = await scan(seam, blocks=STEP * STEPS, step=STEP)
     assert len(kept) >= STEP * STEPS
     assert _per_block(samples) > MOST_PER_BLOCK + 3, samples

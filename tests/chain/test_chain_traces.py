@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,7 +180,7 @@ class Node:
 
 def block(**changes: Any) -> Block:
     ref = BlockRef(5, HERE, "0x" + "bb" * 32, 1, 1)
-    return replace(Block(ref, bytes(256), (transaction(),), 30_000), **changes)
+    return Block(ref, bytes(256), (transaction(),), 30_000)._replace(**changes)
 
 
 def reader(node: Node, **changes: Any) -> InnerPayments:

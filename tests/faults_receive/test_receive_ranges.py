@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from chain.rpc import Answer, Call, Rpc
 from tests.faults_receive.conftest import Inbox
 from wallet.deposits.window import Window
 from wallet.testing.meddler import Meddler
+from wallet.testing.seam import Seam
 
 USDC = 10**6
 BEHIND = 60
@@ -19,7 +21,7 @@ MOST = 3
 
 
 class ShortRanges(Meddler):
-    """Refuses, in one of three ways, to answer more than `most` blocks at once."""
+    """Refuses, in one of three ways, full blocks or logs of more than `most` blocks at once."""
 
     def __init__(self, inner: Rpc, error: ChainError) -> None:
         super().__init__(inner)
@@ -27,15 +29,26 @@ class ShortRanges(Meddler):
         self.most = MOST
         self.refused: list[int] = []
         self.answered: list[int] = []
+        self.logs_alone = False
+
+    async def call(self, method: str, params: Sequence[Any] = ()) -> object:
+        """As the inner transport, but for logs of long ranges."""
+        if method == "eth_getLogs":
+            asked = int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) + 1
+            if asked > self.most:
+                self.refused.append(asked)
+                raise self.error
+            self.answered.append(asked)
+        return await super().call(method, params)
 
     async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
         """As the inner transport, but for long lists of full blocks."""
         full = sum(method == "eth_getBlockByNumber" and params[1] is True
                    for method, params in calls)  # fmt: skip
-        if full > self.most:
+        if full > self.most and not self.logs_alone:
             self.refused.append(full)
             raise self.error
-        if full:
+        if full and not self.logs_alone:
             self.answered.append(full)
         return await super().batch_answers(calls)
 
@@ -60,19 +73,42 @@ async def test_d21_the_range_is_halved_until_the_node_answers(
     inbox.meddler = node = ShortRanges(seam.opened[-1], error)
     inbox.stand()
     [before] = await seam.rows("SELECT tip_number FROM scan_state")
+    head = await catch_up(seam)
+    assert node.refused[0] == 25 and node.refused[-1] <= 2 * MOST  # 25 in each of four requests
+    assert max(node.answered) == MOST
+    assert head - before.tip_number <= sum(node.answered) < 2 * (head - before.tip_number)
+    node.most = 1_000
+    await seam.finish()
+    assert await inbox.total("USDC") == 3 * USDC and await inbox.gaps() == 0
+
+
+async def test_d21_a_short_range_of_logs_is_enough(inbox: Inbox) -> None:
+    seam = inbox.seam
+    for amount in ("1", "2", "3", "4"):
+        await seam.pay_in(inbox.address, amount, "USDC")
+        await seam.dev.mine(4)
+    await seam.dev.mine(BEHIND)
+    refusal = NodeRejected(-32005, "query returned more than 10000 results")
+    inbox.meddler = node = ShortRanges(seam.opened[-1], refusal)
+    node.logs_alone = True
+    inbox.stand()
+    await catch_up(seam)
+    assert node.refused and node.refused[-1] <= 2 * MOST and max(node.answered) <= MOST
+    node.most = 1_000
+    await seam.finish()
+    assert await inbox.total("USDC") == 10 * USDC and await inbox.gaps() == 0
+
+
+async def catch_up(seam: Seam) -> int:
+    """Passes until the scanner stands at the head, whose height is answered."""
     head = (await seam.chain.head()).number
     for _ in range(200):
         with contextlib.suppress(ChainError):
             await seam.scanner.tick()
         [now] = await seam.rows("SELECT tip_number FROM scan_state")
         if now.tip_number == head:
-            break
-    assert now.tip_number == head
-    assert node.refused[:3] == [20, 10, 5] and max(node.answered) == MOST
-    assert sum(node.answered) == head - before.tip_number  # each block once, none left out
-    node.most = 1_000
-    await seam.finish()
-    assert await inbox.total("USDC") == 3 * USDC and await inbox.gaps() == 0
+            return head
+    raise AssertionError(f"stuck at {now.tip_number} of {head}")
 
 
 def test_d21_a_window_never_closes_and_grows_back() -> None:

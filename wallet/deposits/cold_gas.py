@@ -17,8 +17,8 @@ from wallet.deposits.repository import block_time
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
 
-Burnt = tuple[str, Receipt]
-"""EIP-55 address of a cold wallet and the receipt of what it sent."""
+Burnt = tuple[str, Receipt, BlockRef]
+"""EIP-55 address of a cold wallet, the receipt of what it sent, and the block."""
 
 
 async def burnt(chain: ChainClient, block: Block, cold: dict[str, str]) -> list[Burnt]:
@@ -32,15 +32,13 @@ async def burnt(chain: ChainClient, block: Block, cold: dict[str, str]) -> list[
         if receipt is None or receipt.block_hash != block.hash:
             raise NodeGarbage("a transaction's receipt is missing or from another block")
         if receipt.fee_wei > 0:
-            found.append((cold[tx.from_address], receipt))
+            found.append((cold[tx.from_address], receipt, block.ref))
     return found
 
 
-async def keep(
-    session: AsyncSession, network: str, block: BlockRef, found: Sequence[Burnt]
-) -> None:
+async def keep(session: AsyncSession, network: str, found: Sequence[Burnt]) -> None:
     """With the block's other rows. A transaction that is booked stays where it was booked."""
-    for address, receipt in found:
+    for address, receipt, block in found:
         await session.execute(
             text(
                 "INSERT INTO cold_gas (network, tx_hash, block_hash, block_number, block_time,"

@@ -77,30 +77,35 @@ async def start(session: AsyncSession, network: str, block: BlockRef) -> bool:
     )
     if begun is None:
         return False
-    await insert_block(session, network, block)
+    await insert_blocks(session, network, [block])
     return True
 
 
-async def advance(session: AsyncSession, network: str, block: BlockRef) -> bool:
-    """Move from the parent to `block`, which must be its child. False when somebody else moved."""
+async def advance(session: AsyncSession, network: str, blocks: Sequence[BlockRef]) -> bool:
+    """Move from the first one's parent to the last. False when somebody else moved.
+
+    Each must be the child of the one before.
+    """
+    first, last = blocks[0], blocks[-1]
     moved = await session.scalar(
         text(
             "UPDATE scan_state SET tip_number = :number, tip_hash = :hash,"
             " updated_at = clock_timestamp()"
-            " WHERE network = :network AND tip_number = :number - 1 AND tip_hash = :parent"
+            " WHERE network = :network AND tip_number = :before AND tip_hash = :parent"
             " RETURNING 1"
         ),
         {
             "network": network,
-            "number": block.number,
-            "hash": block.hash,
-            "parent": block.parent_hash,
+            "number": last.number,
+            "hash": last.hash,
+            "before": first.number - 1,
+            "parent": first.parent_hash,
         },
     )
     if moved is None:
         return False
-    await insert_block(session, network, block)
-    if block.number % PRUNE_EVERY == 0:
+    await insert_blocks(session, network, blocks)
+    if last.number // PRUNE_EVERY > (first.number - 1) // PRUNE_EVERY:
         await session.execute(
             text(
                 "DELETE FROM chain_blocks b USING scan_state s WHERE b.network = :network"
@@ -151,19 +156,21 @@ async def set_final(session: AsyncSession, network: str, *, at: Tip, number: int
     return done is not None
 
 
-async def insert_block(session: AsyncSession, network: str, block: BlockRef) -> None:
-    """Add a block to the lineage."""
+async def insert_blocks(session: AsyncSession, network: str, blocks: Sequence[BlockRef]) -> None:
+    """Add blocks to the lineage."""
     await session.execute(
         text(
             "INSERT INTO chain_blocks (network, number, hash, parent_hash, block_time)"
-            " VALUES (:network, :number, :hash, :parent, :time)"
+            " SELECT :network, b.number, b.hash, b.parent, b.time FROM unnest("
+            "   CAST(:numbers AS bigint[]), CAST(:hashes AS text[]), CAST(:parents AS text[]),"
+            "   CAST(:times AS timestamptz[])) AS b (number, hash, parent, time)"
         ),
         {
             "network": network,
-            "number": block.number,
-            "hash": block.hash,
-            "parent": block.parent_hash,
-            "time": block_time(block),
+            "numbers": [block.number for block in blocks],
+            "hashes": [block.hash for block in blocks],
+            "parents": [block.parent_hash for block in blocks],
+            "times": [block_time(block) for block in blocks],
         },
     )
 

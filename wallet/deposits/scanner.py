@@ -6,6 +6,7 @@ change compares the place first: two scanners at once get in each other's way, n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import casework, cold_gas, losses, repository
+from wallet.deposits import backfill, casework, cold_gas, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.quiet import Settled, nothing_new
@@ -35,6 +36,8 @@ from wallet.outbox import Notice
 
 TICK_SECONDS = 0.5
 BLOCKS_AT_ONCE = 20
+RANGE_BLOCKS = 100  # in one query for logs, where a node allows it
+DEEP = 2  # times the confirmations below the head: read in ranges
 BLOCKS_PER_TICK = 500
 CREDITS_PER_TICK = 500
 SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
@@ -54,6 +57,7 @@ class Scanner:
         self._network = chain.network.name
         self._crediter = Crediter(db, assets)
         self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
+        self._ranges = Window(min(RANGE_BLOCKS, chain.network.logs_window))
         self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
         self._watched = Watched()
         self._cold: dict[str, str] = {}
@@ -161,6 +165,12 @@ class Scanner:
 
     async def _advance(self, tip: Tip, head: BlockRef) -> Tip | None:
         last = min(head.number, tip.number + BLOCKS_PER_TICK)
+        deep = min(last, head.number - DEEP * self._chain.network.confirmations)
+        if deep > tip.number:
+            caught_up = await self._catch_up(tip, deep)
+            if caught_up is None or caught_up.number < deep:
+                return caught_up
+            tip = caught_up
         while tip.number < last:
             blocks = await self._next_blocks(tip.number + 1, last)
             # Addresses after blocks: one that is issued and paid in between is not missed.
@@ -178,9 +188,34 @@ class Scanner:
                     inner = await self._inner.deposits(block, watched=self._watched)
                     arrived = [*arrived, *((seen, True) for seen in inner)]
                 burnt = await cold_gas.burnt(self._chain, block, self._cold)
-                if not await self._store(block, arrived, burnt):
+                if not await self._store([block], {block.hash: arrived}, burnt):
                     return None
                 tip = Tip(block.number, block.hash, tip.final_number)
+        return tip
+
+    async def _catch_up(self, tip: Tip, last: int) -> Tip | None:
+        """Blocks too deep to change, range by range; each range in one transaction."""
+        pieces = backfill.ranges(self._chain, self._ranges, first=tip.number + 1, last=last)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                if not _linked(tip, piece.blocks):
+                    return None
+                await self._refresh_watch()
+                arrived: dict[str, Sequence[Arrival]] = {
+                    **await self._chain.range_deposits(piece, watched=self._watched)
+                }
+                burnt: list[cold_gas.Burnt] = []
+                for block in piece.blocks:
+                    if self._inner is not None:
+                        inner = await self._inner.deposits(block, watched=self._watched)
+                        if inner:
+                            before = arrived.get(block.hash, ())
+                            arrived[block.hash] = [*before, *((seen, True) for seen in inner)]
+                    burnt += await cold_gas.burnt(self._chain, block, self._cold)
+                if not await self._store(piece.blocks, arrived, burnt):
+                    return None
+                newest = piece.blocks[-1]
+                tip = Tip(newest.number, newest.hash, tip.final_number)
         return tip
 
     async def _next_blocks(self, first: int, last: int) -> list[Block | None]:
@@ -196,16 +231,21 @@ class Scanner:
         return blocks
 
     async def _store(
-        self, block: Block, arrived: Sequence[Arrival], burnt: Sequence[cold_gas.Burnt]
+        self,
+        blocks: Sequence[Block],
+        arrived: Mapping[str, Sequence[Arrival]],
+        burnt: Sequence[cold_gas.Burnt],
     ) -> bool:
-        """One block, one transaction: its rows and our place, both or neither."""
+        """Blocks in one transaction: their rows and our place, all or nothing."""
         hit("scanner.before_block")
         async with self._db.transaction() as session:
-            if not await repository.advance(session, self._network, block.ref):
+            refs = [block.ref for block in blocks]
+            if not await repository.advance(session, self._network, refs):
                 return False
-            if arrived:
-                await self._keep(session, block.ref, arrived)
-            await cold_gas.keep(session, self._network, block.ref, burnt)
+            for ref in refs:
+                if arrived.get(ref.hash):
+                    await self._keep(session, ref, arrived[ref.hash])
+            await cold_gas.keep(session, self._network, burnt)
             hit("scanner.before_commit_block")
         hit("scanner.after_commit_block")
         return True
@@ -319,3 +359,9 @@ class Scanner:
                 await outbox.put(
                     session, Notice(row.principal_id, event, row.id, about(row, money))
                 )
+
+
+def _linked(tip: Tip, blocks: Sequence[Block]) -> bool:
+    """Whether each is the child of the one before, the first of `tip`."""
+    parents = [tip.hash, *(block.hash for block in blocks)]
+    return all(block.parent_hash == parent for block, parent in zip(blocks, parents, strict=False))

@@ -1,0 +1,145 @@
+"""Blocks far behind the head, many at a time: full blocks in batches, all their logs by one query.
+
+A query over a range is cheaper than all receipts, and a node may leave logs out of it. So all logs
+are asked for, not ours alone, and each block's must be numbered without a gap, in the order of its
+transactions, and add up to exactly the bloom of its header (as `observe.verified_logs` demands of
+receipts). A block for which they do not is left to its receipts, which have the last word.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from chain import parse
+from chain.blocks import Block, Log, parse_log
+from chain.errors import ChainError, NodeGarbage
+from chain.observe import TRANSFER_TOPIC, bloom_bits, is_watched, may_hold_transfers
+from chain.registry import Token
+from chain.rpc import Rpc
+
+log = logging.getLogger(__name__)
+_ADDRESS_AT = 26  # of a topic that holds one: 0x and twelve zero bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Neighbouring blocks in order, and all their logs by block hash, as told. `told` is None
+    where the node would not say, and leaves out blocks in which no listed token moved."""
+
+    blocks: Sequence[Block]
+    told: Mapping[str, list[Any]] | None = field(repr=False)
+
+
+async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) -> Range:
+    """These blocks with what the node says of their logs.
+
+    Raises the transport's errors, NodeRejected (too much at once for this node) and NodeGarbage,
+    but not for a single block: its receipts are left.
+    """
+    some = [block for block in blocks if any(may_hold_transfers(block, item) for item in tokens)]
+    if not some:
+        return Range(blocks, {})
+    try:
+        told = await logs_told(rpc, some[0].number, some[-1].number)
+    except ChainError:
+        if len(blocks) > 1:
+            raise
+        return Range(blocks, None)
+    if not told.keys() <= {block.hash for block in blocks}:
+        return Range(blocks, None)  # of another fork, or of blocks that were not asked for
+    return Range(blocks, {block.hash: told.get(block.hash, []) for block in some})
+
+
+async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[Any]]:
+    """All logs of these heights by block hash. Raises what the node raises."""
+    query = {"fromBlock": hex(first), "toBlock": hex(last)}
+    told: dict[str, list[Any]] = {}
+    answer: list[Any] = parse.items(await rpc.call("eth_getLogs", (query,)), "eth_getLogs")
+    try:
+        for item in answer:
+            told.setdefault(item["blockHash"], []).append(item)
+    except (KeyError, TypeError):
+        raise NodeGarbage("eth_getLogs answered something that is no log") from None
+    return told
+
+
+def logs_in(
+    piece: Range, block: Block, *, watched: Container[str], tokens: Sequence[Token]
+) -> list[Log] | None:
+    """Logs of listed tokens in a block of the range that pays a watched address in one of them;
+    none where it does not; None where the range cannot say and the receipts must."""
+    if piece.told is None:
+        return None
+    told = piece.told.get(block.hash)
+    if told is None:
+        return []
+    try:
+        return logs_that_matter(
+            block.logs_bloom,
+            {tx.hash: tx.index for tx in block.transactions},
+            told,
+            watched=watched,
+            tokens={token.contract.lower() for token in tokens},
+        )
+    except NodeGarbage as error:
+        log.warning("logs.left_out", extra={"block": block.number, "detail": str(error)})
+        return None
+
+
+def logs_that_matter(
+    bloom: bytes,
+    places: Mapping[str, int],
+    told: Sequence[Any],
+    *,
+    watched: Container[str],
+    tokens: Container[str],
+) -> list[Log]:
+    """All logs of listed contracts in a block that pays a watched address in a token; else none.
+
+    `places`: the block's transaction hashes and their order; `tokens` are lower-case.
+    Raises NodeGarbage unless what was told is all that the header's bloom stands for.
+    """
+    words: set[str] = set()
+    place, matters = -1, False
+    try:
+        for number, item in enumerate(told):
+            topics, address = item["topics"], item["address"]
+            before, place = place, places[item["transactionHash"]]
+            if item["logIndex"] != hex(number) or place < before:
+                raise NodeGarbage("the logs of a block are not numbered without a gap")
+            words.add(address)
+            words.update(topics)
+            if (
+                len(topics) == 3
+                and topics[0] == TRANSFER_TOPIC
+                and address.lower() in tokens
+                and is_watched("0x" + topics[2][_ADDRESS_AT:], watched)
+            ):
+                matters = True
+        bits = 0
+        for word in words:
+            bits |= _mask(word)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise NodeGarbage("eth_getLogs answered something that is no log") from None
+    if bits != int.from_bytes(bloom, "big"):
+        raise NodeGarbage("the logs of a block do not add up to its bloom")
+    if not matters:
+        return []
+    return [one for one in map(parse_log, told) if one.address in tokens]
+
+
+@lru_cache(maxsize=4_096)
+def _mask(word: str) -> int:
+    """An address's or lower-case topic's bits of a bloom. Raises ValueError for what is neither."""
+    raw = bytes.fromhex(word[2:])
+    plain = word == "0x" + raw.hex() if len(raw) == 32 else len(word) == 42 and len(raw) == 20
+    if not plain or word[:2] != "0x":
+        raise ValueError
+    mask = 0
+    for bit in bloom_bits(raw):
+        mask |= 1 << bit
+    return mask
