@@ -40,10 +40,10 @@ from wallet.deposits.backfill import ranges
 from wallet.deposits.window import Window
 from wallet.processes import collect_seldom
 
-BLOCKS = 300
+BLOCKS = 1_000
 LOGS = 10
 PAID_EVERY = 10  # blocks
-AGAIN = 3  # times that the fast sides read in a round
+AGAIN = 2  # times that the fast sides read in a round
 RANGE = 100  # blocks, as the scanner
 MATCHED = 1_000_000
 LOOKED_UP = 100_000

@@ -1,4 +1,4 @@
-"""`./dev campaign reorgs [--depths 1-64] [--seed S]`: deposits under reorganisations, to the wei.
+"""`./dev campaign reorgs [--depths 1-64]`: deposits under reorganisations, to the wei.
 
 On a network whose blocks are final at depth 70: every depth × ETH and ERC-20 × four moments (before
 anything was seen, seen once, half confirmed, followed to the head), each with the transaction mined
@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from chain.lanes import split
+from chain.rpc import JsonRpc
 from chain.testing import AnvilProcess
 from wallet import log
 from wallet.db import Database
@@ -28,6 +32,9 @@ MOMENTS = ("unseen", "seen", "half", "followed")
 ASSETS = ("ETH", "USDC")
 AMOUNT = {"ETH": "0.000000000000000777", "USDC": "0.000777"}
 BATCH = 8
+DEPTHS_A_CHAIN = 4
+"""Then a new chain and new books: Anvil grows slow over thousands of blocks."""
+NODE_SECONDS = 60.0  # it may mine seventy blocks beside much other work
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Case:
         return f"depth {self.depth}, {self.asset}, {self.moment}, {end}"
 
 
-def cases(depths: list[int]) -> list[Case]:
+def cases(depths: Sequence[int]) -> list[Case]:
     """All of them."""
     return [
         Case(depth, asset, moment, returns)
@@ -125,17 +132,19 @@ async def deeper_halts(seam: Seam) -> list[str]:
     return []
 
 
-async def campaign(database_url: str, folder: Path, depths: list[int]) -> tuple[int, list[str]]:
-    """All cases on one Anvil and one database; how many, and what was off."""
+async def campaign(database_url: str, folder: Path, depths: Sequence[int]) -> list[str]:
+    """All cases of these depths on one Anvil and one database; what was off."""
     process = AnvilProcess(keep_states=KEEP_STATES)
     process.start()
     db = Database(database_url)
     try:
-        seam = await Seam.open(db, process.url, folder / "signer", confirmations=FINALITY)
-        chosen = cases(depths)
-        wrong = await run(seam, chosen) or await deeper_halts(seam)
+        seam = await Seam.open(
+            db, process.url, folder / "signer", confirmations=FINALITY,
+            transport=lambda: JsonRpc(process.url, timeout_seconds=NODE_SECONDS),
+        )  # fmt: skip
+        wrong = await run(seam, cases(depths)) or await deeper_halts(seam)
         await seam.close()
-        return len(chosen), wrong
+        return wrong
     finally:
         await db.dispose()
         process.stop()
@@ -152,14 +161,19 @@ def main(arguments: list[str]) -> int:
     log.configure("ERROR")
     cluster = ScratchCluster(durable=False, migrate=upgrade)
     began = time.monotonic()
+    count, halted = 0, 0
+    wrong: list[str] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="bifold-reorgs-") as folder:
-            count, wrong = asyncio.run(campaign(cluster.create().app_url, Path(folder), depths))
+        for part in split(depths, DEPTHS_A_CHAIN):
+            with tempfile.TemporaryDirectory(prefix="bifold-reorgs-") as folder:
+                wrong += asyncio.run(campaign(cluster.create().app_url, Path(folder), part))
+            count, halted = count + len(cases(part)), halted + 1
+            print(f"depths to {part[-1]}: {count} played, {len(wrong)} off", file=sys.stderr)
     finally:
         cluster.close()
     for line in wrong:
         print(line)
     took = time.monotonic() - began
     print(f"{count} reorganisations of depth {depths[0]} to {depths[-1]}, "
-          f"{len(wrong)} off, 1 beyond finality halted: {took:.0f} s")  # fmt: skip
+          f"{len(wrong)} off; {halted} beyond finality, each halted: {took:.0f} s")  # fmt: skip
     return int(bool(wrong))
