@@ -133,7 +133,7 @@ class SigningDesk:
     def approval_limits(self) -> dict[str, dict[str, Any]]:
         """`{chain_id: {"above": {asset: amount}, "exempt": [address]}}`: above it one payment needs
         an operator's signature, unless it goes to one of those (the policy's `treasury_to`, our own
-        warm address). `"warm": {"addresses": [address], "signatures": number}`: what always does.
+        warm address). `"warm"`: addresses that always do, how many signatures, and whose.
         """
         limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
@@ -149,7 +149,11 @@ class SigningDesk:
             if chain.warm is not None and self._ours.warm is not None:
                 limits[str(chain_id)] |= {
                     "exempt": sorted(chain.treasury_to | {self._ours.warm}),
-                    "warm": {"addresses": [self._ours.warm], "signatures": chain.warm.signatures},
+                    "warm": {
+                        "addresses": [self._ours.warm],
+                        "signatures": chain.warm.signatures,
+                        "operators": sorted(self.policy.operators),
+                    },
                 }
         return limits
 

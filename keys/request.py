@@ -32,13 +32,14 @@ class ApprovalLimits:
 
     `above`: the largest amount without one, by `native` or the token's contract, in its smallest
     unit. `exempt`: recipients (EIP-55) to whom no limit applies. `warm`: addresses from which
-    nothing leaves without `warm_signatures` of different operators.
+    nothing leaves without `warm_signatures` of different `operators`.
     """
 
     above: Mapping[str, int]
     exempt: frozenset[str]
     warm: frozenset[str] = frozenset()
     warm_signatures: int = 0
+    operators: frozenset[str] = frozenset()
 
     def asks(self, *, asset: str, amount: int, to: str, sender: str | None = None) -> int:
         """How many operators must have signed for this payment."""

@@ -25,8 +25,8 @@ LOOK = 200
 """Payments that get their case in one pass."""
 WAITS = {
     "fees": "the network's fees are above what it may cost",
-    "liquidity": "the hot address holds too little for it",
-    "approval": "an operator's signature is missing",
+    "liquidity": "the address that pays it holds too little",
+    "approval": "an operator's signature is missing, or several are",
     "signer": "the signer is away",
     "signer_limit": "the signer's limit for the day is used up",
     "chain": "the node does not answer, or refuses it",
