@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import psycopg
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
 from chain.address import checked
+from chain.registry import dump_networks
 from chain.testing import AnvilProcess
 from keys.policy import Limit
 from wallet import cases, cli, cli_approvals, cli_treasury_moves, custody
+from wallet.auditor.instance import Instance
+from wallet.auditor.run import examine
 from wallet.bootstrap import Services
 from wallet.cli_approvals import wording
 from wallet.db import Database
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState
 from wallet.onchain import repository, signers
+from wallet.postgres import SUPERUSER
+from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 from wallet.treasury import moves
 from wallet.treasury.watch import COMPROMISED, STANDBY
@@ -376,3 +383,33 @@ async def test_with_only_a_hot_key_lost_warm_stays(
     assert [one.kind for one in await listed(seam)] == []
     rows = await seam.rows("SELECT address FROM chain_signers WHERE halted_reason = :s", s=STANDBY)
     assert rows == []
+
+
+async def test_the_auditor_sees_nothing_wrong_and_misses_a_signature(
+    seam: Seam, database: ScratchDatabase, tmp_path: Path
+) -> None:
+    await fill(seam)
+    hot = (await seam.signer.hot_addresses())[0]
+    paid = await approve(seam, await propose(seam, "to_hot", "5", "USDC", hot), "bob")
+    await sign(seam, paid, BOB, "bob")
+    await sign(seam, paid, CY, "cy")
+    await settle(seam)
+    dump_networks(tmp_path / "networks.toml", {"local": seam.network})
+    instance = Instance.read(tmp_path / "networks.toml", None)
+
+    def codes(*planted: str) -> set[str]:
+        with psycopg.connect(database.conninfo(SUPERUSER)) as connection:
+            for statement in planted:
+                connection.execute(statement)
+            connection.execute("SET LOCAL ROLE bifold_audit")
+            found = {one.code for one in examine(connection, instance).findings}
+            connection.rollback()
+            return found
+
+    assert await asyncio.to_thread(codes) == set()
+    off = await asyncio.to_thread(codes, "DELETE FROM chain_approvals WHERE by_whom = 'cy'")
+    assert off == {"treasury_warm_signatures_off"}
+    named = "UPDATE chain_approvals SET by_whom = 'ada' WHERE by_whom = 'cy'"
+    assert await asyncio.to_thread(codes, named) == {"treasury_warm_signatures_off"}
+    moved = "UPDATE house_addresses SET place = 'cold' WHERE place = 'warm'"
+    assert {"treasury_tier_off", "chain_deficit"} <= await asyncio.to_thread(codes, moved)
