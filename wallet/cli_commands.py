@@ -112,7 +112,7 @@ def _reconcile(chosen: argparse.Namespace) -> int:
 
 
 def _keys(chosen: argparse.Namespace) -> int:
-    if chosen.action in ("split", "restore", "import", "export", "rotate"):
+    if chosen.action in ("split", "restore", "import", "export", "rotate", "warm"):
         from wallet.cli_keys import run as backups
 
         return backups(chosen)
