@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
+from chain.errors import ChainError, FeeCeiling
 from wallet import custody, ledger
 from wallet.bootstrap import Services
 from wallet.errors import InvalidField, InvalidState, NotFound
@@ -280,10 +281,14 @@ async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
 
 async def _evacuate_warm(services: Services, chosen: argparse.Namespace, to: str) -> int:
     """Promise all that lies warm; how many payments wait for signatures now."""
-    async with services.db.transaction() as session:
-        made = await evacuate.warm_out(
-            session, services.chains[chosen.network], services.assets, cold=to, by=chosen.by
-        )
+    try:
+        async with services.db.transaction() as session:
+            made = await evacuate.warm_out(
+                session, services.chains[chosen.network], services.assets, cold=to, by=chosen.by
+            )
+    except (ChainError, FeeCeiling, InvalidState) as error:
+        print(f"What lies warm could not be promised ({error.code}): order the evacuation again.")
+        return 0
     for move in made:
         print(f"{move.id}: {move.money} out of warm waits for operators' signatures:"
               " bifold chain approvals")  # fmt: skip

@@ -17,6 +17,7 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
 from chain.address import checked
+from chain.errors import NodeUnavailable
 from chain.registry import dump_networks
 from chain.testing import AnvilProcess
 from keys.policy import Limit
@@ -371,6 +372,41 @@ async def test_an_evacuation_takes_warm_along_when_two_have_signed(
     assert 0 < left < 10**16 < coins  # what the gas of both did not use
     assert await seam.booked("ETH", "warm") == left
     assert await seam.booked("USDC", "cold") == await seam.on_chain(COLD, "USDC")
+
+
+async def test_a_token_that_refuses_keeps_the_coins_of_warm_from_nothing(
+    db: Database, anvil: AnvilProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seam = await Seam.open(
+        db, anvil.url, tmp_path / "signer", cold=COLD, contract_name="RegulatedToken",
+        warm=[ADA.address, BOB.address],
+    )  # fmt: skip
+    await seam.fund_house()
+    await fill(seam)
+    [token] = seam.network.tokens
+    await seam.node(
+        "eth_sendTransaction", {"from": seam.faucet, "to": token.contract, "data": "0x8456cb59"}
+    )
+    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
+    [line] = [one for one in capsys.readouterr().out.splitlines() if "out of warm" in one]
+    assert "ETH out of warm" in line
+    assert [one.kind for one in await listed(seam)] == ["evacuate_warm"]
+    await seam.close()
+
+
+async def test_without_a_node_hot_is_emptied_all_the_same(
+    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(seam)
+
+    async def away() -> None:
+        raise NodeUnavailable("nobody answers")
+
+    monkeypatch.setattr(seam.chain, "head", away)
+    assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") == 1
+    assert "could not be promised" in capsys.readouterr().out
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to == COLD
 
 
 async def test_with_only_a_hot_key_lost_warm_stays(

@@ -7,17 +7,22 @@ what that gas does not use stays there.
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
+from chain.errors import NodeRejected
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.money import AssetBook, Money
+from wallet.onchain.prepare import would_revert
 from wallet.treasury.moves import HOUSE, Move, bound, dismiss, start
 
 OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
+
+log = structlog.get_logger(__name__)
 
 
 async def warm_out(
@@ -26,7 +31,8 @@ async def warm_out(
     """Promise what lies warm and is not under way: tokens, then the coin less their gas.
 
     Moves out of warm that nobody has signed for yet are dismissed first. Again adds what came
-    since. Raises ChainError, InvalidState.
+    since. A token that refuses (paused, the address barred) stays, with its name in the log. Raises
+    ChainError, FeeCeiling, InvalidState.
     """
     network, native = chain.network, chain.network.native_asset
     warm = await custody.warm_address(session, network=network.name)
@@ -47,21 +53,35 @@ async def warm_out(
             new_id("tre"), network.name, Money(minor, assets.get(code)), "evacuate_warm", cold,
             "approved", HOUSE, None,
         )  # fmt: skip
-        await session.execute(
-            text(
-                "INSERT INTO treasury_moves (id, network, asset, kind, to_address, amount_minor,"
-                " state, proposed_by) VALUES (:id, :network, :asset, 'evacuate_warm', :to, :minor,"
-                " 'approved', :by)"
-            ),
-            {
-                "id": move.id, "network": network.name, "asset": code, "to": cold, "minor": minor,
-                "by": HOUSE,
-            },
-        )  # fmt: skip
-        await start(session, move, chain=chain, sender=warm, by=by)
+        try:
+            async with session.begin_nested():
+                await _promise(session, chain, move, warm=warm, by=by)
+        except NodeRejected as error:
+            if not would_revert(error):
+                raise
+            log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
+                      error=error.message[:200])  # fmt: skip
+            continue
         found.append(move)
     hit("treasury.before_commit_warm")
     return found
+
+
+async def _promise(
+    session: AsyncSession, chain: ChainClient, move: Move, *, warm: str, by: str
+) -> None:
+    await session.execute(
+        text(
+            "INSERT INTO treasury_moves (id, network, asset, kind, to_address, amount_minor,"
+            " state, proposed_by) VALUES (:id, :network, :asset, 'evacuate_warm', :to, :minor,"
+            " 'approved', :by)"
+        ),
+        {
+            "id": move.id, "network": move.network, "asset": move.money.asset.code,
+            "to": move.to_address, "minor": move.money.minor, "by": HOUSE,
+        },
+    )  # fmt: skip
+    await start(session, move, chain=chain, sender=warm, by=by)
 
 
 def _one(assets: AssetBook, code: str) -> Money:
