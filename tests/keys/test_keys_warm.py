@@ -29,6 +29,7 @@ from keys.house import MNEMONIC, OWNER, WARM_KEY, has_warm, warm_key
 from keys.journal import JOURNAL_FILE, Journal
 from keys.kdf import KdfCost
 from keys.keystore import encrypt
+from keys.payload import Authorization, decode_unsigned
 from keys.policy import NOTHINGS_A_DAY, ChainPolicy, Limit, Policy, WarmPolicy
 from keys.public import read_public, write_public
 from keys.remote import limits_of
@@ -225,6 +226,22 @@ class TestWhatMayLeave:
         assert refusal(desk, COINS, BOTH) == "warm_not_allowed"
         assert refusal(desk, native_payload(to=WARM, value=0), kind="noop") == "warm_not_allowed"
         assert "warm" not in desk.approval_limits()[str(LOCAL_CHAIN_ID)]
+
+    def test_no_delegations_and_nothing_to_itself(self, tmp_path: Path) -> None:
+        """Not even where a policy lists too much."""
+        chain = replace(
+            RULES.chains[LOCAL_CHAIN_ID], sweeper=OTHER_TOKEN,
+            contracts={"sweep_batch": PAYOUT}, treasury_to=frozenset({WARM, PAYOUT}),
+        )  # fmt: skip
+        desk = new_desk(tmp_path, replace(RULES, chains={LOCAL_CHAIN_ID: chain}))
+        given = Authorization(
+            LOCAL_CHAIN_ID, bytes.fromhex(OTHER_TOKEN[2:]), nonce=0, parity=0, r=1, s=1
+        )
+        plain = decode_unsigned(native_payload(to=PAYOUT, value=5))
+        payload = replace(plain, authorizations=(given,)).encode()
+        assert refusal(desk, payload, signed(ADA, BOB, to=PAYOUT)) == "delegate_not_allowed"
+        itself = native_payload(to=WARM, value=5)
+        assert refusal(desk, itself, signed(ADA, BOB, to=WARM)) == "recipient_not_allowed"
 
     def test_the_day_has_a_sum_of_its_own(self, tmp_path: Path) -> None:
         clock = Clock()
