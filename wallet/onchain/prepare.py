@@ -116,8 +116,9 @@ class Preparer:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def run(self, address: str, *, head: BlockRef) -> int:
-        """Allocate what can be paid from `address` now; returns how many. Leader only."""
+    async def run(self, address: str, *, head: BlockRef, warm: bool = False) -> int:
+        """Allocate what can be paid from `address` now; returns how many. Leader only. `warm`: it
+        is the warm address."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)
@@ -148,7 +149,7 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
-        queued = await self._approved(queued, address)
+        queued = await self._approved(queued, address, warm=warm)
         done = 0
         for intent in queued:  # one that must wait holds up none behind it
             if done < room:
@@ -228,7 +229,9 @@ class Preparer:
         )
         return True
 
-    async def _approved(self, queued: Sequence[Intent], address: str) -> list[Intent]:
+    async def _approved(
+        self, queued: Sequence[Intent], address: str, *, warm: bool
+    ) -> list[Intent]:
         """Without those that not enough operators have signed for (above the signer's limit, or out
         of warm): asked now, they would be refused for good. No signer, no answer: nothing is signed
         anyway."""
@@ -237,8 +240,6 @@ class Preparer:
             limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
         except SignerUnavailable:
             return []
-        async with self._desk.db.transaction() as session:
-            warm = await signers.is_warm(session, network=network.name, address=address)
         if warm and (limits is None or address not in limits.warm):
             # Its key is not there, or its policy lets nothing leave: each try would cost a nonce.
             await self._wait([intent.id for intent in queued], "signer")
