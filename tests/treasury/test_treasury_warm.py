@@ -2,134 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import psycopg
 import pytest
-from eth_account import Account
-from eth_account.messages import encode_defunct
-from eth_account.signers.local import LocalAccount
 
-from chain.address import checked
-from chain.errors import NodeUnavailable
 from chain.registry import dump_networks
-from chain.testing import AnvilProcess
 from keys.policy import Limit
-from wallet import cases, cli, cli_approvals, cli_treasury_moves, custody
+from tests.treasury.warm import (
+    ADA,
+    BOB,
+    COLD,
+    CY,
+    OUTSIDE,
+    STRANGER,
+    approve,
+    fill,
+    intent,
+    listed,
+    propose,
+    proposed,
+    run,
+    seam,
+    services,
+    settle,
+    sign,
+    warm_of,
+)
+from wallet import cases, cli_approvals, custody
 from wallet.auditor.instance import Instance
 from wallet.auditor.run import examine
-from wallet.bootstrap import Services
-from wallet.cli_approvals import wording
-from wallet.db import Database
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState
-from wallet.onchain import repository, signers
+from wallet.onchain import signers
 from wallet.postgres import SUPERUSER
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
-from wallet.treasury import moves
-from wallet.treasury.watch import COMPROMISED, STANDBY
+from wallet.treasury.watch import COMPROMISED
 
-COLD = checked("0x00000000000000000000000000000000c01d0001")
-OUTSIDE = checked("0x000000000000000000000000000000000f00d002")
-ADA, BOB, CY = (Account.from_key(bytes([number]) * 32) for number in (7, 8, 9))
-STRANGER = Account.from_key(b"\x0a" * 32)
-
-
-@pytest.fixture
-async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
-    seam = await Seam.open(
-        db, anvil.url, tmp_path / "signer", hot_keys=2, cold=COLD,
-        warm=[ADA.address, BOB.address, CY.address],
-    )  # fmt: skip
-    await seam.fund_house()
-    yield seam
-    await seam.close()
-
-
-def warm_of(seam: Seam) -> str:
-    assert seam.desk.warm_address is not None
-    return seam.desk.warm_address
-
-
-async def services(seam: Seam) -> Services:
-    found: Any = SimpleNamespace(
-        db=seam.db,
-        networks={"local": seam.network},
-        chains={"local": seam.chain},
-        assets=seam.assets,
-        house=SimpleNamespace(hot=await seam.signer.hot_addresses(), warm=warm_of(seam)),
-    )
-    return cast(Services, found)
-
-
-async def run(seam: Seam, *words: str) -> int:
-    chosen: argparse.Namespace = cli._parser().parse_args(
-        ["treasury", *words, "--network", "local"]
-    )
-    return await cli_treasury_moves.run(await services(seam), chosen)
-
-
-async def sign(seam: Seam, intent_id: str, key: LocalAccount, by: str | None) -> int:
-    """As an operator does: the text is signed elsewhere, the command carries the signature."""
-    async with seam.db.transaction() as session:
-        intent = await repository.get_intent(session, intent_id)
-    words = wording(seam.network, intent, warm=True)
-    signature = bytes(key.sign_message(encode_defunct(text=words)).signature).hex()
-    line = ["chain", "approve-payment", intent_id, "--signature", f"0x{signature}"]
-    chosen = cli._parser().parse_args([*line, *([] if by is None else ["--by", by])])
-    return await cli_approvals.approve(await services(seam), chosen)
-
-
-async def listed(seam: Seam, *, open_only: bool = True) -> list[moves.Move]:
-    async with seam.db.transaction() as session:
-        return await moves.moves(session, seam.assets, network="local", open_only=open_only)
-
-
-async def proposed(seam: Seam) -> list[tuple[str, str]]:
-    return [(one.kind, str(one.money)) for one in await listed(seam) if one.state == "proposed"]
-
-
-async def propose(seam: Seam, kind: Any, amount: str, asset: str, to: str, by: str = "ada") -> str:
-    async with seam.db.transaction() as session:
-        return await moves.propose(
-            session, network="local", money=seam.money(amount, asset), kind=kind, to_address=to,
-            by=by,
-        )  # fmt: skip
-
-
-async def approve(seam: Seam, move_id: str, by: str) -> str:
-    """Agree; the payment's intent."""
-    sender = (await seam.signer.hot_addresses())[0]
-    async with seam.db.transaction() as session:
-        await moves.approve(
-            session, move_id, by=by, chain=seam.chain, sender=sender, assets=seam.assets
-        )
-    [row] = await seam.rows("SELECT intent_id FROM treasury_moves WHERE id = :id", id=move_id)
-    return str(row.intent_id)
-
-
-async def intent(seam: Seam, intent_id: str) -> repository.Intent:
-    async with seam.db.transaction() as session:
-        return await repository.get_intent(session, intent_id)
-
-
-async def settle(seam: Seam) -> None:
-    for _ in range(seam.network.confirmations + 4):
-        await seam.mine()
-        assert await seam.differences() == []
-
-
-async def fill(seam: Seam, *, eth: str = "20", usdc: str = "60000") -> None:
-    """Something lies warm: out of hot, as always."""
-    for asset, amount in (("ETH", eth), ("USDC", usdc)):
-        await approve(seam, await propose(seam, "to_warm", amount, asset, warm_of(seam)), "bob")
-    await settle(seam)
+__all__ = ["seam"]
 
 
 async def test_a_round_between_hot_and_warm_is_booked_to_the_wei(seam: Seam) -> None:
@@ -337,88 +249,6 @@ async def test_what_comes_to_warm_from_outside_is_seen_and_no_persons(seam: Seam
     assert await seam.address(person) != warm_of(seam)
     async with seam.db.transaction() as session:
         assert await custody.is_house_address(session, network="local", address=warm_of(seam))
-
-
-async def test_an_evacuation_takes_warm_along_when_two_have_signed(
-    seam: Seam, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await fill(seam)
-    first, second = await seam.signer.hot_addresses()
-    await run(seam, "standby", "--address", second, "--by", "ada")
-    stale = await approve(seam, await propose(seam, "to_hot", "5", "USDC", first), "bob")
-    coins, tokens = [await seam.on_chain(warm_of(seam), asset) for asset in ("ETH", "USDC")]
-    assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") == 1
-    assert capsys.readouterr().out.count("out of warm waits") == 2
-    assert (await intent(seam, stale)).state == "cancelled"
-    assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") == 1
-    assert "out of warm" not in capsys.readouterr().out  # all of it is promised already
-    for _ in range(12):
-        await seam.treasury.tick()
-        await seam.mine(seam.network.confirmations)
-        assert await seam.differences() == []
-    async with seam.db.transaction() as session:
-        halted = {r.address: r.halted_reason for r in await signers.all_signers(session, "local")}
-    assert halted[first] == COMPROMISED and halted[second] is None  # hot waits for nobody
-    assert await seam.on_chain(warm_of(seam), "USDC") == tokens
-    moving = [one for one in await listed(seam) if one.kind == "evacuate_warm"]
-    assert len(moving) == 2
-    for one in moving:
-        [row] = await seam.rows("SELECT intent_id FROM treasury_moves WHERE id = :i", i=one.id)
-        await sign(seam, row.intent_id, ADA, "ada")
-        await sign(seam, row.intent_id, BOB, "bob")
-    await settle(seam)
-    assert await seam.on_chain(warm_of(seam), "USDC") == 0
-    left = await seam.on_chain(warm_of(seam), "ETH")
-    assert 0 < left < 10**16 < coins  # what the gas of both did not use
-    assert await seam.booked("ETH", "warm") == left
-    assert await seam.booked("USDC", "cold") == await seam.on_chain(COLD, "USDC")
-
-
-async def test_a_token_that_refuses_keeps_the_coins_of_warm_from_nothing(
-    db: Database, anvil: AnvilProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seam = await Seam.open(
-        db, anvil.url, tmp_path / "signer", cold=COLD, contract_name="RegulatedToken",
-        warm=[ADA.address, BOB.address],
-    )  # fmt: skip
-    await seam.fund_house()
-    await fill(seam)
-    [token] = seam.network.tokens
-    await seam.node(
-        "eth_sendTransaction", {"from": seam.faucet, "to": token.contract, "data": "0x8456cb59"}
-    )
-    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
-    [line] = [one for one in capsys.readouterr().out.splitlines() if "out of warm" in one]
-    assert "ETH out of warm" in line
-    assert [one.kind for one in await listed(seam)] == ["evacuate_warm"]
-    await seam.close()
-
-
-async def test_without_a_node_hot_is_emptied_all_the_same(
-    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await fill(seam)
-
-    async def away() -> None:
-        raise NodeUnavailable("nobody answers")
-
-    monkeypatch.setattr(seam.chain, "head", away)
-    assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0") == 1
-    assert "could not be promised" in capsys.readouterr().out
-    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
-    assert freeze.evacuate_to == COLD
-
-
-async def test_with_only_a_hot_key_lost_warm_stays(
-    seam: Seam, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await fill(seam)
-    order = ("evacuate", "--to", COLD, "--by", "ada", "--wait", "0", "--hot-only")
-    assert await run(seam, *order) == 1
-    assert "out of warm" not in capsys.readouterr().out
-    assert [one.kind for one in await listed(seam)] == []
-    rows = await seam.rows("SELECT address FROM chain_signers WHERE halted_reason = :s", s=STANDBY)
-    assert rows == []
 
 
 async def test_the_auditor_sees_nothing_wrong_and_misses_a_signature(
