@@ -19,7 +19,7 @@ from keys.derivation import DEPOSIT_ACCOUNT, DepositDeriver, address_of, derive_
 from keys.errors import DepositKeyStays, InvalidDerivation, KeyKnown, SecretMissing
 from keys.house import MAX_HOT_KEYS, OWNER, deposit_xpub, hot_count, hot_keys, hot_purpose
 from keys.secret import Secret, SecretText
-from keys.setup import HouseKeys, create_house, read_mnemonic
+from keys.setup import HouseKeys, create_house, extend_warm, read_mnemonic, warm_of
 from keys.vault import DEFAULT_COST, VAULT_FILE, Vault
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "restore_house",
     "rotate_house",
     "split_house",
+    "warm_address",
 ]
 
 DEPOSITS_LOOKED_AT: Final = 1_000
@@ -80,6 +81,14 @@ def rotate_house(vault_dir: str | os.PathLike[str], old: SecretText, new: Secret
     Vault.open(Path(vault_dir) / VAULT_FILE, old).rotate(new)
 
 
+def warm_address(vault_dir: str | os.PathLike[str], passphrase: SecretText) -> str:
+    """The address of the vault's warm key; an older release's vault gets that key now.
+
+    Raises `WrongPassphrase`, `VaultCorrupt`, `VaultLocked`.
+    """
+    return extend_warm(Vault.open(Path(vault_dir) / VAULT_FILE, passphrase))
+
+
 def export_hot(
     vault_dir: str | os.PathLike[str], passphrase: SecretText, *, index: int, password: SecretText
 ) -> dict[str, Any]:
@@ -125,8 +134,9 @@ def import_hot(
     """The key of a Web3 key file as the next hot key: its index and address.
 
     A running signer goes on without it. The words do not give it back: keep the file. Raises
-    `InvalidKeystore`; `KeyKnown` for a hot key of this vault; `DepositKeyStays` for the key of one
-    of the first deposit addresses; `SecretMissing` when the vault holds as many as it may.
+    `InvalidKeystore`; `KeyKnown` for a hot key of this vault or its warm one; `DepositKeyStays` for
+    the key of one of the first deposit addresses; `SecretMissing` when the vault holds as many as
+    it may.
     """
     vault = Vault.open(Path(vault_dir) / VAULT_FILE, passphrase)
     index = hot_count(vault)
@@ -136,6 +146,8 @@ def import_hot(
     address = address_of(key)
     if address in (address_of(one) for one in hot_keys(vault, index)):
         raise KeyKnown(f"{address} is a hot key of this vault already")
+    if address == address_of(warm_of(vault)):
+        raise KeyKnown(f"{address} is the warm key of this vault: hot, it would need no operators")
     _refuse_deposit_key(vault, key)
     vault.put(OWNER, hot_purpose(index), key)
     return index, address

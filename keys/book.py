@@ -23,7 +23,8 @@ now, and a payment signed for later is one that nobody watches."""
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One signed payload. `address` is EIP-55; `cap` and `tip` are wei per gas; `asset` is
-    `native`, a contract or `""` (pays nobody); `day` is the UTC day its amount counts for."""
+    `native`, a contract or `""` (pays nobody, or no limit applies), with `warm:` before it out of
+    warm; `day` is the UTC day its amount counts for."""
 
     at: str
     day: str
@@ -139,7 +140,7 @@ class Book:
         if entry.day > self.day:
             self.day = entry.day
             self._spent.clear()
-        if entry.kind == "pay":
+        if entry.kind != "bump":  # transfers of nothing count where they have an amount: warm
             asset = (entry.chain_id, entry.asset)
             self._spent[asset] = self._spent.get(asset, 0) + entry.amount
 

@@ -1,8 +1,9 @@
 """The account plan of a house: BIP-44, Ethereum, one hardened account per purpose.
 
-m/44'/60'/0' signs (hot), m/44'/60'/1' receives (deposits). A hardened account keeps them apart: an
-account's xpub together with one of its child keys gives the whole account away, so children of 1'
-are never exported and the deposit side is derived from the xpub alone. Cold is another mnemonic.
+m/44'/60'/0' signs (hot), m/44'/60'/1' receives (deposits), m/44'/60'/2' keeps (warm). Hardened
+accounts keep them apart: an account's xpub together with one of its child keys gives the whole
+account away, so children of 1' are never exported and the deposit side is derived from the xpub
+alone. Cold is another mnemonic.
 Standard: https://github.com/bitcoin/bips/blob/master/bip-0044.mediawiki.
 """
 
@@ -21,6 +22,7 @@ from keys.secret import Secret, SecretText
 __all__ = [
     "DEPOSIT_ACCOUNT",
     "HOT_ACCOUNT",
+    "WARM_ACCOUNT",
     "DepositDeriver",
     "account_xpub",
     "address_of",
@@ -31,6 +33,7 @@ __all__ = [
 
 HOT_ACCOUNT: Final = 0
 DEPOSIT_ACCOUNT: Final = 1
+WARM_ACCOUNT: Final = 2
 ETHEREUM_COIN: Final = 60
 EXTERNAL_CHAIN: Final = 0
 ACCOUNT_DEPTH: Final = 3

@@ -36,10 +36,12 @@ from keys.payload import (
     encode_list,
     integer,
 )
-from keys.policy import NATIVE, Policy, Spend
+from keys.policy import NATIVE, NOTHING, Ours, Policy, Spend
 from keys.request import (
     KINDS,
+    MAX_APPROVALS,
     MAX_INTENT_ID_LENGTH,
+    SIGNATURE_BYTES,
     EntryKind,
     SignedTx,
     SignRequest,
@@ -48,7 +50,6 @@ from keys.request import (
 from keys.secret import Secret
 
 SIGNATURE_FIELDS: Final = 3
-SIGNATURE_BYTES: Final = 65
 HALF_CURVE_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
@@ -86,7 +87,8 @@ def utc_now() -> datetime:
 
 
 class SigningDesk:
-    """Holds the hot keys. Refuses by default."""
+    """Holds the hot keys, and the warm one where its policy lets something leave there. Refuses by
+    default."""
 
     def __init__(
         self,
@@ -97,10 +99,18 @@ class SigningDesk:
         journal: Journal,
         clock: Callable[[], datetime] = utc_now,
         deposit_keys: DepositKeys | None = None,
+        warm_key: Secret | None = None,
     ) -> None:
+        """Raises `InvalidDerivation` for what is no key, or a warm key that is hot, too."""
         handles = [HeldKey(key) if isinstance(key, Secret) else key for key in hot_keys]
         self._keys: Mapping[str, KeyHandle] = {key.address: key for key in handles}
-        self._by_lower = {address.lower(): address for address in self._keys}
+        self._warm = None if warm_key is None else HeldKey(warm_key)
+        warm = None if self._warm is None else self._warm.address
+        if warm in self._keys:
+            raise InvalidDerivation("the warm key is hot, too")
+        self._ours = Ours(frozenset(self._keys), warm)
+        known = self._keys if warm is None else [*self._keys, warm]
+        self._by_lower = {address.lower(): address for address in known}
         self._clock = clock
         self._deposit_keys = deposit_keys
         self.policy = policy
@@ -115,9 +125,16 @@ class SigningDesk:
         """EIP-55 addresses in index order."""
         return tuple(self._keys)
 
+    @property
+    def warm_address(self) -> str | None:
+        """The EIP-55 address of the warm key, if one is held."""
+        return self._ours.warm
+
     def approval_limits(self) -> dict[str, dict[str, Any]]:
         """`{chain_id: {"above": {asset: amount}, "exempt": [address]}}`: above it one payment needs
-        an operator's signature, unless it goes to one of those (the policy's `treasury_to`)."""
+        an operator's signature, unless it goes to one of those (the policy's `treasury_to`, our own
+        warm address). `"warm"`: addresses that always do, how many signatures, and whose.
+        """
         limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
             listed = dict(chain.tokens)
@@ -129,6 +146,15 @@ class SigningDesk:
                 if limit.approve_above is not None
             }
             limits[str(chain_id)] = {"above": above, "exempt": sorted(chain.treasury_to)}
+            if chain.warm is not None and self._ours.warm is not None:
+                limits[str(chain_id)] |= {
+                    "exempt": sorted(chain.treasury_to | {self._ours.warm}),
+                    "warm": {
+                        "addresses": [self._ours.warm],
+                        "signatures": chain.warm.signatures,
+                        "operators": sorted(self.policy.operators),
+                    },
+                }
         return limits
 
     def admit(self, request: SignRequest) -> Admitted:
@@ -140,12 +166,17 @@ class SigningDesk:
         address = self._address_of(request)
         tx = decode_unsigned(request.payload)
         sender = bytes.fromhex(address[2:])
-        spend = self.policy.examine(tx, sender=sender, kind=request.kind, deposit=deposit)
-        if spend is not None and spend.needs_approval:
-            self._check_approval(request, tx, spend)
+        spend = self.policy.examine(
+            tx, sender=sender, kind=request.kind, deposit=deposit, ours=self._ours
+        )
+        if spend is not None and spend.signatures:
+            self._check_approvals(request, tx, spend, address)
+        slot = (tx.chain_id, address, tx.nonce)
+        if spend is not None and spend.asset == NOTHING and self.journal.book.uses(slot):
+            spend = None  # only one of all that is signed at a nonce costs anything
         entry = self._entry(request, tx, address, spend)
         if not self.journal.book.knows(entry):
-            if entry.kind == "pay" and spend is not None:
+            if entry.kind != "bump" and spend is not None and spend.limit is not None:
                 self._check_day(entry, spend.limit.per_day)
             self.journal.append(entry)
         return Admitted(address, tx, request.deposit_index)
@@ -156,7 +187,7 @@ class SigningDesk:
         if admitted.deposit_index is not None:
             child = self._deposit_key(admitted.deposit_index, admitted.address)
             return sign_exactly(child, admitted.tx, admitted.address)
-        return _sign(self._keys[admitted.address], admitted.tx, admitted.address)
+        return _sign(self._key_of(admitted.address), admitted.tx, admitted.address)
 
     def public_points(self) -> dict[str, bytes]:
         """Address → uncompressed public key (65 bytes), of the hot keys held here as bytes. A key
@@ -211,8 +242,13 @@ class SigningDesk:
             return request.address
         address = self._by_lower.get(request.address.lower())
         if address is None:
-            raise SignerRefused("unknown_address", "not a hot address of this signer")
+            raise SignerRefused("unknown_address", "not a hot or warm address of this signer")
         return address
+
+    def _key_of(self, address: str) -> KeyHandle:
+        if self._warm is not None and address == self._warm.address:
+            return self._warm
+        return self._keys[address]
 
     def _deposit_key(self, index: int, address: str) -> Secret:
         """The key of a deposit address. Raises `SignerRefused` unless the index leads to it."""
@@ -225,8 +261,11 @@ class SigningDesk:
             raise SignerRefused("unknown_address", "not the deposit address of this index")
         return key
 
-    def _check_approval(self, request: SignRequest, tx: UnsignedTx, spend: Spend) -> None:
-        """An operator must have signed for this payment. Raises `SignerRefused`."""
+    def _check_approvals(
+        self, request: SignRequest, tx: UnsignedTx, spend: Spend, address: str
+    ) -> None:
+        """So many different operators must have signed for this payment. Raises `SignerRefused`."""
+        needed = spend.signatures
         if not request.approval or spend.to is None:
             raise SignerRefused("approval_needed", f"{spend.largest} of {spend.asset}")
         wanted = approval_text(
@@ -235,9 +274,15 @@ class SigningDesk:
             to=spend.to,
             asset=spend.asset,
             amount=spend.amount,
+            warm=None if spend.warm is None else address,
         )
-        if approver(wanted, request.approval) not in self.policy.operators:
+        signed = approvers(wanted, request.approval)
+        by = len({one for one in signed if one in self.policy.operators})
+        if by >= needed:
+            return
+        if any(one not in self.policy.operators for one in signed):
             raise SignerRefused("approval_invalid", "not by an operator, or of another payment")
+        raise SignerRefused("approval_needed", f"{by} of {needed} operators have signed")
 
     def _entry(
         self, request: SignRequest, tx: UnsignedTx, address: str, spend: Spend | None
@@ -252,7 +297,7 @@ class SigningDesk:
             body_hash=tx.body_hash(),
             cap=tx.cap,
             tip=tx.tip,
-            asset=spend.asset if spend else "",
+            asset=spend.sum_name if spend else "",
             amount=spend.amount if spend else 0,
         )
 
@@ -305,6 +350,15 @@ def approver(message: str, signature: bytes) -> str | None:
     except (BadSignature, ValidationError, ValueError, TypeError):
         return None
     return str(signer)
+
+
+def approvers(message: str, signatures: bytes) -> list[str | None]:
+    """Who signed `message`, signature by signature; None for what is none. `signatures`: 65 bytes
+    each, one behind the other, `MAX_APPROVALS` at most."""
+    if len(signatures) % SIGNATURE_BYTES or len(signatures) > MAX_APPROVALS * SIGNATURE_BYTES:
+        return [None]
+    starts = range(0, len(signatures), SIGNATURE_BYTES)
+    return [approver(message, signatures[at : at + SIGNATURE_BYTES]) for at in starts]
 
 
 def _delegation_message(wanted: AdmittedDelegation) -> bytes:

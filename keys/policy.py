@@ -2,7 +2,9 @@
 
 A hot address pays listed assets within limits, or the treasury's list without; it calls our own
 contracts in the few ways that `keys.calls` reads. A deposit address pays the sweep's list and
-nobody else. `keys.policy_file` says how the file looks. See docs/custody.md.
+nobody else. The warm address pays our own hot addresses within limits of its own, or the treasury's
+list, and nothing without several operators. `keys.policy_file` says how the file looks. See
+docs/custody.md.
 """
 
 from __future__ import annotations
@@ -29,12 +31,26 @@ from keys.errors import SignerRefused
 from keys.payload import ADDRESS_BYTES, Authorization, UnsignedTx
 from keys.request import Kind
 
-__all__ = ["NATIVE", "TRANSFER_SELECTOR", "ChainPolicy", "Limit", "Policy", "Spend"]
+__all__ = [
+    "NATIVE",
+    "TRANSFER_SELECTOR",
+    "ChainPolicy",
+    "Limit",
+    "Ours",
+    "Policy",
+    "Spend",
+    "WarmPolicy",
+]
 
 MIN_GAS: Final = 21_000
 MAX_GAS: Final = 16_000_000
 """Our own cap, below EIP-7825's 16,777,216."""
 ZERO_ADDRESS: Final = "0x" + "0" * 40
+NOTHING: Final = "nothing"
+"""What a transfer of 0 to oneself carries."""
+NOTHINGS_A_DAY: Final = 16
+"""So many nonces of a warm address may be used up in a day without an operator: each costs gas."""
+MIN_WARM_SIGNATURES: Final = 2
 CONTRACT_ROLES: Final = frozenset({"batch_payout", "sweep_batch", "forwarder_factory"})
 
 
@@ -49,11 +65,40 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmPolicy:
+    """What may leave the warm address of one network. Limits as everywhere; they bind what goes to
+    hot. Each payment needs the signatures of so many different operators."""
+
+    native: Limit | None = None
+    tokens: Mapping[str, Limit] = field(default_factory=dict)
+    signatures: int = MIN_WARM_SIGNATURES
+
+    def limit(self, asset: str) -> Limit:
+        """Of `native` or a token's contract. Raises `SignerRefused` for what is not listed."""
+        limit = self.native if asset == NATIVE else self.tokens.get(asset)
+        if limit is None:
+            raise SignerRefused("asset_not_allowed", f"{asset} is not in the warm policy")
+        return limit
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """The addresses (EIP-55) whose keys this signer holds, whatever its caller says."""
+
+    hot: frozenset[str] = frozenset()
+    warm: str | None = None
+
+
+NOBODY: Final = Ours()
+
+
+@dataclass(frozen=True, slots=True)
 class ChainPolicy:
     """What may be signed on one network. `fee_ceiling_wei` bounds maxFeePerGas (wei per gas);
     without `native` no coin moves; only contracts in `tokens` (EIP-55) may be called, and our own
     `contracts` by role. `treasury_to`: recipients to whom no limit applies. `sweep_to`: the only
-    recipients of deposit addresses. `sweeper`: the only delegate of an authorisation."""
+    recipients of deposit addresses. `sweeper`: the only delegate of an authorisation. `warm`: what
+    leaves the warm address (None: nothing)."""
 
     fee_ceiling_wei: int
     native: Limit | None = None
@@ -62,6 +107,7 @@ class ChainPolicy:
     treasury_to: frozenset[str] = frozenset()
     sweep_to: frozenset[str] = frozenset()
     sweeper: str | None = None
+    warm: WarmPolicy | None = None
 
     def limit(self, asset: str) -> Limit:
         """Of `native` or a token's contract. Raises `SignerRefused` for what is not listed."""
@@ -74,25 +120,38 @@ class ChainPolicy:
 @dataclass(frozen=True, slots=True)
 class Spend:
     """What a transaction pays away: `asset` is `native` or the token contract's EIP-55 address,
-    `amount` the whole of it, `largest` its largest single payment, `to` its only recipient."""
+    `amount` the whole of it, `largest` its largest single payment, `to` its only recipient.
+    `limit`: None where none applies. `warm`: how many operators a payment out of warm needs (None:
+    it is not out of warm)."""
 
     asset: str
     amount: int
-    limit: Limit
+    limit: Limit | None
     largest: int
     to: str | None
+    warm: int | None = None
 
     @property
-    def needs_approval(self) -> bool:
-        """Whether an operator must have signed for it."""
-        above = self.limit.approve_above
-        return above is not None and self.largest > above
+    def signatures(self) -> int:
+        """How many different operators must have signed for it."""
+        if self.warm is not None:
+            return self.warm
+        above = None if self.limit is None else self.limit.approve_above
+        return int(above is not None and self.largest > above)
+
+    @property
+    def sum_name(self) -> str:
+        """Under which name its amount counts for the day: warm has sums of its own."""
+        if self.limit is None:
+            return ""
+        return self.asset if self.warm is None else f"warm:{self.asset}"
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The networks that may be signed for, by chain id. What is not listed is refused. `operators`
-    (EIP-55) may approve payments above `Limit.approve_above`."""
+    (EIP-55) may approve payments above `Limit.approve_above`, and several together those out of
+    warm."""
 
     chains: Mapping[int, ChainPolicy]
     operators: frozenset[str] = frozenset()
@@ -102,12 +161,24 @@ class Policy:
         """Whether any network lets deposit addresses sign."""
         return any(chain.sweep_to or chain.sweeper for chain in self.chains.values())
 
+    @property
+    def keeps_warm(self) -> bool:
+        """Whether any network lets something leave the warm address."""
+        return any(chain.warm is not None for chain in self.chains.values())
+
     def examine(
-        self, tx: UnsignedTx, *, sender: bytes, kind: Kind, deposit: bool = False
+        self,
+        tx: UnsignedTx,
+        *,
+        sender: bytes,
+        kind: Kind,
+        deposit: bool = False,
+        ours: Ours = NOBODY,
     ) -> Spend | None:
         """Allow the transaction or raise `SignerRefused`. None means it pays nobody outside: a
         transfer of 0 to oneself, a sweep, an allowance for our own contract. The day's sum is the
-        journal's to judge. `deposit`: the sender is a deposit address."""
+        journal's to judge, and signatures the desk's. `deposit`: the sender is a deposit address;
+        `ours`: the signer's own, among which the warm one is known."""
         chain = self._chain(tx.chain_id)
         if not MIN_GAS <= tx.gas <= MAX_GAS:
             raise SignerRefused("gas_outside_limit", f"gas {tx.gas}")
@@ -115,18 +186,22 @@ class Policy:
             raise SignerRefused("fee_above_ceiling", f"max fee {tx.cap}, tip {tx.tip}")
         if len(tx.to) != ADDRESS_BYTES or tx.to == bytes(ADDRESS_BYTES):
             raise SignerRefused("recipient_not_allowed", "no contract creation, no zero address")
+        from_warm = ours.warm is not None and eip55(sender) == ours.warm
+        if from_warm and chain.warm is None:
+            raise SignerRefused("warm_not_allowed", "nothing leaves warm on this chain")
         if tx.authorizations:
             _delegations(chain, tx)
         to_self = tx.to == sender and tx.value == 0 and tx.data == b""
         if kind in ("cancel", "noop") or (kind == "bump" and to_self):
             if not to_self or tx.authorizations:
                 raise SignerRefused("not_a_self_transfer", f"a {kind} sends 0 to its own sender")
-            return None
+            return _NOTHING if from_warm else None
         if deposit:
             _from_deposit(chain, tx)
             return None
-        spend = _from_hot(chain, tx)
-        if spend is not None and spend.largest > spend.limit.per_tx:
+        spend = _from_warm(chain, tx, ours) if from_warm else _from_hot(chain, tx, ours)
+        limit = None if spend is None else spend.limit
+        if spend is not None and limit is not None and spend.largest > limit.per_tx:
             raise SignerRefused("above_per_tx_limit", f"{spend.largest} of {spend.asset}")
         return spend
 
@@ -174,31 +249,58 @@ def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
         raise SignerRefused("zero_value", "a sweep carries something")
 
 
-def _from_hot(chain: ChainPolicy, tx: UnsignedTx) -> Spend | None:
+_NOTHING: Final = Spend(NOTHING, 1, Limit(1, NOTHINGS_A_DAY), largest=1, to=None, warm=0)
+
+
+def _from_warm(chain: ChainPolicy, tx: UnsignedTx, ours: Ours) -> Spend:
+    """The warm address pays coins or listed tokens, one recipient at a time: our own hot addresses
+    within its limits, the treasury's list without."""
+    assert chain.warm is not None
+    if tx.authorizations:
+        raise SignerRefused("delegate_not_allowed", "a warm address sends no delegations")
+    if tx.data == b"":
+        asset, recipient, amount = NATIVE, eip55(tx.to), tx.value
+    else:
+        asset = eip55(tx.to)
+        recipient, amount = _token_transfer(chain, tx)
+    limit = chain.warm.limit(asset)
+    hot = recipient in ours.hot
+    if recipient == ours.warm or not (hot or recipient in chain.treasury_to):
+        raise SignerRefused("recipient_not_allowed", "warm pays hot addresses and the treasury")
+    if amount == 0:
+        raise SignerRefused("zero_value", "a payment carries something")
+    bound = limit if hot else None
+    return Spend(asset, amount, bound, largest=amount, to=recipient, warm=chain.warm.signatures)
+
+
+def _from_hot(chain: ChainPolicy, tx: UnsignedTx, ours: Ours) -> Spend | None:
     called = eip55(tx.to)
     role = next((name for name, held in chain.contracts.items() if held == called), None)
     if role is not None:
         return _call(chain, role, tx)
     if tx.data == b"":
-        return _native(chain, tx, called)
+        return _native(chain, tx, called, ours)
     if tx.data[:SELECTOR_BYTES] == APPROVE_SELECTOR:
         _approve(chain, tx)
         return None
     recipient, amount = _token_transfer(chain, tx)
-    return _payment(chain, called, recipient, amount)
+    return _payment(chain, called, recipient, amount, ours)
 
 
-def _native(chain: ChainPolicy, tx: UnsignedTx, recipient: str) -> Spend | None:
+def _native(chain: ChainPolicy, tx: UnsignedTx, recipient: str, ours: Ours) -> Spend | None:
     chain.limit(NATIVE)
     if recipient in chain.tokens:
         raise SignerRefused("recipient_not_allowed", "a token contract keeps coins for ever")
-    return _payment(chain, NATIVE, recipient, tx.value)
+    return _payment(chain, NATIVE, recipient, tx.value, ours)
 
 
-def _payment(chain: ChainPolicy, asset: str, recipient: str, amount: int) -> Spend | None:
+def _payment(
+    chain: ChainPolicy, asset: str, recipient: str, amount: int, ours: Ours
+) -> Spend | None:
     if amount == 0:
         raise SignerRefused("zero_value", "a payment carries something")
-    if recipient in chain.treasury_to:
+    to_warm = chain.warm is not None and recipient == ours.warm
+    if to_warm or recipient in chain.treasury_to:
         return None
     return Spend(asset, amount, chain.limit(asset), largest=amount, to=recipient)
 

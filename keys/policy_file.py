@@ -1,9 +1,10 @@
 """The signer's policy file: JSON, strict, and not writable by others.
 
 `{chain_id: {"fee_ceiling_wei", "native": LIMIT | null, "tokens": {contract: LIMIT}, "contracts":
-{role: address}, "treasury_to": [address], "sweep_to": [address], "sweeper": address},
-"operators": [address]}` with LIMIT `{"per_tx", "per_day", "approve_above"}`. All but
-`fee_ceiling_wei`, `per_tx` and `per_day` may be left out. Amounts are whole numbers of the smallest
+{role: address}, "treasury_to": [address], "sweep_to": [address], "sweeper": address, "warm":
+{"native": LIMIT | null, "tokens": {contract: LIMIT}, "signatures": number}}, "operators":
+[address]}` with LIMIT `{"per_tx", "per_day", "approve_above"}`. All but `fee_ceiling_wei`, `per_tx`
+and `per_day` may be left out. Amounts are whole numbers of the smallest
 unit (wei, token units) as decimal strings; days are UTC.
 """
 
@@ -20,7 +21,8 @@ from eth_utils.address import is_checksum_address
 from keys.errors import InvalidPolicy
 from keys.files import write_atomically
 from keys.payload import MAX_UINT256
-from keys.policy import CONTRACT_ROLES, ChainPolicy, Limit, Policy
+from keys.policy import CONTRACT_ROLES, MIN_WARM_SIGNATURES, ChainPolicy, Limit, Policy, WarmPolicy
+from keys.request import MAX_APPROVALS
 
 WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 OPERATORS: Final = "operators"
@@ -63,13 +65,18 @@ def _check_approvals(policy: Policy) -> None:
     ]
     if limits and not policy.operators:
         raise InvalidPolicy("approve_above needs operators who can approve")
+    most = min(len(policy.operators), MAX_APPROVALS)
+    for chain in policy.chains.values():
+        if chain.warm is not None and not MIN_WARM_SIGNATURES <= chain.warm.signatures <= most:
+            raise InvalidPolicy(
+                "warm needs signatures of two operators or more, and so many operators"
+            )
 
 
 def _chain_document(chain: ChainPolicy) -> dict[str, Any]:
     document: dict[str, Any] = {
         "fee_ceiling_wei": str(chain.fee_ceiling_wei),
-        "native": None if chain.native is None else _limit_document(chain.native),
-        "tokens": {contract: _limit_document(limit) for contract, limit in chain.tokens.items()},
+        **_listed(chain),
     }
     if chain.contracts:
         document["contracts"] = dict(chain.contracts)
@@ -78,7 +85,16 @@ def _chain_document(chain: ChainPolicy) -> dict[str, Any]:
             document[name] = sorted(held)
     if chain.sweeper is not None:
         document["sweeper"] = chain.sweeper
+    if chain.warm is not None:
+        document["warm"] = {**_listed(chain.warm), "signatures": chain.warm.signatures}
     return document
+
+
+def _listed(policy: ChainPolicy | WarmPolicy) -> dict[str, Any]:
+    return {
+        "native": None if policy.native is None else _limit_document(policy.native),
+        "tokens": {contract: _limit_document(limit) for contract, limit in policy.tokens.items()},
+    }
 
 
 def _limit_document(limit: Limit) -> dict[str, str]:
@@ -89,22 +105,40 @@ def _limit_document(limit: Limit) -> dict[str, str]:
 
 
 def _chain(value: object) -> ChainPolicy:
-    optional = {"native", "tokens", "contracts", "treasury_to", "sweep_to", "sweeper"}
+    optional = {"native", "tokens", "contracts", "treasury_to", "sweep_to", "sweeper", "warm"}
     entry = _object(value, "a chain", required={"fee_ceiling_wei"}, optional=optional)
-    native, sweeper = entry.get("native"), entry.get("sweeper")
-    tokens = _object(entry.get("tokens", {}), "tokens")
+    native, sweeper, warm = entry.get("native"), entry.get("sweeper"), entry.get("warm")
     contracts = _object(
         entry.get("contracts", {}), "contracts", required=set(), optional=set(CONTRACT_ROLES)
     )
     return ChainPolicy(
         fee_ceiling_wei=_amount(entry["fee_ceiling_wei"]),
         native=None if native is None else _limit(native),
-        tokens={_address(key): _limit(limit) for key, limit in tokens.items()},
+        tokens=_tokens(entry),
         contracts={role: _address(held) for role, held in contracts.items()},
         treasury_to=_addresses(entry.get("treasury_to", [])),
         sweep_to=_addresses(entry.get("sweep_to", [])),
         sweeper=None if sweeper is None else _address(sweeper),
+        warm=None if warm is None else _warm(warm),
     )
+
+
+def _tokens(entry: dict[str, Any]) -> dict[str, Limit]:
+    tokens = _object(entry.get("tokens", {}), "tokens")
+    return {_address(key): _limit(limit) for key, limit in tokens.items()}
+
+
+def _warm(value: object) -> WarmPolicy:
+    """What leaves warm; every payment asks for operators, so that its limits do not."""
+    entry = _object(value, "warm", required=set(), optional={"native", "tokens", "signatures"})
+    native, signatures = entry.get("native"), entry.get("signatures", MIN_WARM_SIGNATURES)
+    if type(signatures) is not int:
+        raise InvalidPolicy("signatures is a number")
+    warm = WarmPolicy(None if native is None else _limit(native), _tokens(entry), signatures)
+    limits = [*warm.tokens.values(), *([] if warm.native is None else [warm.native])]
+    if not limits or any(limit.approve_above is not None for limit in limits):
+        raise InvalidPolicy("warm lists an asset at least, and approve_above has no place there")
+    return warm
 
 
 def _limit(value: object) -> Limit:

@@ -33,9 +33,11 @@ from keys.house import (
     MNEMONIC,
     OWNER,
     deposit_xpub,
+    has_warm,
     hot_count,
     hot_keys,
     journal_key,
+    warm_key,
 )
 from keys.journal import JOURNAL_FILE, Journal
 from keys.policy_file import load
@@ -160,6 +162,11 @@ def _open_desk(
     if hot_count(vault) < count:
         # HD code is loaded for this one call only: it would stay in memory for the process's life.
         importlib.import_module("keys.setup").extend_hot(vault, count)
+    warm = None
+    if policy.keeps_warm:
+        if not has_warm(vault):
+            importlib.import_module("keys.setup").extend_warm(vault)
+        warm = warm_key(vault)
     deposit_keys = None
     if policy.sweeps:
         words = SecretText(vault.get(OWNER, MNEMONIC).reveal().decode("utf-8"))
@@ -172,6 +179,7 @@ def _open_desk(
         policy=policy,
         journal=journal,
         deposit_keys=deposit_keys,
+        warm_key=warm,
     )
     return desk, secret
 
@@ -215,8 +223,9 @@ async def _serve(
             log.info("eth1 API on port %d", await door.start(*eth1))
         _release_start_up_memory()
         log.info(
-            "ready: %d hot keys, %d nonces in the journal, chains %s",
+            "ready: %d hot keys, %s, %d nonces in the journal, chains %s",
             len(desk.hot_addresses),
+            f"warm {desk.warm_address}" if desk.warm_address else "no warm key",
             len(desk.journal.book),
             sorted(desk.policy.chains),
         )

@@ -16,22 +16,26 @@ from keys.files import write_atomically
 
 @dataclass(frozen=True, slots=True)
 class PublicKeys:
-    """What every process may know of a house: deposit xpub, its fingerprint, hot addresses.
+    """What every process may know of a house: deposit xpub, its fingerprint, hot addresses, and
+    the warm one (None: `bifold keys warm` has not been asked for it).
 
     The xpub is public but private matter: who has it can list all deposit addresses."""
 
     deposit_xpub: str
     fingerprint: str
     hot: tuple[str, ...]
+    warm: str | None = None
 
 
 def write_public(path: str | os.PathLike[str], public: PublicKeys) -> None:
     """Write `keys.json`, atomically."""
-    document = {
+    document: dict[str, str | list[str]] = {
         "deposit_xpub": public.deposit_xpub,
         "fingerprint": public.fingerprint,
         "hot": list(public.hot),
     }
+    if public.warm is not None:
+        document["warm"] = public.warm
     write_atomically(Path(path), json.dumps(document, indent=2).encode("ascii") + b"\n")
 
 
@@ -50,13 +54,17 @@ def _read_document(path: str | os.PathLike[str]) -> PublicKeys:
     try:
         document = json.loads(Path(path).read_bytes())
         public = PublicKeys(
-            document["deposit_xpub"], document["fingerprint"], tuple(document["hot"])
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            document["deposit_xpub"], document["fingerprint"], tuple(document["hot"]),
+            document.get("warm"),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidDerivation(f"cannot read the public keys: {type(error).__name__}") from error
-    texts = (public.deposit_xpub, public.fingerprint, *public.hot)
+    addresses = public.hot if public.warm is None else (*public.hot, public.warm)
+    texts = (public.deposit_xpub, public.fingerprint, *addresses)
     if any(not isinstance(text, str) for text in texts):
         raise InvalidDerivation("the public keys are not text")
-    if any(not is_checksum_address(address) for address in public.hot):
-        raise InvalidDerivation("a hot address is not a valid EIP-55 address")
+    if any(not is_checksum_address(address) for address in addresses):
+        raise InvalidDerivation("a hot or warm address is not a valid EIP-55 address")
+    if public.warm in public.hot:
+        raise InvalidDerivation("the warm address is hot, too")
     return public

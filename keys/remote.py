@@ -230,6 +230,9 @@ def limits_of(document: Any) -> dict[int, ApprovalLimits]:
         int(chain_id): ApprovalLimits(
             above={str(asset): int(amount) for asset, amount in told["above"].items()},
             exempt=frozenset(map(str, told["exempt"])),
+            warm=frozenset(map(str, told.get("warm", {}).get("addresses", ()))),
+            warm_signatures=int(told.get("warm", {}).get("signatures", 0)),
+            operators=frozenset(map(str, told.get("warm", {}).get("operators", ()))),
         )
         for chain_id, told in dict(document).items()
     }

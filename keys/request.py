@@ -13,6 +13,9 @@ EntryKind = Literal["pay", "bump", "cancel", "noop", "authorize"]
 ENTRY_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
 MAX_PAYLOAD_BYTES: Final = 28_000
 MAX_INTENT_ID_LENGTH: Final = 128
+SIGNATURE_BYTES: Final = 65
+MAX_APPROVALS: Final = 16
+"""Operators' signatures that one request may carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +31,30 @@ class ApprovalLimits:
     """Which payments of one chain need an operator's signature.
 
     `above`: the largest amount without one, by `native` or the token's contract, in its smallest
-    unit. `exempt`: recipients (EIP-55) to whom no limit applies.
+    unit. `exempt`: recipients (EIP-55) to whom no limit applies. `warm`: addresses from which
+    nothing leaves without `warm_signatures` of different `operators`.
     """
 
     above: Mapping[str, int]
     exempt: frozenset[str]
+    warm: frozenset[str] = frozenset()
+    warm_signatures: int = 0
+    operators: frozenset[str] = frozenset()
 
-    def asks(self, *, asset: str, amount: int, to: str) -> bool:
-        """Whether this payment needs one."""
+    def asks(self, *, asset: str, amount: int, to: str, sender: str | None = None) -> int:
+        """How many operators must have signed for this payment."""
+        if sender in self.warm:
+            return self.warm_signatures
         limit = self.above.get(asset)
-        return limit is not None and amount > limit and to not in self.exempt
+        return int(limit is not None and amount > limit and to not in self.exempt)
 
 
 @dataclass(frozen=True, slots=True)
 class SignRequest:
     """One request to sign: whose key, which unsigned bytes, for which intent, and why.
 
-    `deposit_index`: the key is that child of the deposit account. `approval`: an operator's
-    signature (65 bytes) where the policy asks for one.
+    `deposit_index`: the key is that child of the deposit account. `approval`: operators' signatures
+    (65 bytes each, one behind the other) where the policy asks for them.
     """
 
     address: str
@@ -56,12 +65,18 @@ class SignRequest:
     approval: bytes = b""
 
 
-def approval_text(*, intent_id: str, chain_id: int, to: str, asset: str, amount: int) -> str:
-    """What an operator signs (EIP-191) to let one payment pass above the signer's limit.
+def approval_text(
+    *, intent_id: str, chain_id: int, to: str, asset: str, amount: int, warm: str | None = None
+) -> str:
+    """What an operator signs (EIP-191): one payment above the signer's limit, or out of `warm`.
 
-    `to`: EIP-55; `asset`: `native` or the token's contract; `amount` in its smallest unit.
+    `to`, `warm`: EIP-55; `asset`: `native` or the token's contract; `amount` in its smallest unit.
     """
+    what, sender = "pass above the signer's limit", ""
+    if warm is not None:
+        what, sender = "leave the warm address", f"from: {warm}\n"
     return (
-        "Bifold: let this payment pass above the signer's limit.\n"
-        f"intent: {intent_id}\nchain: {chain_id}\nto: {to}\nasset: {asset}\namount: {amount}"
+        f"Bifold: let this payment {what}.\n"
+        f"intent: {intent_id}\nchain: {chain_id}\n{sender}to: {to}\n"
+        f"asset: {asset}\namount: {amount}"
     )

@@ -15,6 +15,7 @@ from keys import mnemonic as bip39
 from keys.derivation import (
     DEPOSIT_ACCOUNT,
     HOT_ACCOUNT,
+    WARM_ACCOUNT,
     account_xpub,
     address_of,
     derive_key,
@@ -28,10 +29,13 @@ from keys.house import (
     MAX_HOT_KEYS,
     MNEMONIC,
     OWNER,
+    WARM_KEY,
     deposit_xpub,
+    has_warm,
     hot_count,
     hot_keys,
     hot_purpose,
+    warm_key,
 )
 from keys.journal import FORMAT, JOURNAL_FILE, Journal
 from keys.kdf import KdfCost
@@ -44,10 +48,12 @@ __all__ = [
     "PublicKeys",
     "create_house",
     "extend_hot",
+    "extend_warm",
     "house_exists",
     "public_of",
     "read_mnemonic",
     "read_public",
+    "warm_of",
     "write_public",
 ]
 
@@ -63,10 +69,11 @@ class HouseKeys:
     deposit_xpub: str
     fingerprint: str
     hot: list[str]
+    warm: str
 
     def public(self) -> PublicKeys:
         """The half that may be written to `keys.json`."""
-        return PublicKeys(self.deposit_xpub, self.fingerprint, tuple(self.hot))
+        return PublicKeys(self.deposit_xpub, self.fingerprint, tuple(self.hot), self.warm)
 
 
 def house_exists(vault_dir: str | os.PathLike[str]) -> bool:
@@ -94,12 +101,13 @@ def create_house(
         raise ValueError(f"a house has 1 to {MAX_HOT_KEYS} hot keys")
     phrase = mnemonic if mnemonic is not None else bip39.generate(words, language)
     seed = bip39.to_seed(phrase)
-    keys = _derive_hot(seed, range(hot))
+    keys, warm = _derive_hot(seed, range(hot)), _derive_warm(seed)
     xpub = account_xpub(seed, DEPOSIT_ACCOUNT)
     contents = {
         (OWNER, MNEMONIC): Secret(phrase.reveal().encode("utf-8")),
         (OWNER, DEPOSIT_XPUB): Secret(xpub.encode("ascii")),
         (OWNER, JOURNAL_KEY): Secret(os.urandom(JOURNAL_KEY_BYTES)),
+        (OWNER, WARM_KEY): warm,
     }
     contents |= {(OWNER, hot_purpose(index)): key for index, key in enumerate(keys)}
     directory = Path(vault_dir)
@@ -108,7 +116,8 @@ def create_house(
         raise VaultExists("this folder already holds a house")
     _fresh_journal(directory / JOURNAL_FILE, contents[(OWNER, JOURNAL_KEY)])
     Vault.create(directory / VAULT_FILE, passphrase, contents=contents, cost=cost)
-    return HouseKeys(phrase, xpub, fingerprint(xpub), [address_of(key) for key in keys])
+    addresses = [address_of(key) for key in keys]
+    return HouseKeys(phrase, xpub, fingerprint(xpub), addresses, address_of(warm))
 
 
 def extend_hot(vault: Vault, count: int) -> None:
@@ -123,6 +132,21 @@ def extend_hot(vault: Vault, count: int) -> None:
         vault.put(OWNER, hot_purpose(index), key)
 
 
+def extend_warm(vault: Vault) -> str:
+    """Derive and store the warm key where a vault of an older release has none; its address.
+
+    Again changes nothing. Raises `VaultLocked` when another process changed the vault meanwhile.
+    """
+    if not has_warm(vault):
+        vault.put(OWNER, WARM_KEY, warm_of(vault))
+    return address_of(warm_key(vault))
+
+
+def warm_of(vault: Vault) -> Secret:
+    """The warm key, stored or not yet."""
+    return warm_key(vault) if has_warm(vault) else _derive_warm(bip39.to_seed(read_mnemonic(vault)))
+
+
 def read_mnemonic(vault: Vault) -> SecretText:
     """The house's words, for an operator who makes a backup."""
     return SecretText(vault.get(OWNER, MNEMONIC).reveal().decode("utf-8"))
@@ -132,11 +156,16 @@ def public_of(vault: Vault) -> PublicKeys:
     """The public half, read from an opened vault."""
     xpub = deposit_xpub(vault)
     addresses = [address_of(key) for key in hot_keys(vault, hot_count(vault))]
-    return PublicKeys(xpub, fingerprint(xpub), tuple(addresses))
+    warm = address_of(warm_key(vault)) if has_warm(vault) else None
+    return PublicKeys(xpub, fingerprint(xpub), tuple(addresses), warm)
 
 
 def _derive_hot(seed: Secret, indexes: Sequence[int]) -> list[Secret]:
     return [derive_key(seed, path(HOT_ACCOUNT, index)) for index in indexes]
+
+
+def _derive_warm(seed: Secret) -> Secret:
+    return derive_key(seed, path(WARM_ACCOUNT, 0))
 
 
 def _fresh_journal(file: Path, key: Secret) -> None:

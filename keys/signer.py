@@ -66,8 +66,9 @@ class Signer(Protocol):
 
         `kind`: `pay` uses a fresh nonce; `bump` raises the fees of the same intent at its nonce;
         `cancel` is a transfer of 0 to oneself at the intent's nonce; `noop` fills a gap the same
-        way. `deposit_index`: `address` is that child of the deposit account. `approval`: see
-        `keys.request.approval_text`. Raises `SignerRefused` (policy) or `NonceConflict` (journal);
+        way. `deposit_index`: `address` is that child of the deposit account. `approval`: signatures
+        of operators over `keys.request.approval_text`, one behind the other. Raises
+        `SignerRefused` (policy) or `NonceConflict` (journal);
         both are final answers.
         """
         ...

@@ -1,7 +1,8 @@
-"""`bifold chain approvals|approve-payment`: payments above the signer's own limit.
+"""`bifold chain approvals|approve-payment`: payments above the signer's limit, or out of warm.
 
 The operator signs a text that names the payment (EIP-191), in any wallet or from a key file; the
-signer checks it against the operators in its own policy. This command only carries it.
+signer checks it against the operators in its own policy. This command only carries it. Out of warm
+several must sign, none of them who proposed the move.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from keys.keystore import decrypt, read
 from keys.request import approval_text
 from keys.secret import SecretText
 from wallet.bootstrap import Services
-from wallet.errors import InvalidField, NotFound
-from wallet.onchain import repository
+from wallet.errors import FourEyesRequired, InvalidField, NotFound
+from wallet.onchain import beside, repository, signers
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
 
 log = structlog.get_logger("operator")
 
 
-def wording(network: Network, intent: Intent) -> str:
-    """The text to sign for one payment."""
+def wording(network: Network, intent: Intent, *, warm: bool = False) -> str:
+    """The text to sign for one payment; `warm`: it leaves the warm address."""
     token = network.token(intent.asset)
     return approval_text(
         intent_id=intent.id,
@@ -38,6 +39,7 @@ def wording(network: Network, intent: Intent) -> str:
         to=intent.to_address,
         asset="native" if token is None else token.contract,
         amount=intent.amount_minor,
+        warm=intent.pinned_address if warm else None,
     )
 
 
@@ -50,37 +52,59 @@ async def waiting(services: Services) -> int:
                 " ORDER BY created_at, id"
             )
         )
-        intents = [await repository.get_intent(session, row.id) for row in rows.all()]
-    if not intents:
+        found = []
+        for row in rows.all():
+            intent = await repository.get_intent(session, row.id)
+            warm = await _is_warm(session, intent)
+            found.append((intent, warm, await beside.approvals(session, intent.id)))
+    if not found:
         print("No payment waits for an operator's signature.")
-    for intent in intents:
+    for intent, warm, signed in found:
         money = services.assets.money(intent.asset, intent.amount_minor)
         print(f"{intent.id}: {intent.purpose} {intent.ref}, {money} to {intent.to_address}")
-        for line in wording(services.networks[intent.network], intent).splitlines():
+        if warm:
+            print("  out of warm: several operators sign (--by), not who proposed it")
+        for one in signed:
+            print(f"  signed by {one.operator}" + (f" ({one.by_whom})" if one.by_whom else ""))
+        for line in wording(services.networks[intent.network], intent, warm=warm).splitlines():
             print(f"    {line}")
-    return int(bool(intents))
+    return int(bool(found))
 
 
 async def approve(services: Services, chosen: argparse.Namespace) -> int:
     """Keep an operator's signature; the worker hands it to the signer."""
     async with services.db.transaction() as session:
         intent = await _found(session, chosen.intent)
-        message = wording(services.networks[intent.network], intent)
+        if warm := await _is_warm(session, intent):
+            await _another(session, intent, chosen.by)
+        message = wording(services.networks[intent.network], intent, warm=warm)
         signature = _signature(chosen, message)
         operator = approver(message, signature)
         if operator is None:
             raise InvalidField("That is no signature over this payment's text.")
-        await session.execute(
-            text(
-                "INSERT INTO chain_approvals (intent_id, operator, signature)"
-                " VALUES (:id, :operator, :signature) ON CONFLICT (intent_id) DO NOTHING"
-            ),
-            {"id": intent.id, "operator": operator, "signature": signature},
-        )
-        await repository.set_waiting(session, [intent.id], None, queued_only=True)
-    log.warning("operator.approved", intent=intent.id, operator=operator)
+        given = beside.Approval(operator, signature, chosen.by)
+        if not await beside.approve(session, intent.id, given) and warm:
+            raise InvalidField(f"{operator} has signed for it already: another operator must.")
+    log.warning("operator.approved", intent=intent.id, operator=operator, by=chosen.by)
     print(f"{intent.id}: approved by {operator}, if the signer's policy names it.")
     return 0
+
+
+async def _is_warm(session: AsyncSession, intent: Intent) -> bool:
+    return await signers.is_warm(session, network=intent.network, address=intent.pinned_address)
+
+
+async def _another(session: AsyncSession, intent: Intent, by: str | None) -> None:
+    """Who signs for a move out of warm is neither who proposed it nor who signed already."""
+    if by is None:
+        raise InvalidField("Out of warm several people sign: say who you are with --by.")
+    proposed_by = await session.scalar(
+        text("SELECT proposed_by FROM treasury_moves WHERE intent_id = :id"), {"id": intent.id}
+    )
+    if by == proposed_by:
+        raise FourEyesRequired("Another operator than the one who proposed it must sign for it.")
+    if any(one.by_whom == by for one in await beside.approvals(session, intent.id)):
+        raise FourEyesRequired(f"{by} has signed for it already: another operator must.")
 
 
 async def _found(session: AsyncSession, intent_id: str) -> Intent:

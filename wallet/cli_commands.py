@@ -112,7 +112,7 @@ def _reconcile(chosen: argparse.Namespace) -> int:
 
 
 def _keys(chosen: argparse.Namespace) -> int:
-    if chosen.action in ("split", "restore", "import", "export", "rotate"):
+    if chosen.action in ("split", "restore", "import", "export", "rotate", "warm"):
         from wallet.cli_keys import run as backups
 
         return backups(chosen)
@@ -140,6 +140,8 @@ def _keys_show(public_file: str, count: int) -> int:
     print(f"fingerprint    {public.fingerprint}")
     for number, address in enumerate(public.hot):
         print(f"hot {number}          {address}")
+    if public.warm is not None:
+        print(f"warm           {public.warm}")
     deriver = DepositDeriver(public.deposit_xpub)
     for index in range(count):
         print(f"deposit {index}      {deriver.address(index)}")

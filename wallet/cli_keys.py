@@ -1,5 +1,5 @@
-"""`bifold keys split|restore|import|export|rotate`: secrets on a terminal, from a descriptor or a
-file, never in argv."""
+"""`bifold keys split|restore|import|export|rotate|warm`: secrets on a terminal, from a descriptor
+or a file, never in argv."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from keys.backup import (
     restore_house,
     rotate_house,
     split_house,
+    warm_address,
 )
 from keys.descriptors import take_passphrase
 from keys.errors import KeysError
@@ -45,6 +46,8 @@ def run(chosen: argparse.Namespace) -> int:
         return _import(chosen)
     if chosen.action == "rotate":
         return _rotate(chosen)
+    if chosen.action == "warm":
+        return _warm(chosen)
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         print(NO_TERMINAL, file=sys.stderr)
         return 2
@@ -93,6 +96,7 @@ def _restore(chosen: argparse.Namespace) -> int:
     print(f"fingerprint of the deposit key: {house.fingerprint}")
     for index, address in enumerate(house.hot):
         print(f"hot {index}: {address}")
+    print(f"warm:  {house.warm}")
     print("Compare them with your records: a wrong passphrase gives another house, not an error.")
     print("The journal is empty: settle what is in flight before the signer starts.")
     return 0
@@ -105,6 +109,18 @@ def _rotate(chosen: argparse.Namespace) -> int:
     rotate_house(chosen.vault, old, new)
     print("The vault has a new passphrase and data key. A running signer goes on; its next start")
     print("needs the new passphrase. Destroy old copies of the vault: the old one opens them.")
+    return 0
+
+
+def _warm(chosen: argparse.Namespace) -> int:
+    """The vault's warm address; `--public` makes it known to every process at its next start."""
+    public = None if chosen.public is None else read_public(chosen.public)
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    address = warm_address(chosen.vault, passphrase)
+    if public is not None:
+        write_public(chosen.public, replace(public, warm=address))
+    print(f"warm: {address}")
+    print("Nothing leaves it until the signer's policy says warm: see docs/custody.md.")
     return 0
 
 

@@ -39,14 +39,12 @@ async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
     chain = services.chains[chosen.network]
     if chosen.asset != chain.network.native_asset and chain.network.token(chosen.asset) is None:
         raise InvalidField(f"{chosen.asset} is not listed on {chosen.network}.")
-    if not 0 <= chosen.hot < len(services.house.hot):
-        raise InvalidField(f"The house has {len(services.house.hot)} hot addresses.")
     sheet = await prepare(
         chain,
         sender=checked(chosen.cold),
-        to=services.house.hot[chosen.hot],
+        to=_recipient(services, chosen),
         money=parse_amount(chosen.amount, services.assets.get(chosen.asset)),
-        hot=services.house.hot,
+        ours=_ours(services),
     )
     _write(sheet.text(), chosen.out, chosen.qr)
     print(sheet.summary)
@@ -56,11 +54,28 @@ async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _recipient(services: Services, chosen: argparse.Namespace) -> str:
+    house = services.house
+    if chosen.warm:
+        if house.warm is None:
+            raise InvalidField("keys.json names no warm address: see bifold keys warm.")
+        return str(house.warm)
+    if not 0 <= chosen.hot < len(house.hot):
+        raise InvalidField(f"The house has {len(house.hot)} hot addresses.")
+    return str(house.hot[chosen.hot])
+
+
+def _ours(services: Services) -> list[str]:
+    """Where a sheet may send coins to."""
+    warm = services.house.warm
+    return [*services.house.hot, *([] if warm is None else [warm])]
+
+
 async def _send(services: Services, chosen: argparse.Namespace) -> int:
     sheet, signed = read_sheet(_read(chosen.unsigned)), _read(chosen.signed)
     log.warning("treasury.sending", network=chosen.network, summary=sheet.summary)
     sent = await broadcast(
-        services.chains[chosen.network], sheet=sheet, signed=signed, hot=services.house.hot,
+        services.chains[chosen.network], sheet=sheet, signed=signed, ours=_ours(services),
         wait_seconds=chosen.wait,
     )  # fmt: skip
     print(f"transaction {sent.tx_hash}")

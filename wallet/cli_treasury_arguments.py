@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_treasury(commands: Subparsers) -> None:
     """Add the command and its actions."""
-    treasury = commands.add_parser("treasury", help="hot, cold, capital and profit")
+    treasury = commands.add_parser("treasury", help="hot, warm, cold, capital and profit")
     actions = treasury.add_subparsers(dest="action", metavar="ACTION", required=True)
     unsigned = actions.add_parser("unsigned", help="a sheet for the cold machine to sign")
     for name, what in (
@@ -21,7 +21,9 @@ def add_treasury(commands: Subparsers) -> None:
         ("--out", "file for the sheet"),
     ):  # fmt: skip
         unsigned.add_argument(name, required=True, help=what, dest=name[2:].replace("from", "cold"))
-    unsigned.add_argument("--hot", type=int, default=0, help="which hot address it goes to")
+    where = unsigned.add_mutually_exclusive_group()
+    where.add_argument("--hot", type=int, default=0, help="which hot address it goes to")
+    where.add_argument("--warm", action="store_true", help="it goes to the warm address")
     unsigned.add_argument("--qr", help="an SVG file with the sheet as a QR code, too")
     send = actions.add_parser("send", help="check and send what came back; again is safe")
     send.add_argument("--unsigned", required=True, help="the sheet that went out")
@@ -36,16 +38,16 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
         name: actions.add_parser(name, help=what)
         for name, what in (
             ("status", "addresses, floats, bounds and proposals; exit 1 when frozen"),
-            ("bounds", "set how much of an asset should lie hot"),
+            ("bounds", "set how much of an asset should lie hot, or warm"),
             ("cold", "know a cold address that holds nothing yet"),
-            ("propose", "propose a move to cold, or profit to the owners"),
-            ("approve", "agree with somebody else's proposal: it is sent"),
-            ("dismiss", "take a proposal off the list"),
+            ("propose", "propose a move between tiers, or profit to the owners"),
+            ("approve", "agree with somebody else's proposal: it is sent, or waits for signatures"),
+            ("dismiss", "take a proposal off the list, or what no nonce was given to"),
             ("fund", "say that unattributed coins at a hot address are capital"),
             ("freeze", "nothing of customers leaves on this network"),
             ("unfreeze", "let customers send again"),
             ("standby", "keep a hot address in reserve for an evacuation"),
-            ("evacuate", "a hot key is lost: freeze, move everything to cold, change the key"),
+            ("evacuate", "a key is lost: freeze, move everything to cold, change the key"),
         )
     }
     for name in ("bounds", "propose", "fund"):
@@ -54,9 +56,15 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
         made[name].add_argument("--amount", required=True, help="like 1.5")
     made["bounds"].add_argument("--low", required=True)
     made["bounds"].add_argument("--high", required=True)
-    made["propose"].add_argument("--kind", required=True, choices=["to_cold", "profit"])
-    for name in ("propose", "evacuate"):
-        made[name].add_argument("--to", required=True, metavar="ADDRESS")
+    made["bounds"].add_argument("--tier", default="hot", choices=["hot", "warm"])
+    made["propose"].add_argument(
+        "--kind", required=True, choices=["to_cold", "to_warm", "to_hot", "warm_to_cold", "profit"]
+    )
+    made["propose"].add_argument("--to", metavar="ADDRESS", help="needless for to_warm and to_hot")
+    made["evacuate"].add_argument("--to", required=True, metavar="ADDRESS")
+    made["evacuate"].add_argument(
+        "--hot-only", action="store_true", help="only a hot key is lost, the vault is not in doubt"
+    )
     for name in ("cold", "standby"):
         made[name].add_argument("--address", required=True)
     for name in ("approve", "dismiss"):

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
+from chain.errors import ChainError, FeeCeiling
 from wallet import custody, ledger
 from wallet.bootstrap import Services
 from wallet.errors import InvalidField, InvalidState, NotFound
@@ -18,8 +19,9 @@ from wallet.ledger import accounts
 from wallet.money import Money, format_amount, parse_amount
 from wallet.onchain import signers
 from wallet.onchain.freeze import frozen
-from wallet.treasury import casework, hot, moves
+from wallet.treasury import casework, evacuate, hot, moves
 from wallet.treasury.hot import COMPROMISED, STANDBY
+from wallet.treasury.routes import source
 
 LOOK_EVERY_SECONDS = 1.0
 log = structlog.get_logger("operator")
@@ -82,24 +84,24 @@ async def _float(services: Services, session: AsyncSession, network: str, code: 
         minor = await ledger.balance_of(session, accounts.on_chain(network, code, place))
         return format_amount(minor, scale)
 
-    row = (
-        await session.execute(
-            text(
-                "SELECT low_minor, high_minor FROM float_bounds"
-                " WHERE network = :network AND asset = :asset"
-            ),
-            {"network": network, "asset": code},
-        )
-    ).one_or_none()
-    bounds = "no bounds"
-    if row is not None:
-        low, high = (
-            format_amount(int(row.low_minor), scale),
-            format_amount(int(row.high_minor), scale),
-        )
-        bounds = f"bounds {low} to {high}"
-    print(f"float     {code:<6} hot {await held('hot')}, deposit {await held('deposit')},"
-          f" cold {await held('cold')}; {bounds}")  # fmt: skip
+    rows = await session.execute(
+        text(
+            "SELECT tier, low_minor, high_minor FROM float_bounds"
+            " WHERE network = :network AND asset = :asset"
+        ),
+        {"network": network, "asset": code},
+    )
+    bounds = {
+        row.tier: f"bounds {format_amount(int(row.low_minor), scale)}"
+        f" to {format_amount(int(row.high_minor), scale)}"
+        for row in rows
+    }
+    warm = await custody.warm_address(session, network=network)
+    lies = [f"hot {await held('hot')}", f"deposit {await held('deposit')}"]
+    lies += [] if warm is None else [f"warm {await held('warm')}"]
+    told = [", ".join([*lies, f"cold {await held('cold')}"]), bounds.get("hot", "no bounds")]
+    told += [f"warm {bounds['warm']}"] if warm is not None and "warm" in bounds else []
+    print(f"float     {code:<6} {'; '.join(told)}")
 
 
 async def _bounds(services: Services, chosen: argparse.Namespace) -> int:
@@ -109,20 +111,42 @@ async def _bounds(services: Services, chosen: argparse.Namespace) -> int:
     if low > high:
         raise InvalidField("The lower bound is above the upper one.")
     async with services.db.transaction() as session:
+        if chosen.tier == "warm":
+            await _warm_address(session, chosen.network)
         await session.execute(
             text(
-                "INSERT INTO float_bounds (network, asset, low_minor, high_minor, set_by)"
-                " VALUES (:network, :asset, :low, :high, :by) ON CONFLICT (network, asset)"
-                " DO UPDATE SET low_minor = :low, high_minor = :high, set_by = :by,"
-                " set_at = clock_timestamp()"
+                "INSERT INTO float_bounds (network, asset, tier, low_minor, high_minor, set_by)"
+                " VALUES (:network, :asset, :tier, :low, :high, :by)"
+                " ON CONFLICT (network, asset, tier) DO UPDATE SET low_minor = :low,"
+                " high_minor = :high, set_by = :by, set_at = clock_timestamp()"
             ),
             {
                 "network": chosen.network, "asset": asset.code, "low": low, "high": high,
-                "by": chosen.by,
+                "by": chosen.by, "tier": chosen.tier,
             },
         )  # fmt: skip
     print("Proposals follow when the float leaves these bounds: bifold treasury status.")
     return 0
+
+
+async def _warm_address(session: AsyncSession, network: str) -> str:
+    """Raises InvalidField when the house knows none."""
+    found = await custody.warm_address(session, network=network)
+    if found is None:
+        raise InvalidField("No warm address is known: see bifold keys warm, then start the worker.")
+    return found
+
+
+async def _recipient(session: AsyncSession, chosen: argparse.Namespace) -> str:
+    """Where a proposed move goes: what was typed, or the one address that its kind can mean."""
+    if chosen.to is not None:
+        return checked(chosen.to)
+    if chosen.kind == "to_warm":
+        return await _warm_address(session, chosen.network)
+    working = await hot.working(session, chosen.network) if chosen.kind == "to_hot" else None
+    if working is None:
+        raise InvalidField("Say where it goes with --to.")
+    return working
 
 
 async def _cold(services: Services, chosen: argparse.Namespace) -> int:
@@ -149,7 +173,7 @@ async def _propose(services: Services, chosen: argparse.Namespace) -> int:
             network=chosen.network,
             money=parse_amount(chosen.amount, services.assets.get(chosen.asset)),
             kind=chosen.kind,
-            to_address=checked(chosen.to),
+            to_address=await _recipient(session, chosen),
             by=chosen.by,
         )
     print(f"{move_id}: proposed; somebody else approves.")
@@ -164,6 +188,10 @@ async def _approve(services: Services, chosen: argparse.Namespace) -> int:
             session, chosen.move, by=chosen.by, chain=services.chains[chosen.network],
             sender=services.house.hot[chosen.hot], assets=services.assets,
         )  # fmt: skip
+    if source(move.kind) == "warm":
+        print(f"{move.id}: {move.money} to {move.to_address}; operators sign for it now, as many")
+        print("as the signer's policy asks for: bifold chain approvals, then approve-payment.")
+        return 0
     print(f"{move.id}: {move.money} to {move.to_address}; the worker sends it.")
     return 0
 
@@ -218,17 +246,22 @@ async def _standby(services: Services, chosen: argparse.Namespace) -> int:
 
 
 async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
-    """Freeze, move everything to cold, retire the hot addresses; waits for it to be final."""
+    """Freeze, move everything to cold, retire the hot addresses; waits for it to be final. What
+    lies warm waits for operators' signatures, and this command does not wait for them."""
     to, name = checked(chosen.to), chosen.network
     async with services.db.transaction() as session:
         house = await custody.house_addresses(session, network=name)
         if house.get(to) != "cold":
             raise InvalidField("That is not a cold address of the house.")
         lanes = await hot.to_empty(session, name)
+    if lanes:
+        await _write_freeze(services, chosen, reason="evacuation", to=to)
+        print(f"Frozen. {len(lanes)} hot addresses are emptied to {to} …")
+    warm = 0 if chosen.hot_only else await _evacuate_warm(services, chosen, to)
+    if not lanes and not warm:
+        raise InvalidState("There is no address left that could be emptied.")
     if not lanes:
-        raise InvalidState("There is no hot address left that could be emptied.")
-    await _write_freeze(services, chosen, reason="evacuation", to=to)
-    print(f"Frozen. {len(lanes)} hot addresses are emptied to {to} …")
+        return 0
     began = time.monotonic()
     while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
@@ -246,13 +279,29 @@ async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
     return 1
 
 
+async def _evacuate_warm(services: Services, chosen: argparse.Namespace, to: str) -> int:
+    """Promise all that lies warm; how many payments wait for signatures now."""
+    try:
+        async with services.db.transaction() as session:
+            made = await evacuate.warm_out(
+                session, services.chains[chosen.network], services.assets, cold=to, by=chosen.by
+            )
+    except (ChainError, FeeCeiling, InvalidState) as error:
+        print(f"What lies warm could not be promised ({error.code}): order the evacuation again.")
+        return 0
+    for move in made:
+        print(f"{move.id}: {move.money} out of warm waits for operators' signatures:"
+              " bifold chain approvals")  # fmt: skip
+    return len(made)
+
+
 async def _evacuated(services: Services, name: str, seconds: float) -> int:
     async with services.db.transaction() as session:
         done = [move for move in await moves.moves(
             session, services.assets, network=name, open_only=False)
-            if move.kind == "evacuate" and move.state == "done"]  # fmt: skip
+            if move.kind.startswith("evacuate") and move.state == "done"]  # fmt: skip
         now = [row.address for row in await signers.all_signers(session, name)
-               if row.deposit_index is None and row.halted_reason is None]  # fmt: skip
+               if row.role == "hot" and row.halted_reason is None]  # fmt: skip
     totals: dict[str, Money] = {}
     for move in done:
         code = move.money.asset.code

@@ -38,6 +38,10 @@ class HouseSeed:
                     await custody.register_house_address(
                         session, network=network, address=address, place="hot"
                     )
+                if services.house.warm is not None:
+                    await custody.register_house_address(
+                        session, network=network, address=services.house.warm, place="warm"
+                    )
             for network, address in faucets.items():
                 await custody.register_house_address(
                     session, network=network, address=address, place="faucet"

@@ -37,7 +37,8 @@ REQUESTS = (
 """Whole transactions that people ask for."""
 COMMANDS = (
     "wallet.deposits.arrivals:approve", "wallet.deposits.bearers:approve",
-    "wallet.deposits.forks:approve",
+    "wallet.deposits.forks:approve", "wallet.treasury.moves:approve",
+    "wallet.treasury.evacuate:warm_out", "wallet.onchain.beside:approve",
 )  # fmt: skip
 """All that happens in their caller's transaction, whose first argument is its session."""
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from keys.derivation import DepositDeriver
+from keys.public import PublicKeys
 from keys.testing import open_desk
 from wallet import custody
 from wallet.custody import AddressMismatch, DepositAddress, TooManyAddresses
 from wallet.custody.addresses import list_addresses
+from wallet.custody.house import Place
 from wallet.db import Database
 from wallet.ids import new_id
+from wallet.seed import HouseSeed
 from wallet.testing.databases import ScratchDatabase
 
 
@@ -119,14 +124,49 @@ class TestHouse:
     async def test_which_addresses_are_ours(self, db: Database, deriver: DepositDeriver) -> None:
         ada = await _person(db)
         theirs = (await _issue(db, deriver, ada, network="elsewhere")).address
-        hot, cold, faucet = (deriver.address(90 + i) for i in range(3))
+        hot, cold, faucet, warm = (deriver.address(90 + i) for i in range(4))
+        places: list[tuple[str, Place]] = [
+            (hot, "hot"), (cold, "cold"), (faucet, "faucet"), (warm, "warm"),
+        ]  # fmt: skip
         async with db.transaction() as session:
-            for address, place in ((hot, "hot"), (cold, "cold"), (faucet, "faucet")):
+            for address, place in places:
                 await custody.register_house_address(
                     session, network="local", address=address, place=place
                 )
             found = {
                 address: await custody.is_house_address(session, network="local", address=address)
-                for address in (hot, cold.lower(), theirs, faucet, deriver.address(95))
+                for address in (hot, cold.lower(), warm, theirs, faucet, deriver.address(95))
             }
-        assert list(found.values()) == [True, True, True, False, False]
+        assert list(found.values()) == [True, True, True, True, False, False]
+
+    async def test_a_warm_address_is_known_from_keys_json_on_every_network(
+        self, db: Database, deriver: DepositDeriver
+    ) -> None:
+        """Whoever starts a worker with it; a house made before has none, and nothing changes."""
+        hot, warm, newer = (deriver.address(80 + i) for i in range(3))
+
+        async def start(known: str | None) -> None:
+            services: Any = SimpleNamespace(
+                db=db, networks={"local": None, "other": None}, rpcs={},
+                settings=SimpleNamespace(sandbox=False),
+                house=PublicKeys("", "", (hot,), known),
+            )  # fmt: skip
+            await HouseSeed(services).tick()
+
+        async def knows() -> list[str | None]:
+            async with db.transaction() as session:
+                return [
+                    await custody.warm_address(session, network=network)
+                    for network in ("local", "other", "none")
+                ]
+
+        await start(None)
+        assert await knows() == [None, None, None]
+        await start(warm)
+        await start(warm)
+        assert await knows() == [warm, warm, None]
+        await start(newer)  # of a new house; what lies at the older one is still seen
+        assert await knows() == [newer, newer, None]
+        async with db.transaction() as session:
+            places = await custody.house_addresses(session, network="local")
+        assert places == {hot: "hot", warm: "warm", newer: "warm"}

@@ -110,6 +110,7 @@ class TestPublicKeys:
             "deposit_xpub",
             "fingerprint",
             "hot",
+            "warm",
         }
         public = setup.read_public(tmp_path / "keys.json")
         assert public == made.public()

@@ -9,26 +9,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
 
 from keys import policy_file
+from keys.address import address_of
 from keys.descriptors import UnreadableDescriptor, offer, take, take_passphrase
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
+from keys.house import OWNER, WARM_KEY, warm_key
 from keys.kdf import KdfCost
+from keys.policy import Policy, WarmPolicy
+from keys.request import approval_text
 from keys.secret import Secret, SecretText
 from keys.setup import create_house
 from keys.signer import RemoteSigner, SignedTx
 from keys.testing import (
+    LOCAL_CHAIN_ID,
     TEST_HOT_ADDRESSES,
     TEST_MNEMONIC,
     TEST_PASSPHRASE,
+    UNLIMITED,
     native_payload,
     open_policy,
 )
+from keys.vault import VAULT_FILE, Vault
 from keys.wire import new_capability
 
 HOT = TEST_HOT_ADDRESSES[0]
@@ -185,6 +194,52 @@ class TestLife:
             await remote.aclose()
             assert ("nacl" in _maps(process.pid)) is expected
             host.kill()
+
+    async def test_a_vault_of_an_older_release_gets_its_warm_key_when_the_policy_says_warm(
+        self, host: Host, light: KdfCost
+    ) -> None:
+        file = host.folder / "vault" / VAULT_FILE
+        made = Vault.open(file, TEST_PASSPHRASE)
+        older = {name: made.get(*name) for name in made.names() if name != (OWNER, WARM_KEY)}
+        file.unlink()
+        Vault.create(file, TEST_PASSPHRASE, contents=older, cost=light)
+        before = file.read_bytes()
+        host.start()
+        remote = await host.client()
+        paid = await _pay(remote, 0)
+        assert (await remote.approval_limits())[LOCAL_CHAIN_ID].warm == frozenset()
+        assert file.read_bytes() == before  # without warm in the policy nothing is made
+        await remote.aclose()
+        host.kill()
+
+        ada, bob = (Account.from_key(bytes([number]) * 32) for number in (7, 8))
+        [chain] = open_policy().chains.values()
+        chain = replace(chain, warm=WarmPolicy(native=UNLIMITED))
+        operators = frozenset({ada.address, bob.address})
+        policy_file.dump(host.folder / "policy.json", Policy({LOCAL_CHAIN_ID: chain}, operators))
+        for first in (True, False):
+            process = host.start("--inspectable")
+            remote = await host.client()
+            [warm] = (await remote.approval_limits())[LOCAL_CHAIN_ID].warm
+            words = approval_text(
+                intent_id="int_1", chain_id=LOCAL_CHAIN_ID, to=HOT, asset="native", amount=5,
+                warm=warm,
+            )  # fmt: skip
+            signed = await remote.sign_transaction(
+                address=warm, payload=native_payload(to=HOT, value=5), intent_id="int_1",
+                kind="pay", approval=b"".join(
+                    bytes(one.sign_message(encode_defunct(text=words)).signature)
+                    for one in (ada, bob)
+                ),
+            )  # fmt: skip
+            assert Account.recover_transaction(signed.raw) == warm
+            assert await _pay(remote, 0) == paid  # the journal went on
+            assert ("nacl" in _maps(process.pid)) is first
+            await remote.aclose()
+            host.kill()
+        kept = Vault.open(file, TEST_PASSPHRASE)
+        assert {name: kept.get(*name) for name in older} == older
+        assert address_of(warm_key(kept)) == warm
 
 
 def _pss_kib(pid: int) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,21 @@ class TestCommands:
         for ran in (came, went, again):
             assert VECTOR["priv"] not in ran.stdout + ran.stderr
             assert PASSWORD.reveal() not in ran.stdout + ran.stderr
+
+    def test_the_warm_address_is_told_and_written_to_keys_json(self, house: Path) -> None:
+        """As an operator does after the upgrade of a house that was made before warm."""
+        public, warm = house / "keys.json", known("m/44'/60'/2'/0/0").address
+        before = read_public(public)
+        write_public(public, replace(before, warm=None))
+        told = self.bifold(house, "warm")
+        assert told.returncode == 0, told.stderr
+        assert f"warm: {warm}" in told.stdout
+        assert read_public(public).warm is None
+        assert self.bifold(house, "warm", "--public", str(public)).returncode == 0
+        assert read_public(public) == before
+        assert before.warm == warm
+        wrong = self.bifold(house, "warm", "--public", str(public), passphrase="wrong")
+        assert wrong.returncode != 0 and read_public(public) == before
 
     def test_deposit_keys_stay_and_leave_no_file(self, house: Path) -> None:
         (house / "password").write_text("x")

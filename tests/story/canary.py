@@ -18,7 +18,7 @@ from pathlib import Path
 from keys import mnemonic as bip39
 from keys.derivation import DEPOSIT_ACCOUNT, HOT_ACCOUNT, derive_key, path
 from keys.hd import HdNode
-from keys.house import MNEMONIC, OWNER, journal_key
+from keys.house import MNEMONIC, OWNER, journal_key, warm_key
 from keys.secret import SecretText
 from keys.vault import VAULT_FILE, Vault
 from wallet.postgres import binaries
@@ -50,6 +50,7 @@ def house_secrets(vault_dir: Path, passphrase: str) -> dict[str, set[bytes]]:
         "house mnemonic": needles(words),
         "seed": needles(seed.reveal()),
         "hot private key": needles(derive_key(seed, path(HOT_ACCOUNT, 0)).reveal()),
+        "warm private key": needles(warm_key(vault).reveal()),
         "deposit account key": needles(
             HdNode.from_seed(seed).derive(f"m/44'/60'/{DEPOSIT_ACCOUNT}'").private_key().reveal()
         ),

@@ -106,6 +106,7 @@ def test_the_demo_plays_to_its_end_and_everything_balances(sandbox: TemporarySan
     assert {line["account"] for line in report["lines"]} >= {
         "chain:local:ETH:deposit",
         "chain:local:ETH:hot",
+        "chain:local:ETH:warm",
         "chain:local:USDC:deposit",
         "chain:local:USDC:hot",
         "bank:simbank:EUR",

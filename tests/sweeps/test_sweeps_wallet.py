@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from eth_abi.abi import encode
+from eth_account import Account
 from eth_utils.crypto import keccak
 from sqlalchemy import text
 
@@ -103,6 +104,30 @@ async def test_tokens_get_gas_first_where_delegations_are_not_known(opened: Open
     deposits = await seam.rows("SELECT status FROM deposits WHERE to_address = :a", a=address)
     assert sorted(row.status for row in deposits) == ["credited", "ignored"]  # gas is no deposit
     assert await all_agrees(seam)
+
+
+async def test_the_treasury_may_be_the_warm_address(
+    db: Database, anvil: AnvilProcess, tmp_path: Path
+) -> None:
+    """Two operators have to agree before what was swept can leave again."""
+    operators = [Account.from_key(bytes([number]) * 32).address for number in (7, 8)]
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer", sweeps="prefund", warm=operators)
+    warm = seam.desk.warm_address
+    assert warm is not None
+    seam.network = replace(seam.network, contracts={**seam.network.contracts, "treasury": warm})
+    [(chain_id, chain)] = seam.desk.policy.chains.items()
+    listed = replace(chain, sweep_to=frozenset({warm}))
+    seam.desk.policy = replace(seam.desk.policy, chains={chain_id: listed})
+    seam.restart_worker()
+    await seam.fund_house()
+    await person_with(seam, eth="2", usdc="500")
+    for _ in range(3):
+        await sweep(seam)
+        assert await all_agrees(seam)
+    assert {row[1] for row in await kinds(seam) if row[2] == "done"} == {"ETH", "USDC"}
+    assert await seam.booked("USDC", "warm") == await seam.on_chain(warm, "USDC") == 500_000_000
+    assert await seam.booked("ETH", "warm") == await seam.on_chain(warm, "ETH") > 10**18
+    await seam.close()
 
 
 async def test_many_tokens_leave_in_one_transaction_by_delegation(opened: Open) -> None:

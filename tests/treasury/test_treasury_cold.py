@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,11 +57,11 @@ async def test_coins_and_tokens_reach_hot_to_the_unit(bench: Bench) -> None:
     for code, minor in (("ETH", 2 * 10**18), ("USDC", COLD_USDC)):
         before = await balances(bench, code)
         coins_before = (await balances(bench, "ETH"))[0]
-        sheet = await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), hot=hot)
+        sheet = await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), ours=hot)
         carried = read_sheet(sheet.text())
         signed = sign_with_words(carried, WORDS, NONE)
         first = await broadcast(
-            chain, sheet=carried, signed=signed, hot=hot, wait_seconds=patience(30)
+            chain, sheet=carried, signed=signed, ours=hot, wait_seconds=patience(30)
         )
         assert first.receipt is not None and first.receipt.status == 1
         after = await balances(bench, code)
@@ -70,7 +71,7 @@ async def test_coins_and_tokens_reach_hot_to_the_unit(bench: Bench) -> None:
         moved = minor if code == "ETH" else 0
         assert coins_before - (await balances(bench, "ETH"))[0] == moved + fee
         again = await broadcast(
-            chain, sheet=carried, signed=signed, hot=hot, wait_seconds=patience(30)
+            chain, sheet=carried, signed=signed, ours=hot, wait_seconds=patience(30)
         )
         assert again.tx_hash == first.tx_hash and again.receipt is not None
         assert await balances(bench, code) == after  # sent twice, mined once
@@ -79,42 +80,42 @@ async def test_coins_and_tokens_reach_hot_to_the_unit(bench: Bench) -> None:
 async def test_what_may_not_go_out(bench: Bench) -> None:
     chain = bench.client
     one = money(bench, "ETH", 10**18)
-    with pytest.raises(InvalidField, match="hot ones"):
-        await prepare(chain, sender=COLD, to=OUTSIDER, money=one, hot=[HOT])
-    with pytest.raises(InvalidField, match="hot ones"):
-        await prepare(chain, sender=HOT, to=HOT, money=one, hot=[HOT])
+    with pytest.raises(InvalidField, match="hot or warm one"):
+        await prepare(chain, sender=COLD, to=OUTSIDER, money=one, ours=[HOT])
+    with pytest.raises(InvalidField, match="hot or warm one"):
+        await prepare(chain, sender=HOT, to=HOT, money=one, ours=[HOT])
     for code, minor in (("ETH", COLD_ETH), ("USDC", COLD_USDC + 1)):
         with pytest.raises(InvalidField, match="does not hold that much"):
-            await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), hot=[HOT])
+            await prepare(chain, sender=COLD, to=HOT, money=money(bench, code, minor), ours=[HOT])
     with pytest.raises(InvalidField, match="too little ETH"):
         nearly = money(bench, "ETH", COLD_ETH - 1)
-        await prepare(chain, sender=COLD, to=HOT, money=nearly, hot=[HOT])
+        await prepare(chain, sender=COLD, to=HOT, money=nearly, ours=[HOT])
 
 
 async def test_what_may_not_come_back(bench: Bench) -> None:
     chain, one = bench.client, money(bench, "ETH", 10**18)
-    sheet = await prepare(chain, sender=COLD, to=HOT, money=one, hot=[HOT])
+    sheet = await prepare(chain, sender=COLD, to=HOT, money=one, ours=[HOT])
     other = await prepare(
-        chain, sender=COLD, to=HOT, money=money(bench, "ETH", 3 * 10**18), hot=[HOT]
+        chain, sender=COLD, to=HOT, money=money(bench, "ETH", 3 * 10**18), ours=[HOT]
     )
     signed, rival = (sign_with_words(each, WORDS, NONE) for each in (sheet, other))
     before = await balances(bench, "ETH")
     with pytest.raises(OfflineRefused):
-        await broadcast(chain, sheet=sheet, signed=rival, hot=[HOT], wait_seconds=0)
+        await broadcast(chain, sheet=sheet, signed=rival, ours=[HOT], wait_seconds=0)
     with pytest.raises(InvalidField, match="recipient"):
-        await broadcast(chain, sheet=sheet, signed=signed, hot=[OUTSIDER], wait_seconds=0)
+        await broadcast(chain, sheet=sheet, signed=signed, ours=[OUTSIDER], wait_seconds=0)
     elsewhere = replace(sheet, payload=replace(sheet.tx, chain_id=1).encode())
     with pytest.raises(InvalidField, match="chain 1"):
         await broadcast(
-            chain, sheet=elsewhere, signed=sign_with_words(elsewhere, WORDS, NONE), hot=[HOT],
+            chain, sheet=elsewhere, signed=sign_with_words(elsewhere, WORDS, NONE), ours=[HOT],
             wait_seconds=0,
         )  # fmt: skip
     assert await balances(bench, "ETH") == before  # nothing of it went out
     wait = patience(30)
-    won = await broadcast(chain, sheet=other, signed=rival, hot=[HOT], wait_seconds=wait)
+    won = await broadcast(chain, sheet=other, signed=rival, ours=[HOT], wait_seconds=wait)
     assert won.receipt is not None
     with pytest.raises(InvalidState, match="never be mined"):
-        await broadcast(chain, sheet=sheet, signed=signed, hot=[HOT], wait_seconds=wait)
+        await broadcast(chain, sheet=sheet, signed=signed, ours=[HOT], wait_seconds=wait)
 
 
 @dataclass
@@ -132,7 +133,7 @@ async def test_the_commands(
 ) -> None:
     services = _Services(
         {"local": bench.client},
-        SimpleNamespace(hot=(HOT,)),
+        SimpleNamespace(hot=(HOT,), warm=None),
         asset_book({"local": bench.client.network}),
     )
     monkeypatch.setattr(command, "build", lambda settings, role: services)
@@ -161,3 +162,10 @@ async def test_the_commands(
     assert (await balances(bench, "ETH"))[1] - before[1] == 125 * 10**16
     with pytest.raises(InvalidField, match="not listed"):
         await bifold(make.replace("ETH", "EUR"))
+    to_warm = make.replace(str(sheet), f"{sheet}.warm") + " --warm"
+    with pytest.raises(InvalidField, match="no warm address"):
+        await bifold(to_warm)
+    services.house.warm = OUTSIDER
+    assert await bifold(to_warm) == 0
+    text = await asyncio.to_thread(Path(f"{sheet}.warm").read_text)
+    assert payment(read_sheet(text).tx).to == OUTSIDER

@@ -117,3 +117,12 @@ async def test_an_evacuation_empties_addresses_that_never_sent_anything(
     halted = {row.address: row.halted_reason for row in rows}
     assert halted == {first: "compromised", second: None}
     assert await seam.differences() == []
+
+
+async def test_bounds_of_warm_need_a_warm_address(seam: Seam) -> None:
+    with pytest.raises(InvalidField, match="No warm address"):
+        await run(seam, "bounds", "--asset", "USDC", "--tier", "warm", "--low", "1", "--high", "2",
+                  "--by", "ops")  # fmt: skip
+    with pytest.raises(InvalidField, match="No warm address"):
+        await run(seam, "propose", "--kind", "to_warm", "--asset", "ETH", "--amount", "1",
+                  "--by", "ada")  # fmt: skip

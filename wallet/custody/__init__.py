@@ -22,6 +22,7 @@ from wallet.custody.house import (
     is_house_address,
     ours_among,
     register_house_address,
+    warm_address,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "owners",
     "register_house_address",
     "verify_shown",
+    "warm_address",
 ]

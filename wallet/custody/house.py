@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-Place = Literal["hot", "cold", "faucet"]
+Place = Literal["hot", "warm", "cold", "faucet"]
 
 
 async def register_house_address(
@@ -37,10 +37,22 @@ async def house_addresses(session: AsyncSession, *, network: str) -> dict[str, P
     return {row.address: row.place for row in rows}
 
 
+async def warm_address(session: AsyncSession, *, network: str) -> str | None:
+    """The warm address, if the house has one; after a change of vaults the newer."""
+    found: str | None = await session.scalar(
+        text(
+            "SELECT address FROM house_addresses WHERE network = :network AND place = 'warm'"
+            " ORDER BY created_at DESC LIMIT 1"
+        ),
+        {"network": network},
+    )
+    return found
+
+
 async def is_house_address(session: AsyncSession, *, network: str, address: str) -> bool:
     """Whether money sent to this address would come to the house itself.
 
-    Hot and cold wallets, and every deposit address of anybody on any network (an address is
+    Hot, warm and cold wallets, and every deposit address of anybody on any network (an address is
     derived once for all of them). The sandbox's faucet is an outside party and does not count.
     """
     found = await session.scalar(

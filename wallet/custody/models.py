@@ -24,7 +24,7 @@ class DepositAddress(SQLModel, table=True):
 
 
 class HouseAddress(SQLModel, table=True):
-    """An address the house knows: its hot and cold wallets, and the sandbox's faucet."""
+    """An address the house knows: its hot, warm and cold wallets, and the sandbox's faucet."""
 
     __tablename__ = "house_addresses"
     network: str = Field(primary_key=True, sa_type=Text)

@@ -71,7 +71,8 @@ class Crediter:
         if row.principal_id is not None:
             return "deposit", accounts.customer(row.principal_id, row.asset)
         house = await custody.house_addresses(session, network=row.network)
-        place: Place = "cold" if house.get(row.to_address) == "cold" else "hot"
+        known = house.get(row.to_address)
+        place: Place = known if known in ("warm", "cold") else "hot"
         if house.get(row.from_address) == "cold":
             return place, accounts.on_chain(row.network, row.asset, "cold")
         if house.get(row.from_address) == "faucet":

@@ -34,11 +34,11 @@ def customer(principal_id: str, asset: str) -> AccountSpec:
     return AccountSpec(f"customer:{principal_id}:{asset}", asset, "C", principal_id)
 
 
-Place = Literal["deposit", "hot", "cold"]
+Place = Literal["deposit", "hot", "warm", "cold"]
 
 
 def on_chain(network: str, asset: str, place: Place) -> AccountSpec:
-    """Coins the house keeps on a chain: deposit addresses, hot wallet, cold wallet."""
+    """Coins the house keeps on a chain: deposit addresses, hot, warm, cold wallet."""
     return AccountSpec(f"chain:{network}:{asset}:{place}", asset, "D")
 
 

@@ -124,7 +124,7 @@ class Deliverer:
         """Have the stored payload signed and store the bytes (transaction B)."""
         desk, sender = self._desk, intent.from_address or ""
         async with desk.db.transaction() as session:
-            approval = await beside.approval(session, intent.id)
+            given = await beside.approvals(session, intent.id)
             index = await signers.deposit_index(session, network=desk.network, address=sender)
         hit("intent.before_sign")
         try:
@@ -134,7 +134,7 @@ class Deliverer:
                 intent_id=intent.id,
                 kind=attempt.kind,
                 deposit_index=index,
-                approval=approval,
+                approval=b"".join(one.signature for one in given),
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)

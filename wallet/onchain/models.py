@@ -105,11 +105,13 @@ class ChainIntent(SQLModel, table=True):
 
 
 class ChainApproval(SQLModel, table=True):
-    """An operator's signature that lets one payment pass above the signer's limit."""
+    """An operator's signature that lets one payment pass above the signer's limit, or, with
+    another's, out of warm. `by_whom`: the name given with it."""
 
     __tablename__ = "chain_approvals"
     intent_id: str = Field(primary_key=True, sa_type=Text, foreign_key="chain_intents.id")
-    operator: str = Field(sa_type=Text)
+    operator: str = Field(primary_key=True, sa_type=Text)
+    by_whom: str | None = Field(sa_type=Text)
     signature: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=STAMP)
 

@@ -116,8 +116,9 @@ class Preparer:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def run(self, address: str, *, head: BlockRef) -> int:
-        """Allocate what can be paid from `address` now; returns how many. Leader only."""
+    async def run(self, address: str, *, head: BlockRef, warm: bool = False) -> int:
+        """Allocate what can be paid from `address` now; returns how many. Leader only. `warm`: it
+        is the warm address."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)
@@ -148,7 +149,7 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
-        queued = await self._approved(queued)
+        queued = await self._approved(queued, address, warm=warm)
         done = 0
         for intent in queued:  # one that must wait holds up none behind it
             if done < room:
@@ -228,29 +229,41 @@ class Preparer:
         )
         return True
 
-    async def _approved(self, queued: Sequence[Intent]) -> list[Intent]:
-        """Without those above the signer's limit that no operator has approved: asked now, they
-        would be refused for good. No signer, no answer: nothing is signed anyway."""
+    async def _approved(
+        self, queued: Sequence[Intent], address: str, *, warm: bool
+    ) -> list[Intent]:
+        """Without those that not enough operators have signed for (above the signer's limit, or out
+        of warm): asked now, they would be refused for good. No signer, no answer: nothing is signed
+        anyway."""
         network = self._desk.chain.network
         try:
             limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
         except SignerUnavailable:
             return []
+        if warm and (limits is None or address not in limits.warm):
+            # Its key is not there, or its policy lets nothing leave: each try would cost a nonce.
+            await self._wait([intent.id for intent in queued], "signer")
+            return []
         if limits is None:
             return list(queued)
-        above = {}
+        asked = {}
         for intent in queued:
             token = network.token(intent.asset)
             asset = "native" if token is None else token.contract
-            if intent.data is None and limits.asks(
-                asset=asset, amount=intent.amount_minor, to=intent.to_address
-            ):
-                above[intent.id] = intent
-        if not above:
+            needed = limits.asks(
+                asset=asset, amount=intent.amount_minor, to=intent.to_address, sender=address
+            )
+            if intent.data is None and needed:
+                asked[intent.id] = needed
+        if not asked:
             return list(queued)
         async with self._desk.db.transaction() as session:
-            passed = await beside.approved(session, list(above))
-        missing = above.keys() - passed
+            by = await beside.approved(session, list(asked))
+        missing = set()
+        for intent_id, needed in asked.items():
+            signed = by.get(intent_id, set())
+            if len(signed & limits.operators if warm else signed) < needed:
+                missing.add(intent_id)
         await self._wait(sorted(missing), "approval")
         return [intent for intent in queued if intent.id not in missing]
 

@@ -97,9 +97,10 @@ class IntentRunner:
         await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
             return
-        if signer_there and signer.deposit_index is None:
+        if signer_there and signer.role == "hot":
             await self._batcher.run(address, head=head)
-        if signer_there and await self._preparer.run(address, head=head):
+        warm = signer.role == "warm"
+        if signer_there and await self._preparer.run(address, head=head, warm=warm):
             hit("intent.between_allocate_and_deliver")
         async with desk.db.transaction() as session:
             unmined = await repository.intents_in(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+Role = Literal["hot", "warm", "deposit"]
+_COLUMNS = "address, next_nonce, halted_reason, deposit_index, role"
 COMPROMISED = "compromised"
 """Why an evacuated address is halted: its key may be in other hands, nothing goes there again."""
 
@@ -16,24 +18,28 @@ COMPROMISED = "compromised"
 class SignerRow:
     """An address that signs on a network. `next_nonce` is ours to give; halted ones give none.
 
-    With `deposit_index` it is a deposit address, which signs its own sweeps and nothing else.
+    With `deposit_index` it is a deposit address, which signs its own sweeps and nothing else; a
+    warm one signs what is pinned to it.
     """
 
     address: str
     next_nonce: int
     halted_reason: str | None
     deposit_index: int | None = None
+    role: Role = "hot"
 
 
 async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
-    """Every hot address known on the network, and the deposit addresses that have work."""
+    """Every hot and warm address known on the network, and the deposit addresses that have work;
+    hot ones first."""
     rows = await session.execute(
         text(
-            "SELECT address, next_nonce, halted_reason, deposit_index FROM chain_signers s"
-            " WHERE network = :network AND (role = 'hot' OR EXISTS (SELECT FROM chain_intents i"
-            "  WHERE i.network = s.network AND i.pinned_address = s.address"
+            f"SELECT {_COLUMNS} FROM chain_signers s"
+            " WHERE network = :network AND (role IN ('hot', 'warm')"
+            "  OR EXISTS (SELECT FROM chain_intents i WHERE i.network = s.network"
+            "  AND i.pinned_address = s.address"
             "  AND i.state IN ('queued', 'allocated', 'signed', 'sent', 'mined')))"
-            " ORDER BY role DESC, created_at, address"
+            " ORDER BY role = 'hot' DESC, created_at, address"
         ),
         {"network": network},
     )
@@ -59,6 +65,7 @@ async def add_signer(
     address: str,
     next_nonce: int,
     deposit_index: int | None = None,
+    role: Role | None = None,
 ) -> None:
     """Know an address from now on; again changes nothing."""
     await session.execute(
@@ -70,7 +77,7 @@ async def add_signer(
             "network": network,
             "address": address,
             "nonce": next_nonce,
-            "role": "hot" if deposit_index is None else "deposit",
+            "role": role or ("hot" if deposit_index is None else "deposit"),
             "index": deposit_index,
         },
     )
@@ -81,13 +88,26 @@ async def lock_signer(session: AsyncSession, *, network: str, address: str) -> S
     row = (
         await session.execute(
             text(
-                "SELECT address, next_nonce, halted_reason, deposit_index FROM chain_signers"
+                f"SELECT {_COLUMNS} FROM chain_signers"
                 " WHERE network = :network AND address = :address FOR UPDATE"
             ),
             {"network": network, "address": address},
         )
     ).one()
     return _row(row)
+
+
+async def is_warm(session: AsyncSession, *, network: str, address: str | None) -> bool:
+    """Whether it is a warm address: what leaves there needs the signatures of several operators."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT role = 'warm' FROM chain_signers"
+                " WHERE network = :network AND address = :address"
+            ),
+            {"network": network, "address": address},
+        )
+    )
 
 
 async def deposit_index(session: AsyncSession, *, network: str, address: str) -> int | None:
@@ -148,4 +168,4 @@ async def resume_signer(session: AsyncSession, *, network: str, address: str) ->
 
 
 def _row(row: Any) -> SignerRow:
-    return SignerRow(row.address, row.next_nonce, row.halted_reason, row.deposit_index)
+    return SignerRow(row.address, row.next_nonce, row.halted_reason, row.deposit_index, row.role)

@@ -25,9 +25,9 @@ LOOK = 200
 """Payments that get their case in one pass."""
 WAITS = {
     "fees": "the network's fees are above what it may cost",
-    "liquidity": "the hot address holds too little for it",
-    "approval": "an operator's signature is missing",
-    "signer": "the signer is away",
+    "liquidity": "the address that pays it holds too little",
+    "approval": "an operator's signature is missing, or several are",
+    "signer": "the signer is away, or its policy lets nothing leave warm",
     "signer_limit": "the signer's limit for the day is used up",
     "chain": "the node does not answer, or refuses it",
     "review": "nobody vouches for it, or its token is halted",

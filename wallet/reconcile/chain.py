@@ -32,6 +32,8 @@ from wallet.sweeps.calls import swept_coins
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
+KEEPS: tuple[Place, ...] = ("warm", "cold")
+"""Tiers that a house need not have."""
 Key = tuple[Place, str]  # where on the chain, which asset
 
 
@@ -145,8 +147,7 @@ async def _read_books(session: AsyncSession, chain: ChainClient, *, final: bool)
     books.issued += await unscanned_addresses(session, network.name)
     books.house = await custody.house_addresses(session, network=network.name)
     places: list[Place] = ["deposit", "hot"]
-    if "cold" in books.house.values():
-        places.append("cold")
+    places += [place for place in KEEPS if place in books.house.values()]
     for asset in (network.native_asset, *(token.code for token in network.tokens)):
         for place in places:
             books.ledger_minor[place, asset] = await ledger.balance_of(
@@ -188,7 +189,7 @@ async def _unbooked_arrivals(
     for row in rows:
         place: Place = "deposit"
         if row.principal_id is None:
-            place = "cold" if books.house.get(row.to_address) == "cold" else "hot"
+            place = next((p for p in KEEPS if p == books.house.get(row.to_address)), "hot")
             if books.house.get(row.from_address) == "cold":
                 books.in_flight["cold", row.asset] -= int(row.amount_minor)
         books.in_flight[place, row.asset] += int(row.amount_minor)
@@ -246,7 +247,7 @@ async def _moves_above(session: AsyncSession, network: str, up_to: int, books: _
         ),
         {"network": network, "number": up_to},
     )
-    places: tuple[Place, ...] = ("deposit", "hot", "cold")
+    places: tuple[Place, ...] = ("deposit", "hot", *KEEPS)
     by_path = {
         accounts.on_chain(network, asset, place).path: (place, asset)
         for _, asset in books.ledger_minor
@@ -266,9 +267,9 @@ async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
     assert books.block is not None
     by_place: dict[Place, list[str]] = {
         "deposit": books.issued,
-        "hot": [a for a, place in books.house.items() if place == "hot"],
-        "cold": [a for a, place in books.house.items() if place == "cold"],
     }
+    for tier in ("hot", *KEEPS):
+        by_place[tier] = [a for a, place in books.house.items() if place == tier]
     sums: dict[Key, int] = {}
     for place, asset in books.ledger_minor:
         addresses, total = by_place[place], 0
@@ -289,7 +290,7 @@ async def _explain_open(chain: ChainClient, books: _Books) -> int:
     mined = [r for r in receipts if r is not None and r.block_number <= books.block.number]
     places: dict[str, Place] = {address.lower(): "deposit" for address in books.issued}
     for address, place in books.house.items():
-        if place in ("hot", "cold"):
+        if place in ("hot", *KEEPS):
             places[address.lower()] = cast(Place, place)
     for receipt in mined:
         await _explain_receipt(chain, books, receipt, places)

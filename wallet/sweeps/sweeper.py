@@ -122,7 +122,7 @@ class Sweeper:
         if status is None or not status.usable or under_way >= MAX_OPEN:
             return None
         place = house.get(treasury)
-        if place not in ("hot", "cold"):
+        if place not in ("hot", "warm", "cold"):
             log.error("sweep.unknown_treasury", network=name, address=treasury)
             return None
         if given_up:

@@ -6,7 +6,7 @@ loop; `restart_worker` throws away all that a worker process would lose.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,10 +22,10 @@ from chain.registry import Network, Token
 from chain.rpc import JsonRpc
 from contracts.loader import artifact
 from keys.deposit_keys import HdDepositKeys
-from keys.derivation import HOT_ACCOUNT, DepositDeriver, derive_key, path
+from keys.derivation import HOT_ACCOUNT, WARM_ACCOUNT, DepositDeriver, derive_key, path
 from keys.desk import SigningDesk
 from keys.journal import JOURNAL_FILE, Journal
-from keys.policy import CONTRACT_ROLES, Policy
+from keys.policy import CONTRACT_ROLES, Policy, WarmPolicy
 from keys.secret import SecretText
 from keys.signer import LocalSigner
 from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, open_desk, open_policy, test_seed
@@ -99,13 +99,15 @@ class Seam:
         sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
         batches: bool = False,
         cold: str | None = None,
+        warm: Sequence[str] = (),
         transport: Callable[[], JsonRpc] | None = None,
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
 
         `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all);
         `batches`: the payout contract is there. `cold`: an address of the house that holds nothing
-        yet. `transport`: how the node is reached when it is a fake, which has no URL.
+        yet. `warm`: operators (EIP-55) two of whom may move what lies warm; none: there is no warm
+        address. `transport`: how the node is reached when it is a fake, which has no URL.
         """
         rpc = JsonRpc(url) if transport is None else transport()
         dev = DevNode(rpc)
@@ -115,7 +117,7 @@ class Seam:
             "RegulatedToken": ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet),
         }
         contract = await dev.deploy(artifact(contract_name), args.get(contract_name, ()))
-        desk = _desk(folder, hot_keys, contract)
+        desk = _desk(folder, hot_keys, contract, warm=bool(warm))
         ours: dict[str, str] = {}
         if sweeps or batches:
             ours = await deploy_contracts(
@@ -143,7 +145,7 @@ class Seam:
             supports=("eip7702",) if sweeps == "eip7702" else (),
             deposit_kind="create2" if sweeps == "create2" else "eoa",
         )
-        desk.policy = _policy(contract, ours, cold)
+        desk.policy = _policy(contract, ours, cold, warm)
         signer = LocalSigner(desk)
         seam = cls(
             db=db,
@@ -167,6 +169,10 @@ class Seam:
             if cold is not None:
                 await custody.register_house_address(
                     session, network="local", address=cold, place="cold"
+                )
+            if desk.warm_address is not None:
+                await custody.register_house_address(
+                    session, network="local", address=desk.warm_address, place="warm"
                 )
             for address in await signer.hot_addresses():
                 await custody.register_house_address(
@@ -379,8 +385,8 @@ class Seam:
             return list((await session.execute(text(query), values)).all())
 
 
-def _desk(folder: Path, hot_keys: int, contract: str) -> SigningDesk:
-    """A real desk whose hot keys are nobody's on this chain, its journal kept in `folder`."""
+def _desk(folder: Path, hot_keys: int, contract: str, *, warm: bool) -> SigningDesk:
+    """A real desk whose keys are nobody's on this chain, its journal kept in `folder`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / JOURNAL_FILE
     journal = (Journal.open if file.exists() else Journal.create)(file, TEST_JOURNAL_KEY)
@@ -394,19 +400,25 @@ def _desk(folder: Path, hot_keys: int, contract: str) -> SigningDesk:
         policy=open_policy(tokens=[contract]),
         journal=journal,
         deposit_keys=HdDepositKeys(SecretText(TEST_MNEMONIC)),
+        warm_key=derive_key(seed, path(WARM_ACCOUNT, FIRST_HOT_INDEX)) if warm else None,
     )
 
 
-def _policy(contract: str, ours: Mapping[str, str], cold: str | None) -> Policy:
-    """Wide limits; sweeps to the treasury where there is one, moves to cold."""
+def _policy(
+    contract: str, ours: Mapping[str, str], cold: str | None, operators: Sequence[str]
+) -> Policy:
+    """Wide limits; sweeps to the treasury where there is one, moves to cold, and out of warm when
+    two of `operators` sign."""
     wide = open_policy(tokens=[contract])
     pinned = {role: held for role, held in ours.items() if role in CONTRACT_ROLES}
     [chain_id] = wide.chains
+    open_chain = wide.chains[chain_id]
     chain = replace(
-        wide.chains[chain_id],
+        open_chain,
         contracts=pinned,
         sweep_to=frozenset({ours["treasury"]} if "treasury" in ours else ()),
         sweeper=ours.get("sweeper"),
         treasury_to=frozenset() if cold is None else frozenset({cold}),
+        warm=WarmPolicy(open_chain.native, open_chain.tokens) if operators else None,
     )
-    return Policy({chain_id: chain})
+    return Policy({chain_id: chain}, frozenset(operators))

@@ -1,4 +1,4 @@
-"""Treasury: how much lies hot, moves between hot and cold. Cold keys are never here."""
+"""Treasury: how much lies hot, moves between hot, warm and cold. Cold keys are never here."""
 
 from wallet.treasury.cold import Sent, broadcast, prepare
 from wallet.treasury.follower import TreasuryFollower

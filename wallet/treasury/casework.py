@@ -2,8 +2,8 @@
 
 While the case of a refused move is open the house neither proposes nor sends the like: it would be
 refused again, and each refusal costs a nonce and its gas. A person changes what was wrong (the
-signer's `treasury_to`, its limits, the cold address) and closes the case, orders the evacuation
-again, or proposes a move that goes through.
+signer's `treasury_to`, its limits, the cold address, who signs) and closes the case, orders the
+evacuation again, or proposes a move that goes through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from wallet import cases
 from wallet.cases import HOUSE
 from wallet.money import Money
 from wallet.onchain.intents import Intent
+from wallet.treasury.routes import ROUTES, Tier
 
+OUT_OF_WARM = tuple(kind for kind, (source, _) in ROUTES.items() if source == "warm")
 MENDS = {
     "above_per_tx_limit": "its recipient is not in the signer's treasury_to and it is above the"
     " limit of one payment",
@@ -25,6 +27,15 @@ MENDS = {
     " signed for it",
     "asset_not_allowed": "the signer's policy does not list this asset",
     "recipient_not_allowed": "the signer's policy forbids this recipient",
+}
+WARM_MENDS = {
+    "above_per_tx_limit": "it is above the signer's limit of one payment out of warm",
+    "day_limit_reached": "the signer's limit out of warm did not leave room for it that day",
+    "approval_needed": "too few operators whom the signer's policy names have signed for it",
+    "approval_invalid": "somebody signed for it whom the signer's policy does not name",
+    "asset_not_allowed": "the signer's policy does not list this asset under warm",
+    "recipient_not_allowed": "its recipient is neither a hot address whose key the signer holds"
+    " nor in the signer's treasury_to",
 }
 
 
@@ -39,7 +50,8 @@ async def refused(
 ) -> None:
     """The signer would not sign a move; in the transaction that books its end."""
     sender = intent.from_address or intent.pinned_address
-    why = MENDS.get(reason, "see the signer's policy, docs/custody.md")
+    mends = WARM_MENDS if kind in OUT_OF_WARM else MENDS
+    why = mends.get(reason, "see the signer's policy, docs/custody.md")
     await cases.open_case(
         session,
         kind="treasury_refused",
@@ -95,7 +107,7 @@ async def try_again(session: AsyncSession, network: str, *, by: str) -> None:
     rows = await session.execute(
         text(
             "SELECT subject FROM cases WHERE kind = 'treasury_refused' AND status = 'open'"
-            " AND network = :network AND subject LIKE '%/evacuate/%'"
+            " AND network = :network AND subject ~ '/evacuate(/|_warm$)'"
         ),
         {"network": network},
     )
@@ -105,23 +117,28 @@ async def try_again(session: AsyncSession, network: str, *, by: str) -> None:
     )  # fmt: skip
 
 
-async def no_cold(session: AsyncSession, *, network: str, above: Money) -> None:
+def _place(network: str, asset: str, tier: Tier) -> str:
+    return f"{network}/{asset}" if tier == "hot" else f"{network}/{asset}/{tier}"
+
+
+async def no_cold(session: AsyncSession, *, network: str, above: Money, tier: Tier) -> None:
     """The float is above its upper bound and there is no cold address to propose a move to."""
     await cases.open_case(
         session,
         kind="treasury_no_cold",
-        subject=f"{network}/{above.asset.code}",
+        subject=_place(network, above.asset.code, tier),
         network=network,
         asset=above.asset.code,
-        what=f"{above} more than wanted lies hot on {network}, and no cold address is known: no"
+        what=f"{above} more than wanted lies {tier} on {network}, and no cold address is known: no"
         " move can be proposed.",
         evidence={"above_minor": str(above.minor)},
     )
 
 
-async def cold_or_within(session: AsyncSession, *, network: str, asset: str) -> None:
+async def cold_or_within(session: AsyncSession, *, network: str, asset: str, tier: Tier) -> None:
     """There is a cold address, or nothing that needs one."""
     await cases.close_all(
-        session, kinds=["treasury_no_cold"], subjects=[f"{network}/{asset}"], by=HOUSE,
+        session, kinds=["treasury_no_cold"], by=HOUSE,
+        subjects=[_place(network, asset, tier)],
         note="a cold address is known, or the float is within its bounds",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A refill of a hot address from cold: the sheet that goes out, the signed bytes that come back.
+"""A refill of a hot or warm address from cold: the sheet that goes out, the bytes that come back.
 
 The signed sheet is the record that survives a crash: the same bytes may be sent any number of
 times and are mined at most once.
@@ -41,14 +41,14 @@ class Sent:
 
 
 async def prepare(
-    chain: ChainClient, *, sender: str, to: str, money: Money, hot: Sequence[str]
+    chain: ChainClient, *, sender: str, to: str, money: Money, ours: Sequence[str]
 ) -> Sheet:
-    """A sheet that moves `money` from the cold `sender` to one of the `hot` addresses.
+    """A sheet that moves `money` from the cold `sender` to one of `ours`, hot or warm.
 
     Raises InvalidField (not one of ours, or not enough there), FeeCeiling, ChainError.
     """
-    if to not in hot or sender in hot:
-        raise InvalidField("A refill goes from a cold address to one of the house's hot ones.")
+    if to not in ours or sender in ours:
+        raise InvalidField("A refill goes from a cold address to a hot or warm one of the house.")
     await chain.verify_identity()
     network, head = chain.network, await chain.head()
     nonce, fees = await chain.nonce(sender), await chain.fees()
@@ -82,12 +82,12 @@ async def prepare(
             f"The cold address holds too little {network.native_asset} for the fee beside it."
         )
     amount = format_amount(money.minor, money.asset.scale)
-    summary = f"{network.name}: {amount} {code} from cold {sender} to hot {to}"
+    summary = f"{network.name}: {amount} {code} from cold {sender} to {to}"
     return Sheet(sender=sender, payload=encode_unsigned(fields(gas)), summary=summary)
 
 
 async def broadcast(
-    chain: ChainClient, *, sheet: Sheet, signed: str, hot: Sequence[str], wait_seconds: float
+    chain: ChainClient, *, sheet: Sheet, signed: str, ours: Sequence[str], wait_seconds: float
 ) -> Sent:
     """Send what came back, if it is exactly what went out, and wait for its block.
 
@@ -99,8 +99,8 @@ async def broadcast(
     paid = payment(tx)
     if tx.chain_id != network.chain_id:
         raise InvalidField(f"The sheet is for chain {tx.chain_id}, not for {network.name}.")
-    if paid.to not in hot:
-        raise InvalidField("The sheet's recipient is not a hot address of this house.")
+    if paid.to not in ours:
+        raise InvalidField("The sheet's recipient is not a hot or warm address of this house.")
     await chain.verify_identity()
     name = tx_hash(raw)
     outcome = await chain.send_raw(raw)

@@ -15,9 +15,12 @@ from wallet import custody, ledger
 from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
+from wallet.onchain import signers
+from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import Intent
 from wallet.onchain.states import State
 from wallet.treasury import casework
+from wallet.treasury.routes import ROUTES
 
 REFUSED_BY_SIGNER = "signer_"
 """How `wallet.onchain.deliver` begins the reason of what the signer refused for good."""
@@ -39,7 +42,7 @@ class TreasuryFollower:
         at: datetime | None,
         receipt: Receipt | None,
     ) -> None:
-        """Book the end: hot to cold inside the house, profit to its owners; gas is an expense."""
+        """Book the end: between tiers of the house, profit to its owners; gas is an expense."""
         if intent.state not in (
             State.FINAL_OK, State.FINAL_REVERTED, State.CANCELLED, State.FAILED
         ):  # fmt: skip
@@ -54,18 +57,19 @@ class TreasuryFollower:
         paid = intent.amount_minor if done else 0
         native = self._networks[intent.network].native_asset
         gas = intent.gas_fee_wei or 0
-        target = (
+        source, target = ROUTES[row.kind]
+        to = (
             accounts.profit_taken(intent.asset)
-            if row.kind == "profit"
-            else accounts.on_chain(intent.network, intent.asset, "cold")
+            if target is None
+            else accounts.on_chain(intent.network, intent.asset, target)
         )
         lines = _lines(
             self._assets,
             [
-                (target, intent.asset, -paid),
-                (accounts.on_chain(intent.network, intent.asset, "hot"), intent.asset, paid),
+                (to, intent.asset, -paid),
+                (accounts.on_chain(intent.network, intent.asset, source), intent.asset, paid),
                 (accounts.gas_expense(intent.network, native), native, -gas),
-                (accounts.on_chain(intent.network, native, "hot"), native, gas),
+                (accounts.on_chain(intent.network, native, source), native, gas),
             ],
         )
         entry_id = None
@@ -105,7 +109,8 @@ class TreasuryFollower:
                                    money=money, reason=str(reason))  # fmt: skip
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
-        """An approved move says the same; to cold means an address the house knows as cold."""
+        """An approved move says the same, and both its ends lie where its kind says. Nothing goes
+        to a hot address that is being emptied, or was."""
         row = (
             await session.execute(
                 text("SELECT * FROM treasury_moves WHERE intent_id = :id"), {"id": intent.id}
@@ -116,10 +121,19 @@ class TreasuryFollower:
         same = (row.network, row.asset, int(row.amount_minor), row.to_address) == (
             intent.network, intent.asset, intent.amount_minor, intent.to_address,
         )  # fmt: skip
-        if row.kind == "profit":
-            return same
+        source, target = ROUTES[row.kind]
         house = await custody.house_addresses(session, network=intent.network)
-        return same and house.get(intent.to_address) == "cold"
+        if not same or (target is not None and house.get(intent.to_address) != target):
+            return False
+        if source == "warm" and house.get(intent.pinned_address or "") != "warm":
+            return False
+        return target != "hot" or not await self._given_up(session, intent)
+
+    async def _given_up(self, session: AsyncSession, intent: Intent) -> bool:
+        freeze = await frozen(session, intent.network)
+        return (freeze is not None and freeze.evacuate_to is not None) or await signers.lost(
+            session, network=intent.network, address=intent.to_address
+        )
 
 
 def ended(intent: Intent) -> tuple[str, str | None]:

@@ -22,9 +22,7 @@ COMPROMISED = signers.COMPROMISED
 async def to_empty(session: AsyncSession, network: str) -> list[str]:
     """Hot addresses that are neither in reserve nor given up already."""
     rows = {
-        row.address: row
-        for row in await signers.all_signers(session, network)
-        if row.deposit_index is None
+        row.address: row for row in await signers.all_signers(session, network) if row.role == "hot"
     }
     house = await custody.house_addresses(session, network=network)
     known = dict.fromkeys([*rows, *(one for one, place in house.items() if place == "hot")])
@@ -33,6 +31,16 @@ async def to_empty(session: AsyncSession, network: str) -> list[str]:
         for one in known
         if one not in rows or rows[one].halted_reason not in (STANDBY, COMPROMISED)
     ]
+
+
+async def working(session: AsyncSession, network: str) -> str | None:
+    """A hot address that may be filled: the first that is not halted."""
+    rows = await signers.all_signers(session, network)
+    halted = {row.address for row in rows if row.halted_reason is not None}
+    house = await custody.house_addresses(session, network=network)
+    found = sorted(one for one, place in house.items() if place == "hot" and one not in halted)
+    used = [row.address for row in rows if row.address in found]
+    return next(iter([*used, *found]), None)
 
 
 async def introduce(db: Database, chain: ChainClient, address: str) -> None:

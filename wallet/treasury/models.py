@@ -1,4 +1,4 @@
-"""Tables of the treasury; see r0012."""
+"""Tables of the treasury; see r0012 and r0032."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from wallet.kernel_models import MINOR, STAMP
 
 
 class FloatBounds(SQLModel, table=True):
-    """How much of an asset should lie on hot addresses, in minor units."""
+    """How much of an asset should lie hot, or warm, in minor units."""
 
     __tablename__ = "float_bounds"
     network: str = Field(primary_key=True, sa_type=Text)
     asset: str = Field(primary_key=True, sa_type=Text)
+    tier: str = Field(primary_key=True, sa_type=Text)
     low_minor: Decimal = Field(sa_type=MINOR)
     high_minor: Decimal = Field(sa_type=MINOR)
     set_by: str = Field(sa_type=Text)

@@ -1,13 +1,14 @@
-"""Moves of the house's own coins: hot to cold, profit to its owners.
+"""Moves of the house's own coins: between hot, warm and cold, profit to its owners.
 
 Who proposes does not approve. A move out of hot is an ordinary intent; the signer lets it pass its
-limits only towards the recipients in its own policy (`treasury_to`).
+limits only towards the recipients in its own policy (`treasury_to`) and towards warm. One out of
+warm waits until operators have signed for it, as many as that policy asks for (`beside.approve`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,17 +16,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.client import ChainClient
 from chain.fee_models import gas_limit
 from wallet import custody, ledger
+from wallet.crashpoints import hit
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
-from wallet.onchain.intents import IntentDraft, create_intent
+from wallet.onchain import signers
+from wallet.onchain.burn import must_burn
+from wallet.onchain.intents import IntentDraft, cancel_queued, create_intent
 from wallet.onchain.prepare import estimate_gas
+from wallet.treasury.routes import SHEETS, Kind, source, target
 
 TREASURY = "treasury"
 HOUSE = "bifold"
 """Who proposes when a bound is crossed: any one operator may approve that."""
-Kind = Literal["to_cold", "profit", "evacuate", "refill"]
 CEILING_FACTOR = 2
 
 
@@ -52,7 +56,9 @@ async def moves(
     """Oldest first. `open_only`: what is open, and what was refused while its case is open."""
     rows = await session.execute(
         text(
-            "SELECT m.*, concat_ws(', ', i.state, i.waiting_for, i.reason) AS payment"
+            "SELECT m.*, concat_ws(', ', i.state, i.waiting_for, i.reason, CASE WHEN i.waiting_for"
+            "  = 'approval' THEN (SELECT count(*) || ' signed' FROM chain_approvals a"
+            "  WHERE a.intent_id = i.id) END) AS payment"
             " FROM treasury_moves m LEFT JOIN chain_intents i ON i.id = m.intent_id"
             " WHERE m.network = :network AND (NOT :open OR m.state IN ('proposed', 'approved')"
             "  OR (m.state = 'refused' AND EXISTS (SELECT FROM cases c WHERE c.status = 'open'"
@@ -77,10 +83,10 @@ async def propose(
 ) -> str:
     """Propose a move; one open proposal of a kind and asset at a time. Returns its id.
 
-    Raises InvalidField (not a cold address of the house), InvalidState (one is open).
+    Raises InvalidField (not such an address of the house), InvalidState (one is open).
     """
-    if kind in ("to_cold", "evacuate"):
-        await _demand_cold(session, network, to_address)
+    if kind not in SHEETS:
+        await _demand(session, network, kind, to_address)
     move_id = new_id("tre")
     made = await session.scalar(
         text(
@@ -99,16 +105,32 @@ async def propose(
 
 
 async def dismiss(session: AsyncSession, move_id: str, *, by: str) -> None:
-    """Take a proposal off the list. Raises NotFound."""
-    done = await session.scalar(
-        text(
-            "UPDATE treasury_moves SET state = 'dismissed', ended_at = clock_timestamp()"
-            " WHERE id = :id AND state = 'proposed' RETURNING 1"
-        ),
-        {"id": move_id},
-    )
-    if done is None:
+    """Take a move off the list: a proposal, or one whose payment uses no nonce yet.
+
+    Raises NotFound, InvalidState.
+    """
+    row = (
+        await session.execute(
+            text(
+                "SELECT state, intent_id FROM treasury_moves WHERE id = :id"
+                " AND state IN ('proposed', 'approved') FOR UPDATE"
+            ),
+            {"id": move_id},
+        )
+    ).one_or_none()
+    if row is None:
         raise NotFound("There is no such proposal.")
+    if row.state == "approved":
+        state = await cancel_queued(session, row.intent_id)
+        if state is not None:
+            raise InvalidState("Its payment is under way.", extra={"state": str(state)})
+    await session.execute(
+        text(
+            "UPDATE treasury_moves SET state = 'dismissed', ended_at = clock_timestamp(),"
+            " reason = :reason WHERE id = :id"
+        ),
+        {"id": move_id, "reason": f"dismissed by {by}" if row.state == "approved" else None},
+    )
 
 
 async def approve(
@@ -120,7 +142,8 @@ async def approve(
     sender: str,
     assets: AssetBook,
 ) -> Move:
-    """Agree with a proposal: the worker sends it from the hot address `sender`.
+    """Agree with a proposal: the worker sends it from the hot address `sender`, or, out of warm,
+    from the warm one once operators have signed for it.
 
     Raises NotFound, InvalidState, FourEyesRequired, InvalidField (more profit than was earned),
     ChainError.
@@ -136,15 +159,22 @@ async def approve(
         raise InvalidState("It is not proposed any more.", extra={"state": row.state})
     if row.proposed_by == by:
         raise FourEyesRequired("Another operator than the one who proposed it must approve it.")
-    if row.kind == "refill":
+    if row.kind in SHEETS:
         raise InvalidState("A refill comes from cold: see bifold treasury unsigned.")
     move = _move(row, assets)
+    await _demand(session, move.network, move.kind, move.to_address)
+    if source(move.kind) == "warm":
+        warm = await custody.warm_address(session, network=move.network)
+        if warm is None:
+            raise InvalidState("The house has no warm address any more.")
+        sender = warm
     if move.kind == "profit":
         earned = await profit(session, move.network, move.money.asset.code)
         earned -= await _on_its_way(session, move.money.asset.code)
         if move.money.minor > earned:
             raise InvalidField(f"Only {Money(max(earned, 0), move.money.asset)} was earned.")
     await start(session, move, chain=chain, sender=sender, by=by)
+    hit("treasury.before_commit_approved")
     return move
 
 
@@ -160,18 +190,9 @@ async def start(
     """Promise the payment. `exact`: gas and wei per gas of a transfer that leaves nothing over."""
     network = chain.network
     assert move.to_address is not None
-    if exact is None:
-        fees = await chain.fees()
-        gas = gas_limit(
-            await estimate_gas(
-                chain, sender=sender, asset=move.money.asset.code,
-                to_address=move.to_address, amount_minor=move.money.minor,
-            ),
-            network.fee_model,
-        )  # fmt: skip
-        ceiling = min(network.max_fee_wei, CEILING_FACTOR * fees.cap)
-    else:
-        gas, ceiling = exact
+    if source(move.kind) == "warm":
+        await _introduce(session, chain, sender)
+    gas, ceiling = exact or await bound(chain, sender=sender, to=move.to_address, money=move.money)
     intent_id = await create_intent(
         session,
         IntentDraft(
@@ -248,10 +269,44 @@ async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
     )
 
 
-async def _demand_cold(session: AsyncSession, network: str, address: str | None) -> None:
+async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tuple[int, int]:
+    """Gas and wei per gas that this payment may cost at most. Raises ChainError, FeeCeiling."""
+    fees = await chain.fees()
+    estimate = await estimate_gas(
+        chain, sender=sender, asset=money.asset.code, to_address=to, amount_minor=money.minor
+    )
+    gas = gas_limit(estimate, chain.network.fee_model)
+    return gas, min(chain.network.max_fee_wei, CEILING_FACTOR * fees.cap)
+
+
+async def _introduce(session: AsyncSession, chain: ChainClient, warm: str) -> None:
+    """Know the warm address as a signer; its nonce starts where the chain stands. Again changes
+    nothing. Raises InvalidState where a node's first nonce runs twice (`wallet.onchain.burn`)."""
+    identity, nonce = await chain.identity(), await chain.nonce(warm)
+    if nonce == 0 and must_burn(identity.client_version):
+        raise InvalidState("This node takes a first payment twice: nothing leaves warm here.")
+    await signers.add_signer(
+        session, network=chain.network.name, address=warm, next_nonce=nonce, role="warm"
+    )
+
+
+async def _demand(session: AsyncSession, network: str, kind: Kind, address: str | None) -> None:
+    """The recipient lies where this kind of move goes; nothing goes to a hot key given up."""
+    wanted = target(kind)
+    if wanted is None:
+        return
     house = await custody.house_addresses(session, network=network)
-    if address is None or house.get(address) != "cold":
-        raise InvalidField("That is not a cold address of the house; see bifold treasury cold.")
+    if address is None or house.get(address) != wanted:
+        raise InvalidField(
+            f"That is not a {wanted} address of the house; see bifold treasury status."
+        )
+    if wanted == "hot" and address in await _halted(session, network):
+        raise InvalidField("That hot address is halted: see bifold chain status.")
+
+
+async def _halted(session: AsyncSession, network: str) -> set[str]:
+    rows = await signers.all_signers(session, network)
+    return {row.address for row in rows if row.halted_reason is not None}
 
 
 def _move(row: Any, assets: AssetBook) -> Move:

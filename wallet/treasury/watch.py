@@ -2,24 +2,21 @@
 
 An evacuation is for the day a hot key may be in other hands: the network is frozen, everything the
 hot addresses hold goes to a cold address of the house, and they never sign again; a standby address
-takes their place.
+takes their place. What lies warm goes by `wallet.treasury.evacuate`, with operators' signatures.
 """
 
 from __future__ import annotations
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeRejected
 from chain.fee_models import gas_limit
-from wallet import custody, ledger
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.ids import new_id
-from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
 from wallet.onchain import network as networks
 from wallet.onchain import signers
@@ -27,7 +24,8 @@ from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.prepare import would_revert
 from wallet.treasury import casework, hot
-from wallet.treasury.moves import HOUSE, Move, propose, start
+from wallet.treasury.moves import HOUSE, Move, start
+from wallet.treasury.proposals import Proposals
 
 TICK_SECONDS = 3.0
 STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
@@ -52,7 +50,7 @@ class TreasuryWatch:
                 freeze = await frozen(session, self._name)
                 status = await networks.read(session, self._name)
                 if freeze is None:
-                    await self._propose(session)
+                    await Proposals(session, self._chain.network, self._assets).look()
             if freeze is None or freeze.evacuate_to is None:
                 return
             if status is None or not status.usable:
@@ -61,62 +59,6 @@ class TreasuryWatch:
                 await self._evacuate(freeze.evacuate_to)
             except (ChainError, FeeCeiling, InvalidState) as error:
                 log.warning("treasury.waits", network=self._name, error=error.code)
-
-    async def _propose(self, session: AsyncSession) -> None:
-        """What brings the float back to the middle between its bounds."""
-        bounds = await session.execute(
-            text("SELECT asset, low_minor, high_minor FROM float_bounds WHERE network = :network"),
-            {"network": self._name},
-        )
-        house = await custody.house_addresses(session, network=self._name)
-        cold = next((a for a, place in sorted(house.items()) if place == "cold"), None)
-        for row in bounds.all():
-            float_account = accounts.on_chain(self._name, row.asset, "hot")
-            held = await ledger.balance_of(session, float_account) + await self._on_its_way(
-                session, row.asset
-            )
-            middle = (int(row.low_minor) + int(row.high_minor)) // 2
-            above = Money(held - middle, self._assets.get(row.asset))
-            if held > row.high_minor and cold is None:
-                await casework.no_cold(session, network=self._name, above=above)
-                continue
-            await casework.cold_or_within(session, network=self._name, asset=row.asset)
-            if held > row.high_minor:
-                about = casework.about(self._name, row.asset, "to_cold", None)
-                if not await casework.held_back(session, about):
-                    await self._once(session, above.minor, row.asset, "to_cold", cold)
-            elif held < row.low_minor:
-                await self._once(session, -above.minor, row.asset, "refill", None)
-
-    async def _on_its_way(self, session: AsyncSession, asset: str) -> int:
-        """What approved moves will take from hot, negative."""
-        minor = await session.scalar(
-            text(
-                "SELECT coalesce(sum(amount_minor), 0) FROM treasury_moves WHERE network = :network"
-                " AND asset = :asset AND state = 'approved' AND kind <> 'refill'"
-            ),
-            {"network": self._name, "asset": asset},
-        )
-        return -int(minor or 0)
-
-    async def _once(
-        self, session: AsyncSession, minor: int, asset: str, kind: str, to: str | None
-    ) -> None:
-        if minor < 1:
-            return
-        try:
-            async with session.begin_nested():
-                await propose(
-                    session,
-                    network=self._name,
-                    money=Money(minor, self._assets.get(asset)),
-                    kind="to_cold" if kind == "to_cold" else "refill",
-                    to_address=to,
-                    by=HOUSE,
-                )
-        except InvalidState:
-            return  # one is open: a person looks at it first
-        log.warning("treasury.proposed", network=self._name, asset=asset, kind=kind)
 
     async def _evacuate(self, cold: str) -> None:
         """Tokens first, the coin last, by a transfer that leaves nothing over.

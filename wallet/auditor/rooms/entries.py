@@ -91,22 +91,34 @@ COLD_GAS = Cause(
     NATIVE,
 )
 _MOVED = (
-    "moved AS (SELECT m.*, CASE WHEN i.state = 'final_ok' THEN i.amount_minor ELSE 0 END AS paid,"
+    "moved AS (SELECT m.*, CASE WHEN m.kind IN ('to_hot', 'warm_to_cold', 'evacuate_warm')"
+    "  THEN 'warm' ELSE 'hot' END AS payer, CASE m.kind WHEN 'to_warm' THEN 'warm'"
+    "  WHEN 'to_hot' THEN 'hot' ELSE 'cold' END AS payee,"
+    " CASE WHEN i.state = 'final_ok' THEN i.amount_minor ELSE 0 END AS paid,"
     " coalesce(i.gas_fee_wei, 0) AS gas FROM treasury_moves m"
     " JOIN chain_intents i ON i.id = m.intent_id WHERE m.entry_id IS NOT NULL)"
 )
 TREASURY = Cause(
     "treasury",
-    "a treasury move takes from hot what it says",
-    ("treasury_to_cold", "treasury_profit", "treasury_evacuate", "treasury_refill"),
+    "a treasury move takes from its tier what it says",
+    (
+        "treasury_to_cold",
+        "treasury_profit",
+        "treasury_evacuate",
+        "treasury_refill",
+        "treasury_to_warm",
+        "treasury_to_hot",
+        "treasury_warm_to_cold",
+        "treasury_evacuate_warm",
+    ),
     "SELECT entry_id, CASE WHEN kind = 'profit' THEN 'house:profit_taken:' || asset"
-    "  ELSE 'chain:' || network || ':' || asset || ':cold' END AS path, asset,"
+    "  ELSE 'chain:' || network || ':' || asset || ':' || payee END AS path, asset,"
     " -paid AS amount FROM moved UNION ALL"
-    " SELECT entry_id, 'chain:' || network || ':' || asset || ':hot', asset, paid FROM moved"
+    " SELECT entry_id, 'chain:' || network || ':' || asset || ':' || payer, asset, paid FROM moved"
     f" UNION ALL SELECT entry_id, 'expense:gas:' || network || ':' || {_COIN.format('moved')},"
     f" {_COIN.format('moved')}, -gas FROM moved"
-    f" UNION ALL SELECT entry_id, 'chain:' || network || ':' || {_COIN.format('moved')} || ':hot',"
-    f" {_COIN.format('moved')}, gas FROM moved",
+    f" UNION ALL SELECT entry_id, 'chain:' || network || ':' || {_COIN.format('moved')} || ':'"
+    f"  || payer, {_COIN.format('moved')}, gas FROM moved",
     "SELECT entry_id FROM treasury_moves",
     f"{NATIVE}, {_MOVED}",
 )

@@ -59,11 +59,12 @@ CHECKS = (
     Check(
         "deposit_house_entry_off",
         "what arrived at a house address is in the books at its place, and owed to no customer",
-        "SELECT d.id, d.network, d.asset, d.amount_minor || ' at hot or cold', a.path || ' '"
+        "SELECT d.id, d.network, d.asset, d.amount_minor || ' at hot, warm or cold', a.path || ' '"
         " || p.amount_minor FROM deposits d JOIN postings p ON p.entry_id = d.entry_id"
         " JOIN accounts a ON a.id = p.account_id WHERE d.principal_id IS NULL"
         " AND NOT (p.asset = d.asset AND ((p.amount_minor = -d.amount_minor AND a.path IN"
         "   ('chain:' || d.network || ':' || d.asset || ':hot',"
+        "    'chain:' || d.network || ':' || d.asset || ':warm',"
         "    'chain:' || d.network || ':' || d.asset || ':cold'))"
         "  OR (p.amount_minor = d.amount_minor AND a.path IN ('house:capital:' || d.asset,"
         "    'unattributed:house:' || d.asset,"
@@ -182,7 +183,33 @@ CHECKS = (
         "who proposes a treasury move does not approve it",
         "SELECT id, network, asset, 'another than ' || proposed_by, approved_by"
         " FROM treasury_moves WHERE approved_by = proposed_by"
-        "  OR (state IN ('approved', 'done') AND kind <> 'refill' AND approved_by IS NULL)",
+        "  OR (state IN ('approved', 'done') AND kind NOT IN ('refill', 'refill_warm')"
+        "   AND approved_by IS NULL)",
+    ),
+    Check(
+        "treasury_warm_signatures_off",
+        "what leaves warm was signed for by two operators, neither of whom proposed it",
+        "SELECT t.id, t.network, t.asset, '2 and more, none by ' || t.proposed_by,"
+        " count(a.operator) || ' ' || coalesce(string_agg(a.by_whom, ', ' ORDER BY a.by_whom), '')"
+        " FROM treasury_moves t JOIN chain_intents i ON i.id = t.intent_id"
+        " LEFT JOIN chain_approvals a ON a.intent_id = i.id"
+        " WHERE t.kind IN ('to_hot', 'warm_to_cold', 'evacuate_warm') AND i.state IN"
+        "  ('sent', 'mined', 'final_ok', 'final_reverted')"
+        " GROUP BY t.id HAVING count(DISTINCT lower(a.operator)) < 2"
+        "  OR bool_or(a.by_whom = t.proposed_by)",
+    ),
+    Check(
+        "treasury_tier_off",
+        "a treasury move leaves an address of its tier and comes to one of its own",
+        "SELECT t.id, t.network, t.asset, t.kind, coalesce(f.place, 'unknown') || ' to '"
+        " || coalesce(h.place, 'unknown') FROM treasury_moves t"
+        " JOIN chain_intents i ON i.id = t.intent_id"
+        " LEFT JOIN house_addresses f ON f.network = t.network AND f.address = i.from_address"
+        " LEFT JOIN house_addresses h ON h.network = t.network AND h.address = t.to_address"
+        " WHERE i.from_address IS NOT NULL AND (coalesce(f.place, 'hot') <> CASE WHEN t.kind IN"
+        "   ('to_hot', 'warm_to_cold', 'evacuate_warm') THEN 'warm' ELSE 'hot' END"
+        "  OR (t.kind <> 'profit' AND h.place IS DISTINCT FROM CASE t.kind"
+        "   WHEN 'to_warm' THEN 'warm' WHEN 'to_hot' THEN 'hot' ELSE 'cold' END))",
     ),
     Check(
         "treasury_unbooked",

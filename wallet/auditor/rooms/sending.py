@@ -112,11 +112,12 @@ CHECKS = (
     ),
     Check(
         "nonce_gap",
-        "the nonces of a hot address follow each other up to the next one",
+        "the nonces of a hot or warm address follow each other up to the next one",
         "SELECT s.network || ' ' || s.address, s.network, NULL,"
         " s.next_nonce - min(i.nonce), count(*) FROM chain_signers s"
         " JOIN chain_intents i ON i.network = s.network AND i.from_address = s.address"
-        " WHERE s.role = 'hot' AND i.nonce IS NOT NULL GROUP BY s.network, s.address, s.next_nonce"
+        " WHERE s.role <> 'deposit' AND i.nonce IS NOT NULL"
+        " GROUP BY s.network, s.address, s.next_nonce"
         " HAVING s.next_nonce - min(i.nonce) <> count(*)",
     ),
     Check(

@@ -1,0 +1,119 @@
+"""Everything of the warm address on its way to cold, for the day the whole vault is in doubt.
+
+Unlike hot's, this part needs people: each payment waits for the operators whom the signer's policy
+names. All of them can be signed in one sitting, so the coin leaves room for the gas of the rest;
+what that gas does not use stays there.
+"""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.client import ChainClient
+from chain.errors import NodeRejected
+from wallet import custody
+from wallet.crashpoints import hit
+from wallet.ids import new_id
+from wallet.money import AssetBook, Money
+from wallet.onchain.prepare import would_revert
+from wallet.treasury.moves import HOUSE, Move, bound, dismiss, start
+
+OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
+
+log = structlog.get_logger(__name__)
+
+
+async def warm_out(
+    session: AsyncSession, chain: ChainClient, assets: AssetBook, *, cold: str, by: str
+) -> list[Move]:
+    """Promise what lies warm and is not under way: tokens, then the coin less their gas.
+
+    Moves out of warm that nobody has signed for yet are dismissed first. Again adds what came
+    since. A token that refuses (paused, the address barred) stays, with its name in the log. Raises
+    ChainError, FeeCeiling, InvalidState.
+    """
+    network, native = chain.network, chain.network.native_asset
+    warm = await custody.warm_address(session, network=network.name)
+    if warm is None:
+        return []
+    await _dismiss_others(session, network.name, by=by)
+    head = await chain.head()
+    found = []
+    for code in (*(token.code for token in network.tokens), native):
+        [held] = await chain.balances([warm], code, head.number)
+        minor = held - await _under_way(session, network.name, warm, code, native)
+        if code == native and minor > 0:
+            gas, ceiling = await bound(chain, sender=warm, to=cold, money=_one(assets, native))
+            minor -= gas * ceiling
+        if minor < 1:
+            continue
+        move = Move(
+            new_id("tre"), network.name, Money(minor, assets.get(code)), "evacuate_warm", cold,
+            "approved", HOUSE, None,
+        )  # fmt: skip
+        try:
+            async with session.begin_nested():
+                await _promise(session, chain, move, warm=warm, by=by)
+        except NodeRejected as error:
+            if not would_revert(error):
+                raise
+            log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
+                      error=error.message[:200])  # fmt: skip
+            continue
+        found.append(move)
+    hit("treasury.before_commit_warm")
+    return found
+
+
+async def _promise(
+    session: AsyncSession, chain: ChainClient, move: Move, *, warm: str, by: str
+) -> None:
+    await session.execute(
+        text(
+            "INSERT INTO treasury_moves (id, network, asset, kind, to_address, amount_minor,"
+            " state, proposed_by) VALUES (:id, :network, :asset, 'evacuate_warm', :to, :minor,"
+            " 'approved', :by)"
+        ),
+        {
+            "id": move.id, "network": move.network, "asset": move.money.asset.code,
+            "to": move.to_address, "minor": move.money.minor, "by": HOUSE,
+        },
+    )  # fmt: skip
+    await start(session, move, chain=chain, sender=warm, by=by)
+
+
+def _one(assets: AssetBook, code: str) -> Money:
+    return Money(1, assets.get(code))
+
+
+async def _dismiss_others(session: AsyncSession, network: str, *, by: str) -> None:
+    """Whoever signs for one of them now would fill a hot address that is being emptied."""
+    rows = await session.execute(
+        text(
+            "SELECT m.id FROM treasury_moves m LEFT JOIN chain_intents i ON i.id = m.intent_id"
+            " WHERE m.network = :network AND m.kind IN ('to_hot', 'warm_to_cold')"
+            " AND (m.state = 'proposed' OR (m.state = 'approved' AND i.state = 'queued'))"
+            " ORDER BY m.id"
+        ),
+        {"network": network},
+    )
+    for move_id in rows.scalars().all():
+        await dismiss(session, move_id, by=by)
+
+
+async def _under_way(
+    session: AsyncSession, network: str, warm: str, asset: str, native: str
+) -> int:
+    """What promised payments will take of this asset from the warm address, at most."""
+    minor = await session.scalar(
+        text(
+            "SELECT coalesce(sum(CASE WHEN asset = :asset THEN amount_minor ELSE 0 END"
+            "  + CASE WHEN :coin THEN gas_limit * fee_ceiling_wei ELSE 0 END), 0)"
+            f" FROM chain_intents WHERE network = :network AND state IN {OPEN}"
+            " AND pinned_address = :warm"
+        ),
+        {"network": network, "warm": warm, "asset": asset, "coin": asset == native},
+    )
+    return int(minor or 0)
