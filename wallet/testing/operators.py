@@ -10,11 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.db import Database
 
 
+def operators_of(db: Database) -> Database:
+    """The same database as `bifold_operator`; the caller disposes of it."""
+    return Database(db.url.set(username="bifold_operator").render_as_string(hide_password=False))
+
+
 @asynccontextmanager
 async def as_operator(db: Database) -> AsyncIterator[AsyncSession]:
     """One transaction on the same database as `bifold_operator`."""
-    url = db.url.set(username="bifold_operator").render_as_string(hide_password=False)
-    operators = Database(url)
+    operators = operators_of(db)
     try:
         async with operators.transaction() as session:
             yield session

@@ -6,7 +6,8 @@
 -- an instance whose roles were never made has one user for everything.
 CREATE FUNCTION is_operator() RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce((SELECT pg_catalog.pg_has_role(session_user, r.oid, 'USAGE')
-                       FROM pg_catalog.pg_roles r WHERE r.rolname = 'bifold_operator'), true)
+                       FROM pg_catalog.pg_roles r WHERE r.rolname = 'bifold_operator'),
+                    NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'bifold_app'))
 $$;
 
 -- Two people: the second agrees with what stands there, and changes none of it in the same breath.
