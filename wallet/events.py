@@ -21,11 +21,11 @@ COLUMNS = "SELECT seq, id, type, ref, data, created_at FROM events WHERE princip
 NEWEST_FIRST = COLUMNS + " AND seq > :above AND seq < :below ORDER BY seq DESC LIMIT :limit"
 OLDEST_FIRST = COLUMNS + " AND seq > :above AND seq < :below ORDER BY seq LIMIT :limit"
 BEYOND = 2**63 - 1
-# Each noun is read by itself from its index, then they are merged: never the whole history.
+# Each noun is read by itself from its index, once, then they are merged: never the whole history.
 BY_TYPE = (
-    "SELECT e.* FROM unnest(CAST(:nouns AS text[]), CAST(:types AS text[])) AS w(noun, type)"
+    "SELECT e.* FROM unnest(CAST(:nouns AS text[]), CAST(:whole AS boolean[])) AS w(noun, whole)"
     " CROSS JOIN LATERAL (" + COLUMNS + " AND split_part(type, '.', 1) = w.noun"
-    " AND (w.type IS NULL OR type = w.type) AND seq > :above AND seq < :below"
+    " AND (w.whole OR type = ANY(CAST(:types AS text[]))) AND seq > :above AND seq < :below"
     " ORDER BY seq {order} LIMIT :limit) e ORDER BY e.seq {order} LIMIT :limit"
 )
 
@@ -62,12 +62,10 @@ async def page(
     }  # fmt: skip
     if types:
         query = BY_TYPE.format(order="ASC" if oldest_first else "DESC")
-        whole = {name.removesuffix(".*") for name in types if name.endswith(".*")}
-        single = {name for name in types if name.partition(".")[0] not in whole}
-        wanted: list[tuple[str, str | None]] = [(noun, None) for noun in sorted(whole)]
-        wanted += [(name.partition(".")[0], name) for name in sorted(single)]
-        values["nouns"] = [noun for noun, _ in wanted]
-        values["types"] = [name for _, name in wanted]
+        nouns = sorted({name.partition(".")[0] for name in types})
+        values["nouns"] = nouns
+        values["whole"] = [f"{noun}.*" in types for noun in nouns]
+        values["types"] = list(types)
     rows = await session.execute(text(query), values)
     return [_event(row) for row in rows]
 

@@ -14,6 +14,7 @@ from wallet.corrections.document import read_batch
 from wallet.db import Database
 from wallet.errors import WalletError
 from wallet.receivables import Collector
+from wallet.testing.operators import as_operator
 from wallet.testing.payments import PaymentWorld
 from wallet.topups import cards, references, strays
 from wallet.topups.gateway import ChargeOrder
@@ -71,9 +72,9 @@ class TopupDeeds:
         if waiting:
             named = {"stray_id": waiting[0].id, "principal_id": who}
             with contextlib.suppress(WalletError):
-                async with self._db.transaction() as session:
+                async with as_operator(self._db) as session:
                     await strays.propose(session, assets, **named, by="ada")
-                async with self._db.transaction() as session:
+                async with as_operator(self._db) as session:
                     await strays.approve(session, assets, **named, by="ben")
 
     async def charge_back(self) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import ledger, outbox, receivables
 from wallet.events import BEYOND, BY_TYPE
+from wallet.events import page as events_page
 from wallet.ledger import accounts
 from wallet.money import Money, parse_amount
 from wallet.outbox import Notice, Relay
@@ -247,11 +249,41 @@ class TestTypes:
             plan = await session.execute(
                 text("EXPLAIN " + BY_TYPE.format(order="DESC")),
                 {"principal": "usr_x", "above": 0, "below": BEYOND, "limit": 51,
-                 "nouns": ["one", "two"], "types": [None, "two.made"]},
+                 "nouns": ["one", "two"], "whole": [True, False], "types": ["one.*", "two.made"]},
             )  # fmt: skip
             lines = "\n".join(plan.scalars())
         assert "events_noun_idx" in lines
         assert "split_part" in lines.partition("Index Cond:")[2].partition("\n")[0]
+
+    async def test_a_noun_is_read_once_however_many_of_its_types_are_asked(
+        self, world: Any
+    ) -> None:
+        """Twenty types that never happen would else be twenty walks through one long history."""
+        ada = await self.told(world)
+
+        class Counting:
+            loops: int
+
+            async def execute(self, query: Any, values: Any) -> Any:
+                async with world.services.db.transaction() as session:
+                    await session.execute(text("SET LOCAL enable_seqscan = off"))
+                    explained = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.text}")
+                    [[document]] = (await session.execute(explained, values)).all()
+                    self.loops = _loops_on_events(document[0]["Plan"])
+                    return await session.execute(query, values)
+
+        counting = Counting()
+        rare = [f"one.never_{letter}" for letter in "abcdefghijklmnopqrs"]
+        found = await events_page(
+            cast(AsyncSession, counting), principal_id=ada.id, limit=5, types=[*rare, "one.made"]
+        )
+        assert [event.ref.partition("-")[0] for event in found] == ["r3", "r0"]
+        assert counting.loops == 1
+
+
+def _loops_on_events(plan: dict[str, Any]) -> int:
+    own = plan["Actual Loops"] if plan.get("Relation Name") == "events" else 0
+    return int(own) + sum(_loops_on_events(below) for below in plan.get("Plans", []))
 
 
 async def test_a_freeze_and_its_end_are_told_once_with_what_made_them(world: Any) -> None:

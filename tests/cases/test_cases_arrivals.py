@@ -12,6 +12,7 @@ from wallet import crashpoints
 from wallet.deposits.arrivals import approve, arrivals, propose
 from wallet.errors import InvalidState
 from wallet.onchain import tokens
+from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
 __all__ = ["inbox"]
@@ -135,12 +136,12 @@ async def test_value_without_a_transfer_is_a_case_until_it_is_assigned(
     assert document["evidence"]["amount_minor"] == "777"
     with pytest.raises(InvalidState, match="bifold deposits approve"):
         await bifold("cases", "close", document["id"], "--by", "ada", "--note", "dust")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await propose(
             session, arrival_id=found.id, principal_id=inbox.ada, tx_hash=done.tx_hash,
             by="al", assets=seam.assets,
         )  # fmt: skip
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await approve(
             session, arrival_id=found.id, principal_id=inbox.ada, by="bea", assets=seam.assets
         )

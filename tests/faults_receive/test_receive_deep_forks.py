@@ -18,6 +18,7 @@ from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountFrozen
 from wallet.money import Money
+from wallet.testing.operators import as_operator
 
 ETHER = 10**18
 BORNE = accounts.chain_loss_expense("local", "ETH")
@@ -60,9 +61,9 @@ async def deep_fork(inbox: Inbox, *, assets: tuple[str, ...] = ("ETH",)) -> list
 async def follow(inbox: Inbox) -> None:
     """One proposes, another agrees."""
     found = await forks.fork(inbox.seam.db, inbox.seam.chain)
-    async with inbox.seam.db.transaction() as session:
+    async with as_operator(inbox.seam.db) as session:
         await forks.propose(session, found, by="al")
-    async with inbox.seam.db.transaction() as session:
+    async with as_operator(inbox.seam.db) as session:
         await forks.approve(session, inbox.seam.assets, found, by="bea")
 
 
@@ -173,19 +174,19 @@ async def test_d02_a_fork_is_followed_by_two_people_who_saw_the_same(inbox: Inbo
         await forks.fork(seam.db, seam.chain)  # nothing is wrong
     await deep_fork(inbox)
     found = await forks.fork(seam.db, seam.chain)
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(NotFound):
             await forks.approve(session, seam.assets, found, by="bea")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await forks.propose(session, found, by="al")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(FourEyesRequired):
             await forks.approve(session, seam.assets, found, by="al")
     head = await seam.chain.head()
     await seam.dev.reorg(head.number - found.number)
     other = await forks.fork(seam.db, seam.chain)
     assert other.number == found.number and other.next_hash != found.next_hash
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(InvalidState):
             await forks.approve(session, seam.assets, other, by="bea")
     assert await halted(inbox)
@@ -235,9 +236,9 @@ async def lost(inbox: Inbox) -> str:
 
 
 async def bear(inbox: Inbox, loss_id: str, bearer: str) -> None:
-    async with inbox.seam.db.transaction() as session:
+    async with as_operator(inbox.seam.db) as session:
         await bearers.propose(session, loss_id, bearer, by="al")
-    async with inbox.seam.db.transaction() as session:
+    async with as_operator(inbox.seam.db) as session:
         await bearers.approve(session, inbox.seam.assets, loss_id, by="bea")
 
 
@@ -276,7 +277,7 @@ async def test_d02_the_house_bears_it_and_gets_it_back_if_it_comes(inbox: Inbox)
     async with seam.db.transaction() as session:
         [loss] = await losses(session, seam.assets)
     await bear(inbox, loss.id, "house")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         assert await ledger.balance_of(session, BORNE) == ETHER
         assert await losses(session, seam.assets) == []
         with pytest.raises(InvalidState):
@@ -337,18 +338,18 @@ async def test_d02_a_loss_that_was_charged_and_comes_back_is_credited_again(inbo
 async def test_d02_who_bears_it_is_agreed_by_two_and_a_foreign_freeze_stays(inbox: Inbox) -> None:
     seam = inbox.seam
     loss_id = await lost(inbox)
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(InvalidState):
             await bearers.approve(session, seam.assets, loss_id, by="bea")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await bearers.propose(session, loss_id, "customer", by="al")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(FourEyesRequired):
             await bearers.approve(session, seam.assets, loss_id, by="al")
     await seam.rows(
         "SELECT ledger_set_status(id, 'frozen') FROM accounts WHERE principal_id = :p", p=inbox.ada
     )
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await bearers.approve(session, seam.assets, loss_id, by="bea")
     await receivables.Collector(seam.db, seam.assets).tick()
     assert (await owed(inbox), await inbox.total("ETH")) == (ETHER, ETHER)

@@ -16,6 +16,7 @@ from wallet.deposits.arrivals import FourEyesRequired, approve, arrivals, propos
 from wallet.errors import InvalidState
 from wallet.ledger import accounts
 from wallet.onchain import ChainUnavailable
+from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
 USDC = 10**6
@@ -177,23 +178,23 @@ async def test_d10_d12_value_without_a_transaction_to_the_address(
     assert (aside, found.money.minor, found.address) == (777, 777, inbox.address)
     agree = functools.partial(approve, arrival_id=found.id, assets=seam.assets)
     bob = await seam.person()
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(InvalidState):
             await agree(session, principal_id=inbox.ada, by="bea")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await propose(
             session, arrival_id=found.id, principal_id=inbox.ada, tx_hash=done.tx_hash,
             by="al", assets=seam.assets,
         )  # fmt: skip
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(FourEyesRequired):
             await agree(session, principal_id=inbox.ada, by="al")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(InvalidState):  # bea had seen another proposal than this one
             await agree(session, principal_id=bob, by="bea")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         await agree(session, principal_id=inbox.ada, by="bea")
-    async with seam.db.transaction() as session:
+    async with as_operator(seam.db) as session:
         with pytest.raises(InvalidState):
             await agree(session, principal_id=inbox.ada, by="cleo")
     assert await inbox.total("ETH") == 777

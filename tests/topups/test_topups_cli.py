@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,15 +11,17 @@ import pytest
 
 from wallet import cli, cli_topups
 from wallet.settings import Settings
+from wallet.testing.operators import operators_of
 from wallet.testing.topups import TopupWorld
 
 
 @pytest.fixture
-def run(world: TopupWorld, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def run(world: TopupWorld, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     async def aclose() -> None:
         return None
 
-    services = SimpleNamespace(db=world.db, assets=world.assets, aclose=aclose)
+    db = operators_of(world.db)
+    services = SimpleNamespace(db=db, assets=world.assets, aclose=aclose)
     monkeypatch.setattr(cli_topups, "build", lambda _settings, *, role: services)
 
     async def command(*words: str) -> int:
@@ -27,7 +30,8 @@ def run(world: TopupWorld, monkeypatch: pytest.MonkeyPatch) -> Any:
             Settings(mode="sandbox", database_url="postgresql://nowhere"), chosen
         )
 
-    return command
+    yield command
+    await db.dispose()
 
 
 async def test_it_is_listed_proposed_approved_and_gone(

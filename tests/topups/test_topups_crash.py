@@ -11,6 +11,7 @@ import pytest
 
 from wallet import crashpoints, topups
 from wallet.ledger import accounts
+from wallet.testing.operators import as_operator
 from wallet.testing.topups import ROUNDS_LIMIT, TopupWorld
 from wallet.topups import strays
 from wallet.topups.simgate import CHARGE_BACK_SECONDS, LATE_SECONDS
@@ -117,18 +118,18 @@ async def test_a_death_while_operators_assign_leaves_all_or_nothing(world: Topup
     credited = 0
     for at in range(3):
         await world.transfer("who knows", "5.00")
-        async with world.db.transaction() as session:
+        async with as_operator(world.db) as session:
             (stray,) = await strays.strays(session, world.assets)
             await strays.propose(
                 session, world.assets, stray_id=stray.id, principal_id=who, by="al"
             )
         reaper = Reaper(at)
         with pytest.raises(Death), reaper.watching():
-            async with world.db.transaction() as session:
+            async with as_operator(world.db) as session:
                 await strays.approve(
                     session, world.assets, stray_id=stray.id, principal_id=who, by="bea"
                 )
-        async with world.db.transaction() as session:
+        async with as_operator(world.db) as session:
             left = await strays.strays(session, world.assets)
             for one in left:
                 await strays.approve(

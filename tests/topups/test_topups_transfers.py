@@ -14,6 +14,7 @@ from wallet import topups
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
 from wallet.payouts.simbank import _move
+from wallet.testing.operators import as_operator
 from wallet.testing.topups import TopupWorld
 from wallet.topups import references, strays
 from wallet.topups.service import TRANSFER_SECONDS
@@ -161,7 +162,7 @@ class TestStrays:
 
         async def step(what: str, by: str, to: str = who) -> None:
             act = strays.propose if what == "propose" else strays.approve
-            async with world.db.transaction() as session:
+            async with as_operator(world.db) as session:
                 await act(session, world.assets, stray_id=stray.id, principal_id=to, by=by)
 
         with pytest.raises(InvalidState):
@@ -189,7 +190,7 @@ class TestStrays:
         """Two operators who did not see the second line would credit money that is gone."""
         who = await world.person()
         reference = await world.transfer("who knows", "5.00")
-        async with world.db.transaction() as session:
+        async with as_operator(world.db) as session:
             (stray,) = await strays.strays(session, world.assets)
             await strays.propose(
                 session, world.assets, stray_id=stray.id, principal_id=who, by="al"
@@ -199,7 +200,7 @@ class TestStrays:
             await world.reader._keep(session, gone)
         assert first.reference == reference
         with pytest.raises(InvalidState, match="taken it back"):
-            async with world.db.transaction() as session:
+            async with as_operator(world.db) as session:
                 await strays.approve(
                     session, world.assets, stray_id=stray.id, principal_id=who, by="bea"
                 )
@@ -285,7 +286,7 @@ class TestRepeatedReferences:
 
 async def assign(world: TopupWorld, stray_id: str, who: str) -> None:
     """Ada proposes, Bob agrees."""
-    async with world.db.transaction() as session:
+    async with as_operator(world.db) as session:
         await strays.propose(session, world.assets, stray_id=stray_id, principal_id=who, by="ada")
-    async with world.db.transaction() as session:
+    async with as_operator(world.db) as session:
         await strays.approve(session, world.assets, stray_id=stray_id, principal_id=who, by="bob")

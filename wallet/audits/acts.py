@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,12 +32,11 @@ class Pause(NamedTuple):
 async def act(session: AsyncSession) -> int:
     """Do what follows from the reports nobody acted on yet; how many there were. Safe to repeat."""
     runs = await session.execute(
-        text("SELECT id FROM audit_runs WHERE acted_at IS NULL ORDER BY id FOR UPDATE")
+        text("SELECT id FROM audit_runs WHERE acted_at IS NULL ORDER BY id")
     )
     done = 0
     for run_id in runs.scalars().all():
-        await _act_on(session, int(run_id))
-        done += 1
+        done += await _act_on(session, int(run_id))
     if done:
         await cases.close_all(
             session, kinds=["audit_away"], subjects=["audit"], by=HOUSE, note="the books were read"
@@ -44,7 +44,9 @@ async def act(session: AsyncSession) -> int:
     return done
 
 
-async def _act_on(session: AsyncSession, run_id: int) -> None:
+async def _act_on(session: AsyncSession, run_id: int) -> bool:
+    """False: somebody else did meanwhile. The database itself pauses what the report names: no
+    report is marked without that (r0033)."""
     rows = await session.execute(
         text(
             "SELECT f.* FROM audit_findings f WHERE f.run_id = :run AND NOT EXISTS"
@@ -56,18 +58,19 @@ async def _act_on(session: AsyncSession, run_id: int) -> None:
     odd: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         (touched[row.asset or EVERY_ASSET] if row.pauses else odd[row.code]).append(row)
+    words: dict[str, str] = {}
     for asset, found in sorted(touched.items()):
         which = "every asset" if asset == EVERY_ASSET else asset
-        what = f"{_told(found)}; withdrawals of {which} wait (run {run_id})"
-        await session.execute(
-            text(
-                "INSERT INTO audit_pauses (asset, run_id, reason) VALUES (:asset, :run, :reason)"
-                " ON CONFLICT DO NOTHING"
-            ),
-            {"asset": asset, "run": run_id, "reason": what},
-        )
+        words[asset] = f"{_told(found)}; withdrawals of {which} wait (run {run_id})"
+    acted = await session.scalar(
+        text("SELECT audit_act(:run, CAST(:reasons AS jsonb))"),
+        {"run": run_id, "reasons": orjson.dumps(words).decode()},
+    )
+    if not acted:
+        return False
+    for asset, found in sorted(touched.items()):
         await cases.open_case(
-            session, kind="books_broken", subject=asset, what=what,
+            session, kind="books_broken", subject=asset, what=words[asset],
             asset=None if asset == EVERY_ASSET else asset, evidence=_evidence(run_id, found),
         )  # fmt: skip
     for code, found in sorted(odd.items()):
@@ -75,9 +78,7 @@ async def _act_on(session: AsyncSession, run_id: int) -> None:
             session, kind="audit_finding", subject=code, what=f"{_told(found)} (run {run_id})",
             evidence=_evidence(run_id, found),
         )  # fmt: skip
-    await session.execute(
-        text("UPDATE audit_runs SET acted_at = clock_timestamp() WHERE id = :run"), {"run": run_id}
-    )
+    return True
 
 
 async def open_pauses(session: AsyncSession) -> list[Pause]:

@@ -84,9 +84,9 @@ async def propose(session: AsyncSession, found: Fork, *, by: str) -> None:
     await session.execute(
         text(
             "INSERT INTO fork_proposals (network, fork_number, fork_hash, next_hash, proposed_by)"
-            " VALUES (:network, :number, :hash, :next, :by) ON CONFLICT (network) DO UPDATE SET"
-            " fork_number = :number, fork_hash = :hash, next_hash = :next, proposed_by = :by,"
-            " proposed_at = clock_timestamp()"
+            " VALUES (:network, :number, :hash, :next, :by) ON CONFLICT (network)"
+            " WHERE approved_by IS NULL DO UPDATE SET fork_number = :number, fork_hash = :hash,"
+            " next_hash = :next, proposed_by = :by, proposed_at = clock_timestamp()"
         ),
         {
             "network": found.network, "number": found.number, "hash": found.hash,
@@ -114,6 +114,11 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
     )
     if tip is None or (number, block_hash) != (found.number, found.hash):
         raise InvalidState("The lineage has moved; propose again.", extra={"state": "moved"})
+    # First of all: the database lets what is final be left by the transaction that holds this only.
+    await session.execute(
+        text("UPDATE fork_proposals SET approved_by = :by WHERE id = :id"),
+        {"by": by, "id": proposal.id},
+    )
     await losses.book_losses(session, assets, network=found.network, above=found.number)
     await losses.forget_above(session, found.network, found.number)
     await cold_gas.forget_above(session, found.network, found.number)
@@ -127,9 +132,6 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
     )
     orphans = await repository.orphan_above(session, found.network, found.number)
     await casework.gone(session, orphans)
-    await session.execute(
-        text("DELETE FROM fork_proposals WHERE network = :network"), {"network": found.network}
-    )
     await networks.resume(session, found.network, by=by)
     hit("fork.before_commit_followed")
     log.warning("fork.followed", network=found.network, block=found.number, by=by)
@@ -138,7 +140,10 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
 async def _proposal(session: AsyncSession, network: str) -> Any:
     row = (
         await session.execute(
-            text("SELECT * FROM fork_proposals WHERE network = :network FOR UPDATE"),
+            text(
+                "SELECT * FROM fork_proposals WHERE network = :network AND approved_by IS NULL"
+                " FOR UPDATE"
+            ),
             {"network": network},
         )
     ).one_or_none()

@@ -110,15 +110,19 @@ class DepositLoss(SQLModel, table=True):
 
 
 class ForkProposal(SQLModel, table=True):
-    """A fork below finality that one operator proposes to follow."""
+    """A fork below finality: one operator proposes to follow it, another agrees; see r0033."""
 
     __tablename__ = "fork_proposals"
-    network: str = Field(primary_key=True, sa_type=Text)
+    id: int = Field(primary_key=True, sa_type=BigInteger)
+    network: str = Field(sa_type=Text)
     fork_number: int = Field(sa_type=BigInteger)
     next_hash: str = Field(sa_type=Text)
     fork_hash: str = Field(sa_type=Text)
     proposed_by: str = Field(sa_type=Text)
     proposed_at: datetime = Field(sa_type=STAMP)
+    approved_by: str | None = Field(sa_type=Text)
+    approved_at: datetime | None = Field(sa_type=STAMP)
+    approved_in: int | None = Field(sa_type=BigInteger)
 
 
 class ReceivableFreeze(SQLModel, table=True):
