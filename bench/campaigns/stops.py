@@ -1,7 +1,7 @@
-"""Times in which the machine stood still: a virtual one is stopped now and then, with all clocks.
+"""Times in which the machine stood still: a virtual one is stopped now and then, but not its clock.
 
-A thread that sleeps a tenth of a second notes when it slept much longer. Campaigns that judge seconds
-tell such times apart: nobody, and nothing under test, ran in them.
+A thread that sleeps a tenth of a second notes when it slept much longer. Campaigns that judge
+seconds tell such times apart: nobody, and nothing under test, ran in them.
 """
 
 from __future__ import annotations
