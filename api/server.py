@@ -5,6 +5,12 @@ Run as `python -m api.server`; settings come from `BIFOLD_*`.
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    # What imports make stays: to look through it while it grows costs a fifth of the start.
+    gc.disable()
+
 import socket
 import sys
 from asyncio import TimerHandle, Transport

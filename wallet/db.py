@@ -204,9 +204,10 @@ class Database:
     @asynccontextmanager
     async def driver_transaction(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """One edge on the driver's own connection: commit on success, roll back on any error."""
-        async with self.driver() as driver:
-            yield driver
-            await driver.commit()
+        with _driver_spoken():
+            async with self.driver() as driver:
+                yield driver
+                await driver.commit()
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run `work` in one transaction; retry deadlocks and serialization failures, then Busy."""

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import psycopg
 import structlog
@@ -198,6 +198,8 @@ class GroupWriter:
                     self._fail(self._next(), error)
         finally:
             self._free.append(ids)
+            # At once, not a turn of the loop later: what comes in between would wait for the next.
+            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if self._waiting:  # one came while the last transaction ended
                 self._put(())
 

@@ -26,10 +26,11 @@ class NoIdentity(Exception):
 
 def collect_seldom() -> None:
     """Once a server stands: what start-up made lives as long as the process, and no collection
-    need look at it again; requests and blocks make many objects and few cycles."""
-    gc.collect()
+    need look at it again; requests and blocks make many objects and few cycles. To collect first
+    would cost a quarter of a second of the start and find next to nothing."""
     gc.freeze()
     gc.set_threshold(_GC_YOUNG, 20, 20)
+    gc.enable()
 
 
 def leave_no_core() -> None:

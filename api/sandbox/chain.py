@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -15,14 +16,17 @@ from api.sandbox.guard import guard
 from api.schemas import MoneyIn, Schema, View
 from api.state import ServicesDep
 from chain.address import checked
+from chain.blocks import Receipt
+from chain.client import ChainClient
 from chain.dev import DevNode
+from chain.errors import ChainError, NodeRejected
 from chain.errors import InvalidAddress as ChainInvalidAddress
-from chain.errors import NodeRejected
 from wallet.bootstrap import Services
 from wallet.custody import InvalidAddress, UnknownNetwork
 from wallet.errors import WalletError
 from wallet.money import Money, UnknownAsset
-from wallet.networks import states
+from wallet.onchain import NetworkStatus
+from wallet.onchain.network import read
 
 router = APIRouter(
     prefix="/sandbox", tags=["sandbox"], route_class=StrictRoute, dependencies=[Depends(guard)]
@@ -127,9 +131,7 @@ async def faucet(body: FaucetDraw, services: ServicesDep) -> FaucetDrawn:
     receipt = await node.wait_mined(tx_hash)
     if receipt.status != 1:
         raise FaucetRefused("The faucet's transaction was reverted.")
-    durable = not network.local_snapshots or await _kept(
-        services, body.network, receipt.block_number
-    )
+    durable = not network.local_snapshots or await _kept(services, body.network, receipt)
     return FaucetDrawn(tx_hash=tx_hash, block_number=receipt.block_number, durable=durable)
 
 
@@ -142,17 +144,33 @@ async def _send(node: DevNode, *, to: str, money: Money, contract: str | None) -
         raise FaucetRefused("The faucet cannot send this much, or not there.") from None
 
 
-async def _kept(services: Services, network: str, block: int) -> bool:
-    """Whether a snapshot at or above the block is stored, within a few seconds."""
+async def _kept(services: Services, network: str, receipt: Receipt) -> bool:
+    """Whether a snapshot that holds the receipt's block is stored, within a few seconds.
+
+    A height alone is no proof: a node killed meanwhile comes back without the block, and its next
+    snapshots are soon as high.
+    """
     deadline = time.monotonic() + SNAPSHOT_WAIT_SECONDS
-    while True:
+    while time.monotonic() < deadline:
         async with services.db.transaction() as session:
-            seen = (await states(session)).get(network)
-        if seen is not None and seen.snapshot_block is not None and seen.snapshot_block >= block:
-            return True
-        if time.monotonic() >= deadline:
-            return False
+            seen = await read(session, network)
+        if seen is not None and (seen.snapshot_block or 0) >= receipt.block_number:
+            with suppress(ChainError):  # it is just starting again
+                if await _holds(services.chains[network], seen, receipt):
+                    return True
         await asyncio.sleep(SNAPSHOT_POLL_SECONDS)
+    return False
+
+
+async def _holds(chain: ChainClient, seen: NetworkStatus, receipt: Receipt) -> bool:
+    """Whether both blocks are the node's own now: the snapshot's, and the receipt's below it."""
+    mined, stored = await chain.block_refs([receipt.block_number, seen.snapshot_block or 0])
+    followed = stored is not None and stored.hash == seen.snapshot_hash
+    return (
+        mined is not None
+        and mined.hash == receipt.block_hash
+        and (seen.snapshot_hash is None or followed)
+    )
 
 
 @router.post(

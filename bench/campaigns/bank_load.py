@@ -142,6 +142,8 @@ async def pay(
             if code != "insufficient_funds":
                 told.wrong.append(f"refused with {status} {code}")
             return
+        if status == 500:  # a killed database has a refusal of its own
+            told.wrong.append(f"{payment.key} met a defect: 500 {code}")
         told.troubles += 1
         told.open[payment.key] = payment
         if attempt == 0 and chance.random() < 0.5:
@@ -194,16 +196,24 @@ async def read_books(bank: Bank, reads: Reads, ended: asyncio.Event) -> None:
 
 
 PRESENT_SQL = """
-SELECT t.note, t.id, t.payer_id, t.payee_id, t.asset, t.amount_minor,
-       (SELECT count(*) FROM postings p WHERE p.entry_id = t.entry_id),
-       (SELECT count(*) FROM postings p JOIN accounts a ON a.id = p.account_id
-         WHERE p.entry_id = t.entry_id AND p.asset = t.asset AND a.kind = 'customer'
-           AND p.amount_minor = CASE a.principal_id WHEN t.payer_id THEN -t.amount_minor
-                                                    WHEN t.payee_id THEN t.amount_minor END),
-       (SELECT count(*) FROM idempotency_answers i WHERE i.principal_id = t.payer_id
-           AND i.key = t.note AND i.method = 'POST' AND i.body::jsonb->>'id' = t.id),
-       (SELECT count(*) FROM outbox o WHERE o.ref = t.id)
+WITH lines AS (
+    SELECT t.id, count(*) AS lines,
+           count(*) FILTER (WHERE p.asset = t.asset AND a.kind = 'customer'
+               AND p.amount_minor = CASE a.principal_id WHEN t.payer_id THEN -t.amount_minor
+                                                        WHEN t.payee_id THEN t.amount_minor END
+           ) AS right_lines
+      FROM transfers t JOIN postings p ON p.entry_id = t.entry_id
+      LEFT JOIN accounts a ON a.id = p.account_id GROUP BY t.id),
+answers AS (
+    SELECT principal_id, key, body::jsonb->>'id' AS id, count(*) AS answers
+      FROM idempotency_answers WHERE method = 'POST' GROUP BY 1, 2, 3),
+notices AS (SELECT ref, count(*) AS notices FROM outbox GROUP BY 1)
+SELECT t.note, t.id, t.payer_id, t.payee_id, t.asset, t.amount_minor, coalesce(l.lines, 0),
+       coalesce(l.right_lines, 0), coalesce(i.answers, 0), coalesce(o.notices, 0)
   FROM transfers t
+  LEFT JOIN lines l ON l.id = t.id
+  LEFT JOIN answers i ON i.principal_id = t.payer_id AND i.key = t.note AND i.id = t.id
+  LEFT JOIN notices o ON o.ref = t.id
 """
 
 WHOLE = (2, 2, 1, 2)

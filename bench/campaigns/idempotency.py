@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import uvloop
 
 from bench.campaigns.bank_house import Bank, opened
 from bench.campaigns.bank_load import BOOK_SQL, Client
+from bench.campaigns.stops import Stops
 from wallet import log
 from wallet.testing.databases import ScratchCluster
 
@@ -59,6 +59,7 @@ class Seen:
     codes: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     killed: int = 0
+    stops: Stops = field(default_factory=Stops)
 
 
 def _round(bank: Bank, number: int, seed: int) -> Round:
@@ -79,15 +80,21 @@ def _round(bank: Bank, number: int, seed: int) -> Round:
 
 async def _ask(bank: Bank, client: Client, asked: Round, seen: Seen) -> bytes | None:
     """One request of the round; its body where it was 2xx."""
-    status, body = 0, b""
-    with contextlib.suppress(OSError, EOFError, TimeoutError):
+    status, body, silence = 0, b"", "no answer"
+    began = time.monotonic()
+    try:
         status, body = await client.post(
             f"/v1/{asked.route}", asked.body, token=bank.tokens[asked.payer], key=asked.key
         )
+    except TimeoutError:  # an open connection and not a word: somebody was forgotten
+        if not await seen.stops.noted_since(began):
+            silence = "forgotten"
+    except (OSError, EOFError):
+        pass  # it broke with its server
     if 200 <= status < 300:
         seen.codes["2xx"] += 1
         return body
-    code = orjson.loads(body).get("code") if body else "no answer"
+    code = orjson.loads(body).get("code") if body else silence
     seen.codes[str(code)] += 1
     allowed = {"no answer", "idempotency_in_progress", "database_unavailable", "busy"}
     if code not in allowed:
@@ -175,18 +182,19 @@ async def repeat(bank: Bank, *, rounds: int, kill_every: int, seed: int) -> dict
     ports = [server.port for server in bank.servers]
     clients = [Client(ports[n % len(ports)]) for n in range(AT_ONCE)]
     began = time.monotonic()
-    for number in range(rounds):
-        kill = None
-        if kill_every and number % kill_every == kill_every - 1:
-            kill = (number // kill_every) % len(ports)
-        await _play(bank, clients, _round(bank, number, seed), seen, kill=kill)
-    seconds = time.monotonic() - began
-    same = {"at once": await _again(bank, clients, seen, "at once")}
-    await bank.kill_database("whole")
-    await bank.restart_servers(by_kill=True)
-    same["after a restart"] = await _again(bank, clients, seen, "after a restart")
-    await _jump(bank)
-    same["400 days later"] = await _again(bank, clients, seen, "400 days later")
+    with seen.stops:
+        for number in range(rounds):
+            kill = None
+            if kill_every and number % kill_every == kill_every - 1:
+                kill = (number // kill_every) % len(ports)
+            await _play(bank, clients, _round(bank, number, seed), seen, kill=kill)
+        seconds = time.monotonic() - began - seen.stops.since(began)
+        same = {"at once": await _again(bank, clients, seen, "at once")}
+        await bank.kill_database("whole")
+        await bank.restart_servers(by_kill=True)
+        same["after a restart"] = await _again(bank, clients, seen, "after a restart")
+        await _jump(bank)
+        same["400 days later"] = await _again(bank, clients, seen, "400 days later")
     for client in clients:
         client.close()
     effects = _judge(bank, seen)
@@ -198,6 +206,7 @@ async def repeat(bank: Bank, *, rounds: int, kill_every: int, seed: int) -> dict
         "codes": dict(seen.codes),
         "killed": seen.killed,
         "seconds": round(seconds, 1),
+        "stood_still": round(seen.stops.since(began), 1),
     }
 
 
@@ -226,5 +235,8 @@ def main(arguments: list[str]) -> int:
         f"{figures['rounds']} rounds of {AT_ONCE} at once in {figures['seconds']:.0f} s,"
         f" {figures['killed']} with a killed server: {figures['effects']} effects; answers {told}"
     )
-    print(f"the same bytes: {same}; {len(figures['wrong'])} wrong")
+    print(
+        f"the same bytes: {same}; {len(figures['wrong'])} wrong; the machine stood still for"
+        f" {figures['stood_still']} s (not counted)"
+    )
     return int(bool(figures["wrong"]))

@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.campaigns.bank_house import ROOT, children_of
 from bench.campaigns.kill_load import People
+from bench.campaigns.stops import Stops
 from wallet.sandbox.ready import ask_ready
 from wallet.sandbox.temporary import TemporarySandbox
 
@@ -44,11 +45,13 @@ POLL_SECONDS = 0.05
 
 @dataclass
 class Death:
-    """One kill: seconds to the new process, and from there to a readiness that stays."""
+    """One kill: seconds to the new process, and from there to a readiness that stays; how many of
+    these the new process had a processor."""
 
     victim: str
     restart_seconds: float
     healthy_seconds: float
+    processor_seconds: float
 
 
 @dataclass
@@ -56,6 +59,7 @@ class Fire:
     """What happened, and how much longer than promised anything may take here."""
 
     patience: float = 1.0
+    stops: Stops = field(default_factory=Stops)
     deaths: list[Death] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -75,6 +79,16 @@ def victims(supervisor: int) -> dict[str, int]:
     return found
 
 
+def processor_seconds(pid: int | None) -> float:
+    """What a process has used; 0 of one that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
     """Kill it, wait for its successor, then for a readiness that stays."""
     assert sandbox.process is not None
@@ -91,7 +105,9 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
             return
         await asyncio.sleep(POLL_SECONDS)
     started = time.monotonic()
+    new = victims(supervisor).get(name)
     since: float | None = None
+    used = 0.0
     words = ""
     while since is None or time.monotonic() - since < STEADY_SECONDS:
         ready, words = await asyncio.to_thread(ask_ready, "127.0.0.1", sandbox.port)
@@ -99,14 +115,19 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
             since = None
         elif since is None:
             since = time.monotonic()
+            used = processor_seconds(new)
         if time.monotonic() - started > RESTART_SECONDS * fire.patience:
             fire.wrong.append(f"not healthy after the death of {name}: {words[:200]}")
             return
         await asyncio.sleep(POLL_SECONDS)
-    healthy = since - started
-    fire.deaths.append(Death(name, started - killed, healthy))
+    stood = fire.stops.since(started) - fire.stops.since(since)
+    healthy = since - started - stood
+    fire.deaths.append(Death(name, started - killed, healthy, used))
     if healthy > HEALTHY_SECONDS * fire.patience:
-        fire.wrong.append(f"{name}: healthy {healthy:.1f} s after its restart")
+        fire.wrong.append(
+            f"{name}: healthy {healthy:.1f} s after its restart, of which it ran for {used:.1f} s;"
+            f" load {os.getloadavg()[0]:.1f}"
+        )
 
 
 def order(kills: int, seed: int) -> list[str]:
@@ -123,6 +144,13 @@ async def burn(
 ) -> dict[str, Any]:
     """The load and the kills; then quiet, until all work has ended."""
     fire = Fire(patience)
+    with fire.stops:
+        return await _burn(sandbox, fire, kills=kills, seed=seed, errands=errands)
+
+
+async def _burn(
+    sandbox: TemporarySandbox, fire: Fire, *, kills: int, seed: int, errands: int
+) -> dict[str, Any]:
     people = People(sandbox.url, seed)
     await people.settle()
     quiet = asyncio.Event()
@@ -137,12 +165,14 @@ async def burn(
                 task.result()
     last = time.monotonic()
     quiet.set()
-    _, late = await asyncio.wait(load, timeout=TERMINAL_SECONDS * patience)
-    ended = time.monotonic() - last
+    limit = TERMINAL_SECONDS * fire.patience
+    _, late = await asyncio.wait(load, timeout=limit)
+    if late and (stood := fire.stops.since(last)):
+        _, late = await asyncio.wait(load, timeout=stood)
+    ended = time.monotonic() - last - fire.stops.since(last)
     for task in late:
         task.cancel()
     await asyncio.gather(*load, return_exceptions=True)
-    limit = TERMINAL_SECONDS * patience
     fire.wrong += [f"not at its end after {limit:.0f} s: {one}" for one in people.open()]
     fire.wrong += people.wrong
     if kills and not people.done:
@@ -159,6 +189,7 @@ async def burn(
         "after_the_last": ended,
         "balanced": report["balanced"],
         "seconds": time.monotonic() - began,
+        "stood_still": fire.stops.since(began),
     }
 
 
@@ -198,7 +229,7 @@ def main(arguments: list[str]) -> int:
         "--patience", type=float, default=1.0, help="times the limits, where others work beside it"
     )
     figures = measure(**vars(parser.parse_args(arguments)))
-    for line in figures["wrong"][:20]:
+    for line in figures["wrong"]:
         print(line)
     for name in VICTIMS:
         mine = [one for one in figures["deaths"] if one.victim == name]
@@ -208,13 +239,16 @@ def main(arguments: list[str]) -> int:
             print(
                 f"{name}: {len(mine)} kills, started again after {statistics.median(restarts):.1f}"
                 f" s (at most {max(restarts):.1f}), healthy {statistics.median(healthy):.1f} s"
-                f" later (at most {max(healthy):.1f})"
+                f" later (at most {max(healthy):.1f}; it ran for"
+                f" {statistics.median(one.processor_seconds for one in mine):.1f} s of these),"
+                f" {sum(one > HEALTHY_SECONDS for one in healthy)} beyond {HEALTHY_SECONDS:.0f} s"
             )
     work = ", ".join(f"{count} {kind}" for kind, count in sorted(figures["work"].items()))
     print(f"work: {work}; the longest {figures['longest']:.1f} s")
     print(
         f"{len(figures['deaths'])} kills in {figures['seconds']:.0f} s; all work ended"
         f" {figures['after_the_last']:.1f} s after the last; reconcile"
-        f" {'balanced' if figures['balanced'] else 'OFF'}; {len(figures['wrong'])} wrong"
+        f" {'balanced' if figures['balanced'] else 'OFF'}; {len(figures['wrong'])} wrong; the"
+        f" machine stood still for {figures['stood_still']:.0f} s (not counted)"
     )
     return int(bool(figures["wrong"]))

@@ -205,6 +205,20 @@ class TestRivals:
         outcomes = await asyncio.gather(*rivals)
         assert sum(not outcome.replayed for outcome in outcomes) == 1
 
+    async def test_a_stored_answer_is_told_while_another_repeat_has_the_key(
+        self, world: Any
+    ) -> None:
+        """Of 32 at once, 31 waited for each other: two seconds where one commit is enough."""
+        ada = await world.person()
+        asked = Claim(ada.id, "POST", "/v1/x", "k", b"f" * 32)
+        work = Patient()
+        work.end.set()
+        db = world.services.db
+        await once(db, asked, work)
+        async with db.transaction() as session:
+            assert await claim(session, asked)
+            assert (await once(db, asked, work, wait_seconds=0.1)).replayed
+
 
 class Patient:
     """Work that ends when it is told to."""

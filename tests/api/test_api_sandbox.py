@@ -68,6 +68,38 @@ class TestFaucet:
             await session.execute(text("UPDATE network_state SET snapshot_block = 99"))
         assert (await asked).json()["durable"] is True
 
+    async def test_a_draw_that_a_killed_node_lost_is_not_durable(
+        self, observed: Any, node: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It came back from an older snapshot, and a later one is as high without the draw."""
+        monkeypatch.setattr("api.sandbox.chain.SNAPSHOT_WAIT_SECONDS", 3.0)
+        networks = observed.services.networks
+        networks["local"] = replace(networks["local"], local_snapshots=True)
+        async with observed.services.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET snapshot_block = 0"))
+        head = node.chain.head.number
+        asked = asyncio.create_task(observed.http.post("/sandbox/faucet", json=draw()))
+        while node.chain.head.number == head:  # noqa: ASYNC110 - the node has no bell
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # it has its receipt
+        assert not asked.done()
+        node.chain.reorg(1)
+        async with observed.services.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET snapshot_block = 99"))
+        assert (await asked).json()["durable"] is False
+
+    async def test_a_snapshot_of_a_fork_that_was_left_keeps_nothing(
+        self, observed: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.sandbox.chain.SNAPSHOT_WAIT_SECONDS", 1.5)
+        networks = observed.services.networks
+        networks["local"] = replace(networks["local"], local_snapshots=True)
+        async with observed.services.db.transaction() as session:
+            await session.execute(
+                text("UPDATE network_state SET snapshot_block = 1, snapshot_hash = '0xother'")
+            )
+        assert (await observed.http.post("/sandbox/faucet", json=draw())).json()["durable"] is False
+
 
 class TestBlocks:
     async def test_mine_and_reorg_tell_the_head(self, world: Any) -> None:

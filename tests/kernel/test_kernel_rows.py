@@ -185,6 +185,14 @@ class TestEdge:
                 await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         assert await self.count(db) == 0
 
+    async def test_the_drivers_own_transaction_tells_it_too(self, db: Database) -> None:
+        """What signs callers in: it was a 500 while the database restarted."""
+        with pytest.raises(DatabaseUnavailable):
+            async with db.driver_transaction() as driver:
+                await driver.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        async with db.driver_transaction() as driver:
+            assert await (await driver.execute("SELECT 1")).fetchone() == (1,)
+
 
 def test_crash_points_call_back_only_while_installed() -> None:
     passed: list[str] = []

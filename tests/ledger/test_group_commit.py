@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -284,6 +285,28 @@ async def test_a_database_that_dies_answers_nobody_twice(durable_cluster: Scratc
         await writer.aclose()
         await db.dispose()
         durable_cluster.drop(database)
+
+
+async def test_one_that_comes_as_the_writer_ends_is_not_forgotten(
+    writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the writer's last look and the end of its task: it waited for the next one."""
+
+    @asynccontextmanager
+    async def nowhere() -> AsyncIterator[None]:
+        raise DatabaseUnavailable("away")
+        yield
+
+    async def one_after_the_other() -> None:
+        for number in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                await writer.submit(
+                    claim(people[0], f"k{number}"), FLOW, (people[0], people[1], 1), shape
+                )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer._db, "driver_alone", nowhere)
+        await asyncio.wait_for(one_after_the_other(), 5)
 
 
 async def test_what_was_taken_in_is_finished_at_the_end(db: Database, people: list[str]) -> None:

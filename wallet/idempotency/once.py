@@ -44,11 +44,14 @@ async def once(
     """
 
     async def attempt(session: AsyncSession) -> Outcome | None:
-        if not await claim(session, asked):
-            return None
+        claimed = await claim(session, asked)
+        # A stored answer is committed and final: who only repeats it needs no claim, so that many
+        # rivals are told at once instead of one by one.
         stored = await replay(session, asked)
         if stored is not None:
             return Outcome(stored.answer, replayed=True)
+        if not claimed:
+            return None
         answer = await work(session)
         await store(session, asked, answer)
         hit("idempotency.before_commit")

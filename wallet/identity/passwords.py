@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -17,8 +18,12 @@ MAX_LENGTH = 1024
 # OWASP password storage: Argon2id, 19 MiB, t=2, p=1.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
-# Verified against when there is no such user, so that both answers cost the same.
-_DECOY = _HASHER.hash("a password that nobody has")
+
+
+@cache
+def _decoy() -> str:
+    """Verified against when there is no such user, so that both answers cost the same."""
+    return _HASHER.hash("a password that nobody has")
 
 
 def check_strength(password: str, *, about: tuple[str, ...] = ()) -> None:
@@ -52,8 +57,9 @@ async def verify_password(encoded: str | None, password: str) -> bool:
 
 
 def _verify(encoded: str | None, password: str) -> bool:
+    decoy = _decoy()  # made by whoever comes first, known or not
     try:
-        _HASHER.verify(encoded or _DECOY, _normal(password[: MAX_LENGTH * 4]))
+        _HASHER.verify(encoded or decoy, _normal(password[: MAX_LENGTH * 4]))
     except (Argon2Error, InvalidHashError):
         return False
     return encoded is not None
