@@ -61,19 +61,31 @@ def all_known(commands: Iterable[Command], known: Mapping[str, str]) -> bool:
 
 
 async def post_known(
-    hot: Hot, commands: Sequence[Command], known: Mapping[str, str]
+    hot: Hot, commands: Sequence[Command], known: Mapping[str, str], *, turn: int | None = None
 ) -> list[LedgerError | None]:
     """Post all by one statement, a transaction by itself unless the caller has one open; the
     refusal of each, or None. Every account is in `known`.
+
+    Statements with the same `turn` (an advisory lock's key) go one after the other, in the
+    database: the next begins as the last commits, without a word of this process.
     """
     payload = [
         as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, known)
         for command in commands
     ]
-    rows = await hot.execute(
-        "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n",
-        (orjson.dumps(payload).decode(),),
-    )
+    document = orjson.dumps(payload).decode()
+    if turn is None:
+        rows = await hot.execute(
+            "SELECT code, detail FROM ledger_post(%s::jsonb) ORDER BY n", (document,)
+        )
+    else:
+        rows = await hot.execute(
+            "SELECT p.code, p.detail"
+            " FROM (SELECT pg_advisory_xact_lock(%s) IS NULL AS lost OFFSET 0) AS turn,"
+            " LATERAL ledger_post(CASE WHEN turn.lost THEN NULL ELSE %s::jsonb END) AS p"
+            " ORDER BY p.n",
+            (turn, document),
+        )
     return [None if code is None else refusal(code, detail) async for code, detail in rows]
 
 
