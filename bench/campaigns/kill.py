@@ -89,6 +89,14 @@ def processor_seconds(pid: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def too_late(fire: Fire, began: float) -> bool:
+    """Whether it is given up, in time that did not stand still."""
+    limit = RESTART_SECONDS * fire.patience
+    if time.monotonic() - began <= limit:
+        return False
+    return time.monotonic() - began - await fire.stops.noted_since(began) > limit
+
+
 async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
     """Kill it, wait for its successor, then for a readiness that stays."""
     assert sandbox.process is not None
@@ -100,7 +108,7 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
     os.kill(old, signal.SIGKILL)
     killed = time.monotonic()
     while victims(supervisor).get(name) in (None, old):
-        if time.monotonic() - killed > RESTART_SECONDS * fire.patience:
+        if await too_late(fire, killed):
             fire.wrong.append(f"{name} was not started again")
             return
         await asyncio.sleep(POLL_SECONDS)
@@ -116,7 +124,7 @@ async def kill_one(sandbox: TemporarySandbox, name: str, fire: Fire) -> None:
         elif since is None:
             since = time.monotonic()
             used = processor_seconds(new)
-        if time.monotonic() - started > RESTART_SECONDS * fire.patience:
+        if await too_late(fire, started):
             fire.wrong.append(f"not healthy after the death of {name}: {words[:200]}")
             return
         await asyncio.sleep(POLL_SECONDS)
