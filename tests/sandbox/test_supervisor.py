@@ -226,6 +226,7 @@ class TestDeaths:
 
     def test_the_chain_comes_back_with_what_was_stored(self, sandbox: TemporarySandbox) -> None:
         node = node_of(sandbox)
+        assert until(lambda: answers(node), 40)  # whoever died before this test
         accounts = node.call("eth_accounts")
         assert isinstance(accounts, list)
         payment = {"from": accounts[1], "to": accounts[2], "value": hex(10**18)}

@@ -24,6 +24,7 @@ from wallet.onchain.desk import Desk
 
 GANACHE = "Ganache/"
 NATIVE_DECIMALS = 18
+SEND_AGAIN_SECONDS = 30.0  # a node mines in seconds, but may be slow to say so
 log = structlog.get_logger(__name__)
 
 
@@ -38,10 +39,11 @@ async def burnt(desk: Desk, address: str, *, final: int) -> bool:
         row = (
             await session.execute(
                 text(
-                    "SELECT raw, tx_hash, sent_at, entry_id FROM nonce_burns"
+                    "SELECT raw, tx_hash, entry_id, coalesce(sent_at < clock_timestamp()"
+                    " - make_interval(secs => :wait), true) AS due FROM nonce_burns"
                     " WHERE network = :network AND address = :address"
                 ),
-                {"network": desk.network, "address": address},
+                {"network": desk.network, "address": address, "wait": SEND_AGAIN_SECONDS},
             )
         ).one_or_none()
     if row is None:
@@ -53,8 +55,9 @@ async def burnt(desk: Desk, address: str, *, final: int) -> bool:
         return True
     [receipt] = await desk.chain.receipts([row.tx_hash])
     if receipt is None:
-        # Sent a second time it would run a second time: harmless, and still only when it must.
-        if await desk.chain.nonce(address) == 0:
+        # Sent a second time it would run a second time, and that gas is in no book: a slow node
+        # is given time first.
+        if row.due and await desk.chain.nonce(address) == 0:
             await _send(desk, address, bytes(row.raw))
         return False
     if receipt.block_number > final:
