@@ -86,7 +86,7 @@ def logs_in(
             tokens={token.contract.lower() for token in tokens},
         )
     except NodeGarbage as error:
-        log.warning("logs.left_out", extra={"block": block.number, "detail": str(error)})
+        log.warning("logs of block %d: %s; read from its receipts", block.number, error)
         return None
 
 

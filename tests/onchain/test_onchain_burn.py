@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chain.client import ChainClient
+from chain.outcomes import SendOutcome
 from wallet import crashpoints
 from wallet.onchain import runner
 from wallet.testing.seam import Seam
@@ -55,3 +57,29 @@ async def test_a_death_while_nonce_zero_is_used_up_burns_it_once(
     assert await seam.chain.nonce(burn.address) == 2
     assert await seam.on_chain(OUTSIDE, "ETH") == 10**18
     assert await seam.differences() == []
+
+
+async def test_a_node_that_is_slow_to_say_so_is_not_sent_it_a_second_time_at_once(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time the bytes arrive they are run there, and only the first run's gas is booked."""
+    monkeypatch.setattr(runner, "must_burn", lambda _version: True)
+    sent: list[bytes] = []
+    real = ChainClient.send_raw
+
+    async def counted(self: ChainClient, raw: bytes) -> SendOutcome:
+        sent.append(raw)
+        return await real(self, raw)
+
+    monkeypatch.setattr(ChainClient, "send_raw", counted)
+    ada = await seam.funded_person()
+    await seam.automine(False)  # taken, and neither receipt nor nonce shows it yet
+    await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    for _ in range(4):
+        await seam.pass_once()
+    assert len(sent) == 1
+    await seam.rows(
+        "UPDATE nonce_burns SET sent_at = sent_at - interval '31 seconds' RETURNING address"
+    )
+    await seam.pass_once()
+    assert sent == [sent[0]] * 2  # lost on its way, perhaps: the same bytes
