@@ -31,6 +31,7 @@ MAX_MINED_AT_ONCE = 10_000
 MAX_DUMP_BYTES = 1024 * 1024 * 1024  # Unpacked snapshot; Anvil's grows with every block kept.
 RECEIPT_TIMEOUT_SECONDS = 15.0
 _RECEIPT_POLL_SECONDS = 0.05
+_REORG_TRIES = 8
 _METHOD_MISSING = (-32601, -32700)
 
 
@@ -51,22 +52,35 @@ class DevNode:
             if error.rpc_code not in _METHOD_MISSING:
                 raise
             await self._rpc.call("evm_mine", ({"blocks": blocks},))
-        return parse.quantity(await self._rpc.call("eth_blockNumber"), "eth_blockNumber")
+        return await self._height()
 
     async def reorg(self, depth: int) -> int:
         """Replace the newest `depth` blocks by empty ones; the head's number afterwards.
 
-        Anvil does not put the removed transactions back into its pool (geth would). Raises
-        DevNodeFailed when the node cannot, or the chain is shorter than that.
+        Anvil does not put the removed transactions back into its pool (geth would), and one that
+        mines while it reorganises loses blocks under its head; they are then replaced as well.
+        Raises DevNodeFailed when the node cannot, or the chain is shorter than that.
         """
-        head = parse.quantity(await self._rpc.call("eth_blockNumber"), "eth_blockNumber")
+        head = await self._height()
         if not 1 <= depth <= head:
             raise DevNodeFailed(f"a reorg of depth {depth} is impossible at height {head}")
-        try:
-            await self._rpc.call("anvil_reorg", (depth, []))
-        except NodeRejected as error:
-            raise DevNodeFailed(f"the node did not reorganise: {error}") from None
+        first = head - depth + 1
+        for _ in range(_REORG_TRIES):
+            try:
+                await self._rpc.call("anvil_reorg", (head - first + 1, []))
+            except NodeRejected as error:
+                raise DevNodeFailed(f"the node did not reorganise: {error}") from None
+            head = await self._height()
+            if await self._holds(range(first, head)):
+                return head
+        raise DevNodeFailed(f"the node lost blocks from {first} to {head} and does not heal")
+
+    async def _height(self) -> int:
         return parse.quantity(await self._rpc.call("eth_blockNumber"), "eth_blockNumber")
+
+    async def _holds(self, numbers: range) -> bool:
+        calls = [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
+        return all(answer is not None for answer in await self._rpc.batch(calls))
 
     async def dump_state(self, *, with_history: bool = True) -> bytes:
         """The node's whole state, as the JSON text `anvil --load-state FILE` reads.

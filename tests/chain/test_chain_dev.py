@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,34 @@ import pytest
 from chain.client import ChainClient
 from chain.dev import DevNode
 from chain.errors import DevNodeFailed, InvalidTransaction, NodeGarbage, NoUnlockedAccount
+from chain.rpc import Call, Rpc
 from chain.snapshot import normalised
 from chain.testing import AnvilMissing, AnvilProcess, FakeNode, anvil_binary
 from chain.testing.anvil import AnvilDidNotStart
 from contracts.loader import artifact
 from tests.chain.benches import OUTSIDER, SIGNER, Bench, local_network
+
+
+class Losing:
+    """A node that after so many reorganisations still has no block of this number."""
+
+    def __init__(self, rpc: Rpc, *, times: int, number: int) -> None:
+        self._rpc = rpc
+        self._times = times
+        self._number = number
+        self.reorgs: list[object] = []
+
+    async def call(self, method: str, params: Sequence[object] = ()) -> object:
+        if method == "anvil_reorg":
+            self.reorgs.append(params[0])
+        return await self._rpc.call(method, params)
+
+    async def batch(self, calls: Sequence[Call]) -> list[object]:
+        answers = await self._rpc.batch(calls)
+        if len(self.reorgs) > self._times:
+            return answers
+        lost = ("eth_getBlockByNumber", (hex(self._number), False))
+        return [None if call == lost else one for call, one in zip(calls, answers, strict=True)]
 
 
 class TestSending:
@@ -36,6 +60,15 @@ class TestSending:
             await bench.dev.reorg(100)
         with pytest.raises(DevNodeFailed):
             await bench.dev.reorg(0)
+
+    async def test_blocks_a_reorganisation_loses_are_replaced_as_well(self, bench: Bench) -> None:
+        """Anvil that mines at that moment answers null for blocks under its head."""
+        head = await bench.dev.mine(5)
+        losing = Losing(bench.rpc, times=2, number=head - 1)
+        assert await DevNode(losing).reorg(3) == head  # type: ignore[arg-type]
+        assert losing.reorgs == [3, 3, 3]
+        with pytest.raises(DevNodeFailed, match=f"lost blocks from {head - 2} to {head}"):
+            await DevNode(Losing(bench.rpc, times=99, number=head - 1)).reorg(3)  # type: ignore[arg-type]
 
     async def test_deployment_checks_its_arguments_and_its_receipt(self, on_anvil: Bench) -> None:
         token = artifact("TestToken")

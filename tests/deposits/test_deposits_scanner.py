@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from sqlalchemy import text
 
-from chain.blocks import BlockRef
+from chain.blocks import Block, BlockRef
 from chain.client import ChainClient, ChainIdentity
 from chain.dev import DevNode
 from chain.rpc import JsonRpc
@@ -199,6 +200,31 @@ class TestReorgs:
         [after] = await seam.rows("SELECT tip_number FROM scan_state")
         assert after.tip_number == before.tip_number
         assert [d.status for d in await _listed(seam, ada)] == ["seen"]
+
+    @pytest.mark.parametrize("blocks", [4, 40])  # next to the head; so deep that ranges are read
+    async def test_a_block_the_node_lost_is_waited_for_and_told(
+        self, seam: Seam, blocks: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        ada = await seam.person()
+        address = await seam.address(ada)
+        await seam.mine()
+        lost = (await seam.pay_in(address, "1", "ETH")).block_number
+        await seam.dev.mine(blocks)
+
+        class Holed(ChainClient):
+            async def full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
+                found = await super().full_blocks(numbers)
+                return [None if block and block.number == lost else block for block in found]
+
+        scanner = Scanner(seam.db, Holed(seam.network, seam.opened[0]), seam.assets)
+        for _ in range(3):
+            await scanner.tick()
+        [stands] = await seam.rows("SELECT tip_number FROM scan_state")
+        assert (stands.tip_number, await _listed(seam, ada)) == (lost - 1, [])
+        told = [line for line in capsys.readouterr().out.splitlines() if "scanner.waits" in line]
+        assert told and all(f"block={lost}" in line and "why=missing" in line for line in told)
+        await seam.finish()
+        assert [d.status for d in await _listed(seam, ada)] == ["credited"]
 
 
 class TestCrashes:

@@ -86,6 +86,7 @@ class Campaign:
         for tx_hash, raw in self.outside:
             if await self.seam.node("eth_getTransactionByHash", tx_hash) is None:
                 await self.seam.node("eth_sendRawTransaction", raw)
+                await self.seam.dev.wait_mined(tx_hash)  # else the next step may drop it for good
 
     async def drop_pool(self) -> None:
         await self.seam.automine(False)

@@ -63,6 +63,7 @@ class Scanner:
         self._cold: dict[str, str] = {}
         self._watched_until: datetime | None = None
         self._settled: Settled | None = None
+        self._waits_at = ""
 
     async def tick(self) -> None:
         """One pass: rejoin the node's chain, scan what is new, confirm, credit. Safe to repeat."""
@@ -169,6 +170,8 @@ class Scanner:
         if deep > tip.number:
             caught_up = await self._catch_up(tip, deep)
             if caught_up is None or caught_up.number < deep:
+                if caught_up is not None:
+                    self._wait_at(caught_up, "missing")
                 return caught_up
             tip = caught_up
         while tip.number < last:
@@ -180,6 +183,7 @@ class Scanner:
             )
             for block in blocks:
                 if block is None or block.parent_hash != tip.hash:
+                    self._wait_at(tip, "missing" if block is None else "of another parent")
                     return None  # the chain changed while we read it; the next pass rejoins
                 arrived = await self._chain.checked_deposits(
                     block, watched=self._watched, ahead=ahead
@@ -199,6 +203,7 @@ class Scanner:
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 if not _linked(tip, piece.blocks):
+                    self._wait_at(tip, "of another parent")
                     return None
                 await self._refresh_watch()
                 arrived: dict[str, Sequence[Arrival]] = {
@@ -217,6 +222,12 @@ class Scanner:
                 newest = piece.blocks[-1]
                 tip = Tip(newest.number, newest.hash, tip.final_number)
         return tip
+
+    def _wait_at(self, tip: Tip, why: str) -> None:
+        """A chain that changes while it is read is read anew; one with a hole is worth a word."""
+        if self._waits_at == tip.hash:
+            log.warning("scanner.waits", network=self._network, block=tip.number + 1, why=why)
+        self._waits_at = tip.hash
 
     async def _next_blocks(self, first: int, last: int) -> list[Block | None]:
         """Blocks from `first` on, as many as the node answers at once; never one left out."""
