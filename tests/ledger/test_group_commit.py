@@ -337,3 +337,23 @@ async def test_a_crash_before_the_commit_leaves_nothing_of_the_batch(
         crashpoints.install(None)
     assert all(isinstance(one, RuntimeError) for one in answers)
     assert await balances(db, people) == [100] * 40
+
+
+async def test_stored_answers_are_found_by_their_key_in_a_young_database(
+    writer: GroupWriter, db: Database, people: list[str]
+) -> None:
+    """A planner that knows nothing of the table yet would read it whole for each batch."""
+    for key in range(15):
+        moves = ((person, people[0], 1) for person in people[1:])
+        await asyncio.gather(*(writer.submit(claim(m[0], f"{key}"), FLOW, m, shape) for m in moves))
+    await writer.aclose()
+    await db.dispose()  # a backend that ends tells its figures
+    for _ in range(50):
+        read = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = :table"
+        async with db.transaction() as session:
+            rows = await session.execute(text(read), {"table": "idempotency_answers"})
+            whole, by_key = rows.one()
+        if by_key:
+            break
+        await asyncio.sleep(0.1)
+    assert (whole, by_key >= 15 * 39) == (0, True)
