@@ -123,7 +123,8 @@ class GroupWriter:
         self._db = db
         self._most = most
         self._waiting: deque[_Item] = deque()
-        self._free = [AccountIds() for _ in range(writers)]
+        known: dict[str, str] = {}
+        self._free = [AccountIds(known) for _ in range(writers)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[_Name, _Item] = {}
         # One posts while the other looks up: they would want the same accounts and processor.
@@ -384,8 +385,8 @@ async def _after(hot: Hot, done: list[_Ready]) -> None:
 async def _look(hot: Hot, items: list[_Item]) -> Cursor:
     """Ask for business time and what is answered already."""
     return await hot.execute(
-        # LIMIT: one probe of the key for each, also while the planner knows nothing of the table and
-        # would read it whole.
+        # LIMIT: one probe of the key for each, also while the planner, knowing nothing of the table
+        # yet, would read it whole.
         "SELECT bifold_now(), a.fingerprint, a.status, a.location, a.body FROM"
         " unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
         " AS c(principal, method, route, key, place) LEFT JOIN LATERAL (SELECT i.*"

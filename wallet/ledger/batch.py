@@ -23,21 +23,23 @@ ACCOUNTS_KNOWN_MOST = 100_000
 class AccountIds:
     """Path to id, kept between batches: an account keeps its id for ever.
 
-    What is learnt in a transaction counts only once it has committed.
+    What is learnt in a transaction counts only once it has committed, for those who share `known`
+    as well.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+    def __init__(self, known: dict[str, str] | None = None) -> None:
+        self._known = {} if known is None else known
         self._fresh: dict[str, str] = {}
 
     async def existing(self, hot: Hot, specs: Iterable[AccountSpec]) -> dict[str, str]:
         """Ids of those of these accounts that exist."""
         paths = {spec.path for spec in specs}
-        missing = [path for path in paths if path not in self._known]
+        known = {path: self._known[path] for path in paths if path in self._known}
+        missing = [path for path in paths if path not in known]
         if missing:
             self._fresh.update(await _read(hot, missing))
-        known = {path: self._known.get(path) or self._fresh.get(path) for path in paths}
-        return {path: id_ for path, id_ in known.items() if id_ is not None}
+            known.update({path: self._fresh[path] for path in missing if path in self._fresh})
+        return known
 
     def learn(self, ids: Mapping[str, str]) -> None:
         """Opened in this transaction."""
