@@ -16,6 +16,7 @@ import asyncio
 import hmac
 import random
 import secrets
+import select
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -51,6 +52,8 @@ MOST = 128
 """Commands in one transaction at most: beyond it they wait longer than they save."""
 TRIES = 5
 RETRY_BASE_SECONDS = 0.02
+REST_SECONDS = 1.0
+"""A writer without work keeps its connection so long: taking one costs half of a small batch."""
 # Another process stored the same key first; a deadlock with a flow; both are done again whole.
 AGAIN = (pg.UniqueViolation, pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
 
@@ -117,7 +120,7 @@ class _Item:
 
 
 class GroupWriter:
-    """The queue of one process, and the tasks that empty it. They live while there is work."""
+    """The queue of one process, and the tasks that empty it. They outlive their work by a rest."""
 
     def __init__(self, db: Database, *, writers: int = WRITERS, most: int = MOST) -> None:
         self._db = db
@@ -126,6 +129,8 @@ class GroupWriter:
         known: dict[str, str] = {}
         self._free = [AccountIds(known) for _ in range(writers)]
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resting: list[asyncio.Future[bool]] = []
+        self._closing = False
         self._running: dict[_Name, _Item] = {}
         # One posts while the other looks up: they would want the same accounts and processor.
         # Whose turn is next the database says (an advisory lock of this process's own), so that
@@ -178,24 +183,35 @@ class GroupWriter:
 
     async def aclose(self) -> None:
         """Finish what was taken in."""
+        self._closing = True
         while self._tasks:
+            for resting in list(self._resting):
+                self._wake(resting, False)
             await asyncio.wait(list(self._tasks))
 
     def _put(self, items: Iterable[_Item]) -> None:
         self._waiting.extend(items)
-        if self._free and (not self._tasks or len(self._waiting) >= CROWD):
+        if len(self._tasks) > len(self._resting) and len(self._waiting) < CROWD:
+            return
+        if self._resting:
+            self._wake(self._resting[-1], True)
+        elif self._free:
             task = asyncio.create_task(self._write(self._free.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _write(self, ids: AccountIds) -> None:
-        """Empty the queue over one connection, then rest."""
+        """Empty the queue over one connection, and again after a rest if more has come."""
         try:
             while self._waiting:
                 try:
                     async with self._db.driver_alone() as hot:
-                        while self._waiting:
-                            await self._take(hot, ids)
+                        while True:
+                            while self._waiting:
+                                await self._take(hot, ids)
+                            if not await self._rest():
+                                break
+                            _still_there(hot)
                 except psycopg.Error as error:  # told to whom it concerned
                     log.warning("group_commit.connection_lost", error=type(error).__name__)
                 except Exception as error:  # noqa: BLE001 - no connection to be had: who waits hears it
@@ -206,6 +222,25 @@ class GroupWriter:
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if self._waiting:  # one came while the last transaction ended
                 self._put(())
+
+    async def _rest(self) -> bool:
+        """Until something comes; False: it is time to give the connection back."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[bool] = loop.create_future()
+        self._resting.append(woken)
+        timer = loop.call_later(0 if self._closing else REST_SECONDS, self._wake, woken, False)
+        try:
+            return await woken
+        finally:
+            timer.cancel()
+            if woken in self._resting:  # cancelled
+                self._resting.remove(woken)
+
+    def _wake(self, resting: asyncio.Future[bool], work: bool) -> None:
+        if resting in self._resting:
+            self._resting.remove(resting)
+            if not resting.done():
+                resting.set_result(work)
 
     def _next(self) -> list[_Item]:
         count = min(len(self._waiting), self._most)
@@ -423,6 +458,14 @@ def _busy(cause: Exception | None) -> Busy:
     busy = Busy("Too much is happening at once; try again in a moment.")
     busy.__cause__ = cause
     return busy
+
+
+def _still_there(hot: Hot) -> None:
+    """A server that ends says so to a connection nobody uses. Raises psycopg.OperationalError."""
+    readable = select.poll()
+    readable.register(hot.pgconn.socket, select.POLLIN)
+    if readable.poll(0):
+        raise psycopg.OperationalError("the connection was lost while nobody used it")
 
 
 async def _undo(hot: Hot) -> None:

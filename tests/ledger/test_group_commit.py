@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
-from wallet import crashpoints, ledger
+from wallet import crashpoints, group_commit, ledger
 from wallet.db import Database
 from wallet.errors import DatabaseUnavailable, NotFound, WalletError
 from wallet.group_commit import Cursor, GroupWriter, Prepared
@@ -357,3 +358,42 @@ async def test_stored_answers_are_found_by_their_key_in_a_young_database(
             break
         await asyncio.sleep(0.1)
     assert (whole, by_key >= 15 * 39) == (0, True)
+
+
+async def test_a_connection_that_dies_while_its_writer_rests_costs_nobody_an_answer(
+    database: ScratchDatabase,
+    writer: GroupWriter,
+    people: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoke: list[int] = []
+
+    async def look(hot: ledger.Hot, asked: Sequence[Move]) -> Cursor:
+        spoke.append(hot.info.backend_pid)
+        return await hot.execute("SELECT 1")
+
+    monkeypatch.setattr(FLOW, "look", look)
+
+    async def move(key: str) -> None:
+        done = await writer.submit(claim(people[1], key), FLOW, (people[1], people[0], 1), shape)
+        assert done.answer.status == 201
+
+    await move("first")
+    await asyncio.sleep(0.05)
+    await move("over the same connection")
+    assert spoke[0] == spoke[1]
+    with psycopg.connect(database.server.conninfo(), autocommit=True) as by_root:
+        by_root.execute("SELECT pg_terminate_backend(%s)", (spoke[0],))
+    await asyncio.sleep(0.2)
+    await move("over another")
+    assert spoke[2] != spoke[0]
+
+
+async def test_a_writer_without_work_gives_its_connection_back(
+    db: Database, writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "REST_SECONDS", 0.05)
+    await writer.submit(claim(people[1], "k"), FLOW, (people[1], people[0], 1), shape)
+    assert db.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+    await asyncio.sleep(0.3)
+    assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
