@@ -215,7 +215,7 @@ class GroupWriter:
                 except psycopg.Error as error:  # told to whom it concerned
                     log.warning("group_commit.connection_lost", error=type(error).__name__)
                 except Exception as error:  # noqa: BLE001 - no connection to be had: who waits hears it
-                    self._fail(self._next(), error)
+                    self._fail([self._waiting.popleft() for _ in range(len(self._waiting))], error)
         finally:
             self._free.append(ids)
             # At once, not a turn of the loop later: what comes in between would wait for the next.
@@ -243,7 +243,10 @@ class GroupWriter:
                 resting.set_result(work)
 
     def _next(self) -> list[_Item]:
-        count = min(len(self._waiting), self._most)
+        """Half of what is under way at most: while these are posted, the others come, are looked up
+        and go. All at once would leave this process and the database to wait for each other."""
+        half = max(-(-len(self._running) // 2), CROWD)
+        count = min(len(self._waiting), half, self._most)
         return [self._waiting.popleft() for _ in range(count)]
 
     async def _take(self, hot: Hot, ids: AccountIds) -> None:

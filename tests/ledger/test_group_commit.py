@@ -109,7 +109,7 @@ async def test_what_arrives_together_shares_a_commit(
     )
     assert all(one.answer.status == 201 and not one.replayed for one in done)
     assert writer.commands == 39
-    assert writer.batches <= 3
+    assert 2 <= writer.batches <= 3  # never all in one: some travel while others are posted
     assert await balances(db, [payee]) == [100 + 39 * 10]
 
 
