@@ -384,8 +384,8 @@ async def _after(hot: Hot, done: list[_Ready]) -> None:
 async def _look(hot: Hot, items: list[_Item]) -> Cursor:
     """Ask for business time and what is answered already."""
     return await hot.execute(
-        # LIMIT: one probe of the key for each, also while the planner knows nothing of the table and
-        # would read it whole.
+        # LIMIT: one probe of the key for each, also while the planner knows nothing of the table
+        # and would read it whole.
         "SELECT bifold_now(), a.fingerprint, a.status, a.location, a.body FROM"
         " unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
         " AS c(principal, method, route, key, place) LEFT JOIN LATERAL (SELECT i.*"
