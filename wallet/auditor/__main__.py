@@ -38,7 +38,10 @@ def main(arguments: Sequence[str]) -> int:
 def _audit(chosen: argparse.Namespace, told: Mapping[str, str]) -> int:
     url = told.get(_URL)
     if not url:
-        sys.stderr.write(f"bifold audit: set {_URL} (role bifold_audit); see docs/audit.md.\n")
+        sys.stderr.write(
+            f"bifold audit: set {_URL} (role bifold_audit; docs/audit.md),"
+            " or start ./dev run first.\n"
+        )
         return UNREAD
     url = url.replace("postgresql+psycopg://", "postgresql://", 1)
     folder = Path(told.get("BIFOLD_DATA_DIR") or ".bifold")
