@@ -19,7 +19,11 @@ _URL = "BIFOLD_AUDIT_DATABASE_URL"
 
 def main(arguments: Sequence[str]) -> int:
     """Run it with the environment of this process."""
-    parser = argparse.ArgumentParser(prog="bifold audit", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="bifold audit",
+        description=(__doc__ or "").partition(": ")[2],
+        epilog="What a break paused: `bifold audit pauses`, `bifold audit accept` (docs/audit.md).",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--since-checkpoint", action="store_true", help="postings since the last sound run only"
