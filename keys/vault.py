@@ -190,7 +190,7 @@ def _read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             document = json.loads(file.read(MAX_FILE_BYTES))
     except FileNotFoundError:
-        raise SecretMissing(f"there is no vault at {path.name}") from None
+        raise SecretMissing(f"there is no vault at {path}") from None
     except ValueError as error:
         raise VaultCorrupt("the vault file is not JSON") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from chain.errors import ChainError
 from keys.errors import KeysError
@@ -156,18 +157,22 @@ def _keys_init(chosen: argparse.Namespace) -> int:
     if not sys.stdout.isatty():
         print("bifold: the words are shown on a terminal only; run this on one.", file=sys.stderr)
         return 2
+    public = Path(chosen.public)
+    if not public.absolute().parent.is_dir():  # before a house is made that nobody could go on with
+        print(f"bifold: there is no folder for {public}; make it first.", file=sys.stderr)
+        return 2
     try:
         house = create_house(
             chosen.vault,
-            take_passphrase(chosen.passphrase_fd, outside=chosen.vault),
+            take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault)),
             words=chosen.words,
             language=chosen.language,
         )
-        write_public(chosen.public, house.public())
-    except KeysError as error:
+    except (KeysError, ValueError) as error:
         print(f"bifold: {error}", file=sys.stderr)
         return 1
     print("Write these words down, on paper, now. They are shown once and move all the money.\n")
     print(f"  {house.mnemonic.reveal()}\n")
+    write_public(public, house.public())  # after the words: whatever fails now, they were shown
     print(f"fingerprint of the deposit key: {house.fingerprint}")
     return 0

@@ -88,10 +88,14 @@ def _restore(chosen: argparse.Namespace) -> int:
             break
         given.append(SecretText(line))
     extra = _optional("Passphrase of the shares (empty for none): ")
-    house = restore_house(
-        chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
-        hot=chosen.hot_keys,
-    )  # fmt: skip
+    try:
+        house = restore_house(
+            chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
+            hot=chosen.hot_keys,
+        )  # fmt: skip
+    except ValueError as error:
+        print(f"bifold: {error}", file=sys.stderr)
+        return 2
     write_public(chosen.public, house.public())
     print(f"fingerprint of the deposit key: {house.fingerprint}")
     for index, address in enumerate(house.hot):

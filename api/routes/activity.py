@@ -37,7 +37,9 @@ MAX_ID_CHARS = 64
 
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
-        raise PydanticCustomError("invalid_field", "A time needs its zone, for example Z.")
+        raise PydanticCustomError(
+            "invalid_field", "A time needs its zone, for example 2026-01-31T09:00:00Z."
+        )
     return moment
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
+from pathlib import Path
 
 CAMPAIGNS: dict[str, str] = {
     "audit": "bench.campaigns.audit",
@@ -19,13 +21,26 @@ CAMPAIGNS: dict[str, str] = {
 """Name → module with `main(arguments) -> exit code`; one line each, sorted."""
 
 
+def _words(name: str) -> str:
+    """The first line a campaign says of itself, without the command in front."""
+    text = Path(__file__).with_name(f"{name}.py").read_text("utf-8")
+    first = (ast.get_docstring(ast.parse(text)) or "").split("\n", 1)[0]
+    return first.partition("`: ")[2]
+
+
 def main(arguments: list[str]) -> int:
     """Run the named campaign."""
-    if not arguments or arguments[0] in ("-h", "--help") or arguments[0] not in CAMPAIGNS:
-        print("usage: ./dev campaign NAME [options]\n")
-        for name in ("crash", *CAMPAIGNS):
-            print(f"  {name}")
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: ./dev campaign [NAME [options]]\n")
+        print(f"  {'crash':<12} dies at each commit and each call outside, and starts again.")
+        for name in CAMPAIGNS:
+            print(f"  {name:<12} {_words(name)}")
+        print("\nWithout a name: crash. `./dev campaign NAME --help` tells the options of one.")
+        return 0 if arguments else 2
+    if arguments[0] not in CAMPAIGNS:
+        known = ", ".join(("crash", *CAMPAIGNS))
+        print(f"There is no campaign {arguments[0]!r}; there are {known}.", file=sys.stderr)
+        return 2
     return int(importlib.import_module(CAMPAIGNS[arguments[0]]).main(arguments[1:]))
 
 

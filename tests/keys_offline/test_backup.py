@@ -18,6 +18,7 @@ from keys.backup import export_hot, restore_house, split_house
 from keys.errors import SecretMissing, VaultExists, WrongPassphrase
 from keys.kdf import KdfCost
 from keys.keystore import decrypt
+from keys.public import read_public
 from keys.secret import SecretText
 from keys.setup import create_house
 from wallet.sandbox.temporary import ROOT
@@ -120,6 +121,44 @@ class Terminal:
                 break
         os.close(self._main)
         return self.process.wait(patience(10))
+
+
+def test_a_house_is_made_at_a_terminal(tmp_path: Path) -> None:
+    """As docs/custody.md says: words once, on the screen; the rest in vault and keys.json."""
+    vault, public = tmp_path / "vault", tmp_path / "keys.json"
+    making = Terminal(
+        "init", "--vault", str(vault), "--public", str(public), "--passphrase-fd", "{0}",
+        secrets=(b"a long one",),
+    )  # fmt: skip
+    assert making.end() == 0, making.said
+    (words,) = [line.strip() for line in making.said.splitlines() if len(line.split()) == 24]
+    written = read_public(public)
+    assert written.fingerprint in making.said
+    house = create_house(
+        tmp_path / "again", SecretText("x"), mnemonic=SecretText(words), cost=CHEAP
+    )
+    assert written.hot == tuple(house.hot)
+
+
+@pytest.mark.parametrize(
+    ("public", "language", "why"),
+    [
+        ("nowhere/keys.json", "english", "there is no folder"),
+        ("keys.json", "klingon", "unknown wordlist"),
+    ],
+)
+def test_what_cannot_be_done_makes_no_house(
+    tmp_path: Path, public: str, language: str, why: str
+) -> None:
+    """No words are lost on the way: nothing was made that they would open."""
+    making = Terminal(
+        "init", "--vault", str(tmp_path / "vault"), "--public", str(tmp_path / public),
+        "--passphrase-fd", "{0}", "--language", language, secrets=(b"a long one",),
+    )  # fmt: skip
+    assert making.end() != 0
+    assert why in making.said
+    assert "Traceback" not in making.said
+    assert not (tmp_path / "vault").exists()
 
 
 def test_shares_are_written_down_and_typed_in_again(

@@ -9,6 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from bench.campaigns.__main__ import CAMPAIGNS, main
+
 ROOT = Path(__file__).resolve().parents[2]
 DEV = ROOT / "dev"
 
@@ -35,6 +39,18 @@ class TestWords:
         assert "no command 'rum'" in result.stderr
         assert "Traceback" not in result.stderr
 
+    @pytest.mark.parametrize("command", ["run", "check", "clean", "db-upgrade"])
+    def test_asking_a_command_for_help_starts_nothing(self, command: str, tmp_path: Path) -> None:
+        result = dev(command, "--help", BIFOLD_DATA_DIR=str(tmp_path))
+        assert (result.returncode, result.stdout) == (0, dev("help").stdout)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("command", ["run", "check", "db-upgrade"])
+    def test_what_a_command_does_not_take_is_refused(self, command: str, tmp_path: Path) -> None:
+        result = dev(command, "--port=1", BIFOLD_DATA_DIR=str(tmp_path))
+        assert (result.returncode, result.stdout) == (1, "")
+        assert f"./dev {command} takes no arguments" in result.stderr
+
     def test_an_old_python_can_read_far_enough_to_say_no(self) -> None:
         """The version check runs only where the whole file parses."""
         ast.parse(DEV.read_text("utf-8"), feature_version=(3, 8))
@@ -52,6 +68,20 @@ class TestWords:
             if isinstance(node, ast.ImportFrom)
         }
         assert names <= set(sys.stdlib_module_names)
+
+
+class TestCampaigns:
+    def test_help_tells_what_each_is_for(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--help"]) == 0
+        said = capsys.readouterr().out
+        for name in ("crash", *CAMPAIGNS):
+            assert re.search(rf"^  {name} +\S.*\.$", said, re.MULTILINE), name
+
+    def test_an_unknown_name_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["reorg"]) == 2
+        said = capsys.readouterr().err
+        assert "no campaign 'reorg'" in said
+        assert "reorgs" in said
 
 
 class TestClean:

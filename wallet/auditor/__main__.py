@@ -19,7 +19,11 @@ _URL = "BIFOLD_AUDIT_DATABASE_URL"
 
 def main(arguments: Sequence[str]) -> int:
     """Run it with the environment of this process."""
-    parser = argparse.ArgumentParser(prog="bifold audit", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="bifold audit",
+        description=(__doc__ or "").partition(": ")[2],
+        epilog="What a break paused: `bifold audit pauses`, `bifold audit accept` (docs/audit.md).",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--since-checkpoint", action="store_true", help="postings since the last sound run only"
@@ -38,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
 def _audit(chosen: argparse.Namespace, told: Mapping[str, str]) -> int:
     url = told.get(_URL)
     if not url:
-        sys.stderr.write(f"bifold audit: set {_URL} (role bifold_audit); see docs/audit.md.\n")
+        sys.stderr.write(
+            f"bifold audit: set {_URL} (role bifold_audit; docs/audit.md),"
+            " or start ./dev run first.\n"
+        )
         return UNREAD
     url = url.replace("postgresql+psycopg://", "postgresql://", 1)
     folder = Path(told.get("BIFOLD_DATA_DIR") or ".bifold")
