@@ -19,7 +19,7 @@ from api.authentication import CallerDep, authenticate, bearer_token
 from api.idempotency import as_response, claim_of
 from api.route import StrictRoute, take_body
 from api.state import State, state_of
-from wallet.group_commit import Flow
+from wallet.group_batch import Flow
 from wallet.idempotency import Answer, Claim
 
 Asked = TypeVar("Asked")

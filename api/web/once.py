@@ -14,7 +14,7 @@ from api.state import state_of
 from api.web.visit import BadForm, Visit
 from wallet import idempotency
 from wallet.db import Session
-from wallet.group_commit import Flow
+from wallet.group_batch import Flow
 
 Asked = TypeVar("Asked")
 Made = TypeVar("Made")

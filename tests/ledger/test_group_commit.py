@@ -16,7 +16,8 @@ from sqlalchemy import text
 from wallet import crashpoints, group_commit, ledger
 from wallet.db import Database
 from wallet.errors import DatabaseUnavailable, NotFound, WalletError
-from wallet.group_commit import Cursor, GroupWriter, Prepared
+from wallet.group_batch import Cursor, Prepared
+from wallet.group_commit import GroupWriter
 from wallet.idempotency import Answer, Claim, IdempotencyMismatch, Outcome
 from wallet.ledger import accounts
 from wallet.ledger.errors import InsufficientFunds

@@ -9,7 +9,7 @@ from functools import partial
 
 from wallet import ledger
 from wallet.errors import Forbidden, InvalidField, InvalidState, NotFound, SelfTransfer, WalletError
-from wallet.group_commit import Cursor, Prepared
+from wallet.group_batch import Cursor, Prepared
 from wallet.holds.models import (
     KIND,
     LONGEST_SECONDS,

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import clock, ledger
 from wallet.crashpoints import hit
 from wallet.errors import NotFound, SelfTransfer, WalletError
-from wallet.group_commit import Cursor, Prepared
+from wallet.group_batch import Cursor, Prepared
 from wallet.identity.lookup import People, Person, ask_people, people
 from wallet.identity.users import User, find_recipient, get_user, nobody
 from wallet.ids import new_id
