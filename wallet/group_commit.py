@@ -165,14 +165,17 @@ class GroupWriter:
                             _still_there(hot)
                 except psycopg.Error as error:  # told to whom it concerned
                     log.warning("group_commit.connection_lost", error=type(error).__name__)
-                except Exception as error:  # noqa: BLE001 - no connection to be had: who waits hears it
+                except Exception as error:  # noqa: BLE001 - no connection to be had
+                    if len(self._tasks) - len(self._resting) > 1:
+                        return  # the other writer has one, and who waits waits for it
                     self._fail([self._waiting.popleft() for _ in range(len(self._waiting))], error)
         finally:
+            ids.lost()
             self._free.append(ids)
             # At once, not a turn of the loop later: what comes in between would wait for the next.
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if self._waiting:  # one came while the last transaction ended
-                self._put(())
+            if self._waiting and len(self._tasks) == len(self._resting):
+                self._put(())  # one came while the last transaction ended, and nobody works
 
     async def _rest(self) -> bool:
         """Until something comes; False: it is time to give the connection back."""
@@ -288,8 +291,10 @@ class GroupWriter:
             item.tries += 1
         if left:
             pause = RETRY_BASE_SECONDS * 2 ** (left[0].tries - 1)
-            await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
-            self._waiting.extendleft(reversed(left))
+            try:
+                await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
+            finally:
+                self._waiting.extendleft(reversed(left))
 
     def _fail(self, items: Iterable[Item], error: BaseException) -> None:
         for item in items:

@@ -398,3 +398,25 @@ async def test_a_writer_without_work_gives_its_connection_back(
     assert db.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
     await asyncio.sleep(0.3)
     assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_a_writer_that_gets_no_connection_leaves_the_queue_to_the_other(
+    db: Database, writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = 0
+    alone = db.driver_alone
+
+    @asynccontextmanager
+    async def one_only() -> AsyncIterator[ledger.Hot]:
+        nonlocal given
+        given += 1
+        if given > 1:
+            raise DatabaseUnavailable("too many connections")
+        async with alone() as hot:
+            yield hot
+
+    monkeypatch.setattr(db, "driver_alone", one_only)
+    done = await asyncio.gather(
+        *(writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), shape) for p in people[1:])
+    )
+    assert len(done) == 39 and given > 1

@@ -22,7 +22,7 @@ from chain.transactions import (
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import beside, repository, signers
+from wallet.onchain import beside, casework, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import CANCELLED
 from wallet.onchain.replace import (
@@ -187,11 +187,17 @@ class Deliverer:
         """A final no: the payment was never signed. Its nonce is used up by a transfer of nothing.
 
         Without that every later nonce of this address would wait for ever. The hold is kept until
-        that transfer is final.
+        that transfer is final. Where that is refused too, the address gives no more nonces, and the
+        transfer of nothing is asked for again in every pass: the policy has to let it through.
         """
         log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
         if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
-            await self._desk.send_to_review(intent, f"signer_{reason}", halt=True)
+            self._signer_there = False
+            async with self._desk.db.transaction() as session:
+                await casework.halt_signer(
+                    session, network=self._desk.network, address=intent.from_address or "",
+                    reason=f"signer_{reason}",
+                )  # fmt: skip
             return
         async with self._desk.db.transaction() as session:
             await repository.lock_intent(session, intent.id)
