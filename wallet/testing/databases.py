@@ -17,7 +17,7 @@ from wallet.postgres import DATABASE, EmbeddedPostgres
 TEMPLATE = "bifold_template"
 CONNECTIONS_MAX = 200
 MEMORY = Path("/dev/shm")  # noqa: S108 - as below
-MEMORY_LEAST_BYTES = 4 * 2**30  # both of CI's clusters, with their logs, take less than a quarter
+MEMORY_LEAST_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
