@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from eth_account import Account
-from eth_account.messages import encode_defunct
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from keys.address import address_of
+from keys.approvers import HALF_CURVE_ORDER, approvers
 from keys.book import Entry
 from keys.errors import InvalidDerivation, SignerRefused
 from keys.handles import KeyHandle, Vrs
@@ -39,9 +38,7 @@ from keys.payload import (
 from keys.policy import NATIVE, NOTHING, Ours, Policy, Spend
 from keys.request import (
     KINDS,
-    MAX_APPROVALS,
     MAX_INTENT_ID_LENGTH,
-    SIGNATURE_BYTES,
     EntryKind,
     SignedTx,
     SignRequest,
@@ -50,7 +47,6 @@ from keys.request import (
 from keys.secret import Secret
 
 SIGNATURE_FIELDS: Final = 3
-HALF_CURVE_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +127,10 @@ class SigningDesk:
         return self._ours.warm
 
     def approval_limits(self) -> dict[str, dict[str, Any]]:
-        """`{chain_id: {"above": {asset: amount}, "exempt": [address]}}`: above it one payment needs
-        an operator's signature, unless it goes to one of those (the policy's `treasury_to`, our own
-        warm address). `"warm"`: addresses that always do, how many signatures, and whose.
+        """`{chain_id: {"above": {asset: amount}, "exempt": [address], "operators": [address]}}`:
+        above it one payment needs the signature of one of the operators, unless it goes to one of
+        the exempt (the policy's `treasury_to`, our own warm address). `"warm"`: addresses that
+        always need several, and how many.
         """
         limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
@@ -145,14 +142,17 @@ class SigningDesk:
                 for asset, limit in listed.items()
                 if limit.approve_above is not None
             }
-            limits[str(chain_id)] = {"above": above, "exempt": sorted(chain.treasury_to)}
+            limits[str(chain_id)] = {
+                "above": above,
+                "exempt": sorted(chain.treasury_to),
+                "operators": sorted(self.policy.operators),
+            }
             if chain.warm is not None and self._ours.warm is not None:
                 limits[str(chain_id)] |= {
                     "exempt": sorted(chain.treasury_to | {self._ours.warm}),
                     "warm": {
                         "addresses": [self._ours.warm],
                         "signatures": chain.warm.signatures,
-                        "operators": sorted(self.policy.operators),
                     },
                 }
         return limits
@@ -337,28 +337,6 @@ class SigningDesk:
         spent = self.journal.book.spent(entry.chain_id, entry.asset, entry.day)
         if spent + entry.amount > per_day:
             raise SignerRefused("day_limit_reached", f"{spent} of {per_day} {entry.asset} are used")
-
-
-def approver(message: str, signature: bytes) -> str | None:
-    """The EIP-55 address that signed `message` by EIP-191 (65 bytes, low s), or None."""
-    if len(signature) != SIGNATURE_BYTES:
-        return None
-    if int.from_bytes(signature[32:64], "big") > HALF_CURVE_ORDER:
-        return None
-    try:
-        signer = Account.recover_message(encode_defunct(text=message), signature=signature)
-    except (BadSignature, ValidationError, ValueError, TypeError):
-        return None
-    return str(signer)
-
-
-def approvers(message: str, signatures: bytes) -> list[str | None]:
-    """Who signed `message`, signature by signature; None for what is none. `signatures`: 65 bytes
-    each, one behind the other, `MAX_APPROVALS` at most."""
-    if len(signatures) % SIGNATURE_BYTES or len(signatures) > MAX_APPROVALS * SIGNATURE_BYTES:
-        return [None]
-    starts = range(0, len(signatures), SIGNATURE_BYTES)
-    return [approver(message, signatures[at : at + SIGNATURE_BYTES]) for at in starts]
 
 
 def _delegation_message(wanted: AdmittedDelegation) -> bytes:

@@ -31,8 +31,8 @@ class ApprovalLimits:
     """Which payments of one chain need an operator's signature.
 
     `above`: the largest amount without one, by `native` or the token's contract, in its smallest
-    unit. `exempt`: recipients (EIP-55) to whom no limit applies. `warm`: addresses from which
-    nothing leaves without `warm_signatures` of different `operators`.
+    unit. `exempt`: recipients (EIP-55) to whom no limit applies. `operators`: whose signatures
+    count. `warm`: addresses from which nothing leaves without those of `warm_signatures` of them.
     """
 
     above: Mapping[str, int]

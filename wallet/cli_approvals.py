@@ -16,31 +16,17 @@ from eth_account.messages import encode_defunct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.registry import Network
-from keys.desk import approver
+from keys.approvers import approver
 from keys.keystore import decrypt, read
-from keys.request import approval_text
 from keys.secret import SecretText
 from wallet.bootstrap import Services
 from wallet.errors import FourEyesRequired, InvalidField, NotFound
-from wallet.onchain import beside, repository, signers
+from wallet.onchain import approvals, repository, signers
+from wallet.onchain.approvals import Approval, wording
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
 
 log = structlog.get_logger("operator")
-
-
-def wording(network: Network, intent: Intent, *, warm: bool = False) -> str:
-    """The text to sign for one payment; `warm`: it leaves the warm address."""
-    token = network.token(intent.asset)
-    return approval_text(
-        intent_id=intent.id,
-        chain_id=network.chain_id,
-        to=intent.to_address,
-        asset="native" if token is None else token.contract,
-        amount=intent.amount_minor,
-        warm=intent.pinned_address if warm else None,
-    )
 
 
 async def waiting(services: Services) -> int:
@@ -55,8 +41,9 @@ async def waiting(services: Services) -> int:
         found = []
         for row in rows.all():
             intent = await repository.get_intent(session, row.id)
-            warm = await _is_warm(session, intent)
-            found.append((intent, warm, await beside.approvals(session, intent.id)))
+            warm = await _warm(session, intent)
+            given = await approvals.given_for(session, [intent.id])
+            found.append((intent, warm, given.get(intent.id, [])))
     if not found:
         print("No payment waits for an operator's signature.")
     for intent, warm, signed in found:
@@ -75,23 +62,27 @@ async def approve(services: Services, chosen: argparse.Namespace) -> int:
     """Keep an operator's signature; the worker hands it to the signer."""
     async with services.db.transaction() as session:
         intent = await _found(session, chosen.intent)
-        if warm := await _is_warm(session, intent):
+        if warm := await _warm(session, intent):
             await _another(session, intent, chosen.by)
         message = wording(services.networks[intent.network], intent, warm=warm)
         signature = _signature(chosen, message)
         operator = approver(message, signature)
         if operator is None:
             raise InvalidField("That is no signature over this payment's text.")
-        given = beside.Approval(operator, signature, chosen.by)
-        if not await beside.approve(session, intent.id, given) and warm:
+        given = Approval(operator, signature, chosen.by)
+        if not await approvals.approve(session, intent.id, given) and warm:
             raise InvalidField(f"{operator} has signed for it already: another operator must.")
     log.warning("operator.approved", intent=intent.id, operator=operator, by=chosen.by)
     print(f"{intent.id}: approved by {operator}, if the signer's policy names it.")
     return 0
 
 
-async def _is_warm(session: AsyncSession, intent: Intent) -> bool:
-    return await signers.is_warm(session, network=intent.network, address=intent.pinned_address)
+async def _warm(session: AsyncSession, intent: Intent) -> str | None:
+    """The warm address that it leaves, if it does."""
+    sender = intent.pinned_address
+    return (
+        sender if await signers.is_warm(session, network=intent.network, address=sender) else None
+    )
 
 
 async def _another(session: AsyncSession, intent: Intent, by: str | None) -> None:
@@ -103,7 +94,8 @@ async def _another(session: AsyncSession, intent: Intent, by: str | None) -> Non
     )
     if by == proposed_by:
         raise FourEyesRequired("Another operator than the one who proposed it must sign for it.")
-    if any(one.by_whom == by for one in await beside.approvals(session, intent.id)):
+    given = await approvals.given_for(session, [intent.id])
+    if any(one.by_whom == by for one in given.get(intent.id, ())):
         raise FourEyesRequired(f"{by} has signed for it already: another operator must.")
 
 

@@ -355,6 +355,7 @@ class TestApproval:
             str(LOCAL_CHAIN_ID): {
                 "above": {"native": str(10**17)},
                 "exempt": sorted(desk.policy.chains[LOCAL_CHAIN_ID].treasury_to),
+                "operators": sorted(desk.policy.operators),
             }
         }
         limits = limits_of(told)[LOCAL_CHAIN_ID]

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from eth_account.signers.local import LocalAccount
 from sqlalchemy import text
 
 from chain.address import checked
 from chain.testing import AnvilProcess
 from keys.policy import Policy
-from wallet.cli_approvals import wording
+from keys.request import ApprovalLimits
 from wallet.db import Database
-from wallet.onchain import repository
+from wallet.onchain import approvals, repository
+from wallet.onchain.approvals import Approval, wording
+from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
 OPERATOR = Account.from_key(b"\x07" * 32)
@@ -38,22 +41,20 @@ async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterat
     await seam.close()
 
 
-async def approve(seam: Seam, withdrawal_id: str, by: object) -> None:
-    async with seam.db.transaction() as session:
+async def approve(
+    seam: Seam, withdrawal_id: str, by: LocalAccount, *, said_by: str | None = None
+) -> None:
+    """`said_by`: the row names another operator than the one who signed."""
+    async with as_operator(seam.db) as session:
         intent_id = await session.scalar(
             text("SELECT intent_id FROM withdrawals WHERE id = :id"), {"id": withdrawal_id}
         )
         intent = await repository.get_intent(session, str(intent_id))
         message = encode_defunct(text=wording(seam.network, intent))
-        await session.execute(
-            text("INSERT INTO chain_approvals (intent_id, operator, signature)"
-                 " VALUES (:id, :by, :signature)"),
-            {
-                "id": intent.id,
-                "by": by.address,  # type: ignore[attr-defined]
-                "signature": bytes(by.sign_message(message).signature),  # type: ignore[attr-defined]
-            },
-        )  # fmt: skip
+        signature = bytes(by.sign_message(message).signature)
+        await approvals.approve(
+            session, intent.id, Approval(said_by or by.address, signature, None)
+        )
 
 
 async def test_what_goes_to_the_treasury_is_not_asked_about(seam: Seam) -> None:
@@ -93,10 +94,35 @@ async def test_it_can_be_taken_back_while_it_waits(seam: Seam) -> None:
     assert (await seam.withdrawal(ada, large.id)).status == "cancelled"
 
 
-async def test_a_strangers_signature_moves_nothing(seam: Seam) -> None:
-    """Who writes into the database can put a signature there; the signer knows its operators."""
+@pytest.mark.parametrize("said_by", [None, OPERATOR.address])
+async def test_a_strangers_signature_moves_nothing(seam: Seam, said_by: str | None) -> None:
+    """Who writes into the database can put a signature there; it counts as none, gives no nonce
+    away and takes no place from a true one."""
     ada = await seam.funded_person()
     large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    await approve(seam, large.id, STRANGER, said_by=said_by)
+    await seam.finish()
+    assert await seam.on_chain(OUTSIDE, "USDC") == 0
+    after = await seam.withdrawal(ada, large.id)
+    assert (after.status, after.waiting_for) == ("held", "approval")
+    assert await seam.rows("SELECT nonce FROM chain_intents WHERE nonce IS NOT NULL") == []
+    if said_by is None:
+        await approve(seam, large.id, OPERATOR)
+        await seam.finish()
+        assert (await seam.withdrawal(ada, large.id)).status == "settled"
+    assert await seam.differences() == []
+
+
+async def test_the_signer_believes_no_caller(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that was taken over hands over what it likes: the signer counts by itself."""
+    ada = await seam.funded_person()
+    large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    [(chain_id, told)] = (await seam.signer.approval_limits()).items()
+
+    async def believed() -> dict[int, ApprovalLimits]:
+        return {chain_id: replace(told, operators=frozenset({STRANGER.address}))}
+
+    monkeypatch.setattr(seam.signer, "approval_limits", believed)
     await approve(seam, large.id, STRANGER)
     await seam.finish()
     assert await seam.on_chain(OUTSIDE, "USDC") == 0

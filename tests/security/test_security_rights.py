@@ -105,7 +105,9 @@ def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
         return {column for (column,) in rows}
 
 
-@pytest.mark.parametrize("table", ["corrections", "audit_accepted", "fork_proposals"])
+@pytest.mark.parametrize(
+    "table", ["corrections", "audit_accepted", "fork_proposals", "chain_approvals"]
+)
 def test_what_operators_agree_upon_no_process_writes(database: ScratchDatabase, table: str) -> None:
     assert _insertable(database, "bifold_app", table) == set()
     assert _insertable(database, "bifold_operator", table) != set()

@@ -17,9 +17,10 @@ from chain.address import checked
 from chain.testing import AnvilProcess
 from wallet import cli, cli_approvals, cli_treasury_moves
 from wallet.bootstrap import Services
-from wallet.cli_approvals import wording
 from wallet.db import Database
-from wallet.onchain import repository
+from wallet.onchain import approvals, repository
+from wallet.onchain.approvals import wording
+from wallet.testing.operators import as_operator, operators_of
 from wallet.testing.seam import Seam
 from wallet.treasury import moves
 
@@ -45,9 +46,10 @@ def warm_of(seam: Seam) -> str:
     return seam.desk.warm_address
 
 
-async def services(seam: Seam) -> Services:
+async def services(seam: Seam, db: Database | None = None) -> Services:
+    """What a command is given; `db`: as somebody else than the application."""
     found: Any = SimpleNamespace(
-        db=seam.db,
+        db=seam.db if db is None else db,
         networks={"local": seam.network},
         chains={"local": seam.chain},
         assets=seam.assets,
@@ -67,11 +69,24 @@ async def sign(seam: Seam, intent_id: str, key: LocalAccount, by: str | None) ->
     """As an operator does: the text is signed elsewhere, the command carries the signature."""
     async with seam.db.transaction() as session:
         intent = await repository.get_intent(session, intent_id)
-    words = wording(seam.network, intent, warm=True)
+    words = wording(seam.network, intent, warm=warm_of(seam))
     signature = bytes(key.sign_message(encode_defunct(text=words)).signature).hex()
     line = ["chain", "approve-payment", intent_id, "--signature", f"0x{signature}"]
     chosen = cli._parser().parse_args([*line, *([] if by is None else ["--by", by])])
-    return await cli_approvals.approve(await services(seam), chosen)
+    operators = operators_of(seam.db)
+    try:
+        return await cli_approvals.approve(await services(seam, operators), chosen)
+    finally:
+        await operators.dispose()
+
+
+async def write(seam: Seam, intent_id: str, *signed: tuple[str, bytes]) -> None:
+    """Rows (operator, signature) that no command looked at."""
+    async with as_operator(seam.db) as session:
+        for number, (operator, signature) in enumerate(signed):
+            await approvals.approve(
+                session, intent_id, approvals.Approval(operator, signature, f"x{number}")
+            )
 
 
 async def listed(seam: Seam, *, open_only: bool = True) -> list[moves.Move]:

@@ -22,7 +22,8 @@ from chain.transactions import (
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import beside, casework, repository, signers
+from wallet.onchain import approvals, casework, repository, signers
+from wallet.onchain.approvals import Approval
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import CANCELLED
 from wallet.onchain.replace import (
@@ -124,7 +125,7 @@ class Deliverer:
         """Have the stored payload signed and store the bytes (transaction B)."""
         desk, sender = self._desk, intent.from_address or ""
         async with desk.db.transaction() as session:
-            given = await beside.approvals(session, intent.id)
+            given = await approvals.given_for(session, [intent.id])
             index = await signers.deposit_index(session, network=desk.network, address=sender)
         hit("intent.before_sign")
         try:
@@ -134,7 +135,7 @@ class Deliverer:
                 intent_id=intent.id,
                 kind=attempt.kind,
                 deposit_index=index,
-                approval=b"".join(one.signature for one in given),
+                approval=await self._approval(intent, sender, given.get(intent.id, ())),
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)
@@ -165,6 +166,16 @@ class Deliverer:
             hit("intent.before_commit_signed")
         hit("intent.after_commit_signed")
         return signed
+
+    async def _approval(self, intent: Intent, sender: str, given: Sequence[Approval]) -> bytes:
+        """The operators' signatures that the signer will count. Raises `SignerUnavailable`."""
+        network = self._desk.chain.network
+        if not given:
+            return b""
+        limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
+        if limits is None:
+            return b""
+        return b"".join(approvals.counted(network, intent, given, limits, sender=sender))
 
     def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
         """Whether this refusal ends with the day. Only a payment waits: what replaces one has an

@@ -27,7 +27,7 @@ from chain.transactions import (
 )
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
-from wallet.onchain import beside, casework, pauses, repository, signers, tokens
+from wallet.onchain import approvals, beside, casework, pauses, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
 from wallet.onchain.freeze import frozen
@@ -232,9 +232,9 @@ class Preparer:
     async def _approved(
         self, queued: Sequence[Intent], address: str, *, warm: bool
     ) -> list[Intent]:
-        """Without those that not enough operators have signed for (above the signer's limit, or out
-        of warm): asked now, they would be refused for good. No signer, no answer: nothing is signed
-        anyway."""
+        """Without those that too few operators have signed for (above the signer's limit, or out of
+        warm), by signatures that count: asked now, they would be refused for good. No signer, no
+        answer: nothing is signed anyway."""
         network = self._desk.chain.network
         try:
             limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
@@ -254,16 +254,19 @@ class Preparer:
                 asset=asset, amount=intent.amount_minor, to=intent.to_address, sender=address
             )
             if intent.data is None and needed:
-                asked[intent.id] = needed
+                asked[intent.id] = (intent, needed)
         if not asked:
             return list(queued)
         async with self._desk.db.transaction() as session:
-            by = await beside.approved(session, list(asked))
-        missing = set()
-        for intent_id, needed in asked.items():
-            signed = by.get(intent_id, set())
-            if len(signed & limits.operators if warm else signed) < needed:
-                missing.add(intent_id)
+            given = await approvals.given_for(session, list(asked))
+        missing = {
+            intent_id
+            for intent_id, (intent, needed) in asked.items()
+            if len(
+                approvals.counted(network, intent, given.get(intent_id, ()), limits, sender=address)
+            )
+            < needed
+        }
         await self._wait(sorted(missing), "approval")
         return [intent for intent in queued if intent.id not in missing]
 

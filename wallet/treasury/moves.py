@@ -2,7 +2,7 @@
 
 Who proposes does not approve. A move out of hot is an ordinary intent; the signer lets it pass its
 limits only towards the recipients in its own policy (`treasury_to`) and towards warm. One out of
-warm waits until operators have signed for it, as many as that policy asks for (`beside.approve`).
+warm waits until as many operators as that policy asks for have signed (`approvals.approve`).
 """
 
 from __future__ import annotations
