@@ -18,14 +18,23 @@ from keys import mnemonic as bip39
 from keys.derivation import DEPOSIT_ACCOUNT, DepositDeriver, address_of, derive_key, path
 from keys.errors import DepositKeyStays, InvalidDerivation, KeyKnown, SecretMissing
 from keys.house import MAX_HOT_KEYS, OWNER, deposit_xpub, hot_count, hot_keys, hot_purpose
+from keys.public import PublicKeys
 from keys.secret import Secret, SecretText
-from keys.setup import HouseKeys, create_house, extend_warm, read_mnemonic, warm_of
+from keys.setup import (
+    HouseKeys,
+    create_house,
+    extend_warm,
+    public_of,
+    read_mnemonic,
+    warm_of,
+)
 from keys.vault import DEFAULT_COST, VAULT_FILE, Vault
 
 __all__ = [
     "export_hot",
     "export_path",
     "import_hot",
+    "public_half",
     "restore_house",
     "rotate_house",
     "split_house",
@@ -63,12 +72,17 @@ def restore_house(
     share_passphrase: SecretText | None = None,
     language: str = "english",
     hot: int = 1,
+    expected: str | None = None,
 ) -> HouseKeys:
     """The same house in a new vault, from enough shares. Its journal is empty: settle what is in
-    flight before it signs (docs/custody.md). Raises `InvalidShares`, `VaultExists`.
+    flight before it signs (docs/custody.md). `expected`: the fingerprint it must have, since a
+    wrong passphrase of the shares gives other words. Raises `InvalidShares`, `VaultExists`,
+    `OtherHouse` (nothing is made).
     """
     phrase = shares.combine(given, passphrase=share_passphrase, language=language)
-    return create_house(vault_dir, passphrase, mnemonic=phrase, hot=hot, cost=DEFAULT_COST)
+    return create_house(
+        vault_dir, passphrase, mnemonic=phrase, hot=hot, cost=DEFAULT_COST, expected=expected
+    )
 
 
 def rotate_house(vault_dir: str | os.PathLike[str], old: SecretText, new: SecretText) -> None:
@@ -79,6 +93,14 @@ def rotate_house(vault_dir: str | os.PathLike[str], old: SecretText, new: Secret
     `WrongPassphrase`, `VaultCorrupt`, `VaultLocked`, and `ValueError` for an empty passphrase.
     """
     Vault.open(Path(vault_dir) / VAULT_FILE, old).rotate(new)
+
+
+def public_half(vault_dir: str | os.PathLike[str], passphrase: SecretText) -> PublicKeys:
+    """What `keys.json` says of the house in this vault; keys in devices are not in it.
+
+    Raises `WrongPassphrase`, `VaultCorrupt`.
+    """
+    return public_of(Vault.open(Path(vault_dir) / VAULT_FILE, passphrase))
 
 
 def warm_address(vault_dir: str | os.PathLike[str], passphrase: SecretText) -> str:

@@ -56,6 +56,17 @@ class VaultExists(KeysError):
     code = "vault_exists"
 
 
+class OtherHouse(KeysError):
+    """These words make another house than the one that is expected."""
+
+    code = "other_house"
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"another house: fingerprint {found}, not {expected}")
+        self.expected = expected
+        self.found = found
+
+
 class VaultLocked(KeysError):
     """Another process holds this vault's journal: one signer per vault."""
 

@@ -44,6 +44,11 @@ def generate(words: int = 24, language: str = "english") -> SecretText:
     return SecretText(_wordlist(language).generate(strength=words // 3 * BITS_PER_WORD_STEP))
 
 
+def words_of(language: str) -> str:
+    """The words of a list, spaced. Raises `ValueError` for an unknown one."""
+    return " ".join(_wordlist(language).wordlist)
+
+
 def check(phrase: SecretText | str) -> str:
     """The language of a valid mnemonic. Raises `InvalidMnemonic` (word, count or checksum)."""
     canonical = _canonical(phrase)

@@ -22,7 +22,7 @@ from keys.derivation import (
     fingerprint,
     path,
 )
-from keys.errors import VaultExists
+from keys.errors import OtherHouse, VaultExists
 from keys.house import (
     DEPOSIT_XPUB,
     JOURNAL_KEY,
@@ -54,6 +54,7 @@ __all__ = [
     "read_mnemonic",
     "read_public",
     "warm_of",
+    "wordlist",
     "write_public",
 ]
 
@@ -90,12 +91,14 @@ def create_house(
     hot: int = 1,
     mnemonic: SecretText | None = None,
     cost: KdfCost = DEFAULT_COST,
+    expected: str | None = None,
 ) -> HouseKeys:
     """Make vault and journal in `vault_dir` (created 0700) from a fresh mnemonic, or from a given
     one to restore. A crash on the way leaves no vault, and the call can be made again.
 
-    Raises `VaultExists`, `InvalidMnemonic`, and `ValueError` for a wrong count or language. A
-    restored house has an empty journal: settle what is in flight before it signs (custody.md).
+    `expected`: the fingerprint it must have. Raises `VaultExists`, `InvalidMnemonic`, `OtherHouse`
+    (nothing is made), and `ValueError` for a wrong count or language. A restored house has an empty
+    journal: settle what is in flight before it signs (custody.md).
     """
     if not 1 <= hot <= MAX_HOT_KEYS:
         raise ValueError(f"a house has 1 to {MAX_HOT_KEYS} hot keys")
@@ -103,6 +106,8 @@ def create_house(
     seed = bip39.to_seed(phrase)
     keys, warm = _derive_hot(seed, range(hot)), _derive_warm(seed)
     xpub = account_xpub(seed, DEPOSIT_ACCOUNT)
+    if expected is not None and fingerprint(xpub) != expected:
+        raise OtherHouse(expected, fingerprint(xpub))
     contents = {
         (OWNER, MNEMONIC): Secret(phrase.reveal().encode("utf-8")),
         (OWNER, DEPOSIT_XPUB): Secret(xpub.encode("ascii")),
@@ -150,6 +155,11 @@ def warm_of(vault: Vault) -> Secret:
 def read_mnemonic(vault: Vault) -> SecretText:
     """The house's words, for an operator who makes a backup."""
     return SecretText(vault.get(OWNER, MNEMONIC).reveal().decode("utf-8"))
+
+
+def wordlist(language: str) -> str:
+    """All its words, for a look whether a terminal can show them. Raises `ValueError`."""
+    return bip39.words_of(language)
 
 
 def public_of(vault: Vault) -> PublicKeys:

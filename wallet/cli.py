@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="print the public half and the first deposit addresses")
     show.add_argument("--public", help="keys.json (default: the data folder's)")
     show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
+    public = actions.add_parser("public", help="write a lost keys.json anew from the vault")
+    public.add_argument("--vault", required=True, help="folder of the vault")
+    public.add_argument(
+        "--passphrase-fd", type=int, required=True, help="descriptor to read it from"
+    )
+    public.add_argument("--public", required=True, help="a file that does not exist yet")
     warm = actions.add_parser("warm", help="the warm address, made now in a vault of before it")
     warm.add_argument("--vault", required=True, help="folder of the vault")
     warm.add_argument("--passphrase-fd", type=int, required=True, help="descriptor to read it from")
@@ -117,7 +123,10 @@ def _count(text: str) -> int:
 def _add_backups(actions: Subparsers) -> None:
     split = actions.add_parser("split", help="SLIP-39 shares of the words; on a terminal only")
     split.add_argument("--shares", default="2of3", help="how many are enough of how many")
-    restore = actions.add_parser("restore", help="the house again from shares; on a terminal only")
+    restore = actions.add_parser(
+        "restore", help="the house again from shares or its words; on a terminal only"
+    )
+    restore.add_argument("--words", action="store_true", help="type the words instead of shares")
     restore.add_argument("--public", required=True, help="file for the public half (keys.json)")
     restore.add_argument("--language", default="english", help="BIP-39 word list of the words")
     restore.add_argument("--hot-keys", type=int, default=1, help="how many hot keys it had")

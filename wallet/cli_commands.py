@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import sys
-from pathlib import Path
 
 from chain.errors import ChainError
 from keys.errors import KeysError
@@ -113,17 +112,15 @@ def _reconcile(chosen: argparse.Namespace) -> int:
 
 
 def _keys(chosen: argparse.Namespace) -> int:
-    if chosen.action in ("split", "restore", "import", "export", "rotate", "warm"):
-        from wallet.cli_keys import run as backups
-
-        return backups(chosen)
     if chosen.action == "sign":
         from wallet.cli_keys_sign import run as sign
 
         return sign(chosen)
     if chosen.action == "show":
         return _keys_show(chosen.public or _keys_file(), chosen.count)
-    return _keys_init(chosen)
+    from wallet.cli_keys import run
+
+    return run(chosen)
 
 
 def _keys_file() -> str:
@@ -146,33 +143,4 @@ def _keys_show(public_file: str, count: int) -> int:
     deriver = DepositDeriver(public.deposit_xpub)
     for index in range(count):
         print(f"deposit {index}      {deriver.address(index)}")
-    return 0
-
-
-def _keys_init(chosen: argparse.Namespace) -> int:
-    from keys.descriptors import take_passphrase
-    from keys.errors import KeysError
-    from keys.setup import create_house, write_public
-
-    if not sys.stdout.isatty():
-        print("bifold: the words are shown on a terminal only; run this on one.", file=sys.stderr)
-        return 2
-    public = Path(chosen.public)
-    if not public.absolute().parent.is_dir():  # before a house is made that nobody could go on with
-        print(f"bifold: there is no folder for {public}; make it first.", file=sys.stderr)
-        return 2
-    try:
-        house = create_house(
-            chosen.vault,
-            take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault)),
-            words=chosen.words,
-            language=chosen.language,
-        )
-    except (KeysError, ValueError) as error:
-        print(f"bifold: {error}", file=sys.stderr)
-        return 1
-    print("Write these words down, on paper, now. They are shown once and move all the money.\n")
-    print(f"  {house.mnemonic.reveal()}\n")
-    write_public(public, house.public())  # after the words: whatever fails now, they were shown
-    print(f"fingerprint of the deposit key: {house.fingerprint}")
     return 0

@@ -1,5 +1,4 @@
-"""`bifold keys split|restore|import|export|rotate|warm`: secrets on a terminal, from a descriptor
-or a file, never in argv."""
+"""`bifold keys …`: secrets on a terminal, from a descriptor or a file, never in argv."""
 
 from __future__ import annotations
 
@@ -9,6 +8,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +17,20 @@ from keys.backup import (
     export_hot,
     export_path,
     import_hot,
+    public_half,
     restore_house,
     rotate_house,
     split_house,
     warm_address,
 )
 from keys.descriptors import take_passphrase
-from keys.errors import KeysError
+from keys.errors import KeysError, OtherHouse
 from keys.public import PublicKeys, read_public
 from keys.secret import SecretText
-from keys.setup import write_public
+from keys.setup import create_house, house_exists, wordlist, write_public
 
 _COUNTS = re.compile(r"([1-9][0-9]?)of([1-9][0-9]?)")
-NO_TERMINAL = "bifold: shares are shown and typed on a terminal only; run this on one."
+NO_TERMINAL = "bifold: words and shares are shown and typed on a terminal only; run this on one."
 
 
 class NoPassword(KeysError):
@@ -40,25 +41,53 @@ class NoPassword(KeysError):
 
 def run(chosen: argparse.Namespace) -> int:
     """Do the chosen action; 2 when it may not be done here."""
-    if chosen.action == "export":
-        return _export(chosen)
-    if chosen.action == "import":
-        return _import(chosen)
-    if chosen.action == "rotate":
-        return _rotate(chosen)
-    if chosen.action == "warm":
-        return _warm(chosen)
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if chosen.action in ("init", "split", "restore") and not (
+        sys.stdout.isatty() and sys.stdin.isatty()
+    ):
         print(NO_TERMINAL, file=sys.stderr)
         return 2
-    return _split(chosen) if chosen.action == "split" else _restore(chosen)
+    return _ACTIONS[chosen.action](chosen)
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    if not _may_be_made(chosen) or not _can_be_shown(chosen.language):
+        return 2
+    if Path(chosen.public).exists():
+        return _refused(f"{chosen.public} is there already: it belongs to another house.")
+    try:
+        house = create_house(
+            chosen.vault,
+            take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault)),
+            words=chosen.words,
+            language=chosen.language,
+        )
+    except ValueError as error:
+        return _refused(str(error))
+    print("Write these words down, on paper, now. They are shown once and move all the money.\n")
+    print(f"  {house.mnemonic.reveal()}\n")
+    write_public(chosen.public, house.public())  # after the words, whatever fails now
+    print(f"fingerprint of the deposit key: {house.fingerprint}")
+    return 0
+
+
+def _public(chosen: argparse.Namespace) -> int:
+    """`keys.json` anew from the vault, where it was lost; one that is there stays."""
+    if Path(chosen.public).exists():
+        return _refused(f"{chosen.public} is there already.")
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    found = public_half(chosen.vault, passphrase)
+    write_public(chosen.public, found)
+    print(f"fingerprint of the deposit key: {found.fingerprint}")
+    for index, address in enumerate(found.hot):
+        print(f"hot {index}: {address}")
+    print("Keys in devices are not in the vault: add their addresses by hand.")
+    return 0
 
 
 def _split(chosen: argparse.Namespace) -> int:
     found = _COUNTS.fullmatch(chosen.shares)
     if found is None:
-        print("bifold: say how many are enough and how many there are, like 2of3.", file=sys.stderr)
-        return 2
+        return _refused("say how many are enough and how many there are, like 2of3.")
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     extra = _optional("Passphrase of the shares (empty for none): ")
     try:
@@ -67,8 +96,7 @@ def _split(chosen: argparse.Namespace) -> int:
             share_passphrase=extra,
         )  # fmt: skip
     except ValueError as error:
-        print(f"bifold: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     print(
         f"\nAny {found[1]} of these {found[2]} shares bring the house back. Write each on its own"
     )
@@ -79,7 +107,50 @@ def _split(chosen: argparse.Namespace) -> int:
 
 
 def _restore(chosen: argparse.Namespace) -> int:
+    if not _may_be_made(chosen):
+        return 2
+    known = read_public(chosen.public) if Path(chosen.public).exists() else None
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
+    expected = None if known is None else known.fingerprint
+    try:
+        if chosen.words:
+            words = SecretText(getpass.getpass("The house's words, spaced (not shown): "))
+            house = create_house(
+                chosen.vault, passphrase, mnemonic=words, hot=chosen.hot_keys, expected=expected
+            )
+        else:
+            given, extra = _shares()
+            house = restore_house(
+                chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
+                hot=chosen.hot_keys, expected=expected,
+            )  # fmt: skip
+    except OtherHouse as error:
+        return _refused(
+            f"{chosen.public} is of the house {error.expected}, this would be {error.found}."
+            " A mistyped passphrase of the shares makes another house. Nothing was changed."
+        )
+    except ValueError as error:
+        return _refused(str(error))
+    if known is None:
+        write_public(chosen.public, house.public())
+    print(f"fingerprint of the deposit key: {house.fingerprint}")
+    for index, address in enumerate(house.hot):
+        print(f"hot {index}: {address}")
+    print(f"warm:  {house.warm}")
+    if known is None:
+        print(
+            "Compare them with your records: a wrong passphrase gives another house, not an error."
+        )
+    else:
+        print(f"{chosen.public} is of this house, and stays as it is.")
+        for address in known.hot:
+            if address not in house.hot:
+                print(f"  the new vault does not hold {address} (hot): --hot-keys, or its key file")
+    print("The journal is empty: settle what is in flight before the signer starts.")
+    return 0
+
+
+def _shares() -> tuple[list[SecretText], SecretText | None]:
     given: list[SecretText] = []
     print("Type one share a line; an empty line ends. What you type is not shown.")
     while True:
@@ -87,23 +158,37 @@ def _restore(chosen: argparse.Namespace) -> int:
         if not line.strip():
             break
         given.append(SecretText(line))
-    extra = _optional("Passphrase of the shares (empty for none): ")
+    return given, _optional("Passphrase of the shares (empty for none): ")
+
+
+def _may_be_made(chosen: argparse.Namespace) -> bool:
+    """Whether a vault and a public half can lie there; told before anything is made or typed."""
+    if not Path(chosen.public).absolute().parent.is_dir():
+        _refused(f"there is no folder for {chosen.public}; make it first.")
+    elif house_exists(chosen.vault):
+        _refused(f"{chosen.vault} already holds a house.")
+    else:
+        return True
+    return False
+
+
+def _can_be_shown(language: str) -> bool:
+    """Whether this terminal shows the words that are to be written down."""
+    encoding = sys.stdout.encoding
     try:
-        house = restore_house(
-            chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
-            hot=chosen.hot_keys,
-        )  # fmt: skip
+        wordlist(language).encode(encoding)
+    except UnicodeEncodeError:
+        _refused(f"this terminal ({encoding}) cannot show {language} words: set LANG=C.UTF-8.")
     except ValueError as error:
-        print(f"bifold: {error}", file=sys.stderr)
-        return 2
-    write_public(chosen.public, house.public())
-    print(f"fingerprint of the deposit key: {house.fingerprint}")
-    for index, address in enumerate(house.hot):
-        print(f"hot {index}: {address}")
-    print(f"warm:  {house.warm}")
-    print("Compare them with your records: a wrong passphrase gives another house, not an error.")
-    print("The journal is empty: settle what is in flight before the signer starts.")
-    return 0
+        _refused(str(error))
+    else:
+        return True
+    return False
+
+
+def _refused(why: str) -> int:
+    print(f"bifold: {why}", file=sys.stderr)
+    return 2
 
 
 def _rotate(chosen: argparse.Namespace) -> int:
@@ -130,8 +215,7 @@ def _warm(chosen: argparse.Namespace) -> int:
 
 def _export(chosen: argparse.Namespace) -> int:
     if Path(chosen.out).exists():  # told before anything is typed
-        print(f"bifold: {chosen.out} is there already.", file=sys.stderr)
-        return 2
+        return _refused(f"{chosen.out} is there already.")
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     password = _password(chosen, twice=True)
     if chosen.path is None:
@@ -185,3 +269,15 @@ def _password(chosen: argparse.Namespace, *, twice: bool = False) -> SecretText:
 def _optional(prompt: str) -> SecretText | None:
     typed = getpass.getpass(prompt)
     return SecretText(typed) if typed else None
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
+    "public": _public,
+    "split": _split,
+    "restore": _restore,
+    "export": _export,
+    "import": _import,
+    "rotate": _rotate,
+    "warm": _warm,
+}

@@ -73,7 +73,9 @@ class TestInCode:
 class Terminal:
     """A person in front of `bifold keys …`."""
 
-    def __init__(self, *arguments: str, secrets: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, *arguments: str, secrets: tuple[bytes, ...] = (), encoding: str = "utf-8"
+    ) -> None:
         self._main, second = pty.openpty()
         pipes = []
         for secret in secrets:
@@ -85,7 +87,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wallet.cli", "keys", *numbered],
             stdin=second, stdout=second, stderr=second, pass_fds=pipes, cwd=ROOT,
-            start_new_session=True,
+            start_new_session=True, env=os.environ | {"PYTHONIOENCODING": encoding},
             # getpass opens /dev/tty: the pty becomes the child's own terminal.
             preexec_fn=lambda: os.close(os.open(os.ttyname(second), os.O_RDWR)),
         )  # fmt: skip
@@ -134,10 +136,60 @@ def test_a_house_is_made_at_a_terminal(tmp_path: Path) -> None:
     (words,) = [line.strip() for line in making.said.splitlines() if len(line.split()) == 24]
     written = read_public(public)
     assert written.fingerprint in making.said
-    house = create_house(
-        tmp_path / "again", SecretText("x"), mnemonic=SecretText(words), cost=CHEAP
-    )
-    assert written.hot == tuple(house.hot)
+    before = public.read_bytes()
+    for typed, code, told in (
+        (" ".join(["abandon"] * 11 + ["about"]), 2, "Nothing was changed"),
+        (words.replace(" ", "  "), 0, written.hot[0]),
+    ):
+        again = Terminal(
+            "restore", "--words", "--vault", str(tmp_path / "again"), "--public", str(public),
+            "--passphrase-fd", "{0}", secrets=(b"another",),
+        )  # fmt: skip
+        again.until("The house's words")
+        again.type(typed)
+        assert again.end() == code, again.said
+        assert told in again.said and words not in again.said and "Traceback" not in again.said
+    assert public.read_bytes() == before
+
+
+def test_words_a_terminal_cannot_show_make_no_house(tmp_path: Path) -> None:
+    making = Terminal(
+        "init", "--vault", str(tmp_path / "vault"), "--public", str(tmp_path / "keys.json"),
+        "--passphrase-fd", "{0}", "--language", "chinese_simplified", secrets=(b"a long one",),
+        encoding="ascii",
+    )  # fmt: skip
+    assert making.end() == 2
+    assert "cannot show chinese_simplified words" in making.said
+    assert not (tmp_path / "vault").exists()
+
+
+def test_a_second_house_takes_nobodys_place(
+    house: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    """Neither an existing keys.json nor an existing vault is written over."""
+    public = tmp_path / "keys.json"
+    public.write_text("somebody's")
+    for vault, told in ((tmp_path / "vault", "is there already"), (house[0], "holds a house")):
+        making = Terminal(
+            "init", "--vault", str(vault), "--public", str(public), "--passphrase-fd", "{0}",
+            secrets=(b"a long one",),
+        )  # fmt: skip
+        assert making.end() == 2
+        assert told in making.said
+    assert public.read_text() == "somebody's"
+    assert not (tmp_path / "vault").exists()
+
+
+def test_a_lost_keys_json_comes_back_from_the_vault(
+    house: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    folder, hot, fingerprint = house
+    public = tmp_path / "keys.json"
+    words = ("public", "--vault", str(folder), "--public", str(public), "--passphrase-fd", "{0}")
+    for code in (0, 2):  # the second finds it there
+        asked = Terminal(*words, secrets=(PASSPHRASE.reveal().encode(),))
+        assert asked.end() == code, asked.said
+    assert (read_public(public).fingerprint, list(read_public(public).hot)) == (fingerprint, hot)
 
 
 @pytest.mark.parametrize(
@@ -173,21 +225,56 @@ def test_shares_are_written_down_and_typed_in_again(
     shares = [line.strip() for line in showing.said.splitlines() if len(line.split()) == 33]
     assert len(shares) == 3
     new = tmp_path / "new"
-    typing = Terminal(
-        "restore", "--vault", str(new), "--passphrase-fd", "{0}", "--hot-keys", "2",
-        "--public", str(tmp_path / "keys.json"), secrets=(b"a new one",),
-    )  # fmt: skip
-    for number, share in enumerate((shares[2], shares[0]), 1):
-        typing.until(f"Share {number}:")
-        typing.type(share)
-    typing.until("Share 3:")
-    typing.type("")
-    typing.until("Passphrase of the shares")
-    typing.type("")
+    typing = restoring(new, tmp_path / "keys.json", [shares[2], shares[0]], hot=2)
     assert typing.end() == 0, typing.said
     assert fingerprint in typing.said and hot[1] in typing.said
     assert shares[0] not in typing.said  # not echoed
     assert json.loads((tmp_path / "keys.json").read_text())["hot"] == hot
+
+
+def restoring(
+    vault: Path, public: Path, shares: list[str], *, hot: int, extra: str = ""
+) -> Terminal:
+    typing = Terminal(
+        "restore", "--vault", str(vault), "--passphrase-fd", "{0}", "--hot-keys", str(hot),
+        "--public", str(public), secrets=(b"a new one",),
+    )  # fmt: skip
+    for number, share in enumerate(shares, 1):
+        typing.until(f"Share {number}:")
+        typing.type(share)
+    typing.until(f"Share {len(shares) + 1}:")
+    typing.type("")
+    typing.until("Passphrase of the shares")
+    typing.type(extra)
+    return typing
+
+
+def test_a_mistyped_passphrase_of_the_shares_writes_over_nothing(
+    house: tuple[Path, list[str], str], tmp_path: Path
+) -> None:
+    """SLIP-39 answers with another house, not with an error: the file tells them apart."""
+    folder, hot, fingerprint = house
+    shares = [
+        one.reveal()
+        for one in split_house(
+            folder, PASSPHRASE, threshold=2, count=2, share_passphrase=SecretText("the right one")
+        )
+    ]
+    public, vault = tmp_path / "keys.json", tmp_path / "new"
+    asked = Terminal(
+        "public", "--vault", str(folder), "--public", str(public), "--passphrase-fd", "{0}",
+        secrets=(PASSPHRASE.reveal().encode(),),
+    )  # fmt: skip
+    assert asked.end() == 0, asked.said
+    before = public.read_bytes()
+    wrong = restoring(vault, public, shares, hot=1, extra="the wrong one")
+    assert wrong.end() == 2
+    assert f"is of the house {fingerprint}" in wrong.said and "Traceback" not in wrong.said
+    assert not vault.exists()
+    right = restoring(vault, public, shares, hot=1, extra="the right one")
+    assert right.end() == 0, right.said
+    assert f"does not hold {hot[1]}" in right.said  # one hot key of two was asked for
+    assert public.read_bytes() == before
 
 
 def test_no_terminal_no_shares(house: tuple[Path, list[str], str]) -> None:
