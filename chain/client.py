@@ -218,28 +218,27 @@ class ChainClient:
         Logs come from the range's one query where they add up to the header; the receipts of
         transactions that pay coins in one batch. Raises what `checked_deposits` raises.
         """
-        found: dict[str, list[tuple[ObservedDeposit, bool]]] = {}
         coins = {
             block.hash: [tx.hash for tx in native_candidates(block, watched)]
             for block in piece.blocks
         }
         paid = await self.receipts([item for many in coins.values() for item in many])
         by_hash = {receipt.tx_hash: receipt for receipt in paid if receipt is not None}
-        for block in piece.blocks:
+
+        async def arrived(block: Block) -> list[tuple[ObservedDeposit, bool]]:
             logs = logs_in(piece, block, watched=watched, tokens=self.network.tokens)
             if logs is None:
-                arrived = await self.checked_deposits(block, watched=watched)
-            elif logs or coins[block.hash]:
-                asset = self.network.native_asset
-                native = native_deposits(block, by_hash, watched=watched, asset=asset)
-                told = token_deposits(block, logs, watched=watched, tokens=self.network.tokens)
-                deposits = in_order(block, [*native, *(deposit for _, deposit in told)])
-                arrived = await self._checked(block, deposits, logs)
-            else:
-                continue
-            if arrived:
-                found[block.hash] = arrived
-        return found
+                return await self.checked_deposits(block, watched=watched)
+            if not logs and not coins[block.hash]:
+                return []
+            asset = self.network.native_asset
+            native = native_deposits(block, by_hash, watched=watched, asset=asset)
+            told = token_deposits(block, logs, watched=watched, tokens=self.network.tokens)
+            deposits = in_order(block, [*native, *(deposit for _, deposit in told)])
+            return await self._checked(block, deposits, logs)
+
+        found = await in_lanes(piece.blocks, arrived)
+        return {block.hash: many for block, many in zip(piece.blocks, found, strict=True) if many}
 
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""

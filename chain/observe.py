@@ -100,8 +100,12 @@ def transfer_in(log: Log, tokens: Sequence[Token]) -> Transfer | None:
     Exactly three topics and 32 bytes of data; topics with more than an address in them are not
     ERC-20 (ERC-721 uses four topics for the same signature).
     """
-    token = next((item for item in tokens if item.contract.lower() == log.address), None)
-    if token is None or len(log.topics) != _TRANSFER_TOPICS or log.topics[0] != TRANSFER_TOPIC:
+    if len(log.topics) != _TRANSFER_TOPICS or log.topics[0] != TRANSFER_TOPIC:
+        return None
+    for token in tokens:
+        if token.contract.lower() == log.address:
+            break
+    else:
         return None
     _, sender, recipient = log.topics
     if not (sender.startswith(_PADDING) and recipient.startswith(_PADDING)):

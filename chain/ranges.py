@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import groupby
+from operator import itemgetter, or_
 from typing import Any
 
 from chain import parse
@@ -60,8 +62,8 @@ async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[Any]]:
     told: dict[str, list[Any]] = {}
     answer: list[Any] = parse.items(await rpc.call("eth_getLogs", (query,)), "eth_getLogs")
     try:
-        for item in answer:
-            told.setdefault(item["blockHash"], []).append(item)
+        for block_hash, logs in groupby(answer, itemgetter("blockHash")):
+            told.setdefault(block_hash, []).extend(logs)
     except (KeyError, TypeError):
         raise NodeGarbage("eth_getLogs answered something that is no log") from None
     return told
@@ -103,33 +105,39 @@ def logs_that_matter(
     `places`: the block's transaction hashes and their order; `tokens` are lower-case.
     Raises NodeGarbage unless what was told is all that the header's bloom stands for.
     """
-    words: set[str] = set()
-    place, matters = -1, False
     try:
-        for number, item in enumerate(told):
-            topics, address = item["topics"], item["address"]
-            before, place = place, places[item["transactionHash"]]
-            if item["logIndex"] != hex(number) or place < before:
-                raise NodeGarbage("the logs of a block are not numbered without a gap")
-            words.add(address)
-            words.update(topics)
-            if (
-                len(topics) == 3
-                and topics[0] == TRANSFER_TOPIC
-                and address.lower() in tokens
-                and is_watched("0x" + topics[2][_ADDRESS_AT:], watched)
-            ):
-                matters = True
-        bits = 0
-        for word in words:
-            bits |= _mask(word)
+        # By sets and lists of the whole block: a step for each log would be most of the time.
+        order = [places[item["transactionHash"]] for item in told]
+        if [item["logIndex"] for item in told] != _numbers(len(told)) or order != sorted(order):
+            raise NodeGarbage("the logs of a block are not numbered without a gap")
+        topics = [item["topics"] for item in told]
+        words = {item["address"] for item in told}.union(*topics)
+        bits = reduce(or_, map(_mask, words), 0)
+        third = {many[2] for many in topics if len(many) == 3}
+        paid = ["0x" + topic[_ADDRESS_AT:] for topic in third]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NodeGarbage("eth_getLogs answered something that is no log") from None
     if bits != int.from_bytes(bloom, "big"):
         raise NodeGarbage("the logs of a block do not add up to its bloom")
-    if not matters:
+    if not any(is_watched(address, watched) for address in paid):
         return []
-    return [one for one in map(parse_log, told) if one.address in tokens]
+    logs = [parse_log(item) for item in told if item["address"].lower() in tokens]
+    return logs if any(_pays(one, watched) for one in logs) else []
+
+
+def _pays(one: Log, watched: Container[str]) -> bool:
+    topics = one.topics
+    return (
+        len(topics) == 3
+        and topics[0] == TRANSFER_TOPIC
+        and is_watched("0x" + topics[2][_ADDRESS_AT:], watched)
+    )
+
+
+@lru_cache(maxsize=1_024)
+def _numbers(count: int) -> list[str]:
+    """The log indexes of a block with so many logs, as a node writes them."""
+    return [hex(number) for number in range(count)]
 
 
 @lru_cache(maxsize=4_096)
