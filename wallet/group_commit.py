@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar, cast
+from weakref import WeakSet
 
 import psycopg
 import structlog
@@ -81,6 +82,8 @@ class GroupWriter:
         self._free = [AccountIds(known) for _ in range(writers)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: list[asyncio.Future[bool]] = []
+        self._pausing = 0
+        self._seen: WeakSet[Hot] = WeakSet()
         self._closing = False
         self._running: dict[Name, Item] = {}
         # One posts while the other looks up: they would want the same accounts and processor.
@@ -142,7 +145,7 @@ class GroupWriter:
 
     def _put(self, items: Iterable[Item]) -> None:
         self._waiting.extend(items)
-        if len(self._tasks) > len(self._resting) and len(self._waiting) < CROWD:
+        if self._at_work and len(self._waiting) < CROWD:
             return
         if self._resting:
             self._wake(self._resting[-1], True)
@@ -151,12 +154,20 @@ class GroupWriter:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    @property
+    def _at_work(self) -> int:
+        """Writers that will look at the queue soon: neither rest nor wait to try again."""
+        return len(self._tasks) - len(self._resting) - self._pausing
+
     async def _write(self, ids: AccountIds) -> None:
         """Empty the queue over one connection, and again after a rest if more has come."""
         try:
             while self._waiting:
                 try:
                     async with self._db.driver_alone() as hot:
+                        if hot not in self._seen:  # perhaps to another server than the last ones
+                            self._seen.add(hot)
+                            ids.forget()
                         while True:
                             while self._waiting:
                                 await self._take(hot, ids)
@@ -174,7 +185,7 @@ class GroupWriter:
             self._free.append(ids)
             # At once, not a turn of the loop later: what comes in between would wait for the next.
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-            if self._waiting and len(self._tasks) == len(self._resting):
+            if self._waiting and not self._at_work:
                 self._put(())  # one came while the last transaction ended, and nobody works
 
     async def _rest(self) -> bool:
@@ -213,20 +224,26 @@ class GroupWriter:
             await self._again(items, error)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             ids.lost()
-            away = DatabaseUnavailable("The database is away; try again in a moment.")
-            away.__cause__ = error
-            self._fail(items, away)
+            self._fail(items, _away(error))
             raise
         except Exception as error:  # noqa: BLE001 - told to whom it belongs
             ids.lost()
             await _undo(hot)
             if len(items) > 1:  # one of them breaks: each alone, so that only that one does
-                for item in items:
-                    await self._alone(hot, ids, item)
+                await self._each_alone(hot, ids, items)
             else:
                 self._fail(items, error)
         except BaseException:
             self._fail(items, Busy("The service is ending; try again in a moment."))
+            raise
+
+    async def _each_alone(self, hot: Hot, ids: AccountIds, items: list[Item]) -> None:
+        left = deque(items)
+        try:
+            while left:
+                await self._alone(hot, ids, left.popleft())
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            self._fail(left, _away(error))
             raise
 
     async def _alone(self, hot: Hot, ids: AccountIds, item: Item) -> None:
@@ -236,9 +253,10 @@ class GroupWriter:
             ids.lost()
             await _undo(hot)
             await self._again([item], error)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             ids.lost()
-            self._fail([item], DatabaseUnavailable("The database is away; try again in a moment."))
+            self._fail([item], _away(error))
+            raise
         except Exception as error:  # noqa: BLE001 - told to whom it belongs
             ids.lost()
             await _undo(hot)
@@ -291,9 +309,11 @@ class GroupWriter:
             item.tries += 1
         if left:
             pause = RETRY_BASE_SECONDS * 2 ** (left[0].tries - 1)
+            self._pausing += 1
             try:
                 await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
             finally:
+                self._pausing -= 1
                 self._waiting.extendleft(reversed(left))
 
     def _fail(self, items: Iterable[Item], error: BaseException) -> None:
@@ -318,6 +338,12 @@ class GroupWriter:
             if not rival.done():
                 rival.set_result(outcome)
         item.rivals.clear()
+
+
+def _away(cause: Exception) -> DatabaseUnavailable:
+    away = DatabaseUnavailable("The database is away; try again in a moment.")
+    away.__cause__ = cause
+    return away
 
 
 def _busy(cause: Exception | None) -> Busy:

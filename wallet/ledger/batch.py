@@ -56,6 +56,11 @@ class AccountIds:
         """It is not."""
         self._fresh = {}
 
+    def forget(self) -> None:
+        """A database that failed over may have lost commits, and with them accounts."""
+        self._known.clear()
+        self._fresh = {}
+
 
 def all_known(commands: Iterable[Command], known: Mapping[str, str]) -> bool:
     """Whether each account that they name exists."""

@@ -62,6 +62,7 @@ class Deliverer:
         self._rebroadcast_seconds = rebroadcast_seconds
         self._bump_seconds = bump_seconds
         self._signer_there = True
+        self._refusals: dict[str, tuple[int, str]] = {}
 
     async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
         """Sign and send what is not there yet, lowest nonce first. Leader only.
@@ -147,6 +148,7 @@ class Deliverer:
             else:
                 await self._refused(intent, attempt, error.reason)
             return None
+        self._refusals.pop(intent.id, None)
         hit("intent.after_sign")
         fields = decode_unsigned(attempt.unsigned)
         if not signed_matches(signed.raw, fields, sender) or tx_hash(signed.raw) != signed.tx_hash:
@@ -201,7 +203,10 @@ class Deliverer:
         that transfer is final. Where that is refused too, the address gives no more nonces, and the
         transfer of nothing is asked for again in every pass: the policy has to let it through.
         """
-        log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
+        said = (attempt.seq, reason)
+        if self._refusals.get(intent.id) != said:  # a nothing is asked for again in each pass
+            self._refusals[intent.id] = said
+            log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
         if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
             self._signer_there = False
             async with self._desk.db.transaction() as session:
