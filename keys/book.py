@@ -24,7 +24,8 @@ now, and a payment signed for later is one that nobody watches."""
 class Entry:
     """One signed payload. `address` is EIP-55; `cap` and `tip` are wei per gas; `asset` is
     `native`, a contract or `""` (pays nobody, or no limit applies), with `warm:` before it out of
-    warm; `day` is the UTC day its amount counts for."""
+    warm; `day` is the UTC day its amount counts for. `fee`: wei that its gas may cost at most, 0
+    where the policy has no limit of fees (and in journals older than that limit)."""
 
     at: str
     day: str
@@ -39,6 +40,7 @@ class Entry:
     tip: int
     asset: str
     amount: int
+    fee: int = 0
 
     @property
     def slot(self) -> Slot:
@@ -48,14 +50,16 @@ class Entry:
     def document(self) -> dict[str, Any]:
         """As JSON holds it; numbers that may pass 2**53 are strings."""
         document = {name: getattr(self, name) for name in _FIELDS}
-        for name in ("cap", "tip", "amount"):
+        for name in _LARGE:
             document[name] = str(document[name])
+        if not self.fee:
+            del document["fee"]  # a signer of before that limit reads on
         return document
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The inverse of `document`. Raises `ValueError`, `TypeError` or `KeyError`."""
-        numbers = {name: int(document[name]) for name in ("cap", "tip", "amount")}
+        numbers = {name: int(document[name]) for name in _LARGE if name in document}
         entry = cls(**(document | numbers))
         if entry.kind not in ENTRY_KINDS or type(entry.nonce) is not int:
             raise ValueError("unknown kind or nonce")
@@ -63,6 +67,7 @@ class Entry:
 
 
 _FIELDS: Final = tuple(each.name for each in fields(Entry))
+_LARGE: Final[tuple[str, ...]] = ("cap", "tip", "amount", "fee")
 
 
 @dataclass(slots=True)
@@ -72,6 +77,7 @@ class _Used:
     intent_id: str
     payloads: set[bytes] = field(default_factory=set)
     bodies: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    fee: int = 0
 
 
 class Book:
@@ -82,6 +88,7 @@ class Book:
         self._used: dict[Slot, _Used] = {}
         self._intents: dict[str, Slot] = {}
         self._spent: dict[tuple[int, str], int] = {}
+        self._fees: dict[int, int] = {}
         self._next_nonce: dict[tuple[int, str], int] = {}
 
     def __len__(self) -> int:
@@ -94,6 +101,15 @@ class Book:
     def spent(self, chain_id: int, asset: str, day: str) -> int:
         """The sum of payments signed on `day`, which is the last day or a later one."""
         return self._spent.get((chain_id, asset), 0) if day == self.day else 0
+
+    def fees(self, chain_id: int, day: str) -> int:
+        """Wei that the gas of all that was signed on `day`, the last or a later one, may cost."""
+        return self._fees.get(chain_id, 0) if day == self.day else 0
+
+    def fee_counted(self, slot: Slot) -> int:
+        """The dearest that was signed at this nonce: only one of all is ever mined."""
+        used = self._used.get(slot)
+        return 0 if used is None else used.fee
 
     def next_nonce(self, chain_id: int, address: str) -> int:
         """One above the highest nonce signed for."""
@@ -140,9 +156,13 @@ class Book:
         if entry.day > self.day:
             self.day = entry.day
             self._spent.clear()
+            self._fees.clear()
         if entry.kind != "bump":  # transfers of nothing count where they have an amount: warm
             asset = (entry.chain_id, entry.asset)
             self._spent[asset] = self._spent.get(asset, 0) + entry.amount
+        more = max(entry.fee - used.fee, 0)
+        used.fee += more
+        self._fees[entry.chain_id] = self._fees.get(entry.chain_id, 0) + more
 
     def _check_fresh(self, entry: Entry) -> None:
         newest = self._next_nonce.get(entry.slot[:2])

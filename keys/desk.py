@@ -178,6 +178,8 @@ class SigningDesk:
         if not self.journal.book.knows(entry):
             if entry.kind != "bump" and spend is not None and spend.limit is not None:
                 self._check_day(entry, spend.limit.per_day)
+            if tx.value or tx.data:
+                self._check_fees(entry)
             self.journal.append(entry)
         return Admitted(address, tx, request.deposit_index)
 
@@ -299,6 +301,7 @@ class SigningDesk:
             tip=tx.tip,
             asset=spend.sum_name if spend else "",
             amount=spend.amount if spend else 0,
+            fee=0 if self.policy.chains[tx.chain_id].fees_per_day is None else tx.gas * tx.cap,
         )
 
     def _plain_entry(
@@ -315,6 +318,7 @@ class SigningDesk:
         tip: int = 0,
         asset: str = "",
         amount: int = 0,
+        fee: int = 0,
     ) -> Entry:
         now = self._clock()
         return Entry(
@@ -331,12 +335,23 @@ class SigningDesk:
             tip=tip,
             asset=asset,
             amount=amount,
+            fee=fee,
         )
 
     def _check_day(self, entry: Entry, per_day: int) -> None:
         spent = self.journal.book.spent(entry.chain_id, entry.asset, entry.day)
         if spent + entry.amount > per_day:
             raise SignerRefused("day_limit_reached", f"{spent} of {per_day} {entry.asset} are used")
+
+    def _check_fees(self, entry: Entry) -> None:
+        """Not for transfers of nothing, which are counted and never refused: they use 21,000 gas,
+        and a payment that must not go out would jam its address for the day."""
+        per_day, book = self.policy.chains[entry.chain_id].fees_per_day, self.journal.book
+        if per_day is None:
+            return
+        spent = book.fees(entry.chain_id, entry.day)
+        if spent + max(entry.fee - book.fee_counted(entry.slot), 0) > per_day:
+            raise SignerRefused("day_limit_reached", f"{spent} of {per_day} wei of fees are used")
 
 
 def _delegation_message(wanted: AdmittedDelegation) -> bytes:

@@ -98,7 +98,8 @@ class ChainPolicy:
     without `native` no coin moves; only contracts in `tokens` (EIP-55) may be called, and our own
     `contracts` by role. `treasury_to`: recipients to whom no limit applies. `sweep_to`: the only
     recipients of deposit addresses. `sweeper`: the only delegate of an authorisation. `warm`: what
-    leaves the warm address (None: nothing)."""
+    leaves the warm address (None: nothing). `fees_per_day`: wei that all gas signed for in a UTC
+    day may cost (None: no limit)."""
 
     fee_ceiling_wei: int
     native: Limit | None = None
@@ -108,6 +109,7 @@ class ChainPolicy:
     sweep_to: frozenset[str] = frozenset()
     sweeper: str | None = None
     warm: WarmPolicy | None = None
+    fees_per_day: int | None = None
 
     def limit(self, asset: str) -> Limit:
         """Of `native` or a token's contract. Raises `SignerRefused` for what is not listed."""

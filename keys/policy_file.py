@@ -1,8 +1,8 @@
 """The signer's policy file: JSON, strict, and not writable by others.
 
-`{chain_id: {"fee_ceiling_wei", "native": LIMIT | null, "tokens": {contract: LIMIT}, "contracts":
-{role: address}, "treasury_to": [address], "sweep_to": [address], "sweeper": address, "warm":
-{"native": LIMIT | null, "tokens": {contract: LIMIT}, "signatures": number}}, "operators":
+`{chain_id: {"fee_ceiling_wei", "fees_per_day", "native": LIMIT | null, "tokens": {contract: LIMIT},
+"contracts": {role: address}, "treasury_to": [address], "sweep_to": [address], "sweeper": address,
+"warm": {"native": LIMIT | null, "tokens": {contract: LIMIT}, "signatures": number}}, "operators":
 [address]}` with LIMIT `{"per_tx", "per_day", "approve_above"}`. All but `fee_ceiling_wei`, `per_tx`
 and `per_day` may be left out. Amounts are whole numbers of the smallest
 unit (wei, token units) as decimal strings; days are UTC.
@@ -78,6 +78,8 @@ def _chain_document(chain: ChainPolicy) -> dict[str, Any]:
         "fee_ceiling_wei": str(chain.fee_ceiling_wei),
         **_listed(chain),
     }
+    if chain.fees_per_day is not None:
+        document["fees_per_day"] = str(chain.fees_per_day)
     if chain.contracts:
         document["contracts"] = dict(chain.contracts)
     for name, held in (("treasury_to", chain.treasury_to), ("sweep_to", chain.sweep_to)):
@@ -105,14 +107,19 @@ def _limit_document(limit: Limit) -> dict[str, str]:
 
 
 def _chain(value: object) -> ChainPolicy:
-    optional = {"native", "tokens", "contracts", "treasury_to", "sweep_to", "sweeper", "warm"}
+    optional = {
+        "fees_per_day", "native", "tokens", "contracts", "treasury_to", "sweep_to", "sweeper",
+        "warm",
+    }  # fmt: skip
     entry = _object(value, "a chain", required={"fee_ceiling_wei"}, optional=optional)
     native, sweeper, warm = entry.get("native"), entry.get("sweeper"), entry.get("warm")
+    fees = entry.get("fees_per_day")
     contracts = _object(
         entry.get("contracts", {}), "contracts", required=set(), optional=set(CONTRACT_ROLES)
     )
     return ChainPolicy(
         fee_ceiling_wei=_amount(entry["fee_ceiling_wei"]),
+        fees_per_day=None if fees is None else _amount(fees),
         native=None if native is None else _limit(native),
         tokens=_tokens(entry),
         contracts={role: _address(held) for role, held in contracts.items()},

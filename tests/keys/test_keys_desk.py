@@ -6,7 +6,7 @@ import logging
 import pickle
 import traceback
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -21,12 +21,13 @@ from keys.desk import SigningDesk, signed_matches
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.held import HeldKey
 from keys.payload import decode_unsigned
-from keys.policy import Limit
+from keys.policy import Limit, Policy
 from keys.request import Kind, SignedTx, SignRequest
 from keys.secret import Secret
 from keys.signer import Signer
 from keys.testing import (
     GWEI,
+    LOCAL_CHAIN_ID,
     TEST_HOT_ADDRESSES,
     FakeSigner,
     local_signer,
@@ -168,6 +169,71 @@ class TestDayLimit:
         self._pay(desk, 0, 10)
         self._pay(desk, 1, 10)
         _sign(desk, native_payload(2), intent="wdr_native")
+        desk.journal.close()
+
+
+class TestFeesOfADay:
+    MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
+    GWEI_AT_21000 = 21_000 * 10**9
+
+    def _desk(self, directory: Path, *, gwei: int | None, today: datetime = MONDAY) -> SigningDesk:
+        """`gwei`: so many gwei per gas for a plain payment are all that a day may cost."""
+        rules = open_policy()
+        [(number, chain)] = rules.chains.items()
+        limit = None if gwei is None else gwei * self.GWEI_AT_21000
+        return open_desk(
+            policy=Policy({number: replace(chain, fees_per_day=limit)}),
+            directory=directory,
+            clock=lambda: today,
+        )
+
+    def _fees(self, desk: SigningDesk) -> int:
+        return desk.journal.book.fees(LOCAL_CHAIN_ID, "2026-11-23") // self.GWEI_AT_21000
+
+    def test_gas_of_all_that_was_signed_is_bounded_also_after_a_restart(
+        self, tmp_path: Path
+    ) -> None:
+        desk = self._desk(tmp_path, gwei=100)
+        _sign(desk, native_payload(0, cap=30 * 10**9), intent="a")
+        _sign(desk, native_payload(0, cap=30 * 10**9), intent="a")  # the same again: counted once
+        _sign(desk, native_payload(0, cap=50 * 10**9), intent="a", kind="bump")  # one is mined
+        assert self._fees(desk) == 50
+        desk.journal.close()
+        desk = self._desk(tmp_path, gwei=100)
+        with pytest.raises(SignerRefused, match="day_limit_reached"):
+            _sign(desk, native_payload(1, cap=51 * 10**9), intent="b")
+        with pytest.raises(
+            SignerRefused, match="day_limit_reached"
+        ):  # a strange contract's appetite
+            _sign(desk, native_payload(1, cap=10**9, gas=16_000_000), intent="b")
+        _sign(desk, native_payload(1, cap=40 * 10**9), intent="b")
+        with pytest.raises(SignerRefused, match="day_limit_reached"):
+            _sign(desk, native_payload(0, cap=61 * 10**9), intent="a", kind="bump")
+        _sign(desk, native_payload(0, cap=60 * 10**9), intent="a", kind="bump")
+        desk.journal.close()
+        desk = self._desk(tmp_path, gwei=100, today=self.MONDAY + timedelta(days=1))
+        _sign(desk, native_payload(2, cap=100 * 10**9), intent="c")
+        desk.journal.close()
+
+    def test_a_nonce_can_always_be_used_up(self, tmp_path: Path) -> None:
+        desk = self._desk(tmp_path, gwei=10)
+        _sign(desk, native_payload(0, cap=10 * 10**9), intent="a")
+        nothing = native_payload(0, to=HOT, value=0, cap=40 * 10**9)
+        _sign(desk, nothing, intent="a", kind="cancel")
+        _sign(desk, native_payload(0, to=HOT, value=0, cap=60 * 10**9), intent="a", kind="bump")
+        assert self._fees(desk) == 60
+        desk.journal.close()
+
+    def test_a_journal_of_before_the_limit_and_one_without_it_read_the_same(
+        self, tmp_path: Path
+    ) -> None:
+        desk = self._desk(tmp_path, gwei=None)
+        _sign(desk, native_payload(0, cap=30 * 10**9), intent="a")
+        desk.journal.close()
+        assert "fee" not in (tmp_path / "journal.log").read_text("ascii")
+        desk = self._desk(tmp_path, gwei=100)
+        _sign(desk, native_payload(0, cap=40 * 10**9), intent="a", kind="bump")
+        assert self._fees(desk) == 40
         desk.journal.close()
 
 

@@ -27,6 +27,7 @@ HOT_FUNDS_WEI = 1_000 * ETHER
 HOT_FUNDS_TOKENS = 5_000_000  # whole tokens of each
 TOKEN_SUPPLY = 1_000_000_000
 NATIVE_LIMIT = Limit(per_tx=100 * ETHER, per_day=1_000 * ETHER)
+FEES_PER_DAY = 100 * ETHER
 TOKEN_PER_TX, TOKEN_PER_DAY = 1_000_000, 5_000_000
 
 
@@ -88,6 +89,7 @@ def main() -> int:
     }
     limits = ChainPolicy(
         MAX_FEE_WEI,
+        fees_per_day=FEES_PER_DAY,
         native=NATIVE_LIMIT,
         tokens=allowed,
         contracts={role: held for role, held in chain.contracts.items() if role in CONTRACT_ROLES},
