@@ -24,6 +24,8 @@ from keys.policy import ChainPolicy, Limit, Policy
 from keys.policy_file import dump
 from keys.secret import SecretText
 from keys.setup import create_house, write_public
+from wallet.db import Database
+from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.testing.pace import patience
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,6 +167,17 @@ class Lab:
         self._person(name)
         person = self.people.pop(name)
         return str(person["id"]), str(person["token"])
+
+    def stamp_rates(self) -> None:
+        """What the feed does each minute: a life is too short for it, and all of them together are
+        longer than a rate is good for."""
+
+        async def stamp() -> None:
+            db = Database(self.database_url)
+            await RateFeed(db, source=SimulatedRates()).tick()
+            await db.dispose()
+
+        asyncio.run(stamp())
 
     def send_token(self, address: str, minor: int) -> None:
         """So many minor units of USDC from the node's own account; mined by the next run."""

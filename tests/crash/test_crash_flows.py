@@ -88,6 +88,7 @@ def transfer(lab: Any) -> Case:
 
 
 def _quote(lab: Any, **terms: Any) -> str:
+    lab.stamp_rates()
     token = lab.people["ada"]["token"]
     made = lab.run("POST", "/v1/quotes", terms, token=token, key=secrets.token_hex(8))
     assert made["status"] == 201, made
