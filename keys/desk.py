@@ -19,7 +19,6 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
 from keys.address import address_of
-from keys.approvers import HALF_CURVE_ORDER, approvers
 from keys.book import Entry
 from keys.errors import InvalidDerivation, SignerRefused
 from keys.handles import KeyHandle, Vrs
@@ -35,6 +34,7 @@ from keys.payload import (
     encode_list,
     integer,
 )
+from keys.personal import HALF_CURVE_ORDER, signers_of
 from keys.policy import NATIVE, NOTHING, Ours, Policy, Spend
 from keys.request import (
     KINDS,
@@ -278,7 +278,7 @@ class SigningDesk:
             amount=spend.amount,
             warm=None if spend.warm is None else address,
         )
-        signed = approvers(wanted, request.approval)
+        signed = signers_of(wanted, request.approval)
         by = len({one for one in signed if one in self.policy.operators})
         if by >= needed:
             return

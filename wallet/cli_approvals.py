@@ -16,8 +16,8 @@ from eth_account.messages import encode_defunct
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from keys.approvers import approver
 from keys.keystore import decrypt, read
+from keys.personal import signer_of
 from keys.secret import SecretText
 from wallet.bootstrap import Services
 from wallet.errors import FourEyesRequired, InvalidField, NotFound
@@ -66,7 +66,7 @@ async def approve(services: Services, chosen: argparse.Namespace) -> int:
             await _another(session, intent, chosen.by)
         message = wording(services.networks[intent.network], intent, warm=warm)
         signature = _signature(chosen, message)
-        operator = approver(message, signature)
+        operator = signer_of(message, signature)
         if operator is None:
             raise InvalidField("That is no signature over this payment's text.")
         given = Approval(operator, signature, chosen.by)

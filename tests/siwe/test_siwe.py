@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from chain.personal import recover_personal
+from keys.personal import recover_personal
 from tests.api.conftest import PASSWORD
 from wallet.identity.siwe import InvalidSiwe, SiweMessage, demand, parse
 

@@ -7,8 +7,8 @@ import asyncio
 from chain import parse
 from chain.abi import encode
 from chain.errors import ChainError, NodeGarbage, NodeRejected
-from chain.personal import personal_digest
 from chain.rpc import Rpc
+from keys.personal import personal_digest
 from wallet.errors import ChainUnavailable
 
 IS_VALID_SIGNATURE = bytes.fromhex("1626ba7e")  # isValidSignature(bytes32,bytes), also its yes

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
 from chain.errors import InvalidAddress
-from chain.personal import recover_personal
 from chain.rpc import Rpc
+from keys.personal import recover_personal
 from wallet.db import Database
 from wallet.errors import NotFound, WalletError
 from wallet.identity.contracts import MAX_SIGNATURE_BYTES, signed_by_contract

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.registry import Network
-from keys.approvers import approver
+from keys.personal import signer_of
 from keys.request import MAX_APPROVALS, ApprovalLimits, approval_text
 from wallet.crashpoints import hit
 from wallet.onchain import repository
@@ -56,7 +56,7 @@ def counted(
     found = {
         one.operator: one.signature
         for one in given
-        if one.operator in limits.operators and approver(words, one.signature) == one.operator
+        if one.operator in limits.operators and signer_of(words, one.signature) == one.operator
     }
     return list(found.values())[:MAX_APPROVALS]
 
