@@ -60,7 +60,7 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
     made["propose"].add_argument(
         "--kind", required=True, choices=["to_cold", "to_warm", "to_hot", "warm_to_cold", "profit"]
     )
-    made["propose"].add_argument("--to", metavar="ADDRESS", help="not for to_warm and to_hot")
+    made["propose"].add_argument("--to", metavar="ADDRESS", help="needless for to_warm and to_hot")
     made["evacuate"].add_argument("--to", required=True, metavar="ADDRESS", help="a cold one")
     made["evacuate"].add_argument(
         "--hot-only", action="store_true", help="only a hot key is lost, the vault is not in doubt"
