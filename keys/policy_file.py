@@ -168,8 +168,11 @@ def _object(
     """A JSON object; with `required` also exactly those keys, plus some of `optional`."""
     if not isinstance(value, dict):
         raise InvalidPolicy(f"{what} must be an object")
-    if required is not None and not required <= set(value) <= required | (optional or set()):
-        raise InvalidPolicy(f"{what} has missing or unknown keys: {sorted(value)}")
+    if required is not None:
+        if missing := required - set(value):
+            raise InvalidPolicy(f"{what} lacks {sorted(missing)}")
+        if unknown := set(value) - required - (optional or set()):
+            raise InvalidPolicy(f"{what} has unknown keys: {sorted(unknown)}")
     return value
 
 

@@ -57,8 +57,10 @@ def _read_document(path: str | os.PathLike[str]) -> PublicKeys:
             document["deposit_xpub"], document["fingerprint"], tuple(document["hot"]),
             document.get("warm"),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidDerivation(f"cannot read the public keys: {type(error).__name__}") from error
+    except OSError as error:
+        raise InvalidDerivation(f"cannot read the public keys: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidDerivation(f"{path} is no file of public keys (keys.json)") from error
     addresses = public.hot if public.warm is None else (*public.hot, public.warm)
     texts = (public.deposit_xpub, public.fingerprint, *addresses)
     if any(not isinstance(text, str) for text in texts):

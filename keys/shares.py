@@ -66,7 +66,7 @@ def combine(
             )
         )
     if entropy is None:
-        raise InvalidShares("these shares do not belong together, or a word is wrong")
+        raise InvalidShares("too few shares, shares that do not belong together, or a wrong word")
     try:
         return bip39.from_entropy(entropy, language)
     except ValueError:

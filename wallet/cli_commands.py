@@ -13,6 +13,7 @@ from wallet.errors import WalletError
 from wallet.settings import Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
+INTERRUPTED = 130  # the shell's code for SIGINT
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -33,6 +34,11 @@ def run(chosen: argparse.Namespace) -> int:
         print(f"bifold: {error.detail}", file=sys.stderr)
     except (ChainError, KeysError, OSError) as error:
         print(f"bifold: {error}", file=sys.stderr)
+    except EOFError:
+        print("\nbifold: the input ended before all was typed.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nbifold: broken off.", file=sys.stderr)
+        return INTERRUPTED
     return 1
 
 

@@ -34,7 +34,7 @@ NO_TERMINAL = "bifold: words and shares are shown and typed on a terminal only; 
 
 
 class NoPassword(KeysError):
-    """There is no terminal to type a key file's password on, or it was typed differently."""
+    """There is no terminal to type a password on, or it was typed differently the second time."""
 
     code = "password_missing"
 
@@ -74,6 +74,8 @@ def _public(chosen: argparse.Namespace) -> int:
     """`keys.json` anew from the vault, where it was lost; one that is there stays."""
     if Path(chosen.public).exists():
         return _refused(f"{chosen.public} is there already.")
+    if not _has_folder(chosen.public):
+        return 2
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     found = public_half(chosen.vault, passphrase)
     write_public(chosen.public, found)
@@ -89,7 +91,7 @@ def _split(chosen: argparse.Namespace) -> int:
     if found is None:
         return _refused("say how many are enough and how many there are, like 2of3.")
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
-    extra = _optional("Passphrase of the shares (empty for none): ")
+    extra = _optional("Passphrase of the shares (empty for none): ", twice=True)
     try:
         shares = split_house(
             chosen.vault, passphrase, threshold=int(found[1]), count=int(found[2]),
@@ -138,9 +140,8 @@ def _restore(chosen: argparse.Namespace) -> int:
         print(f"hot {index}: {address}")
     print(f"warm:  {house.warm}")
     if known is None:
-        print(
-            "Compare them with your records: a wrong passphrase gives another house, not an error."
-        )
+        other = "other words give" if chosen.words else "a wrong passphrase gives"
+        print(f"Compare them with your records: {other} another house, not an error.")
     else:
         print(f"{chosen.public} is of this house, and stays as it is.")
         for address in known.hot:
@@ -163,12 +164,18 @@ def _shares() -> tuple[list[SecretText], SecretText | None]:
 
 def _may_be_made(chosen: argparse.Namespace) -> bool:
     """Whether a vault and a public half can lie there; told before anything is made or typed."""
-    if not Path(chosen.public).absolute().parent.is_dir():
-        _refused(f"there is no folder for {chosen.public}; make it first.")
-    elif house_exists(chosen.vault):
+    if not _has_folder(chosen.public):
+        return False
+    if house_exists(chosen.vault):
         _refused(f"{chosen.vault} already holds a house.")
-    else:
+        return False
+    return True
+
+
+def _has_folder(file: str) -> bool:
+    if Path(file).absolute().parent.is_dir():
         return True
+    _refused(f"there is no folder for {file}; make it first.")
     return False
 
 
@@ -261,14 +268,24 @@ def _password(chosen: argparse.Namespace, *, twice: bool = False) -> SecretText:
     if not sys.stdin.isatty():
         raise NoPassword("say --password-file or --password-fd, or run this on a terminal")
     typed = SecretText(getpass.getpass("Password of the key file (not shown): "))
-    if twice and SecretText(getpass.getpass("The same again: ")) != typed:
-        raise NoPassword("the two were different")
+    if twice:
+        _again(typed)
     return typed
 
 
-def _optional(prompt: str) -> SecretText | None:
-    typed = getpass.getpass(prompt)
-    return SecretText(typed) if typed else None
+def _optional(prompt: str, *, twice: bool = False) -> SecretText | None:
+    """None for an empty line. Raises `NoPassword` when it was to be repeated and was not."""
+    typed = SecretText(getpass.getpass(prompt))
+    if not typed.reveal():
+        return None
+    if twice:  # mistyped, it would make shares that bring back another house
+        _again(typed)
+    return typed
+
+
+def _again(typed: SecretText) -> None:
+    if SecretText(getpass.getpass("The same again: ")) != typed:
+        raise NoPassword("the two were different")
 
 
 _ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -30,7 +30,7 @@ def add_treasury(commands: Subparsers) -> None:
     send.add_argument("--signed", required=True, help="the sheet that came back")
     send.add_argument("--wait", type=float, default=120.0, help="seconds to wait for its block")
     for action in (unsigned, send, *_moves(actions)):
-        action.add_argument("--network", required=True)
+        action.add_argument("--network", required=True, help="its name, like local")
 
 
 def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
@@ -54,14 +54,14 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
         made[name].add_argument("--asset", required=True, help="code")
     for name in ("propose", "fund"):
         made[name].add_argument("--amount", required=True, help="like 1.5")
-    made["bounds"].add_argument("--low", required=True)
-    made["bounds"].add_argument("--high", required=True)
-    made["bounds"].add_argument("--tier", default="hot", choices=["hot", "warm"])
+    made["bounds"].add_argument("--low", required=True, help="like 10000; below it, a refill")
+    made["bounds"].add_argument("--high", required=True, help="above it, a move to the next tier")
+    made["bounds"].add_argument("--tier", default="hot", choices=["hot", "warm"], help="(hot)")
     made["propose"].add_argument(
         "--kind", required=True, choices=["to_cold", "to_warm", "to_hot", "warm_to_cold", "profit"]
     )
     made["propose"].add_argument("--to", metavar="ADDRESS", help="needless for to_warm and to_hot")
-    made["evacuate"].add_argument("--to", required=True, metavar="ADDRESS")
+    made["evacuate"].add_argument("--to", required=True, metavar="ADDRESS", help="a cold one")
     made["evacuate"].add_argument(
         "--hot-only", action="store_true", help="only a hot key is lost, the vault is not in doubt"
     )
@@ -70,9 +70,11 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
     for name in ("approve", "dismiss"):
         made[name].add_argument("move", help="tre_…")
     made["approve"].add_argument("--hot", type=int, default=0, help="which hot address sends it")
-    made["freeze"].add_argument("--reason", required=True)
+    made["freeze"].add_argument("--reason", required=True, help="kept, and shown by status")
     made["evacuate"].add_argument("--wait", type=float, default=60.0, help="seconds to wait")
     for name, action in made.items():
         if name != "status":
-            action.add_argument("--by", required=True, type=operator, metavar="NAME")
+            action.add_argument(
+                "--by", required=True, type=operator, metavar="NAME", help="who you are"
+            )
     return list(made.values())

@@ -266,6 +266,13 @@ class TestFile:
         with pytest.raises(InvalidPolicy):
             policy.load(_write(tmp_path, document))
 
+    def test_a_mistyped_key_is_named_alone(self, tmp_path: Path) -> None:
+        entry = {"fee_ceiling_wei": "1", "fee_per_day": "1", "native": None}
+        with pytest.raises(InvalidPolicy, match=r"unknown keys: \['fee_per_day'\]"):
+            policy.load(_write(tmp_path, {"1": entry}))
+        with pytest.raises(InvalidPolicy, match=r"lacks \['fee_ceiling_wei'\]"):
+            policy.load(_write(tmp_path, {"1": {"native": None}}))
+
     @pytest.mark.parametrize(
         "text", ["", "{", '{"1": {"fee_ceiling_wei": "1"}, "1": {"fee_ceiling_wei": "9"}}']
     )

@@ -110,6 +110,10 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._main, text.encode() + b"\n")
 
+    def press(self, key: str) -> None:
+        time.sleep(0.2)  # getpass drops what was typed before it listens
+        os.write(self._main, key.encode())
+
     def end(self) -> int:
         deadline = time.monotonic() + patience(30)
         while time.monotonic() < deadline:
@@ -275,6 +279,48 @@ def test_a_mistyped_passphrase_of_the_shares_writes_over_nothing(
     assert right.end() == 0, right.said
     assert f"does not hold {hot[1]}" in right.said  # one hot key of two was asked for
     assert public.read_bytes() == before
+
+
+def test_a_passphrase_of_shares_is_typed_twice(house: tuple[Path, list[str], str]) -> None:
+    """Mistyped, it would make shares of another house, and nobody would know."""
+    for second, code in (("the right one", 0), ("the wrong one", 1)):
+        showing = Terminal(
+            "split", "--vault", str(house[0]), "--passphrase-fd", "{0}",
+            secrets=(PASSPHRASE.reveal().encode(),),
+        )  # fmt: skip
+        showing.until("Passphrase of the shares")
+        showing.type("the right one")
+        showing.until("The same again")
+        showing.type(second)
+        assert showing.end() == code, showing.said
+        shown = [line for line in showing.said.splitlines() if len(line.split()) == 33]
+        assert len(shown) == (0 if code else 3)
+        assert ("the two were different" in showing.said) is bool(code)
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "told"), [("\x04", 1, "the input ended"), ("\x03", 130, "broken off")]
+)
+def test_breaking_off_is_one_line(tmp_path: Path, key: str, code: int, told: str) -> None:
+    vault = tmp_path / "vault"
+    typing = Terminal(
+        "restore", "--words", "--vault", str(vault), "--public", str(tmp_path / "keys.json"),
+        "--passphrase-fd", "{0}", secrets=(b"another",),
+    )  # fmt: skip
+    typing.until("The house's words")
+    typing.press(key)
+    assert typing.end() == code, typing.said
+    assert told in typing.said and "Traceback" not in typing.said
+    assert not vault.exists()
+
+
+def test_a_missing_keys_json_is_named(tmp_path: Path) -> None:
+    nothing, other = tmp_path / "nothing.json", tmp_path / "other.json"
+    other.write_text("a shopping list")
+    for file in (nothing, other):
+        asked = Terminal("show", "--public", str(file))
+        assert asked.end() == 1
+        assert str(file) in asked.said.replace("\r\n", "")
 
 
 def test_no_terminal_no_shares(house: tuple[Path, list[str], str]) -> None:
