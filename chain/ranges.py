@@ -114,12 +114,12 @@ def logs_that_matter(
         words = {item["address"] for item in told}.union(*topics)
         bits = reduce(or_, map(_mask, words), 0)
         third = {many[2] for many in topics if len(many) == 3}
-        paid = ["0x" + topic[_ADDRESS_AT:] for topic in third]
+        paid = any(is_watched("0x" + topic[_ADDRESS_AT:], watched) for topic in third)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NodeGarbage("eth_getLogs answered something that is no log") from None
     if bits != int.from_bytes(bloom, "big"):
         raise NodeGarbage("the logs of a block do not add up to its bloom")
-    if not any(is_watched(address, watched) for address in paid):
+    if not paid:
         return []
     logs = [parse_log(item) for item in told if item["address"].lower() in tokens]
     return logs if any(_pays(one, watched) for one in logs) else []

@@ -35,7 +35,7 @@ from keys.payload import (
     integer,
 )
 from keys.personal import HALF_CURVE_ORDER, signers_of
-from keys.policy import NATIVE, NOTHING, Ours, Policy, Spend
+from keys.policy import MIN_GAS, NATIVE, NOTHING, Ours, Policy, Spend
 from keys.request import (
     KINDS,
     MAX_INTENT_ID_LENGTH,
@@ -301,7 +301,7 @@ class SigningDesk:
             tip=tx.tip,
             asset=spend.sum_name if spend else "",
             amount=spend.amount if spend else 0,
-            fee=0 if self.policy.chains[tx.chain_id].fees_per_day is None else tx.gas * tx.cap,
+            fee=self._fee(tx),
         )
 
     def _plain_entry(
@@ -342,6 +342,13 @@ class SigningDesk:
         spent = self.journal.book.spent(entry.chain_id, entry.asset, entry.day)
         if spent + entry.amount > per_day:
             raise SignerRefused("day_limit_reached", f"{spent} of {per_day} {entry.asset} are used")
+
+    def _fee(self, tx: UnsignedTx) -> int:
+        """Wei that its gas may cost; 0 where nothing bounds that. A transfer of nothing uses the
+        least there is, whatever it allows."""
+        if self.policy.chains[tx.chain_id].fees_per_day is None:
+            return 0
+        return tx.cap * (tx.gas if tx.value or tx.data else MIN_GAS)
 
     def _check_fees(self, entry: Entry) -> None:
         """Not for transfers of nothing, which are counted and never refused: they use 21,000 gas,

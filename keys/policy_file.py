@@ -114,6 +114,8 @@ def _chain(value: object) -> ChainPolicy:
     entry = _object(value, "a chain", required={"fee_ceiling_wei"}, optional=optional)
     native, sweeper, warm = entry.get("native"), entry.get("sweeper"), entry.get("warm")
     fees = entry.get("fees_per_day")
+    if fees is not None and not _amount(fees):
+        raise InvalidPolicy("fees_per_day of 0 would let nothing out: leave it away, or say more")
     contracts = _object(
         entry.get("contracts", {}), "contracts", required=set(), optional=set(CONTRACT_ROLES)
     )

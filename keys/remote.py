@@ -232,7 +232,9 @@ def limits_of(document: Any) -> dict[int, ApprovalLimits]:
             exempt=frozenset(map(str, told["exempt"])),
             warm=frozenset(map(str, told.get("warm", {}).get("addresses", ()))),
             warm_signatures=int(told.get("warm", {}).get("signatures", 0)),
-            operators=frozenset(map(str, told.get("operators", ()))),
+            operators=frozenset(
+                map(str, told.get("operators", told.get("warm", {}).get("operators", ())))
+            ),
         )
         for chain_id, told in dict(document).items()
     }

@@ -245,6 +245,9 @@ class GroupWriter:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self._fail(left, _away(error))
             raise
+        except BaseException:
+            self._fail(left, Busy("The service is ending; try again in a moment."))
+            raise
 
     async def _alone(self, hot: Hot, ids: AccountIds, item: Item) -> None:
         try:

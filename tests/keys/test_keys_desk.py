@@ -218,9 +218,14 @@ class TestFeesOfADay:
     def test_a_nonce_can_always_be_used_up(self, tmp_path: Path) -> None:
         desk = self._desk(tmp_path, gwei=10)
         _sign(desk, native_payload(0, cap=10 * 10**9), intent="a")
-        nothing = native_payload(0, to=HOT, value=0, cap=40 * 10**9)
+        nothing = native_payload(0, to=HOT, value=0, cap=40 * 10**9, gas=16_000_000)
         _sign(desk, nothing, intent="a", kind="cancel")
-        _sign(desk, native_payload(0, to=HOT, value=0, cap=60 * 10**9), intent="a", kind="bump")
+        _sign(
+            desk,
+            native_payload(0, to=HOT, value=0, cap=60 * 10**9, gas=16_000_000),
+            intent="a",
+            kind="bump",
+        )
         assert self._fees(desk) == 60
         desk.journal.close()
 

@@ -257,6 +257,7 @@ class TestFile:
             {"1": {"fee_ceiling_wei": str(2**256)}},
             {"1": {"fee_ceiling_wei": "1", "native": {"per_tx": "1"}}},
             {"1": {"fee_ceiling_wei": "1", "native": {"per_tx": "1", "per_day": float("nan")}}},
+            {"1": {"fee_ceiling_wei": "1", "fees_per_day": "0"}},
             {"1": {"fee_ceiling_wei": "1", "tokens": []}},
             {"1": {"fee_ceiling_wei": "1", "tokens": {TOKEN.lower(): {}}}},
             {"1": {"fee_ceiling_wei": "1", "tokens": {TOKEN[2:]: {"per_tx": 1, "per_day": 1}}}},

@@ -11,7 +11,7 @@ import pytest
 from tests.ledger.test_group_commit import FLOW, claim, people, shape, writer
 from wallet import group_commit, ledger
 from wallet.db import Database
-from wallet.errors import DatabaseUnavailable, WalletError
+from wallet.errors import Busy, DatabaseUnavailable, WalletError
 from wallet.group_batch import Item
 from wallet.group_commit import GroupWriter
 from wallet.ledger import AccountIds, accounts
@@ -89,3 +89,18 @@ async def test_a_connection_lost_among_single_ones_is_asked_no_more(
     assert [type(one) for one in told] == [DatabaseUnavailable] * 8
     assert asked == [8, 1]
     assert not writer._running
+
+
+async def test_a_writer_that_is_cancelled_among_single_ones_leaves_nobody_waiting(
+    writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def batch(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
+        if len(items) > 1:
+            raise ZeroDivisionError
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(writer, "_next", lambda: [writer._waiting.popleft() for _ in range(8)])
+    monkeypatch.setattr(writer, "_batch", batch)
+    asked = [writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), shape) for p in people[1:9]]
+    told = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+    assert [type(one) for one in told] == [Busy] * 8

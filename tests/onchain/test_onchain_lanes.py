@@ -116,6 +116,42 @@ async def test_the_signers_day_is_waited_for_and_other_lanes_go_on(
     assert await lanes.differences() == []
 
 
+async def test_a_bump_above_the_days_fees_is_asked_for_again_and_not_lost(
+    lanes: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked_for = lanes.signer.sign_transaction, []
+
+    async def limited(*, kind: Kind, **asked: Any) -> SignedTx:
+        if kind == "bump":
+            asked_for.append(asked["payload"])
+            raise SignerRefused("day_limit_reached")
+        return await real(kind=kind, **asked)
+
+    ada = await lanes.funded_person()
+    await lanes.automine(False)
+    made = await lanes.withdraw(ada, "1", "USDC", OUTSIDE)
+    await lanes.runner.tick()
+    await lanes.speed_up(ada, made.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(lanes.signer, "sign_transaction", limited)
+        for _ in range(4):
+            await lanes.runner.tick()
+        assert len(asked_for) == 1  # not in every pass
+        monkeypatch.setattr(deliver, "BUMP_ASKS_AGAIN_SECONDS", 0.0)
+        await lanes.new_runner().tick()
+        assert len(asked_for) == 2
+    again = lanes.new_runner()
+    await again.tick()  # the next day
+    seen = await lanes.withdrawal(ada, made.id)
+    assert [one.kind for one in seen.attempts] == ["pay", "bump"]
+    assert seen.tx_hash == seen.attempts[-1].tx_hash is not None
+    await lanes.automine(True)
+    await lanes.finish()
+    assert (await lanes.withdrawal(ada, made.id)).status == "settled"
+    assert await lanes.on_chain(OUTSIDE, "USDC") == 1_000_000
+    assert await lanes.differences() == []
+
+
 async def test_what_waits_for_the_signers_day_may_be_cancelled(
     lanes: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ the same payload signs to the same bytes (RFC 6979), and the same bytes are paid
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -42,6 +43,7 @@ DAY_LIMIT = "day_limit_reached"  # the signer's word for: tomorrow
 DAY_LIMIT_WAIT_SECONDS = (
     26 * 3600.0
 )  # a day and its seams; what is refused then is refused for good
+BUMP_ASKS_AGAIN_SECONDS = 300.0  # a bump above the day's fees; what it outbids is there meanwhile
 MALFORMED_SENDS = 20  # a node that calls the bytes malformed so often is looked at by a person
 MAYBE_OUT = frozenset({SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN})
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
@@ -63,6 +65,7 @@ class Deliverer:
         self._bump_seconds = bump_seconds
         self._signer_there = True
         self._refusals: dict[str, tuple[int, str]] = {}
+        self._put_off: dict[str, float] = {}
 
     async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
         """Sign and send what is not there yet, lowest nonce first. Leader only.
@@ -94,7 +97,7 @@ class Deliverer:
             await self._cancel(intent, attempts)
             return  # what it made is signed in the next pass
         pending = next((a for a in attempts if a.raw is None and a.refused is None), None)
-        if pending is not None and self._signer_there:
+        if pending is not None and self._signer_there and not self._waits(pending):
             try:
                 signed = await self._sign(intent, pending)
             except SignerUnavailable:
@@ -143,12 +146,17 @@ class Deliverer:
             await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
             return None
         except SignerRefused as error:
-            if self._passes_by_itself(attempt, error.reason):
+            if attempt.kind == "bump" and error.reason == DAY_LIMIT:
+                # Not for good: a refused bump would be the last one that this nonce ever has.
+                log.warning("signer.limit_reached", intent=intent.id, address=sender)
+                self._put_off[intent.id] = time.monotonic() + BUMP_ASKS_AGAIN_SECONDS
+            elif self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
             else:
                 await self._refused(intent, attempt, error.reason)
             return None
         self._refusals.pop(intent.id, None)
+        self._put_off.pop(intent.id, None)
         hit("intent.after_sign")
         fields = decode_unsigned(attempt.unsigned)
         if not signed_matches(signed.raw, fields, sender) or tx_hash(signed.raw) != signed.tx_hash:
@@ -179,9 +187,13 @@ class Deliverer:
             return b""
         return b"".join(approvals.counted(network, intent, given, limits, sender=sender))
 
+    def _waits(self, attempt: Attempt) -> bool:
+        """Whether this bump was above the day's fees a moment ago: its older bytes go on."""
+        until = self._put_off.get(attempt.intent_id, 0.0)
+        return attempt.kind == "bump" and time.monotonic() < until
+
     def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
-        """Whether this refusal ends with the day. Only a payment waits: what replaces one has an
-        older attempt that goes on."""
+        """Whether this refusal ends with the day."""
         young = attempt.age_seconds < DAY_LIMIT_WAIT_SECONDS
         return attempt.kind == "pay" and reason == DAY_LIMIT and young
 

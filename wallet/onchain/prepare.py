@@ -116,9 +116,9 @@ class Preparer:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    async def run(self, address: str, *, head: BlockRef, warm: bool = False) -> int:
-        """Allocate what can be paid from `address` now; returns how many. Leader only. `warm`: it
-        is the warm address."""
+    async def run(self, address: str, *, head: BlockRef, role: str = "hot") -> int:
+        """Allocate what can be paid from `address` now; returns how many. Leader only. `role`: the
+        signer's, `hot`, `warm` or `deposit`."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)
@@ -149,7 +149,8 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
-        queued = await self._approved(queued, address, warm=warm)
+        if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
+            queued = await self._approved(queued, address, warm=role == "warm")
         done = 0
         for intent in queued:  # one that must wait holds up none behind it
             if done < room:

@@ -99,8 +99,7 @@ class IntentRunner:
             return
         if signer_there and signer.role == "hot":
             await self._batcher.run(address, head=head)
-        warm = signer.role == "warm"
-        if signer_there and await self._preparer.run(address, head=head, warm=warm):
+        if signer_there and await self._preparer.run(address, head=head, role=signer.role):
             hit("intent.between_allocate_and_deliver")
         async with desk.db.transaction() as session:
             unmined = await repository.intents_in(
