@@ -241,12 +241,17 @@ class GroupWriter:
         left = deque(items)
         try:
             while left:
-                await self._alone(hot, ids, left.popleft())
+                await self._alone(hot, ids, left[0])
+                left.popleft()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self._fail(left, _away(error))
             raise
         except BaseException:
-            self._fail(left, Busy("The service is ending; try again in a moment."))
+            waiting = set(self._waiting)  # one that waited to be tried again is tried again
+            self._fail(
+                [one for one in left if one not in waiting],
+                Busy("The service is ending; try again in a moment."),
+            )
             raise
 
     async def _alone(self, hot: Hot, ids: AccountIds, item: Item) -> None:
