@@ -38,7 +38,7 @@ REQUESTS = (
 COMMANDS = (
     "wallet.deposits.arrivals:approve", "wallet.deposits.bearers:approve",
     "wallet.deposits.forks:approve", "wallet.treasury.moves:approve",
-    "wallet.treasury.evacuate:warm_out", "wallet.onchain.beside:approve",
+    "wallet.treasury.evacuate:warm_out", "wallet.onchain.approvals:approve",
 )  # fmt: skip
 """All that happens in their caller's transaction, whose first argument is its session."""
 
