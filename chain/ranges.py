@@ -108,7 +108,8 @@ def logs_that_matter(
     try:
         # By sets and lists of the whole block: a step for each log would be most of the time.
         order = [places[item["transactionHash"]] for item in told]
-        if [item["logIndex"] for item in told] != _numbers(len(told)) or order != sorted(order):
+        numbers = [hex(number) for number in range(len(told))]
+        if [item["logIndex"] for item in told] != numbers or order != sorted(order):
             raise NodeGarbage("the logs of a block are not numbered without a gap")
         topics = [item["topics"] for item in told]
         words = {item["address"] for item in told}.union(*topics)
@@ -132,12 +133,6 @@ def _pays(one: Log, watched: Container[str]) -> bool:
         and topics[0] == TRANSFER_TOPIC
         and is_watched("0x" + topics[2][_ADDRESS_AT:], watched)
     )
-
-
-@lru_cache(maxsize=1_024)
-def _numbers(count: int) -> list[str]:
-    """The log indexes of a block with so many logs, as a node writes them."""
-    return [hex(number) for number in range(count)]
 
 
 @lru_cache(maxsize=4_096)

@@ -71,7 +71,8 @@ async def approve(services: Services, chosen: argparse.Namespace) -> int:
             raise InvalidField("That is no signature over this payment's text.")
         given = Approval(operator, signature, chosen.by)
         if not await approvals.approve(session, intent.id, given):
-            raise InvalidField(f"{operator} has signed for it already: another operator must.")
+            more = ": another operator must" if warm else ""
+            raise InvalidField(f"{operator} has signed for it already{more}.")
     log.warning("operator.approved", intent=intent.id, operator=operator, by=chosen.by)
     print(f"{intent.id}: approved by {operator}, if the signer's policy names it.")
     return 0
