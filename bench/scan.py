@@ -35,6 +35,7 @@ from chain.ranges import logs_that_matter, logs_told
 from chain.registry import Network, Token
 from chain.rpc import Rpc
 from chain.testing import AnvilProcess
+from chain.told import GET_BLOCK
 from contracts.loader import artifact
 from wallet.deposits.backfill import ranges
 from wallet.deposits.window import Window
@@ -158,13 +159,16 @@ async def _our_tokens(client: ChainClient, numbers: list[int], watched: Watched)
 
     async def some(part: Sequence[int]) -> int:
         headers, told = await asyncio.gather(
-            client.rpc.batch([("eth_getBlockByNumber", (hex(n), False)) for n in part]),
+            client.rpc.batch([(GET_BLOCK, (hex(n), False)) for n in part]),
             logs_told(client.rpc, part[0], part[-1]),
         )
+        assert told is not None
         found = 0
         for header in headers:
             ref, places, bloom = _header(header)
-            logs = logs_that_matter(bloom, places, told[ref.hash], watched=watched, tokens=tokens)
+            logs = logs_that_matter(
+                ref, bloom, places, told[ref.hash], watched=watched, tokens=tokens
+            )
             found += len(_deposits(logs, watched, client.network.tokens))
         return found
 
@@ -172,8 +176,8 @@ async def _our_tokens(client: ChainClient, numbers: list[int], watched: Watched)
 
 
 def _header(value: Any) -> tuple[BlockRef, dict[str, int], bytes]:
-    ref, places = parse_ref(value), {name: n for n, name in enumerate(value["transactions"])}
-    return ref, places, parse.data(value["logsBloom"], "logsBloom", length=BLOOM_BYTES)
+    ref, places = parse_ref(value), {name: n for n, name in enumerate(value.transactions)}
+    return ref, places, parse.data(value.logs_bloom, "logsBloom", length=BLOOM_BYTES)
 
 
 def _deposits(logs: list[Log], watched: Watched, tokens: Sequence[Token]) -> list[Transfer]:

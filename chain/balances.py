@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked, to_bytes20
-from chain.blocks import Block
 from chain.errors import NodeGarbage, NodeRejected
+from chain.lanes import in_lanes, split
 from chain.registry import Network
-from chain.rpc import Call, Rpc
+from chain.rpc import MAX_BATCH, Call, Rpc
 
 _SELECTOR = "0x70a08231"  # balanceOf(address)
 _WORD_HEX = 2 + 64
@@ -24,30 +24,39 @@ def balance_of(address: str) -> str:
 
 
 async def balance_changes(
-    rpc: Rpc, network: Network, block: Block, pairs: Sequence[Pair]
-) -> dict[Pair, int | None]:
-    """What each (asset, address) gained in this block; None where the node has no state of it.
+    rpc: Rpc, network: Network, wanted: Sequence[tuple[int, Pair]]
+) -> list[int | None]:
+    """What each (asset, address) gained in the block at a height, in the order asked, in batches;
+    None where the node has no state of it.
 
     Only the node's own silence is trusted: when it can answer what the contract's coins were then,
     it has the state, and a contract that reverts, burns all gas or answers something else than one
     word has said nothing that moved a balance.
     """
-    calls: list[Call] = []
-    for asset, address in pairs:
-        token = network.token(asset)
-        if token is None:
-            raise ValueError(f"{asset} is not listed on {network.name}")
-        request = {"to": token.contract, "data": balance_of(address)}
-        for number in (block.number - 1, block.number):
-            calls.append(("eth_getBalance", (token.contract, hex(number))))
-            calls.append(("eth_call", (request, hex(number))))
-    answers = await rpc.batch_answers(calls)
-    changes: dict[Pair, int | None] = {}
-    for place, pair in enumerate(pairs):
-        probe_before, before, probe_after, after = answers[4 * place : 4 * place + 4]
-        missing = any(isinstance(probe, NodeRejected) for probe in (probe_before, probe_after))
-        changes[pair] = None if missing else _word(after) - _word(before)
-    return changes
+
+    async def some(part: Sequence[tuple[int, Pair]]) -> list[int | None]:
+        calls = [call for height, pair in part for call in _before_and_after(network, height, pair)]
+        answers = await rpc.batch_answers(calls)
+        return [_change(*answers[place : place + 4]) for place in range(0, len(answers), 4)]
+
+    found = await in_lanes(split(wanted, MAX_BATCH // 4), some)
+    return [change for part in found for change in part]
+
+
+def _before_and_after(network: Network, height: int, pair: Pair) -> Iterator[Call]:
+    asset, address = pair
+    token = network.token(asset)
+    if token is None:
+        raise ValueError(f"{asset} is not listed on {network.name}")
+    request = {"to": token.contract, "data": balance_of(address)}
+    for number in (height - 1, height):
+        yield "eth_getBalance", (token.contract, hex(number))
+        yield "eth_call", (request, hex(number))
+
+
+def _change(probe_before: object, before: object, probe_after: object, after: object) -> int | None:
+    missing = any(isinstance(probe, NodeRejected) for probe in (probe_before, probe_after))
+    return None if missing else _word(after) - _word(before)
 
 
 @dataclass(frozen=True, slots=True)

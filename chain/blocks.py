@@ -8,15 +8,14 @@ Anything odd in a node's answer raises NodeGarbage; an absent block is the calle
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from chain import parse
 from chain.errors import NodeGarbage
+from chain.told import BlockTold, LogTold, ReceiptTold, TxTold, as_told
 
 BLOOM_BYTES = 256  # Yellow Paper, 4.3.1: 2,048 bits.
 MAX_TOPICS = 4
-_DATA_FEES = {"l1Fee", "operatorFeeScalar", "operatorFeeConstant"}
 _HASH, _NUMBER, _ADDRESS = "(0x[0-9a-f]{64})", "0x(0|[1-9a-f][0-9a-f]{0,63})", "(0x[0-9a-fA-F]{40})"
 _REF = re.compile(f"{_NUMBER} {_HASH} {_HASH} {_NUMBER} {_NUMBER}", re.ASCII)
 _TX = re.compile(f"{_HASH} {_NUMBER} {_ADDRESS} {_NUMBER} {_NUMBER}", re.ASCII)
@@ -111,26 +110,25 @@ class Receipt(NamedTuple):
 
 def parse_ref(value: object) -> BlockRef:
     """A header or block object as `eth_getBlockByNumber` answers it. Raises NodeGarbage."""
-    fields = parse.table(value, "block")
-    get = fields.get
-    fee = get("baseFeePerGas")
+    told = as_told(value, BlockTold, "block")
+    fee = told.base_fee_per_gas
     shape = _REF.fullmatch(
-        f"{get('number')} {get('hash')} {get('parentHash')} {get('timestamp')}"
+        f"{told.number} {told.hash} {told.parent_hash} {told.timestamp}"
         f" {'0x0' if fee is None else fee}"
     )
     if shape is None:
-        raise _odd_ref(fields)
+        raise _odd_ref(told)
     number, block_hash, parent, seconds, base_fee = shape.groups()
     return BlockRef(int(number, 16), block_hash, parent, int(seconds, 16), int(base_fee, 16))
 
 
-def _odd_ref(fields: Mapping[str, object]) -> NodeGarbage:
+def _odd_ref(told: BlockTold) -> NodeGarbage:
     """Which field it is."""
     try:
-        for name in ("number", "timestamp"):
-            parse.quantity(fields.get(name), f"block.{name}")
-        for name in ("hash", "parentHash"):
-            parse.hash32(fields.get(name), f"block.{name}")
+        parse.quantity(told.number, "block.number")
+        parse.quantity(told.timestamp, "block.timestamp")
+        parse.hash32(told.hash, "block.hash")
+        parse.hash32(told.parent_hash, "block.parentHash")
     except NodeGarbage as error:
         return error
     return NodeGarbage("block.baseFeePerGas is not a quantity")
@@ -138,36 +136,34 @@ def _odd_ref(fields: Mapping[str, object]) -> NodeGarbage:
 
 def parse_block(value: object) -> Block:
     """A block with full transaction objects, each of which must belong to it."""
-    ref = parse_ref(value)
-    fields = parse.table(value, "block")
-    listed = parse.items(fields.get("transactions"), "block.transactions")
-    transactions = tuple(_parse_tx(item, ref, index) for index, item in enumerate(listed))
+    told = as_told(value, BlockTold, "block")
+    ref = parse_ref(told)
+    listed = parse.items(told.transactions, "block.transactions")
+    transactions = tuple([_parse_tx(item, ref, index) for index, item in enumerate(listed)])
     if len({tx.hash for tx in transactions}) != len(transactions):
         raise NodeGarbage("a block lists a transaction twice")
-    bloom = parse.data(fields.get("logsBloom"), "block.logsBloom", length=BLOOM_BYTES)
-    gas = fields.get("gasUsed")
+    bloom = parse.data(told.logs_bloom, "block.logsBloom", length=BLOOM_BYTES)
+    gas = told.gas_used
     gas_used = None if gas is None else parse.quantity(gas, "block.gasUsed")
     return Block(ref=ref, logs_bloom=bloom, transactions=transactions, gas_used=gas_used)
 
 
 def parse_log(value: object) -> Log:
     """One log object of a mined block."""
-    fields = parse.table(value, "log")
-    get = fields.get
-    if get("removed") not in (None, False):
+    told = as_told(value, LogTold, "log")
+    if told.removed:
         raise NodeGarbage("the node answered a removed log")
-    topics = parse.items(get("topics"), "log.topics")
     # One match for all: logs come by the hundred thousand. What is used is what matched.
     shape = _LOG.fullmatch(
-        f"{get('address')} {get('data')} {get('blockHash')} {get('blockNumber')}"
-        f" {get('transactionHash')} {get('logIndex')}" + "".join([f" {topic}" for topic in topics])
+        f"{told.address} {told.data} {told.block_hash} {told.block_number}"
+        f" {told.transaction_hash} {told.log_index}" + "".join([f" {item}" for item in told.topics])
     )
     if shape is None:
-        raise _odd_log(fields, topics)
-    address, data, block_hash, block_number, tx_hash, log_index, told = shape.groups()
+        raise _odd_log(told)
+    address, data, block_hash, block_number, tx_hash, log_index, topics = shape.groups()
     return Log(
         address.lower(),
-        tuple(told.split()),
+        tuple(topics.split()),
         bytes.fromhex(data),
         block_hash,
         int(block_number, 16),
@@ -176,19 +172,19 @@ def parse_log(value: object) -> Log:
     )
 
 
-def _odd_log(fields: Mapping[str, object], topics: list[object]) -> NodeGarbage:
+def _odd_log(told: LogTold) -> NodeGarbage:
     """Which field it is."""
-    if len(topics) > MAX_TOPICS:
+    if len(told.topics) > MAX_TOPICS:
         return NodeGarbage("a log has more than four topics")
     try:
-        for topic in topics:
+        for topic in told.topics:
             parse.hash32(topic, "log.topics")
-        parse.address(fields.get("address"), "log.address")
-        parse.data(fields.get("data"), "log.data")
-        parse.hash32(fields.get("blockHash"), "log.blockHash")
-        parse.quantity(fields.get("blockNumber"), "log.blockNumber")
-        parse.hash32(fields.get("transactionHash"), "log.transactionHash")
-        parse.quantity(fields.get("logIndex"), "log.logIndex")
+        parse.address(told.address, "log.address")
+        parse.data(told.data, "log.data")
+        parse.hash32(told.block_hash, "log.blockHash")
+        parse.quantity(told.block_number, "log.blockNumber")
+        parse.hash32(told.transaction_hash, "log.transactionHash")
+        parse.quantity(told.log_index, "log.logIndex")
     except NodeGarbage as error:
         return error
     return NodeGarbage("a log is not of the standard's shape")
@@ -196,17 +192,16 @@ def _odd_log(fields: Mapping[str, object], topics: list[object]) -> NodeGarbage:
 
 def parse_receipt(value: object) -> Receipt:
     """One receipt; its logs must name the same block and transaction."""
-    fields = parse.table(value, "receipt")
-    get = fields.get
+    told = as_told(value, ReceiptTold, "receipt")
     shape = _RECEIPT.fullmatch(
-        f"{get('transactionHash')} {get('blockHash')} {get('blockNumber')}"
-        f" {get('transactionIndex')} {get('status')} {get('gasUsed')} {get('effectiveGasPrice')}"
+        f"{told.transaction_hash} {told.block_hash} {told.block_number}"
+        f" {told.transaction_index} {told.status} {told.gas_used} {told.effective_gas_price}"
     )
     if shape is None:
-        raise _odd_receipt(fields)
+        raise _odd_receipt(told)
     tx_hash, block_hash, block_number, tx_index, status, used, price = shape.groups()
-    created = get("contractAddress")
-    logs = tuple([parse_log(item) for item in parse.items(get("logs"), "receipt.logs")])
+    created = told.contract_address
+    logs = tuple([parse_log(item) for item in told.logs])
     gas_used = int(used, 16)
     for log in logs:
         if log.block_hash != block_hash or log.tx_hash != tx_hash:
@@ -223,46 +218,47 @@ def parse_receipt(value: object) -> Receipt:
         int(price, 16),
         None if created is None else parse.address(created, "receipt.contractAddress"),
         logs,
-        _data_fee(fields, gas_used),
+        _data_fee(told, gas_used),
     )
 
 
-def _odd_receipt(fields: Mapping[str, object]) -> NodeGarbage:
+def _odd_receipt(told: ReceiptTold) -> NodeGarbage:
     """Which field it is."""
     try:
-        for name in ("status", "gasUsed", "blockNumber", "transactionIndex", "effectiveGasPrice"):
-            parse.quantity(fields.get(name), f"receipt.{name}")
-        for name in ("transactionHash", "blockHash"):
-            parse.hash32(fields.get(name), f"receipt.{name}")
+        parse.quantity(told.status, "receipt.status")
+        parse.quantity(told.gas_used, "receipt.gasUsed")
+        parse.quantity(told.block_number, "receipt.blockNumber")
+        parse.quantity(told.transaction_index, "receipt.transactionIndex")
+        parse.quantity(told.effective_gas_price, "receipt.effectiveGasPrice")
+        parse.hash32(told.transaction_hash, "receipt.transactionHash")
+        parse.hash32(told.block_hash, "receipt.blockHash")
     except NodeGarbage as error:
         return error
     return NodeGarbage("a receipt's status is neither 0 nor 1")
 
 
-def _data_fee(fields: Mapping[str, object], gas_used: int) -> int:
+def _data_fee(told: ReceiptTold, gas_used: int) -> int:
     """`l1Fee` plus `gasUsed × operatorFeeScalar / 10^6 + operatorFeeConstant` (Isthmus)."""
-
-    if not _DATA_FEES & fields.keys():
+    scalar, constant = told.operator_fee_scalar, told.operator_fee_constant
+    if told.l1_fee is None and scalar is None and constant is None:
         return 0
+    operator = gas_used * _fee(scalar, "operatorFeeScalar") // 10**6
+    return _fee(told.l1_fee, "l1Fee") + operator + _fee(constant, "operatorFeeConstant")
 
-    def told(name: str) -> int:
-        value = fields.get(name)
-        return 0 if value is None else parse.quantity(value, f"receipt.{name}")
 
-    operator = gas_used * told("operatorFeeScalar") // 10**6 + told("operatorFeeConstant")
-    return told("l1Fee") + operator
+def _fee(value: str | None, name: str) -> int:
+    return 0 if value is None else parse.quantity(value, f"receipt.{name}")
 
 
 def _parse_tx(value: object, ref: BlockRef, index: int) -> BlockTx:
-    fields = parse.table(value, "transaction")
-    get = fields.get
+    told = as_told(value, TxTold, "transaction")
     shape = _TX.fullmatch(
-        f"{get('hash')} {get('transactionIndex')} {get('from')} {get('value')} {get('nonce')}"
+        f"{told.hash} {told.transaction_index} {told.sender} {told.value} {told.nonce}"
     )
     if shape is None:
-        raise _odd_tx(fields)
+        raise _odd_tx(told)
     tx_hash, place, sender, amount, nonce = shape.groups()
-    to = get("to")
+    to = told.to
     tx = BlockTx(
         tx_hash,
         int(place, 16),
@@ -271,18 +267,19 @@ def _parse_tx(value: object, ref: BlockRef, index: int) -> BlockTx:
         int(amount, 16),
         int(nonce, 16),
     )
-    if tx.index != index or get("blockHash") != ref.hash:
+    if tx.index != index or told.block_hash != ref.hash:
         raise NodeGarbage("a block holds a transaction of another place")
     return tx
 
 
-def _odd_tx(fields: Mapping[str, object]) -> NodeGarbage:
+def _odd_tx(told: TxTold) -> NodeGarbage:
     """Which field it is."""
     try:
-        parse.hash32(fields.get("hash"), "transaction.hash")
-        parse.address(fields.get("from"), "transaction.from")
-        for name in ("transactionIndex", "value", "nonce"):
-            parse.quantity(fields.get(name), f"transaction.{name}")
+        parse.hash32(told.hash, "transaction.hash")
+        parse.address(told.sender, "transaction.from")
+        parse.quantity(told.transaction_index, "transaction.transactionIndex")
+        parse.quantity(told.value, "transaction.value")
+        parse.quantity(told.nonce, "transaction.nonce")
     except NodeGarbage as error:
         return error
     return NodeGarbage("a transaction is not of the standard's shape")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked
+from chain.arrivals import Arrivals
 from chain.balances import Holding, Pair, balance_changes, balance_of, holdings
 from chain.blocks import (
     Block,
     BlockRef,
-    Log,
     Receipt,
     parse_block,
     parse_ref,
@@ -26,20 +26,13 @@ from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quo
 from chain.lanes import in_lanes, split
 from chain.observe import (
     ObservedDeposit,
-    deposits_in,
-    in_order,
-    may_hold_transfers,
-    native_candidates,
-    native_deposits,
-    net_transfers,
-    token_deposits,
-    verified_logs,
 )
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
-from chain.ranges import Range, logs_in, with_logs
+from chain.ranges import Range, with_logs
 from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
+from chain.told import GET_BLOCK
 from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, Authorization, tx_hash
 
 BLOCKS_A_REQUEST = 25
@@ -64,6 +57,7 @@ class ChainClient:
         self.network = network
         self.rpc = rpc
         self._block_receipts = BlockReceipts(rpc)
+        self._arrivals = Arrivals(rpc, network, self._block_receipts)
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -76,7 +70,7 @@ class ChainClient:
         chain_id, block1, version = await self.rpc.batch(
             [
                 ("eth_chainId", ()),
-                ("eth_getBlockByNumber", ("0x1", False)),
+                (GET_BLOCK, ("0x1", False)),
                 ("web3_clientVersion", ()),
             ]
         )
@@ -110,21 +104,19 @@ class ChainClient:
 
     async def head(self) -> BlockRef:
         """The newest block the node knows. May be older than an earlier answer's."""
-        latest = await self.rpc.call("eth_getBlockByNumber", ("latest", False))
+        latest = await self.rpc.call(GET_BLOCK, ("latest", False))
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         return parse_ref(latest)
 
     async def block_ref(self, number: int) -> BlockRef | None:
         """The canonical block at this height, or None if the node has none there (yet)."""
-        answer = await self.rpc.call("eth_getBlockByNumber", (hex(number), False))
+        answer = await self.rpc.call(GET_BLOCK, (hex(number), False))
         return None if answer is None else _numbered(parse_ref(answer), number)
 
     async def block_refs(self, numbers: Sequence[int]) -> list[BlockRef | None]:
         """Like `block_ref` for many heights, in batches."""
-        answers = await self.rpc.batch(
-            [("eth_getBlockByNumber", (hex(number), False)) for number in numbers]
-        )
+        answers = await self.rpc.batch([(GET_BLOCK, (hex(number), False)) for number in numbers])
         return [
             None if answer is None else _numbered(parse_ref(answer), number)
             for number, answer in zip(numbers, answers, strict=True)
@@ -140,9 +132,7 @@ class ChainClient:
         return [block for part in parts for block in part]
 
     async def _full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
-        answers = await self.rpc.batch(
-            [("eth_getBlockByNumber", (hex(number), True)) for number in numbers]
-        )
+        answers = await self.rpc.batch([(GET_BLOCK, (hex(number), True)) for number in numbers])
         blocks = [None if answer is None else parse_block(answer) for answer in answers]
         for number, block in zip(numbers, blocks, strict=True):
             if block is not None:
@@ -166,7 +156,7 @@ class ChainClient:
         by_depth = max(head.number - self.network.confirmations + 1, -1)
         if self.network.finality == "depth":
             return by_depth
-        answer = await self.rpc.call("eth_getBlockByNumber", ("finalized", False))
+        answer = await self.rpc.call(GET_BLOCK, ("finalized", False))
         by_tag = -1 if answer is None else parse_ref(answer).number
         return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
 
@@ -182,7 +172,7 @@ class ChainClient:
         up to the header (nodes behind balancers have left logs out under a correct block hash).
         Raises NodeGarbage when they do not.
         """
-        return (await self._arrivals(block, watched, ahead))[0]
+        return (await self._arrivals.in_block(block, watched, ahead))[0]
 
     async def checked_deposits(
         self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
@@ -193,22 +183,7 @@ class ChainClient:
         node has no state of the block any more the logs stand alone: listed tokens were looked at
         when they were listed.
         """
-        return await self._checked(block, *await self._arrivals(block, watched, ahead))
-
-    async def _checked(
-        self, block: Block, deposits: list[ObservedDeposit], logs: list[Log]
-    ) -> list[tuple[ObservedDeposit, bool]]:
-        pairs = {(d.asset, d.to_address) for d in deposits if d.contract is not None}
-        if not pairs:
-            return [(deposit, True) for deposit in deposits]
-        told = net_transfers(logs, self.network.tokens)
-        changes = await self.balance_changes(block, sorted(pairs))
-        wrong = {
-            pair
-            for pair, moved in changes.items()
-            if moved is not None and moved != told[pair[0], pair[1].lower()]
-        }
-        return [(d, d.contract is None or (d.asset, d.to_address) not in wrong) for d in deposits]
+        return await self._arrivals.checked_in_block(block, watched, ahead)
 
     async def range_deposits(
         self, piece: Range, *, watched: Container[str]
@@ -218,49 +193,13 @@ class ChainClient:
         Logs come from the range's one query where they add up to the header; the receipts of
         transactions that pay coins in one batch. Raises what `checked_deposits` raises.
         """
-        coins = {
-            block.hash: [tx.hash for tx in native_candidates(block, watched)]
-            for block in piece.blocks
-        }
-        paid = await self.receipts([item for many in coins.values() for item in many])
-        by_hash = {receipt.tx_hash: receipt for receipt in paid if receipt is not None}
-
-        async def arrived(block: Block) -> list[tuple[ObservedDeposit, bool]]:
-            logs = logs_in(piece, block, watched=watched, tokens=self.network.tokens)
-            if logs is None:
-                return await self.checked_deposits(block, watched=watched)
-            if not logs and not coins[block.hash]:
-                return []
-            asset = self.network.native_asset
-            native = native_deposits(block, by_hash, watched=watched, asset=asset)
-            told = token_deposits(block, logs, watched=watched, tokens=self.network.tokens)
-            deposits = in_order(block, [*native, *(deposit for _, deposit in told)])
-            return await self._checked(block, deposits, logs)
-
-        found = await in_lanes(piece.blocks, arrived)
-        return {block.hash: many for block, many in zip(piece.blocks, found, strict=True) if many}
+        return await self._arrivals.in_range(piece, watched)
 
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""
-        return await balance_changes(self.rpc, self.network, block, pairs)
-
-    async def _arrivals(
-        self, block: Block, watched: Container[str], ahead: Ahead
-    ) -> tuple[list[ObservedDeposit], list[Log]]:
-        tokens = [item for item in self.network.tokens if may_hold_transfers(block, item)]
-        if not tokens and not native_candidates(block, watched):
-            return [], []
-        receipts = ahead.get(block.hash) or await self.block_receipts(block)
-        logs = verified_logs(block, receipts)
-        deposits = deposits_in(
-            block,
-            receipts,
-            logs,
-            watched=watched,
-            native_asset=self.network.native_asset,
-            tokens=tokens,
-        )
-        return deposits, logs
+        wanted = [(block.number, pair) for pair in pairs]
+        found = await balance_changes(self.rpc, self.network, wanted)
+        return dict(zip(pairs, found, strict=True))
 
     async def decimals(self) -> dict[str, int]:
         """Asset → what its contract answers to `decimals()` now; those that answer nothing
@@ -286,12 +225,7 @@ class ChainClient:
         Never raises for the node's sake: a block that is left out is asked for by itself.
         """
         return await self._block_receipts.ahead(
-            [block for block in blocks if self._may_matter(block, watched)]
-        )
-
-    def _may_matter(self, block: Block, watched: Container[str]) -> bool:
-        return any(may_hold_transfers(block, token) for token in self.network.tokens) or bool(
-            native_candidates(block, watched)
+            [block for block in blocks if self._arrivals.may_matter(block, watched)]
         )
 
     async def receipts(self, tx_hashes: Sequence[str]) -> list[Receipt | None]:

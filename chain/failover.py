@@ -19,6 +19,7 @@ from chain.blocks import BlockRef, parse_ref
 from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.registry import Network
 from chain.rpc import Answer, Call, Rpc
+from chain.told import GET_BLOCK
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 30.0
@@ -175,8 +176,8 @@ class FailoverRpc:
             chain_id, block1, latest = await node.rpc.batch(
                 [
                     ("eth_chainId", ()),
-                    ("eth_getBlockByNumber", ("0x1", False)),
-                    ("eth_getBlockByNumber", ("latest", False)),
+                    (GET_BLOCK, ("0x1", False)),
+                    (GET_BLOCK, ("latest", False)),
                 ]
             )
             served = parse.quantity(chain_id, "eth_chainId")
@@ -221,7 +222,7 @@ class FailoverRpc:
         seen: dict[str, str] = {}
         for node in able:
             try:
-                answer = await node.rpc.call("eth_getBlockByNumber", (hex(number), False))
+                answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:

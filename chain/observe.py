@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from eth_hash.auto import keccak
+from eth_hash.backends.pysha3 import keccak256 as keccak
 
 from chain.address import to_checksum
 from chain.blocks import Block, BlockTx, Log, Receipt
@@ -21,7 +21,7 @@ from chain.registry import Token
 NATIVE_LOG_INDEX = -1  # Stands in a deposit's key where a native transfer has no log.
 TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 _TRANSFER_TOPIC_BYTES = bytes.fromhex(TRANSFER_TOPIC[2:])
-_TRANSFER_TOPICS = 3
+TRANSFER_TOPICS = 3
 _WORD_BYTES = 32
 _PADDING = "0x" + "0" * 24
 
@@ -63,11 +63,8 @@ class Transfer:
 def bloom_bits(item: bytes) -> tuple[int, int, int]:
     """The three of 2,048 bits that stand for an item. Remembered: the same few contracts and
     topics come in every block."""
-    digest = keccak(item)
-    first, second, third = (
-        int.from_bytes(digest[start : start + 2], "big") & 0x7FF for start in (0, 2, 4)
-    )
-    return first, second, third
+    head = int.from_bytes(keccak(item)[:6], "big")
+    return head >> 32 & 0x7FF, head >> 16 & 0x7FF, head & 0x7FF
 
 
 def bloom_may_contain(bloom: bytes, item: bytes) -> bool:
@@ -100,7 +97,7 @@ def transfer_in(log: Log, tokens: Sequence[Token]) -> Transfer | None:
     Exactly three topics and 32 bytes of data; topics with more than an address in them are not
     ERC-20 (ERC-721 uses four topics for the same signature).
     """
-    if len(log.topics) != _TRANSFER_TOPICS or log.topics[0] != TRANSFER_TOPIC:
+    if len(log.topics) != TRANSFER_TOPICS or log.topics[0] != TRANSFER_TOPIC:
         return None
     for token in tokens:
         if token.contract.lower() == log.address:

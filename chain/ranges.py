@@ -13,18 +13,26 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, reduce
 from itertools import groupby
-from operator import itemgetter, or_
-from typing import Any
+from operator import attrgetter, or_
 
 from chain import parse
-from chain.blocks import Block, Log, parse_log
+from chain.blocks import MAX_TOPICS, Block, BlockRef, Log
 from chain.errors import ChainError, NodeGarbage
-from chain.observe import TRANSFER_TOPIC, bloom_bits, is_watched, may_hold_transfers
+from chain.observe import (
+    TRANSFER_TOPIC,
+    TRANSFER_TOPICS,
+    bloom_bits,
+    is_watched,
+    may_hold_transfers,
+)
 from chain.registry import Token
 from chain.rpc import Rpc
+from chain.told import GET_LOGS, LogTold, as_told
 
 log = logging.getLogger(__name__)
 _ADDRESS_AT = 26  # of a topic that holds one: 0x and twelve zero bytes
+NUMBERS = [hex(place) for place in range(512)]
+"""What the logs of a block of ordinary size must be numbered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class Range:
     where the node would not say, and leaves out blocks in which no listed token moved."""
 
     blocks: Sequence[Block]
-    told: Mapping[str, list[Any]] | None = field(repr=False)
+    told: Mapping[str, list[LogTold]] | None = field(repr=False)
 
 
 async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) -> Range:
@@ -51,21 +59,26 @@ async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) 
         if len(blocks) > 1:
             raise
         return Range(blocks, None)
-    if not told.keys() <= {block.hash for block in blocks}:
+    if told is None or not told.keys() <= {block.hash for block in blocks}:
         return Range(blocks, None)  # of another fork, or of blocks that were not asked for
     return Range(blocks, {block.hash: told.get(block.hash, []) for block in some})
 
 
-async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[Any]]:
-    """All logs of these heights by block hash. Raises what the node raises."""
-    query = {"fromBlock": hex(first), "toBlock": hex(last)}
-    told: dict[str, list[Any]] = {}
-    answer: list[Any] = parse.items(await rpc.call("eth_getLogs", (query,)), "eth_getLogs")
+async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[LogTold]] | None:
+    """All logs of these heights by block hash; None where something among them is no log.
+
+    Raises what the node raises, and NodeGarbage for what is no list.
+    """
+    answer = await rpc.call(GET_LOGS, ({"fromBlock": hex(first), "toBlock": hex(last)},))
+    listed = parse.items(answer, "eth_getLogs")
     try:
-        for block_hash, logs in groupby(answer, itemgetter("blockHash")):
-            told.setdefault(block_hash, []).extend(logs)
-    except (KeyError, TypeError):
-        raise NodeGarbage("eth_getLogs answered something that is no log") from None
+        logs = as_told(listed, list[LogTold], "eth_getLogs")
+    except NodeGarbage as error:
+        log.warning("blocks %d to %d: %s; read from their receipts", first, last, error)
+        return None
+    told: dict[str, list[LogTold]] = {}
+    for block_hash, some in groupby(logs, attrgetter("block_hash")):
+        told.setdefault(block_hash, []).extend(some)
     return told
 
 
@@ -81,6 +94,7 @@ def logs_in(
         return []
     try:
         return logs_that_matter(
+            block.ref,
             block.logs_bloom,
             {tx.hash: tx.index for tx in block.transactions},
             told,
@@ -93,9 +107,10 @@ def logs_in(
 
 
 def logs_that_matter(
+    ref: BlockRef,
     bloom: bytes,
     places: Mapping[str, int],
-    told: Sequence[Any],
+    told: Sequence[LogTold],
     *,
     watched: Container[str],
     tokens: Container[str],
@@ -105,31 +120,45 @@ def logs_that_matter(
     `places`: the block's transaction hashes and their order; `tokens` are lower-case.
     Raises NodeGarbage unless what was told is all that the header's bloom stands for.
     """
+    # By sets and lists of the whole block: a step for each log would be most of the time.
+    count = len(told)
+    numbers = NUMBERS[:count] if count <= len(NUMBERS) else [hex(place) for place in range(count)]
+    topics = [item.topics for item in told]
     try:
-        # By sets and lists of the whole block: a step for each log would be most of the time.
-        order = [places[item["transactionHash"]] for item in told]
-        numbers = [hex(number) for number in range(len(told))]
-        if [item["logIndex"] for item in told] != numbers or order != sorted(order):
+        order = [places[item.transaction_hash] for item in told]
+        if [item.log_index for item in told] != numbers or order != sorted(order):
             raise NodeGarbage("the logs of a block are not numbered without a gap")
-        topics = [item["topics"] for item in told]
-        words = {item["address"] for item in told}.union(*topics)
-        bits = reduce(or_, map(_mask, words), 0)
-        third = {many[2] for many in topics if len(many) == 3}
-        paid = any(is_watched("0x" + topic[_ADDRESS_AT:], watched) for topic in third)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise NodeGarbage("eth_getLogs answered something that is no log") from None
+        bits = reduce(or_, map(_mask, {item.address for item in told}.union(*topics)), 0)
+    except (KeyError, ValueError):
+        raise NodeGarbage("eth_getLogs answered something that is no log of its block") from None
     if bits != int.from_bytes(bloom, "big"):
         raise NodeGarbage("the logs of a block do not add up to its bloom")
-    if not paid:
+    third = {many[2] for many in topics if len(many) == TRANSFER_TOPICS}
+    if not [topic for topic in third if is_watched("0x" + topic[_ADDRESS_AT:], watched)]:
         return []
-    logs = [parse_log(item) for item in told if item["address"].lower() in tokens]
+    logs = [_log(ref, item) for item in told if item.address.lower() in tokens]
     return logs if any(_pays(one, watched) for one in logs) else []
+
+
+def _log(ref: BlockRef, told: LogTold) -> Log:
+    """A log whose place, topics and addresses have been checked already; the rest of it."""
+    if told.block_number != hex(ref.number) or told.removed or len(told.topics) > MAX_TOPICS:
+        raise NodeGarbage("eth_getLogs answered a log of another place")
+    return Log(
+        told.address.lower(),
+        tuple(told.topics),
+        parse.data(told.data, "log.data"),
+        ref.hash,
+        ref.number,
+        told.transaction_hash,
+        int(told.log_index, 16),
+    )
 
 
 def _pays(one: Log, watched: Container[str]) -> bool:
     topics = one.topics
     return (
-        len(topics) == 3
+        len(topics) == TRANSFER_TOPICS
         and topics[0] == TRANSFER_TOPIC
         and is_watched("0x" + topics[2][_ADDRESS_AT:], watched)
     )
@@ -142,7 +171,5 @@ def _mask(word: str) -> int:
     plain = word == "0x" + raw.hex() if len(raw) == 32 else len(word) == 42 and len(raw) == 20
     if not plain or word[:2] != "0x":
         raise ValueError
-    mask = 0
-    for bit in bloom_bits(raw):
-        mask |= 1 << bit
-    return mask
+    first, second, third = bloom_bits(raw)
+    return 1 << first | 1 << second | 1 << third

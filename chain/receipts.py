@@ -11,8 +11,8 @@ from chain.blocks import Block, Receipt, parse_receipt
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.lanes import in_lanes, split
 from chain.rpc import MAX_BATCH, Call, Rpc
+from chain.told import BLOCK_RECEIPTS, GET_RECEIPT
 
-BY_BLOCK = "eth_getBlockReceipts"
 TRANSACTIONS_AHEAD = 1_000
 """In the blocks whose receipts are asked for in one request: some 5 MB on a busy chain."""
 Ahead = Mapping[str, list[Receipt]]
@@ -25,7 +25,7 @@ async def receipts_of(rpc: Rpc, tx_hashes: Sequence[str]) -> list[Receipt | None
     """In the order asked; None for a transaction that is not mined. Raises NodeGarbage."""
 
     async def some(part: Sequence[str]) -> list[Receipt | None]:
-        answers = await rpc.batch([("eth_getTransactionReceipt", (item,)) for item in part])
+        answers = await rpc.batch([(GET_RECEIPT, (item,)) for item in part])
         found = [None if answer is None else parse_receipt(answer) for answer in answers]
         for wanted, receipt in zip(part, found, strict=True):
             if receipt is not None and receipt.tx_hash != wanted.lower():
@@ -59,7 +59,7 @@ class BlockReceipts:
         would not or could not answer is left out."""
         found: dict[str, list[Receipt]] = {}
         for some in _groups(blocks) if self.by_block else ():
-            calls: list[Call] = [(BY_BLOCK, (block.hash,)) for block in some]
+            calls: list[Call] = [(BLOCK_RECEIPTS, (block.hash,)) for block in some]
             try:
                 answers = await self._rpc.batch_answers(calls)
                 for block, answer in zip(some, answers, strict=True):
@@ -73,7 +73,7 @@ class BlockReceipts:
         if self.by_block is False:
             return None
         try:
-            answer = await self._rpc.call(BY_BLOCK, (block.hash,))
+            answer = await self._rpc.call(BLOCK_RECEIPTS, (block.hash,))
         except NodeRejected as error:
             if error.rpc_code not in _METHOD_MISSING:
                 raise
@@ -101,7 +101,7 @@ def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
 
 
 def _parsed(answer: object) -> list[Receipt]:
-    return [parse_receipt(item) for item in parse.items(answer, BY_BLOCK)]
+    return [parse_receipt(item) for item in parse.items(answer, BLOCK_RECEIPTS)]
 
 
 def _checked(block: Block, receipts: list[Receipt]) -> list[Receipt]:

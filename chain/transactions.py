@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import rlp
-from eth_hash.auto import keccak
+from eth_hash.backends.pysha3 import keccak256 as keccak
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError

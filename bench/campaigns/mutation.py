@@ -42,7 +42,9 @@ TIMES_SLOWER = 3.0
 LEAST_TIMEOUT_SECONDS = 60.0
 FAILED = re.compile(r"^FAILED (\S+)", re.MULTILINE)
 CAUGHT = (1, 2)  # a failed test, or a module that cannot even be imported
-NOT_IMPORTED = "found no collectors for"  # of a test that is there on the tree as it is
+# What pytest says of a test that is there on the tree as it is: its module no longer imports, or
+# what it is called with comes out otherwise.
+NOT_FOUND = re.compile(r"found no collectors for|^ERROR: not found: ", re.M)
 KERNEL = ("tests/kernel/test_money.py", "tests/kernel/test_schema.py")
 QUICK = (
     "tests/ledger/test_ledger_commands.py", "tests/ledger/test_ledger_past.py",
@@ -261,8 +263,8 @@ class Bench:
     ) -> None:
         """Raises RuntimeError where the harness is at fault."""
         output = tree.output.read_text() if tests else ""
-        if code not in (None, 0, *CAUGHT) and NOT_IMPORTED not in output:
-            raise RuntimeError(f"pytest ended with {code}:\n{output[-2000:]}")
+        if code not in (None, 0, *CAUGHT) and not NOT_FOUND.search(output):
+            raise RuntimeError(f"{fault.name}: pytest ended with {code}:\n{output[-2000:]}")
         kind = "python" if isinstance(fault, Mutant) else "sql"
         name = fault.name if isinstance(fault, Mutant) else f"{fault.function}: {fault.name}"
         with self._lock:

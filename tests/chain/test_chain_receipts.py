@@ -10,8 +10,9 @@ import pytest
 from chain import receipts
 from chain.blocks import Block
 from chain.errors import NodeGarbage, NodeTimeout
-from chain.receipts import BY_BLOCK, BlockReceipts
+from chain.receipts import BlockReceipts
 from chain.rpc import Answer, Call, Rpc
+from chain.told import BLOCK_RECEIPTS
 from tests.chain.benches import OUTSIDER, Bench
 
 
@@ -30,7 +31,7 @@ class Counting:
         return await self._rpc.batch(calls)
 
     async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
-        assert {method for method, _ in calls} == {BY_BLOCK}
+        assert {method for method, _ in calls} == {BLOCK_RECEIPTS}
         self.batches.append(len(calls))
         answers = await self._rpc.batch_answers(calls)
         return answers if self.alter is None else self.alter(answers)

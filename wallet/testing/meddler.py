@@ -57,7 +57,8 @@ class Meddler(Rpc):
             self._tell("request lost", calls)
             raise NodeTimeout("the request was lost")
         self.sent += [str(params[0]) for method, params in calls if method == SUBMIT]
-        answers = await self.inner.batch_answers(calls)
+        # By plain names: what is altered is JSON.
+        answers = await self.inner.batch_answers([(str(name), params) for name, params in calls])
         if methods & self.lose_after:
             self._tell("answer lost", [method for method, _ in calls])
             raise NodeTimeout("the answer was lost")
