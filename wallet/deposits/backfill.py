@@ -1,14 +1,19 @@
-"""Catching up far behind the head: ranges of blocks, the next read while one is put down."""
+"""Catching up far behind the head: ranges of blocks, the next ones read while one is put down."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 
 from chain.client import ChainClient
 from chain.errors import ChainError
 from chain.ranges import Range
 from wallet.deposits.window import Window
+
+AHEAD = 3
+"""Ranges on their way at once: the node has work while one's logs are asked for, and one is put
+down. A node that refused lately is asked for one at a time."""
 
 
 async def ranges(
@@ -19,29 +24,33 @@ async def ranges(
     Ends early where the node has no block. Raises what the node raised; the window is then
     smaller, for the next pass from the same block. To be closed by whoever leaves it early.
     """
-    task: asyncio.Task[Range] | None = asyncio.create_task(_read(chain, window, first, last))
+    ahead: deque[tuple[range, asyncio.Task[Range]]] = deque()
+    after = first
     try:
-        while task is not None:
-            piece, task = await task, None
-            if not piece.blocks:
+        while ahead or after <= last:
+            while after <= last and len(ahead) < (AHEAD if window.whole else 1):
+                numbers = range(after, min(after + window.size, last + 1))
+                ahead.append((numbers, asyncio.create_task(_read(chain, window, numbers))))
+                after = numbers.stop
+            numbers, task = ahead.popleft()
+            piece = await task
+            if piece.blocks:
+                yield piece
+            if len(piece.blocks) < len(numbers):
                 return
-            after = piece.blocks[-1].number + 1
-            if after <= last:
-                task = asyncio.create_task(_read(chain, window, after, last))
-            yield piece
     finally:
-        if task is not None:
+        left = [task for _, task in ahead]
+        for task in left:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
 
-async def _read(chain: ChainClient, window: Window, first: int, last: int) -> Range:
-    size = window.size
+async def _read(chain: ChainClient, window: Window, numbers: range) -> Range:
     try:
-        piece = await chain.block_range(range(first, min(first + size, last + 1)))
+        piece = await chain.block_range(numbers)
     except ChainError:
-        window.shrink()
+        window.shrink(len(numbers))
         raise
-    if len(piece.blocks) == size:
+    if len(piece.blocks) == window.size:
         window.grow()
     return piece

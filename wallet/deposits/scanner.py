@@ -235,7 +235,7 @@ class Scanner:
         try:
             blocks = await self._chain.full_blocks(list(range(first, end)))
         except ChainError:
-            self._window.shrink()  # the next pass asks for less, from the same block
+            self._window.shrink(end - first)  # the next pass asks for less, from the same block
             raise
         if end - first == self._window.size:
             self._window.grow()

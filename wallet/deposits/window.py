@@ -15,9 +15,15 @@ class Window:
         self._largest = largest
         self.size = largest
 
-    def shrink(self) -> None:
-        """The node refused so many at once: half, but never below one block."""
-        self.size = max(1, self.size // 2)
+    @property
+    def whole(self) -> bool:
+        """Whether no node has refused lately."""
+        return self.size == self._largest
+
+    def shrink(self, refused: int) -> None:
+        """The node refused so many at once: half of them, but never below one block. Several
+        refusals at once, of the same size, halve it once."""
+        self.size = max(1, min(self.size, refused // 2))
 
     def grow(self) -> None:
         """The node answered: one more the next time."""

@@ -1,0 +1,89 @@
+"""Ranges read ahead: in order, none left out, few at once, and none left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, cast
+
+import pytest
+
+from chain.blocks import Block, BlockRef
+from chain.client import ChainClient
+from chain.errors import NodeUnavailable
+from chain.ranges import Range
+from wallet.deposits.backfill import AHEAD, ranges
+from wallet.deposits.window import Window
+
+
+class Node:
+    """Blocks up to `head`; refuses ranges longer than `most`."""
+
+    def __init__(self, head: int = 1_000, most: int = 1_000) -> None:
+        self.head, self.most = head, most
+        self.under_way = self.at_once = self.cancelled = 0
+        self.asked: list[range] = []
+
+    async def block_range(self, numbers: range) -> Range:
+        self.asked.append(numbers)
+        self.under_way += 1
+        self.at_once = max(self.at_once, self.under_way)
+        try:
+            # What is asked later is answered sooner.
+            await asyncio.sleep(0.02 / len(self.asked))
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.under_way -= 1
+        if len(numbers) > self.most:
+            raise NodeUnavailable("too much")
+        return Range([block(number) for number in numbers if number <= self.head], {})
+
+
+def block(number: int) -> Block:
+    return Block(BlockRef(number, hex(number), hex(number - 1), number, 0), b"", ())
+
+
+def read(node: Node, window: Window, *, last: int = 95) -> Any:
+    return ranges(cast(ChainClient, node), window, first=1, last=last)
+
+
+async def heights(node: Node, window: Window, *, last: int = 95) -> list[int]:
+    return [one.number async for piece in read(node, window, last=last) for one in piece.blocks]
+
+
+async def test_pieces_come_in_order_and_few_are_read_at_once() -> None:
+    node = Node()
+    assert await heights(node, Window(10)) == list(range(1, 96))
+    assert node.at_once == AHEAD and [len(one) for one in node.asked] == [10] * 9 + [5]
+
+
+async def test_it_ends_where_the_node_has_no_block() -> None:
+    node = Node(head=27)
+    assert await heights(node, Window(10)) == list(range(1, 28))
+    assert node.under_way == 0
+    assert await heights(Node(head=0), Window(10)) == []
+
+
+async def test_what_was_refused_by_several_at_once_halves_the_window_once() -> None:
+    node, window = Node(most=5), Window(10)
+    with pytest.raises(NodeUnavailable):
+        await heights(node, window)
+    assert window.size == 5 and node.under_way == 0
+
+
+async def test_a_node_that_refused_is_asked_for_one_range_at_a_time() -> None:
+    node, window = Node(most=5), Window(10)
+    window.shrink(10)
+    with contextlib.suppress(NodeUnavailable):  # the window grows until it is refused again
+        await heights(node, window)
+    assert node.at_once == 1
+
+
+async def test_whoever_leaves_early_leaves_nothing_under_way() -> None:
+    node = Node()
+    async with contextlib.aclosing(read(node, Window(10))) as pieces:
+        async for _ in pieces:
+            break
+    assert node.under_way == 0 and node.cancelled > 0
