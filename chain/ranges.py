@@ -146,7 +146,7 @@ def _log(ref: BlockRef, told: LogTold) -> Log:
         raise NodeGarbage("eth_getLogs answered a log of another place")
     return Log(
         told.address.lower(),
-        tuple(told.topics),
+        told.topics,
         parse.data(told.data, "log.data"),
         ref.hash,
         ref.number,

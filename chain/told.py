@@ -23,7 +23,7 @@ class LogTold(msgspec.Struct, rename="camel", gc=False):
     """An event in an answer to `eth_getLogs`, or in a receipt."""
 
     address: str
-    topics: list[str]
+    topics: tuple[str, ...]
     data: str
     block_hash: str
     block_number: str
