@@ -302,7 +302,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--python", type=int, default=150, help="faults in Python, by seed")
     parser.add_argument("--sql", type=int, default=len(PATCHES), help="patches of the SQL")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="faults whose name holds this, all of them")
+    parser.add_argument(
+        "--only", action="append", default=[],
+        help="faults whose name holds this, all of them; may be given again",
+    )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true", help="without the slow tests: a lower bound"
     )
@@ -315,8 +318,12 @@ def main(arguments: list[str]) -> int:
     python = chance.sample(known, min(options.python, len(known)))
     patches = chance.sample(PATCHES, min(options.sql, len(PATCHES)))
     if options.only:
-        python = [one for one in known if options.only in one.name]
-        patches = [one for one in PATCHES if options.only in f"{one.function}: {one.name}"]
+        python = [one for one in known if any(part in one.name for part in options.only)]
+        patches = [
+            one
+            for one in PATCHES
+            if any(part in f"{one.function}: {one.name}" for part in options.only)
+        ]
     began = time.monotonic()
     until = began + options.minutes * 60
     # Where time is short, as large a part of either kind is tried.

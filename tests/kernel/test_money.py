@@ -136,6 +136,13 @@ def test_every_string_of_the_contracts_form_passes_the_syntax(text: str) -> None
         parse_amount(text, ETH)
 
 
+def test_the_longest_amount_of_the_contracts_form_is_only_too_large() -> None:
+    longest = "9" * 60 + "." + "9" * 18
+    assert len(longest) == MAX_AMOUNT_CHARS
+    with pytest.raises(AmountTooLarge):
+        parse_amount(longest, ETH)
+
+
 def test_assets_do_not_mix() -> None:
     for operation in (Money.__add__, Money.__sub__):
         with pytest.raises(ValueError, match="do not mix"):
@@ -167,6 +174,18 @@ class TestAssetBook:
     def test_one_code_has_one_meaning(self) -> None:
         with pytest.raises(ValueError, match="listed twice"):
             AssetBook([EUR, chain_asset("EUR", "token", 6, "Euro token")])
+
+    def test_a_code_is_in_it_or_not(self) -> None:
+        book = AssetBook(FIAT)
+        assert "EUR" in book and "eur" not in book and "DOGE" not in book
+        assert [asset.code for asset in book] == [asset.code for asset in FIAT]
+
+    @pytest.mark.parametrize("scale", [0, 6, 18])
+    def test_a_chains_asset_goes_up_to_a_million_milliards(self, scale: int) -> None:
+        asset = chain_asset("ODD", "token", scale, "Odd")
+        assert parse_amount("1" + "0" * 15, asset) == Money(10 ** (15 + scale), asset)
+        with pytest.raises(AmountTooLarge):
+            parse_amount("1" + "0" * 14 + "1", asset)
 
     def test_more_than_18_decimals_are_not_listed(self) -> None:
         with pytest.raises(ValueError, match="scale"):

@@ -274,6 +274,59 @@ def test_a_hold_that_has_moved_is_not_closed(
         books.rollback()
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_late_is_given_back_and_never_spent(
+    books: psycopg.Connection[Any], together: bool
+) -> None:
+    batch = [
+        {"close": [{"hold": "hld_late", "capture": "1", "release": "0"}],
+         "entry": {"id": "ent_late", "kind": "test", "ref": "t"},
+         "postings": _lines([("a0", -1), ("a1", 1)])},
+        {"close": [{"hold": "hld_late", "capture": "0", "release": "20"}]},
+    ]  # fmt: skip
+    try:
+        assert _post_as(books, batch, together=together) == ["hold_expired", None]
+    finally:
+        books.rollback()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_postings_belong_to_an_entry(books: psycopg.Connection[Any], together: bool) -> None:
+    batch: list[dict[str, Any]] = [
+        {"postings": _lines([("a0", -1), ("a1", 1)])},
+        {"entry": {"id": "ent_t", "kind": "test", "ref": "t"}},
+        {"entry": {"id": "ent_u", "kind": "test", "ref": "t"}, "postings": []},
+        {},
+    ]
+    try:
+        before = _state(books)
+        answers = _post_as(books, batch, together=together)
+        assert answers == ["no_entry", "no_postings", "no_postings", None]
+        assert _state(books) == before
+    finally:
+        books.rollback()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_set_closes_no_more_than_earlier_ones_left(
+    books: psycopg.Connection[Any], together: bool
+) -> None:
+    """Of 20, 15 were spent before the set came: 3, then 3 are one too many; 2 are not."""
+
+    def spend(n: int, minor: int) -> dict[str, Any]:
+        return {"close": [{"hold": "hld_0", "capture": str(minor), "release": "0"}],
+                "entry": {"id": f"ent_spend{n}", "kind": "test", "ref": "t"},
+                "postings": _lines([("a0", -minor), ("a1", minor)])}  # fmt: skip
+
+    try:
+        assert _post(books, [spend(0, 15)]) == [None]
+        batch = [spend(1, 3), spend(2, 3), spend(3, 2)]
+        answers = _post_as(books, batch, together=together)
+        assert answers == [None, "hold_exceeded", None]
+    finally:
+        books.rollback()
+
+
 def _versions(connection: psycopg.Connection[Any]) -> int:
     """Rows of `accounts` this transaction has rewritten."""
     row = connection.execute(

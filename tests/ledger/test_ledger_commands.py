@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from wallet import ledger
 from wallet.db import Database, Session
@@ -107,6 +108,19 @@ class TestHolds:
             assert await available(session, who) == (650, 0)
             with pytest.raises(HoldClosed):
                 await capture(session, hold_id, who, 1)
+
+    async def test_who_reads_what_is_left_has_its_account_until_the_end(self, db: Database) -> None:
+        async with db.transaction() as session:
+            who = await new_principal(session)
+            await fund(session, who, 1000)
+            hold_id = await open_hold(session, who, 400)
+        async with db.transaction() as first:
+            assert await ledger.open_amount(first, hold_id=hold_id) == 400
+            with pytest.raises(DBAPIError, match="lock"):
+                async with db.transaction() as second:
+                    await second.execute(text("SET LOCAL lock_timeout = '200ms'"))
+                    await ledger.release(second, hold_id=hold_id)
+            await ledger.release(first, hold_id=hold_id)
 
     async def test_release_gives_back_the_rest_once(self, db: Database) -> None:
         async with db.transaction() as session:

@@ -10,7 +10,7 @@ from wallet import ledger
 from wallet.db import Database
 from wallet.ledger import accounts
 from wallet.money import Money
-from wallet.testing.books import EUR, new_principal
+from wallet.testing.books import EUR, move, new_principal
 
 
 async def test_every_moment_between_postings_has_its_balance(db: Database) -> None:
@@ -53,3 +53,13 @@ async def test_an_account_never_opened_held_nothing(db: Database) -> None:
         ada = await new_principal(session)
         spec = accounts.customer(ada, "EUR")
         assert await ledger.balance_at(session, spec, datetime.now(UTC)) == 0
+        later = [datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)]
+        assert await ledger.places(session, spec, later) == [ledger.Place(0, 0)] * 2
+
+
+async def test_what_the_house_owned_was_positive_too(db: Database) -> None:
+    bank = accounts.bank("past", "EUR")
+    async with db.transaction() as session:
+        await move(session, bank, accounts.capital("EUR"), 500)
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        assert await ledger.balance_at(session, bank, later) == 500
