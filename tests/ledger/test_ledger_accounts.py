@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from tests.ledger.test_ledger_together import pay, total
 from wallet import ledger
 from wallet.db import Database
-from wallet.ledger import accounts
+from wallet.ledger import accounts, batch
 from wallet.ledger.errors import InsufficientFunds
 from wallet.testing.books import fund, new_principal
 
@@ -63,6 +66,56 @@ async def test_a_batch_opens_an_account_with_the_command_that_needs_it_or_not_at
                                             " 'customer'"))  # fmt: skip
         assert set(opened) == {ada, eve}
         assert [await total(session, who) for who in (ada, eve)] == [60, 40]
+
+
+async def test_what_was_read_is_remembered_once_it_is_durable(db: Database) -> None:
+    async with db.transaction() as session:
+        ada, bob = [await new_principal(session) for _ in range(2)]
+        await fund(session, ada, 100)
+    specs = [accounts.customer(who, "EUR") for who in (ada, bob)]
+    ids, shared = ledger.AccountIds(known := {}), ledger.AccountIds(known)
+    async with db.driver_transaction() as hot:
+        asked = Asked(hot)
+        read = cast(psycopg.AsyncConnection[Any], asked)
+        found = await ids.existing(read, specs)
+        assert list(found) == [specs[0].path]
+        ids.lost()
+        assert await shared.existing(read, specs) == found and asked.times == 2
+        ids.learn({specs[1].path: "acc_of_bob"})
+        ids.lost()
+        assert specs[1].path not in await ids.existing(read, specs)
+        ids.learn({specs[1].path: "acc_of_bob"})
+        ids.committed()
+        both = {**found, specs[1].path: "acc_of_bob"}
+        asked.times = 0
+        assert await shared.existing(read, specs) == await ids.existing(read, specs) == both
+        assert asked.times == 0
+        shared.forget()
+        assert await ids.existing(read, specs) == found and asked.times == 1
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "ACCOUNTS_KNOWN_MOST", 4)
+    ids = ledger.AccountIds(known := {})
+    for number in range(4):
+        ids.learn({str(number): "id"})
+        ids.committed()
+    assert len(known) == 4
+    ids.learn({"5": "id", "6": "id"})
+    ids.committed()
+    assert sorted(known) == ["5", "6"]
+
+
+class Asked:
+    """A connection that counts what it is asked."""
+
+    def __init__(self, hot: psycopg.AsyncConnection[Any]) -> None:
+        self.hot = hot
+        self.times = 0
+
+    async def execute(self, *question: Any) -> psycopg.AsyncCursor[Any]:
+        self.times += 1
+        return await self.hot.execute(*question)
 
 
 async def test_a_fold_says_how_many_lines_it_added(db: Database) -> None:
