@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,8 +18,6 @@ from api.web.i18n import load_languages, negotiate
 from api.web.statement_files import StatementForm
 from wallet.clock import rfc3339
 from wallet.statements import Statement
-
-_languages = cache(load_languages)  # read once, with the first file
 
 router = APIRouter(prefix="/v1", tags=["statements"], route_class=StrictRoute)
 
@@ -134,6 +131,6 @@ async def get(
     )
     if form == "json":
         return shown(raw(made.statement))
-    languages = _languages()
+    languages = load_languages()
     language = languages[negotiate(request.headers.get("accept-language", ""), languages)]
     return await statement_files.answer(services, made, form=form, language=language)

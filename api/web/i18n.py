@@ -10,6 +10,7 @@ import gettext
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from babel import Locale
@@ -64,8 +65,9 @@ def _load(tag: str, folder: str, name: str) -> Language:
     )
 
 
-def load_languages() -> dict[str, Language]:
-    """Every language by its tag."""
+@cache
+def load_languages() -> Mapping[str, Language]:
+    """Every language by its tag; read once."""
     return {
         "en": _load("en", "en", "English"),
         "zh-Hans": _load("zh-Hans", "zh_Hans", "简体中文"),

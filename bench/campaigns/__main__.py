@@ -11,6 +11,7 @@ CAMPAIGNS: dict[str, str] = {
     "audit": "bench.campaigns.audit",
     "bank": "bench.campaigns.bank",
     "contracts": "bench.campaigns.contracts",
+    "crash": "bench.campaigns.crash",
     "idempotency": "bench.campaigns.idempotency",
     "kill": "bench.campaigns.kill",
     "mutation": "bench.campaigns.mutation",
@@ -29,16 +30,17 @@ def _words(name: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named campaign."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    """Run the named campaign; without a name, `crash`."""
+    if not arguments or (arguments[0][0] == "-" and arguments[0] not in ("-h", "--help")):
+        arguments = ["crash", *arguments]
+    if arguments[0] in ("-h", "--help"):
         print("usage: ./dev campaign [NAME [options]]\n")
-        print(f"  {'crash':<12} dies at each commit and each call outside, and starts again.")
         for name in CAMPAIGNS:
             print(f"  {name:<12} {_words(name)}")
         print("\nWithout a name: crash. `./dev campaign NAME --help` tells the options of one.")
-        return 0 if arguments else 2
+        return 0
     if arguments[0] not in CAMPAIGNS:
-        known = ", ".join(("crash", *CAMPAIGNS))
+        known = ", ".join(CAMPAIGNS)
         print(f"There is no campaign {arguments[0]!r}; there are {known}.", file=sys.stderr)
         return 2
     return int(importlib.import_module(CAMPAIGNS[arguments[0]]).main(arguments[1:]))

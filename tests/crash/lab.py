@@ -38,6 +38,17 @@ PASSPHRASE = "worthless passphrase of the crash lab"
 
 
 @dataclass
+class Request:
+    """A POST of a life that nothing kills. `token`: whose, or the number of the answer that has
+    it."""
+
+    path: str
+    body: dict[str, Any]
+    token: str | int = ""
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@dataclass
 class Lab:
     """One house for many cases: each case has its own idempotency key and its own target."""
 
@@ -131,15 +142,8 @@ class Lab:
         )
 
     def _person(self, name: str) -> None:
-        email, password = f"{name}@example.org", secrets.token_urlsafe(16)
-        made = self.run(
-            "POST",
-            "/v1/users",
-            {"email": email, "password": password, "display_name": name.title(), "country": "DE"},
-        )
-        session = self.run("POST", "/v1/sessions", {"email": email, "password": password})
-        assert session["status"] == 201, session
-        self.people[name] = made["body"] | {"token": session["body"]["token"]}
+        user, session = self.ask(*_signing_up(name))
+        self.people[name] = user | {"token": session["token"]}
 
     def _deposit(self) -> None:
         """Coins and tokens by the front door: sent on chain, scanned, final, credited."""
@@ -161,12 +165,13 @@ class Lab:
         )
         assert paid["status"] < 300, paid
 
-    def newcomer(self) -> tuple[str, str]:
-        """Somebody new: their id and their token."""
-        name = f"new{secrets.token_hex(6)}"
-        self._person(name)
-        person = self.people.pop(name)
-        return str(person["id"]), str(person["token"])
+    def newcomer(self) -> tuple[str, str, str]:
+        """Somebody new: their id, their token and their deposit address."""
+        user, session, place = self.ask(
+            *_signing_up(f"new{secrets.token_hex(6)}"),
+            Request("/v1/deposit-addresses", {"network": "local"}, 1),
+        )
+        return str(user["id"]), str(session["token"]), str(place["address"])
 
     def stamp_rates(self) -> None:
         """What the feed does each minute: a life is too short for it, and all of them together are
@@ -213,10 +218,6 @@ class Lab:
     ) -> dict[str, Any]:
         """One child's life. `killed` tells whether it died at its crash point."""
         order = {
-            "database_url": self.database_url,
-            "data_dir": str(self.home),
-            "port": 8000,
-            "passphrase": PASSPHRASE,
             "method": method,
             "path": path,
             "body": body,
@@ -224,6 +225,22 @@ class Lab:
             "key": key,
             "follow": follow,
             "crash": crash,
+        }
+        return self._live(order)
+
+    def ask(self, *requests: Request) -> list[dict[str, Any]]:
+        """The answers' bodies to several requests of one life, in turn, each a success."""
+        answers = self._live({"requests": [vars(one) for one in requests]})["answers"]
+        assert all(one["status"] < 300 for one in answers), answers
+        return [dict(one["body"]) for one in answers]
+
+    def _live(self, order: dict[str, Any]) -> dict[str, Any]:
+        """One child's life, with blocks mined meanwhile."""
+        order |= {
+            "database_url": self.database_url,
+            "data_dir": str(self.home),
+            "port": 8000,
+            "passphrase": PASSPHRASE,
             "seconds": patience(RUN_SECONDS),
         }
         assert self._zygote is not None
@@ -296,3 +313,13 @@ class Lab:
             return balance
 
         return asyncio.run(ask())
+
+
+def _signing_up(name: str) -> tuple[Request, Request]:
+    """Somebody and their session."""
+    email, password = f"{name}@example.org", secrets.token_urlsafe(16)
+    about = {"email": email, "password": password, "display_name": name.title(), "country": "DE"}
+    return (
+        Request("/v1/users", about),
+        Request("/v1/sessions", {"email": email, "password": password}),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -21,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - found by name else, in each child
 
 from api.app import create_app
+from api.web.i18n import load_languages
 from chain.client import ChainClient
 from chain.rpc import Answer, Call, Rpc
 from keys.desk import SigningDesk
@@ -40,6 +43,7 @@ from wallet.settings import Settings
 from wallet.wiring import wire
 
 POLL_SECONDS = 0.05
+LINGER_SECONDS = 2.0  # that a life which is to die waits for its death
 TERMINAL = {
     "transfer": {"completed"},
     "conversion": {"completed"},
@@ -114,6 +118,12 @@ class CountedSigner(LocalSigner):
         return signed
 
 
+@functools.cache
+def opened(home: Path, passphrase: str) -> Vault:
+    """The house's vault; opened once, before the first fork: that is slow on purpose."""
+    return Vault.open(home / "vault" / VAULT_FILE, SecretText(passphrase))
+
+
 def compose(order: dict[str, Any]) -> Services:
     """Services over the lab's database and node."""
     home = Path(order["data_dir"])
@@ -124,7 +134,7 @@ def compose(order: dict[str, Any]) -> Services:
     for name, network in services.networks.items():
         services.rpcs[name] = CountedRpc(services.rpcs[name])
         services.chains[name] = ChainClient(network, services.rpcs[name])
-    vault = Vault.open(home / "vault" / VAULT_FILE, SecretText(order["passphrase"]))
+    vault = opened(home, order["passphrase"])
     services.signer = CountedSigner(
         SigningDesk(
             hot_keys=hot_keys(vault, 1),
@@ -155,7 +165,10 @@ async def play(order: dict[str, Any], counted: Counted) -> dict[str, Any]:
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=True)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
             asking = asyncio.create_task(ask(http, order, working), name="request")
-            return await asking
+            answer = await asking
+            if order.get("crash"):  # loops come by seldom in a short life
+                await asyncio.sleep(LINGER_SECONDS)
+            return answer
     finally:
         crashpoints.install(None)
         for task in working:
@@ -170,7 +183,10 @@ async def play(order: dict[str, Any], counted: Counted) -> dict[str, Any]:
 async def ask(
     http: httpx2.AsyncClient, order: dict[str, Any], working: list[asyncio.Task[None]]
 ) -> dict[str, Any]:
-    """Send the order's request with its fixed key, then follow it to an end of its kind."""
+    """Send the order's request with its fixed key, then follow it to an end of its kind; or send
+    several, one after the other."""
+    if "requests" in order:
+        return {"answers": await ask_all(http, order["requests"])}
     headers = {"Authorization": f"Bearer {order['token']}"}
     deadline = time.monotonic() + order["seconds"]
     sent = await http.request(
@@ -198,6 +214,21 @@ async def ask(
     return answer | {"end": now, "timeout": True}
 
 
+async def ask_all(http: httpx2.AsyncClient, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each by whom it names: a token, or the number of the answer that brought it."""
+    answers: list[dict[str, Any]] = []
+    for one in requests:
+        token = one["token"]
+        if isinstance(token, int):
+            token = answers[token]["body"]["token"]
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        sent = await http.post(
+            one["path"], json=one["body"], headers=headers | {"Idempotency-Key": one["key"]}
+        )
+        answers.append({"status": sent.status_code, "body": sent.json()})
+    return answers
+
+
 def child(order: dict[str, Any], writing: int) -> None:
     """The whole life of one child; never returns."""
     counted = Counted(tuple(order["crash"]) if order.get("crash") else None)
@@ -215,13 +246,16 @@ def child(order: dict[str, Any], writing: int) -> None:
 def main() -> None:
     """Serve orders until standard input ends."""
     log.configure("INFO")  # to standard error; standard output carries the results
+    load_languages()  # for all children, as the import of the database's dialect
     print("ready", flush=True)
     for line in sys.stdin:
+        order = json.loads(line)
+        opened(Path(order["data_dir"]), order["passphrase"])
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            child(json.loads(line), writing)
+            child(order, writing)
         os.close(writing)
         with os.fdopen(reading) as pipe:
             told = pipe.read()
