@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked, to_bytes20
-from chain.errors import NodeGarbage, NodeRejected
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout
 from chain.lanes import in_lanes, split
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
 
 _SELECTOR = "0x70a08231"  # balanceOf(address)
+GAS = hex(300_000)
+"""For one `balanceOf`: honest tokens need a tenth, and one that burns all it gets burns no more."""
 _WORD_HEX = 2 + 64
 Pair = tuple[str, str]
 """Asset code and EIP-55 address."""
@@ -23,6 +25,11 @@ def balance_of(address: str) -> str:
     return _SELECTOR + to_bytes20(address).rjust(32, b"\0").hex()
 
 
+def balance_call(contract: str, address: str, at: str) -> Call:
+    """`balanceOf(address)` at a block."""
+    return "eth_call", ({"to": contract, "data": balance_of(address), "gas": GAS}, at)
+
+
 async def balance_changes(
     rpc: Rpc, network: Network, wanted: Sequence[tuple[int, Pair]]
 ) -> list[int | None]:
@@ -31,12 +38,19 @@ async def balance_changes(
 
     Only the node's own silence is trusted: when it can answer what the contract's coins were then,
     it has the state, and a contract that reverts, burns all gas or answers something else than one
-    word has said nothing that moved a balance.
+    word has said nothing that moved a balance. Where several together are too much for one answer
+    they are asked in halves: a token that answers without end keeps nobody else's from being read.
     """
 
     async def some(part: Sequence[tuple[int, Pair]]) -> list[int | None]:
         calls = [call for height, pair in part for call in _before_and_after(network, height, pair)]
-        answers = await rpc.batch_answers(calls)
+        try:
+            answers = await rpc.batch_answers(calls)
+        except (NodeGarbage, NodeTimeout):
+            if len(part) == 1:
+                raise
+            half = len(part) // 2
+            return [*await some(part[:half]), *await some(part[half:])]
         return [_change(*answers[place : place + 4]) for place in range(0, len(answers), 4)]
 
     found = await in_lanes(split(wanted, MAX_BATCH // 4), some)
@@ -48,10 +62,9 @@ def _before_and_after(network: Network, height: int, pair: Pair) -> Iterator[Cal
     token = network.token(asset)
     if token is None:
         raise ValueError(f"{asset} is not listed on {network.name}")
-    request = {"to": token.contract, "data": balance_of(address)}
     for number in (height - 1, height):
         yield "eth_getBalance", (token.contract, hex(number))
-        yield "eth_call", (request, hex(number))
+        yield balance_call(token.contract, address, hex(number))
 
 
 def _change(probe_before: object, before: object, probe_after: object, after: object) -> int | None:
@@ -82,7 +95,7 @@ async def holdings(
         calls.append(("eth_getTransactionCount", (address, at)))
         calls.append(("eth_getBalance", (address, at)))
         for token in network.tokens:
-            calls.append(("eth_call", ({"to": token.contract, "data": balance_of(address)}, at)))
+            calls.append(balance_call(token.contract, address, at))
     answers = await rpc.batch_answers(calls)
     width = 2 + len(network.tokens)
     return [

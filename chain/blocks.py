@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from chain import parse
 from chain.errors import NodeGarbage
-from chain.told import BlockTold, LogTold, ReceiptTold, TxTold, as_told
+from chain.told import MAX_TOPICS, BlockTold, LogTold, ReceiptTold, TxTold, as_told
 
 BLOOM_BYTES = 256  # Yellow Paper, 4.3.1: 2,048 bits.
-MAX_TOPICS = 4
 _HASH, _NUMBER, _ADDRESS = "(0x[0-9a-f]{64})", "0x(0|[1-9a-f][0-9a-f]{0,63})", "(0x[0-9a-fA-F]{40})"
 _REF = re.compile(f"{_NUMBER} {_HASH} {_HASH} {_NUMBER} {_NUMBER}", re.ASCII)
 _TX = re.compile(f"{_HASH} {_NUMBER} {_ADDRESS} {_NUMBER} {_NUMBER}", re.ASCII)
@@ -174,8 +173,6 @@ def parse_log(value: object) -> Log:
 
 def _odd_log(told: LogTold) -> NodeGarbage:
     """Which field it is."""
-    if len(told.topics) > MAX_TOPICS:
-        return NodeGarbage("a log has more than four topics")
     try:
         for topic in told.topics:
             parse.hash32(topic, "log.topics")

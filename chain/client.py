@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from chain import parse
 from chain.address import checked
 from chain.arrivals import Arrivals
-from chain.balances import Holding, Pair, balance_changes, balance_of, holdings
+from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings
 from chain.blocks import (
     Block,
     BlockRef,
@@ -205,7 +205,7 @@ class ChainClient:
         """Asset → what its contract answers to `decimals()` now; those that answer nothing
         readable are left out."""
         calls: list[Call] = [
-            ("eth_call", ({"to": token.contract, "data": _DECIMALS}, "latest"))
+            ("eth_call", ({"to": token.contract, "data": _DECIMALS, "gas": GAS}, "latest"))
             for token in self.network.tokens
         ]
         answers = await self.rpc.batch_answers(calls) if calls else []
@@ -270,10 +270,7 @@ class ChainClient:
             return [parse.quantity(answer, "eth_getBalance") for answer in answers]
         if token is None:
             raise ValueError(f"{asset} is not listed on {self.network.name}")
-        calls = [
-            ("eth_call", ({"to": token.contract, "data": balance_of(item)}, at))
-            for item in addresses
-        ]
+        calls = [balance_call(token.contract, item, at) for item in addresses]
         answers = await self.rpc.batch(calls)
         words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
         return [int.from_bytes(word, "big") for word in words]

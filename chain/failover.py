@@ -1,7 +1,8 @@
 """Several nodes of one network behind one transport: one view at a time, another when it fails.
 
 All calls go to the current node. When it fails, the call fails too and the next one goes to another
-node: whoever reads in several steps starts anew, and no pass mixes two nodes' views unnoticed.
+node. Whoever reads in several steps starts anew; what is under way beside them may go on at the
+other node, so what belongs together is held together by hashes, not by who said it.
 `retry_reads` is for callers whose every read stands alone. A submission is never repeated here. A
 node is asked for chain id and block 1 before it serves, and again after every failure.
 """
@@ -18,7 +19,7 @@ from chain import parse
 from chain.blocks import BlockRef, parse_ref
 from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.registry import Network
-from chain.rpc import Answer, Call, Rpc
+from chain.rpc import SUBMISSION, Answer, Call, Rpc
 from chain.told import GET_BLOCK
 
 BACKOFF_FIRST_SECONDS = 1.0
@@ -26,7 +27,6 @@ BACKOFF_LAST_SECONDS = 30.0
 STANDBY_PROBE_SECONDS = 5.0
 MAX_LAG_BLOCKS = 5
 """A node further behind the best head is not read from while another one is not."""
-SUBMISSION = "eth_sendRawTransaction"
 EXTRAS = "debug_"
 """Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
@@ -160,6 +160,8 @@ class FailoverRpc:
         return sorted(able, key=lambda node: (lags(node), node is not self._current, node.position))
 
     def _failed(self, node: Node, error: ChainError) -> None:
+        if not node.verified and node.not_before > self._clock():
+            return  # it has failed; this was under way then, and is no further failure
         node.failures += 1
         node.verified = False
         node.head = None

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import attrgetter, or_
 
 from chain import parse
-from chain.blocks import MAX_TOPICS, Block, BlockRef, Log
+from chain.blocks import Block, BlockRef, Log
 from chain.errors import ChainError, NodeGarbage
 from chain.observe import (
     TRANSFER_TOPIC,
@@ -30,6 +30,7 @@ from chain.rpc import Rpc
 from chain.told import GET_LOGS, LogTold, as_told
 
 log = logging.getLogger(__name__)
+_ADDRESS_CHARS, _TOPIC_CHARS = 42, 66
 _ADDRESS_AT = 26  # of a topic that holds one: 0x and twelve zero bytes
 NUMBERS = [hex(place) for place in range(512)]
 """What the logs of a block of ordinary size must be numbered."""
@@ -141,9 +142,11 @@ def logs_that_matter(
 
 
 def _log(ref: BlockRef, told: LogTold) -> Log:
-    """A log whose place, topics and addresses have been checked already; the rest of it."""
-    if told.block_number != hex(ref.number) or told.removed or len(told.topics) > MAX_TOPICS:
+    """A log whose place and hexadecimal words have been checked already; the rest of it."""
+    if told.block_number != hex(ref.number) or told.removed:
         raise NodeGarbage("eth_getLogs answered a log of another place")
+    if len(told.address) != _ADDRESS_CHARS or {*map(len, told.topics)} - {_TOPIC_CHARS}:
+        raise NodeGarbage("eth_getLogs answered an address for a topic")
     return Log(
         told.address.lower(),
         told.topics,

@@ -6,8 +6,10 @@ submission can pay twice. Answers have a size cap and a time limit, and must car
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 import aiohttp
@@ -19,7 +21,10 @@ from chain.told import Answers, Method
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DEFAULT_MAX_BYTES = 16 * 1024 * 1024  # A full mainnet block with its transactions is below 4 MB.
 MAX_BATCH = 100  # Calls in one HTTP request; longer batches are split. Many providers stop here.
-MAX_CONNECTIONS = 8
+READS_AT_ONCE = 8
+"""Of one process to one node. What waits for its turn waits without a clock, and a submission waits
+for no read."""
+SUBMISSION = "eth_sendRawTransaction"
 _HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 Call = tuple[str, Sequence[object]]
@@ -66,11 +71,13 @@ class JsonRpc:
         self._max_bytes = max_bytes
         self._ids = itertools.count(1)
         self._session: aiohttp.ClientSession | None = None
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call; its `result`."""
         request_id = next(self._ids)
-        body = await self._exchange(_dumps(_request(request_id, method, params)))
+        async with self._turn((method,)):
+            body = await self._exchange(_dumps(_request(request_id, method, params)))
         if isinstance(method, Method):
             told = method.alone(body)
             if told is not None and told.id == request_id:
@@ -104,7 +111,8 @@ class JsonRpc:
     async def _one_batch(self, calls: Sequence[Call]) -> list[Answer]:
         ids = [next(self._ids) for _ in calls]
         requests = [_request(id_, *call) for id_, call in zip(ids, calls, strict=True)]
-        body = await self._exchange(_dumps(requests))
+        async with self._turn(method for method, _ in calls):
+            body = await self._exchange(_dumps(requests))
         told = _told(calls, body)
         if told is not None and [item.id for item in told] == ids:
             return [item.result for item in told]
@@ -118,6 +126,9 @@ class JsonRpc:
         if by_id.keys() != set(ids):
             raise NodeGarbage("the node answered a batch with wrong ids")
         return [_answer(by_id[id_], id_) for id_ in ids]
+
+    def _turn(self, methods: Iterable[str]) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if SUBMISSION in methods else self._reads
 
     async def _exchange(self, body: bytes) -> bytes:
         """Send one HTTP request, once, and return the body of its answer. Fakes override this."""
@@ -172,7 +183,7 @@ class JsonRpc:
                 timeout=self._timeout,
                 auto_decompress=False,  # A compressed answer could exceed the cap once unpacked.
                 cookie_jar=aiohttp.DummyCookieJar(),
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                connector=aiohttp.TCPConnector(limit=0),  # `_turn` bounds them
                 trust_env=False,
             )
         return self._session

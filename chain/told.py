@@ -10,12 +10,13 @@ Source: the method answers of Ethereum's execution-apis.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from chain.errors import NodeGarbage
 
+MAX_TOPICS = 4
 Shape = TypeVar("Shape")
 
 
@@ -23,7 +24,7 @@ class LogTold(msgspec.Struct, rename="camel", gc=False):
     """An event in an answer to `eth_getLogs`, or in a receipt."""
 
     address: str
-    topics: tuple[str, ...]
+    topics: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_TOPICS)]
     data: str
     block_hash: str
     block_number: str

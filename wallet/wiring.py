@@ -75,7 +75,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
         ),
         Loop(
             "holds.expire",
-            partial(holds.expire, services.db, services.assets),
+            partial(holds.expire_all, services.db, services.assets),
             EXPIRE_SECONDS,
             due=EXPIRE_DUE,
         ),

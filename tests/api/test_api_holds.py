@@ -11,6 +11,7 @@ from sqlalchemy import text
 from wallet import holds, ledger
 from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
+from wallet.holds import expiry
 from wallet.idempotency import Answer, Claim
 from wallet.money import parse_amount
 
@@ -28,6 +29,15 @@ async def open_hold(payer: Any, payee: Any, amount: str = "6.00", seconds: int =
     made = await payer.post("/v1/holds", hold_for(payee, amount, seconds))
     assert made.status_code == 201, made.text
     return str(made.json()["id"])
+
+
+async def deadlocks(world: Any) -> int:
+    """That PostgreSQL has ended so far."""
+    async with world.services.db.transaction() as session:
+        found = await session.scalar(
+            text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        )
+    return int(found or 0)
 
 
 async def expire(world: Any) -> int:
@@ -247,6 +257,35 @@ class TestEnding:
                 text("SELECT count(*) FROM outbox WHERE type = 'hold.expired'")
             )
         assert told == 16
+
+    async def test_what_ended_first_goes_back_first(self, world: Any, monkeypatch: Any) -> None:
+        """Whose account is older, or who made many, holds nobody up."""
+        monkeypatch.setattr(expiry, "BATCH", 2)
+        eve, bob, ada = [await world.person(EUR="10.00") for _ in range(3)]
+        await open_hold(ada, bob, "4.00", seconds=60)
+        for _ in range(4):
+            await open_hold(eve, bob, "1.00", seconds=61)
+        await world.bed.advance(62)
+        assert await expire(world) == 2
+        assert await ada.available("EUR") == "10.00"
+        assert await holds.expire_all(world.services.db, world.services.assets) == 3
+        assert await eve.available("EUR") == "10.00"
+
+    async def test_a_void_beside_the_sweep_waits_for_it_and_for_nothing_else(
+        self, world: Any
+    ) -> None:
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        made = [await open_hold(ada, bob, "1.00", seconds=60) for _ in range(8)]
+        await world.bed.advance(61)
+        before = await deadlocks(world)
+        swept, *answers = await asyncio.gather(
+            expire(world), *(ada.post(f"/v1/holds/{hold}/void") for hold in made)
+        )
+        voided = [answer.status_code for answer in answers].count(200)
+        assert swept + voided == 8
+        assert {answer.status_code for answer in answers} <= {200, 409}
+        assert await ada.available("EUR") == "10.00"
+        assert await deadlocks(world) == before
 
     async def test_the_sweep_leaves_what_is_not_late(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()

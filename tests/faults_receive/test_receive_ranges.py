@@ -114,7 +114,7 @@ async def catch_up(seam: Seam) -> int:
 def test_d21_a_window_never_closes_and_grows_back() -> None:
     window = Window(20)
     window.shrink(20)
-    window.shrink(20)  # refused at the same time
+    window.shrink(20)  # asked before, refused at the same time
     assert window.size == 10 and not window.whole
     for _ in range(9):
         window.shrink(window.size)

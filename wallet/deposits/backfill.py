@@ -46,10 +46,11 @@ async def ranges(
 
 
 async def _read(chain: ChainClient, window: Window, numbers: range) -> Range:
+    size = window.size
     try:
         piece = await chain.block_range(numbers)
     except ChainError:
-        window.shrink(len(numbers))
+        window.shrink(size)
         raise
     if len(piece.blocks) == window.size:
         window.grow()

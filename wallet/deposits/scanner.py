@@ -17,6 +17,7 @@ from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeTimeout, NodeUnavailable
 from chain.observe import ObservedDeposit, Watched
+from chain.ranges import Range
 from chain.traces import InnerPayments
 from wallet import custody, outbox
 from wallet.crashpoints import hit
@@ -206,9 +207,7 @@ class Scanner:
                     self._wait_at(tip, "of another parent")
                     return None
                 await self._refresh_watch()
-                arrived: dict[str, Sequence[Arrival]] = {
-                    **await self._chain.range_deposits(piece, watched=self._watched)
-                }
+                arrived: dict[str, Sequence[Arrival]] = {**await self._arrived(piece)}
                 burnt: list[cold_gas.Burnt] = []
                 for block in piece.blocks:
                     if self._inner is not None:
@@ -223,6 +222,13 @@ class Scanner:
                 tip = Tip(newest.number, newest.hash, tip.final_number)
         return tip
 
+    async def _arrived(self, piece: Range) -> Mapping[str, Sequence[Arrival]]:
+        try:
+            return await self._chain.range_deposits(piece, watched=self._watched)
+        except ChainError:
+            self._ranges.shrink(self._ranges.size)  # the next pass asks for less
+            raise
+
     def _wait_at(self, tip: Tip, why: str) -> None:
         """A chain that changes while it is read is read anew; one with a hole is worth a word."""
         if self._waits_at == tip.hash:
@@ -231,11 +237,12 @@ class Scanner:
 
     async def _next_blocks(self, first: int, last: int) -> list[Block | None]:
         """Blocks from `first` on, as many as the node answers at once; never one left out."""
-        end = min(first + self._window.size, last + 1)
+        size = self._window.size
+        end = min(first + size, last + 1)
         try:
             blocks = await self._chain.full_blocks(list(range(first, end)))
         except ChainError:
-            self._window.shrink(end - first)  # the next pass asks for less, from the same block
+            self._window.shrink(size)  # the next pass asks for less, from the same block
             raise
         if end - first == self._window.size:
             self._window.grow()

@@ -20,10 +20,11 @@ class Window:
         """Whether no node has refused lately."""
         return self.size == self._largest
 
-    def shrink(self, refused: int) -> None:
-        """The node refused so many at once: half of them, but never below one block. Several
-        refusals at once, of the same size, halve it once."""
-        self.size = max(1, min(self.size, refused // 2))
+    def shrink(self, asked: int) -> None:
+        """The node refused what was asked while the window had this size: half, but never below one
+        block. Several refusals of one size halve it once."""
+        if self.size >= asked:
+            self.size = max(1, self.size // 2)
 
     def grow(self) -> None:
         """The node answered: one more the next time."""
