@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         }
         with subprocess.Popen(command, cwd=ROOT, env=environment) as tests:
             try:
-                code = tests.wait()
+                code = _watched(tests, told)
             except KeyboardInterrupt:  # they hear it, too; what was seen until then is told
                 code = tests.wait() or 2
         lines = told.read_text().splitlines()
@@ -63,12 +63,25 @@ def main(arguments: list[str]) -> int:
     return code
 
 
+def _watched(tests: subprocess.Popen[bytes], told: Path) -> int:
+    """Its exit code; what is wrong is said as soon as it is known."""
+    with told.open() as file:
+        while True:
+            code = tests.poll()
+            for line in file:
+                if wrong := json.loads(line)["wrong"]:
+                    print(f"\nWRONG {json.loads(line)['flow']}: {wrong}", flush=True)
+            if code is not None:
+                return code
+            time.sleep(1)
+
+
 def summed(lines: list[str]) -> Mapping[str, Counter[str]]:
     """What the parts of each flow told, added up by flow."""
     flows: dict[str, Counter[str]] = {}
     for line in lines:
         part = json.loads(line)
-        flows.setdefault(part.pop("flow"), Counter()).update(part)
+        flows.setdefault(part["flow"], Counter()).update(part["counts"])
     return flows
 
 

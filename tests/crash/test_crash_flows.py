@@ -251,12 +251,12 @@ def points(seen: dict[str, int]) -> list[tuple[str, int]]:
     ]
 
 
-def tell(flow: Any, **counts: int) -> None:
-    """Figures of one test, for whoever reads the output and for the campaign's sum."""
-    print(f"{flow.__name__}: {counts}")
+def tell(flow: Any, wrong: str = "", **counts: int) -> None:
+    """Figures of one test, or what is wrong, for whoever reads the output and for the campaign."""
+    print(f"{flow.__name__}: {wrong or counts}")
     if TOLD is not None:
         with open(TOLD, "a") as file:
-            file.write(json.dumps({"flow": flow.__name__, **counts}) + "\n")
+            file.write(json.dumps({"flow": flow.__name__, "wrong": wrong, "counts": counts}) + "\n")
 
 
 def part_of(point: tuple[str, int]) -> int:
@@ -294,7 +294,8 @@ def test_a_flow_that_dies_anywhere_ends_once_and_whole(lab: Any, flow: Any, part
         try:
             end_well(lab, case, answer)
         except AssertionError as error:
-            raise AssertionError(f"died at {point[0]} pass {point[1]}: {error}") from error
+            tell(flow, wrong := f"died at {point[0]} pass {point[1]}: {error}")
+            raise AssertionError(wrong) from error
     tell(flow, points=len(chosen), died=died)
     assert died > 0, "no crash point was reached: the test proved nothing"
 
@@ -328,6 +329,7 @@ def test_a_flow_that_dies_while_it_recovers_ends_once_and_whole(
         try:
             end_well(lab, case, play(lab, case, None, key))
         except AssertionError as error:
-            raise AssertionError(f"died at {one}, then at {other}: {error}") from error
+            tell(flow, wrong := f"died at {one}, then at {other}: {error}")
+            raise AssertionError(wrong) from error
     tell(flow, **{"again": len(chosen), "died again": died_twice})
     assert died_twice > 0 or not CAMPAIGN, "no recovery was interrupted: the test proved nothing"
