@@ -7,9 +7,12 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
+from wallet import cases
 from wallet.errors import InvalidField, NotFound
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountFrozen
+from wallet.testing.books import move
+from wallet.testing.operators import as_operator
 from wallet.testing.topups import TopupWorld
 from wallet.topups import cards
 from wallet.topups.errors import CardNotUsable, CardNumberRefused, TooManyPending
@@ -79,6 +82,25 @@ class TestSucceeding:
         await world.work()
         assert (await world.account(aside)).amount == "0.00"
         await world.assert_sound()
+
+    async def test_what_was_given_away_and_is_taken_back_is_a_case(self, world: TopupWorld) -> None:
+        who, other = await world.person(EUR="1.00"), await world.person()
+        made = await world.pay(who, "25.00")
+        await set_status(world, who, "closed")
+        await world.finish(made)
+        aside = accounts.unattributed(GATEWAY, "EUR")
+        async with as_operator(world.db) as session:
+            await move(session, aside, accounts.customer(other, "EUR"), 2500)
+        await world.gateway.charge_back(made.id)
+        await world.work()
+        assert (await world.account(aside)).amount == "-25.00"
+        async with world.db.transaction() as session:
+            [case] = [
+                one
+                for one in await cases.listed(session)
+                if (one.kind, one.subject) == ("topup_in_doubt", made.id)
+            ]
+        assert "below zero" in case.what and case.evidence["balance_minor"] == "-2500"
 
 
 class TestFailing:

@@ -99,6 +99,17 @@ async def charge_back(
             ),
         )  # fmt: skip
         await repository.book_aside_back(session, row["id"], entry_id=entry_id)
+        left = await ledger.balance_of(session, nobody)
+        if left < 0:  # somebody was given it meanwhile, and keeps it
+            await cases.open_case(
+                session,
+                kind="topup_in_doubt",
+                subject=row["id"],
+                asset=money.asset.code,
+                what=f"A card payment of {money} was kept aside, given to somebody, and is taken"
+                f" back: {nobody.path} is below zero.",
+                evidence={"amount_minor": str(money.minor), "balance_minor": str(left)},
+            )
         return
     charged = await receivables.charge(
         session,
