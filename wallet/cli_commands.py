@@ -9,7 +9,7 @@ import sys
 
 from chain.errors import ChainError
 from keys.errors import KeysError
-from wallet.errors import WalletError
+from wallet.errors import Forbidden, WalletError
 from wallet.settings import Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -24,12 +24,10 @@ def run(chosen: argparse.Namespace) -> int:
                 return _worker()
             case "migrate":
                 return _migrate()
-            case "reconcile":
-                return _reconcile(chosen)
             case "keys":
                 return _keys(chosen)
             case _:
-                return asyncio.run(_operate(Settings.from_env(), chosen))
+                return _operate(chosen)
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
     except (ChainError, KeysError, OSError) as error:
@@ -42,28 +40,30 @@ def run(chosen: argparse.Namespace) -> int:
     return 1
 
 
-async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
-    """What operators do. The database is loaded here: a cold machine has none."""
+def _operate(chosen: argparse.Namespace) -> int:
+    """What operators do. Logs and database are loaded here: a cold machine has neither."""
     from sqlalchemy.exc import ProgrammingError
 
+    from wallet.cli_log import held_back
     from wallet.db import sqlstate
 
-    try:
-        return await _command(settings, chosen)
-    except ProgrammingError as error:
-        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
-            raise
-        print(
-            "bifold: the database's role may not do that; operators' commands need"
-            " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md).",
-            file=sys.stderr,
-        )
-        return 1
+    with held_back():
+        try:
+            return asyncio.run(_command(Settings.from_env(), chosen))
+        except ProgrammingError as error:
+            if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+                raise
+            raise Forbidden(
+                "the database's role may not do that; operators' commands need"
+                " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md)."
+            ) from None
 
 
 async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
     """Each command is a module of its own."""
     match chosen.command:
+        case "reconcile":
+            from wallet.cli_reconcile import command
         case "chain":
             from wallet.cli_operator import chain as command
         case "deposits":
@@ -106,15 +106,6 @@ def _migrate() -> int:
     upgrade(url)
     print(f"The database is at {head_revision()}.")
     return 0
-
-
-def _reconcile(chosen: argparse.Namespace) -> int:
-    from wallet.cli_reconcile import command
-
-    settings = Settings.from_env()
-    return asyncio.run(
-        command(settings, as_json=chosen.json, final=chosen.final, readings=chosen.history)
-    )
 
 
 def _keys(chosen: argparse.Namespace) -> int:
