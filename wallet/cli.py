@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from wallet.cli_ledger_arguments import add_ledger
-from wallet.cli_names import anchor, operator
+from wallet.cli_names import anchor, operator, shares
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ def _count(text: str) -> int:
 
 def _add_backups(actions: Subparsers) -> None:
     split = actions.add_parser("split", help="SLIP-39 shares of the words; on a terminal only")
-    split.add_argument("--shares", default="2of3", help="how many are enough of how many")
+    split.add_argument(
+        "--shares", type=shares, default="2of3", help="how many are enough of how many (2of3)"
+    )
     restore = actions.add_parser(
         "restore", help="the house again from shares or its words; on a terminal only"
     )

@@ -9,6 +9,7 @@ import sys
 
 from chain.errors import ChainError
 from keys.errors import KeysError
+from wallet.cli_files import system_words
 from wallet.errors import Forbidden, WalletError
 from wallet.settings import Settings
 
@@ -30,8 +31,10 @@ def run(chosen: argparse.Namespace) -> int:
                 return _operate(chosen)
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
-    except (ChainError, KeysError, OSError) as error:
+    except (ChainError, KeysError) as error:
         print(f"bifold: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"bifold: {system_words(error)}", file=sys.stderr)
     except EOFError:
         print("\nbifold: the input ended before all was typed.", file=sys.stderr)
     except KeyboardInterrupt:

@@ -156,7 +156,7 @@ class TestCommands:
         )
         assert oct(out.stat().st_mode & 0o777) == "0o600"
         again = self.bifold(house, "export", "--index", "1", "--out", str(out), *password)
-        assert again.returncode == 2
+        assert (again.returncode, again.stderr) == (1, f"bifold: {out} is there already.\n")
         for ran in (came, went, again):
             assert VECTOR["priv"] not in ran.stdout + ran.stderr
             assert PASSWORD.reveal() not in ran.stdout + ran.stderr
