@@ -25,8 +25,7 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; 1 when a sent sheet is not mined with success."""
     services = build(settings, role="cli")
     try:
-        if chosen.network not in services.chains:
-            raise NotFound(f"There is no network {chosen.network} here.")
+        chosen.network = _network(services, chosen.network)
         if chosen.action == "unsigned":
             return await _unsigned(services, chosen)
         if chosen.action == "send":
@@ -34,6 +33,20 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
         return await moves.run(services, chosen)
     finally:
         await services.aclose()
+
+
+def _network(services: Services, told: str | None) -> str:
+    """The one that was named, or the only one. Raises NotFound, InvalidField."""
+    names = sorted(services.chains)
+    if told is None and len(names) == 1:
+        return names[0]
+    are = "is" if len(names) == 1 else "are"
+    there_are = f"there {are} {', '.join(names)}" if names else "none is configured"
+    if told is None:
+        raise InvalidField(f"Say which network with --network: {there_are}.")
+    if told not in services.chains:
+        raise NotFound(f"There is no network {told} here; {there_are}.")
+    return told
 
 
 async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
