@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from chain.errors import ChainError
 from keys.errors import KeysError
 from wallet.cli_files import system_words
 from wallet.errors import Forbidden, WalletError
-from wallet.settings import Settings
+from wallet.settings import RUNNING_SANDBOX, Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
 INTERRUPTED = 130  # the shell's code for SIGINT
@@ -100,15 +101,49 @@ def _worker() -> int:
 
 
 def _migrate() -> int:
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from wallet.db import sqlstate
     from wallet.migrate import head_revision, upgrade
 
-    url = os.environ.get("BIFOLD_MIGRATION_DATABASE_URL") or os.environ.get("BIFOLD_DATABASE_URL")
-    if not url:
-        print("bifold: set BIFOLD_MIGRATION_DATABASE_URL (the owner's role).", file=sys.stderr)
-        return 2
-    upgrade(url)
+    url = _owner_url()
+    if url is None:
+        print(
+            "bifold: set BIFOLD_MIGRATION_DATABASE_URL (the owner's role; docs/configuration.md),"
+            " or start ./dev run first (BIFOLD_DATA_DIR names its folder).",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        upgrade(url)
+    except OperationalError as error:
+        if sqlstate(error) is not None:
+            raise
+        why = str(error.orig).partition("\n")[0]
+        print(f"bifold: the database cannot be reached: {why}", file=sys.stderr)
+        return 1
+    except ProgrammingError as error:
+        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise Forbidden(
+            "the database's role may not do that; bifold migrate needs"
+            " BIFOLD_MIGRATION_DATABASE_URL (the owner's role; docs/configuration.md)."
+        ) from None
     print(f"The database is at {head_revision()}.")
     return 0
+
+
+def _owner_url() -> str | None:
+    """As whom to migrate: what the environment says, or else the sandbox that runs here."""
+    url = os.environ.get("BIFOLD_MIGRATION_DATABASE_URL") or os.environ.get("BIFOLD_DATABASE_URL")
+    if url or not (_data_dir() / RUNNING_SANDBOX).is_file():
+        return url or None
+    found = Settings.from_env()
+    return found.migration_database_url or found.database_url
+
+
+def _data_dir() -> Path:
+    return Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
 
 
 def _keys(chosen: argparse.Namespace) -> int:
@@ -125,8 +160,7 @@ def _keys(chosen: argparse.Namespace) -> int:
 
 def _keys_file() -> str:
     """Where the public half lies, without asking for settings that showing it does not need."""
-    data_dir = os.environ.get("BIFOLD_DATA_DIR") or ".bifold"
-    return os.environ.get("BIFOLD_KEYS_FILE") or os.path.join(data_dir, "keys.json")
+    return os.environ.get("BIFOLD_KEYS_FILE") or str(_data_dir() / "keys.json")
 
 
 def _keys_show(public_file: str, count: int) -> int:
