@@ -13,6 +13,7 @@ from pathlib import Path
 
 from keys import keystore
 from keys.backup import (
+    Imported,
     export_hot,
     export_path,
     import_hot,
@@ -22,6 +23,7 @@ from keys.backup import (
     split_house,
     warm_address,
 )
+from keys.derivation import HOT_ACCOUNT
 from keys.descriptors import take_passphrase
 from keys.errors import KeysError, OtherHouse
 from keys.public import PublicKeys, read_public
@@ -233,13 +235,34 @@ def _import(chosen: argparse.Namespace) -> int:
         document = keystore.read(chosen.keystore)
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     password = _password(chosen)
-    index, address = import_hot(chosen.vault, passphrase, document, password=password)
+    made = import_hot(chosen.vault, passphrase, document, password=password)
     if public is not None:
-        _write_public(chosen.public, _with_hot(public, index, address))
-    print(f"hot {index}: {address}")
-    print("The house's words do not bring this key back: keep the key file and its password.")
-    print(f"A running signer goes on without it; start it anew with --hot-keys {index + 1}.")
+        _write_public(chosen.public, _with_hot(public, made.index, made.address))
+    print(f"hot {made.index}: {made.address}")
+    for line in _way_back(made):
+        print(line)
+    print(f"A running signer goes on without it; start it anew with --hot-keys {made.index + 1}.")
     return 0
+
+
+def _way_back(made: Imported) -> list[str]:
+    """What brings this key back when the vault is lost."""
+    if made.path is None:
+        return [
+            "Restoring the house from its words does not bring this key back: keep the key file"
+            " and its password."
+        ]
+    account, _, index = made.path.removeprefix("m/44'/60'/").partition("'/0/")
+    if int(account) == HOT_ACCOUNT:
+        place = "" if int(index) == made.index else f", as hot {index}"
+        return [
+            f"It is a key of the house's own words ({made.path}): they bring it back{place},"
+            f" by bifold keys restore --hot-keys {int(index) + 1}."
+        ]
+    return [
+        f"It is a key of the house's own words ({made.path}), but no hot one there:",
+        "bifold keys restore does not bring it back; keys export --path and keys import then do.",
+    ]
 
 
 def _with_hot(public: PublicKeys, index: int, address: str) -> PublicKeys:
