@@ -190,6 +190,17 @@ class TestBind:
             " or end what listens there.\n"
         )
 
+    def test_a_start_that_fails_is_1_like_every_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(_settings: Settings) -> None:
+            sys.exit(3)  # as uvicorn does
+
+        monkeypatch.setenv("BIFOLD_MODE", "sandbox")
+        monkeypatch.setenv("BIFOLD_DATABASE_URL", "postgresql+psycopg://x/x")
+        monkeypatch.setattr(server, "run", fails)
+        assert server.main() == 1
+
     @pytest.mark.parametrize(
         ("host", "port", "says"),
         [
