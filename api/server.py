@@ -11,11 +11,13 @@ if __name__ == "__main__":
     # What imports make stays: to look through it while it grows costs a fifth of the start.
     gc.disable()
 
+import errno
+import os
 import socket
 import sys
 from asyncio import TimerHandle, Transport
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -26,6 +28,8 @@ from api.app import create_app
 from api.binding import is_private
 from api.cork import Corked
 from api.web.events import Hub
+from chain.errors import ChainError
+from keys.errors import KeysError
 from wallet import log as logs
 from wallet.bootstrap import RefusedToStart, build
 from wallet.errors import WalletError
@@ -42,6 +46,10 @@ MAX_CONNECTIONS = 1_024
 BACKLOG = 512
 
 log = structlog.get_logger("api")
+
+
+class CannotListen(Exception):
+    """The address or the port cannot be had; the message is one plain line with the way out."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -138,14 +146,12 @@ class WebAwareServer(uvicorn.Server):
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight get GRACEFUL_SECONDS to end."""
     check_bind(settings)
+    listening = bound(settings.host, settings.port)  # nothing is connected or built in vain
     leave_no_core()
     logs.configure(settings.log_level)
     server = WebAwareServer(configuration(create_app(build(settings, role="api")), settings))
     collect_seldom()
-    if settings.host == "localhost":  # browsers may try either family
-        server.run(sockets=_localhost(settings.port))
-    else:
-        server.run()
+    server.run(sockets=listening)
 
 
 def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -169,31 +175,69 @@ def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _localhost(port: int) -> list[socket.socket]:
-    """Both loopback addresses where the machine has both."""
+def bound(host: str, port: int) -> list[socket.socket]:
+    """Sockets at every address of `host`; nothing is accepted yet. Raises CannotListen.
+
+    `localhost` is both loopback addresses where the machine has both: browsers may try either.
+    """
     listening: list[socket.socket] = []
-    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    for family, address in _addresses(host, port):
+        listener = None
         try:
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind((address, port))
-        except OSError:
-            listener.close()
-            if family == socket.AF_INET:
-                raise
-            continue
+            listener.bind(address)
+        except OSError as error:
+            if listener is not None:
+                listener.close()
+            if listening and host == "localhost":
+                continue
+            for one in listening:
+                one.close()
+            raise CannotListen(_why(error, host, port)) from None
         listening.append(listener)
     return listening
 
 
+def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """Families and addresses to bind, none twice. Raises CannotListen."""
+    if not 0 <= port < 65_536:
+        raise CannotListen(f"BIFOLD_PORT={port} is no port; give a number from 1 to 65535.")
+    if host == "localhost":
+        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError):
+        raise CannotListen(f"{host} is no address (BIFOLD_HOST).") from None
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    place = f"port {port} of {host or 'all addresses'}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{place} is taken: set BIFOLD_PORT to another, or end what listens there."
+        case errno.EACCES:
+            return f"{place} is not ours to take: set BIFOLD_PORT to one from 1024 up."
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine (BIFOLD_HOST)."
+        case _:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            return f"cannot listen at {place}: {why} (BIFOLD_HOST, BIFOLD_PORT)."
+
+
 def main() -> int:
-    """Exit code 1, and one line, when the configuration refuses."""
+    """Exit code 1, and one line, when the configuration refuses or the port is taken."""
     try:
         run(Settings.from_env())
-    except WalletError as refusal:
-        sys.stderr.write(f"bifold serve: {refusal.detail}\n")
+    except (WalletError, ChainError, KeysError, CannotListen) as refusal:
+        sys.stderr.write(f"bifold serve: {refusal}\n")
+        return 1
+    except SystemExit:  # uvicorn's 3: it could not start, and has said why
         return 1
     return 0
 

@@ -3,56 +3,72 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import asyncio
+import importlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import (
-    broadcast,
-    database,
-    gas,
-    ledger,
-    reads,
-    scan,
-    scan_memory,
-    seal,
-    signer,
-    transfers,
-)
-from wallet.migrate import upgrade
-from wallet.testing.databases import ScratchCluster
+BENCHES: dict[str, str] = {
+    "broadcast": "bench.broadcast",
+    "database": "bench.database",
+    "gas": "bench.gas",
+    "ledger": "bench.ledger",
+    "reads": "bench.reads",
+    "scan": "bench.scan",
+    "scan-memory": "bench.scan_memory",
+    "seal": "bench.seal",
+    "signer": "bench.signer",
+    "transfers": "bench.transfers",
+}
+"""Name → module with `measure(rounds=, seconds=) -> figures`; loaded when it is its turn."""
 
 
-def in_database(*, rounds: int, seconds: float) -> dict[str, Any]:
-    """`ledger_post` against a stripped transfer."""
+def _words(name: str) -> str:
+    """The first line that a part says of itself, read and not imported: help stays fast."""
+    file = Path(__file__).with_name(f"{BENCHES[name].rpartition('.')[2]}.py")
+    return (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "").split("\n", 1)[0]
+
+
+def _measure(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One part's figures."""
+    bench = importlib.import_module(BENCHES[name])
+    shape = {"rounds": chosen.rounds, "seconds": chosen.seconds}
+    if name == "database":
+        return _in_database(bench, **shape)
+    if name == "ledger":
+        shape["contenders"] = bench.Contenders(chosen.pgledger, chosen.lnbits)
+        shape["postings"] = chosen.postings
+    figures: dict[str, Any] = bench.measure(**shape)
+    return figures
+
+
+def _in_database(bench: Any, *, rounds: int, seconds: float) -> dict[str, Any]:
+    """On a durable cluster of its own."""
+    from wallet.migrate import upgrade
+    from wallet.testing.databases import ScratchCluster
+
     cluster = ScratchCluster(durable=True, migrate=upgrade)
     try:
-        return asyncio.run(database.measure(cluster.create(), rounds=rounds, seconds=seconds))
+        return asyncio.run(bench.measure(cluster.create(), rounds=rounds, seconds=seconds))
     finally:
         cluster.close()
 
 
-BENCHES: dict[str, Callable[..., dict[str, Any]]] = {
-    "broadcast": broadcast.measure,
-    "database": in_database,
-    "gas": gas.measure,
-    "ledger": ledger.measure,
-    "reads": reads.measure,
-    "scan": scan.measure,
-    "scan-memory": scan_memory.measure,
-    "seal": seal.measure,
-    "signer": signer.measure,
-    "transfers": transfers.measure,
-}
-
-
 def main(arguments: list[str]) -> int:
     """Run the named benchmark, or all."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("name", nargs="?", choices=sorted(BENCHES))
+    parser = argparse.ArgumentParser(
+        prog="./dev bench",
+        description=__doc__,
+        epilog="\n".join(["parts; without a NAME all of them, in this order:"]
+                         + [f"  {name:<12} {_words(name)}" for name in sorted(BENCHES)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "name", nargs="?", choices=sorted(BENCHES), metavar="NAME", help="one of the parts below"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document, nothing else")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each side, each round")
@@ -61,19 +77,11 @@ def main(arguments: list[str]) -> int:
     books.add_argument("--lnbits", type=Path, metavar="PYTHON", help="of a venv that has LNbits")
     books.add_argument("--postings", type=int, default=200_000, help="how far the books are grown")
     chosen = parser.parse_args(arguments)
-    more = {
-        "ledger": {
-            "contenders": ledger.Contenders(chosen.pgledger, chosen.lnbits),
-            "postings": chosen.postings,
-        }
-    }
     results = {}
     for name in [chosen.name] if chosen.name else sorted(BENCHES):
         if not chosen.json:
             print(f"{name} …", flush=True)
-        results[name] = BENCHES[name](
-            rounds=chosen.rounds, seconds=chosen.seconds, **more.get(name, {})
-        )
+        results[name] = _measure(name, chosen)
         if not chosen.json:
             for key, value in results[name].items():
                 print(f"  {key:<38} {value}", flush=True)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from chain.address import checked
 from chain.errors import InvalidAddress, InvalidNetworks
+from keys.files import in_words
 
 Finality = Literal["depth", "tag", "both"]
 FeeModel = Literal["l1", "op", "arbitrum"]
@@ -141,9 +142,9 @@ def load_networks(path: Path) -> dict[str, Network]:
     """Read the networks file. Keys are network names. Raises InvalidNetworks."""
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InvalidNetworks("the networks file does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise InvalidNetworks(in_words(error, "networks file", path)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidNetworks(f"the networks file cannot be read: {error}") from None
     tables = document.pop("networks", None)
     if document or not isinstance(tables, dict):

@@ -2,7 +2,7 @@
 
 Children of the deposit account are never exported: one of them and the account's xpub give away
 every other, and the cold account is not here at all. A key that is brought in becomes the next hot
-key; the house's words do not give it back.
+key; the house's words do not give it back, unless it came from them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from keys import keystore, shares
 from keys import mnemonic as bip39
-from keys.derivation import DEPOSIT_ACCOUNT, DepositDeriver, address_of, derive_key, path
+from keys.derivation import (
+    DEPOSIT_ACCOUNT,
+    HOT_ACCOUNT,
+    DepositDeriver,
+    address_of,
+    derive_key,
+    path,
+)
 from keys.errors import DepositKeyStays, InvalidDerivation, KeyKnown, SecretMissing
 from keys.house import MAX_HOT_KEYS, OWNER, deposit_xpub, hot_count, hot_keys, hot_purpose
 from keys.public import PublicKeys
@@ -31,6 +39,7 @@ from keys.setup import (
 from keys.vault import DEFAULT_COST, VAULT_FILE, Vault
 
 __all__ = [
+    "Imported",
     "export_hot",
     "export_path",
     "import_hot",
@@ -41,10 +50,23 @@ __all__ = [
     "warm_address",
 ]
 
+ACCOUNTS_LOOKED_AT: Final = 10
+KEYS_LOOKED_AT: Final = 20
+"""How far among the accounts of the words, and in each, an imported key is looked for."""
 DEPOSITS_LOOKED_AT: Final = 1_000
 """How many deposit addresses a key that comes in is compared with."""
 _PATH: Final = re.compile(r"m/44'/60'/([0-9]{1,10})'/0/([0-9]{1,10})", re.ASCII)
 _DEPOSIT_BRANCH: Final = re.compile(r"m/0*44'/0*60'/0*1'(?:/.*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A key that is hot now: its index among the hot keys, its address, and where it stands among
+    those of the house's words (None: nowhere it was looked for, so it is of somewhere else)."""
+
+    index: int
+    address: str
+    path: str | None
 
 
 def split_house(
@@ -152,13 +174,13 @@ def import_hot(
     document: Mapping[str, Any],
     *,
     password: SecretText,
-) -> tuple[int, str]:
-    """The key of a Web3 key file as the next hot key: its index and address.
+) -> Imported:
+    """The key of a Web3 key file as the next hot key.
 
-    A running signer goes on without it. The words do not give it back: keep the file. Raises
-    `InvalidKeystore`; `KeyKnown` for a hot key of this vault or its warm one; `DepositKeyStays` for
-    the key of one of the first deposit addresses; `SecretMissing` when the vault holds as many as
-    it may.
+    A running signer goes on without it. Unless it is one of the words' own (`path`), these do not
+    give it back: keep the file. Raises `InvalidKeystore`; `KeyKnown` for a hot key of this vault or
+    its warm one; `DepositKeyStays` for the key of one of the first deposit addresses;
+    `SecretMissing` when the vault holds as many as it may.
     """
     vault = Vault.open(Path(vault_dir) / VAULT_FILE, passphrase)
     index = hot_count(vault)
@@ -172,7 +194,21 @@ def import_hot(
         raise KeyKnown(f"{address} is the warm key of this vault: hot, it would need no operators")
     _refuse_deposit_key(vault, key)
     vault.put(OWNER, hot_purpose(index), key)
-    return index, address
+    return Imported(index, address, _path_of(vault, address))
+
+
+def _path_of(vault: Vault, address: str) -> str | None:
+    """Where the words have the key of `address`: all hot keys there may be, then the first of other
+    accounts."""
+    seed = bip39.to_seed(read_mnemonic(vault))
+    looked_at = [(HOT_ACCOUNT, index) for index in range(MAX_HOT_KEYS)]
+    looked_at += [(account, index) for account in range(ACCOUNTS_LOOKED_AT)
+                  if account not in (HOT_ACCOUNT, DEPOSIT_ACCOUNT)
+                  for index in range(KEYS_LOOKED_AT)]  # fmt: skip
+    for account, index in looked_at:
+        if address_of(derive_key(seed, path(account, index))) == address:
+            return path(account, index)
+    return None
 
 
 def _refuse_deposit_key(vault: Vault, key: Secret) -> None:

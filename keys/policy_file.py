@@ -19,7 +19,7 @@ from typing import Any, Final
 from eth_utils.address import is_checksum_address
 
 from keys.errors import InvalidPolicy
-from keys.files import write_atomically
+from keys.files import in_words, write_atomically
 from keys.payload import MAX_UINT256
 from keys.policy import CONTRACT_ROLES, MIN_WARM_SIGNATURES, ChainPolicy, Limit, Policy, WarmPolicy
 from keys.request import MAX_APPROVALS
@@ -35,7 +35,9 @@ def load(path: str | os.PathLike[str]) -> Policy:
             if os.fstat(file.fileno()).st_mode & WRITABLE_BY_OTHERS:
                 raise InvalidPolicy("the policy file is writable by group or others")
             document = json.load(file, object_pairs_hook=_no_duplicates)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidPolicy(in_words(error, "policy file", path)) from error
+    except ValueError as error:
         raise InvalidPolicy(f"cannot read the policy: {error}") from error
     chains = _object(document, "the policy")
     operators = _addresses(chains.pop(OPERATORS, []))

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 from keys.descriptors import take, take_passphrase
 from keys.desk import SigningDesk
 from keys.errors import KeysError
+from keys.files import in_words
 from keys.handles import KeyHandle
 from keys.house import (
     MAX_HOT_KEYS,
@@ -217,7 +218,11 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        await server.start(socket_path)
+        try:
+            await server.start(socket_path)
+        except OSError as error:
+            words = in_words(error, "socket", socket_path, making=True)
+            raise KeysError(f"cannot listen: {words}") from error
         if eth1 is not None:
             door = importlib.import_module("keys.eth1_server").Eth1Server(desk, server, capability)
             log.info("eth1 API on port %d", await door.start(*eth1))

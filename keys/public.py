@@ -11,7 +11,7 @@ from eth_utils.address import is_checksum_address
 
 from keys.derivation import DepositDeriver, fingerprint
 from keys.errors import InvalidDerivation
-from keys.files import write_atomically
+from keys.files import in_words, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def _read_document(path: str | os.PathLike[str]) -> PublicKeys:
             document.get("warm"),
         )  # fmt: skip
     except OSError as error:
-        raise InvalidDerivation(f"cannot read the public keys: {error}") from error
+        raise InvalidDerivation(in_words(error, "file of public keys", path)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidDerivation(f"{path} is no file of public keys (keys.json)") from error
     addresses = public.hot if public.warm is None else (*public.hot, public.warm)

@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from keys.errors import SecretMissing, VaultCorrupt, VaultExists, VaultLocked, WrongPassphrase
-from keys.files import write_atomically
+from keys.files import in_words, write_atomically
 from keys.kdf import Kdf, KdfCost
 from keys.secret import Secret, SecretText
 
@@ -185,12 +185,13 @@ def _open(key: Secret, nonce: str, sealed: str, aad: bytes) -> Secret | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The file's object, its format and checksum checked. Raises `VaultCorrupt`."""
+    """The file's object, its format and checksum checked. Raises `VaultCorrupt`, and
+    `SecretMissing` when it is not there or not readable."""
     try:
         with path.open("rb") as file:
             document = json.loads(file.read(MAX_FILE_BYTES))
-    except FileNotFoundError:
-        raise SecretMissing(f"there is no vault at {path}") from None
+    except OSError as error:
+        raise SecretMissing(in_words(error, "vault", path)) from None
     except ValueError as error:
         raise VaultCorrupt("the vault file is not JSON") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from wallet.cli_ledger_arguments import add_ledger
-from wallet.cli_names import anchor, operator
+from wallet.cli_names import anchor, operator, shares
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 PROGRAM = "bifold"
 MOST_SHOWN = 1_000
+EPILOG = """\
+Exit codes:
+  0    done; of a list, that nothing waits
+  1    asked rightly, and refused or failed, with the reason on standard error; or
+       the answer is bad: a list that waits for somebody, books that do not agree
+  2    wrong usage: an option or argument that is missing, unknown or malformed
+  130  broken off (Ctrl-C)
+Of their own: `bifold audit` 2 also when the books could not be read, so that 1 always
+means breaks; `bifold signer` 3 when it could not write its journal.
+
+Settings come from BIFOLD_* in the environment; see docs/configuration.md.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Bifold: a wallet service with one double-entry ledger for fiat and crypto.",
-        epilog="Settings come from BIFOLD_* in the environment; see docs/configuration.md.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve the API and the web app")
@@ -122,7 +135,9 @@ def _count(text: str) -> int:
 
 def _add_backups(actions: Subparsers) -> None:
     split = actions.add_parser("split", help="SLIP-39 shares of the words; on a terminal only")
-    split.add_argument("--shares", default="2of3", help="how many are enough of how many")
+    split.add_argument(
+        "--shares", type=shares, default="2of3", help="how many are enough of how many (2of3)"
+    )
     restore = actions.add_parser(
         "restore", help="the house again from shares or its words; on a terminal only"
     )

@@ -20,6 +20,7 @@ from keys.keystore import decrypt, read
 from keys.personal import signer_of
 from keys.secret import SecretText
 from wallet.bootstrap import Services
+from wallet.cli_files import naming
 from wallet.errors import FourEyesRequired, InvalidField, NotFound
 from wallet.onchain import approvals, repository, signers
 from wallet.onchain.approvals import Approval, wording
@@ -118,7 +119,8 @@ def _signature(chosen: argparse.Namespace, message: str) -> bytes:
             return bytes.fromhex(chosen.signature.removeprefix("0x"))
         except ValueError:
             raise InvalidField("The signature is not hexadecimal.") from None
-    password = SecretText(getpass.getpass("Password of the key file: "))
-    key = decrypt(read(chosen.keystore), password)
+    with naming("key file", chosen.keystore):
+        document = read(chosen.keystore)
+    key = decrypt(document, SecretText(getpass.getpass("Password of the key file: ")))
     signed = Account.sign_message(encode_defunct(text=message), key.reveal())
     return bytes(signed.signature)

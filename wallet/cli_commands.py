@@ -6,11 +6,13 @@ import argparse
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from chain.errors import ChainError
 from keys.errors import KeysError
-from wallet.errors import WalletError
-from wallet.settings import Settings
+from wallet.cli_files import system_words
+from wallet.errors import Forbidden, WalletError
+from wallet.settings import RUNNING_SANDBOX, Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
 INTERRUPTED = 130  # the shell's code for SIGINT
@@ -24,16 +26,16 @@ def run(chosen: argparse.Namespace) -> int:
                 return _worker()
             case "migrate":
                 return _migrate()
-            case "reconcile":
-                return _reconcile(chosen)
             case "keys":
                 return _keys(chosen)
             case _:
-                return asyncio.run(_operate(Settings.from_env(), chosen))
+                return _operate(chosen)
     except WalletError as error:
         print(f"bifold: {error.detail}", file=sys.stderr)
-    except (ChainError, KeysError, OSError) as error:
+    except (ChainError, KeysError) as error:
         print(f"bifold: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"bifold: {system_words(error)}", file=sys.stderr)
     except EOFError:
         print("\nbifold: the input ended before all was typed.", file=sys.stderr)
     except KeyboardInterrupt:
@@ -42,28 +44,30 @@ def run(chosen: argparse.Namespace) -> int:
     return 1
 
 
-async def _operate(settings: Settings, chosen: argparse.Namespace) -> int:
-    """What operators do. The database is loaded here: a cold machine has none."""
+def _operate(chosen: argparse.Namespace) -> int:
+    """What operators do. Logs and database are loaded here: a cold machine has neither."""
     from sqlalchemy.exc import ProgrammingError
 
+    from wallet.cli_log import held_back
     from wallet.db import sqlstate
 
-    try:
-        return await _command(settings, chosen)
-    except ProgrammingError as error:
-        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
-            raise
-        print(
-            "bifold: the database's role may not do that; operators' commands need"
-            " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md).",
-            file=sys.stderr,
-        )
-        return 1
+    with held_back():
+        try:
+            return asyncio.run(_command(Settings.from_env(), chosen))
+        except ProgrammingError as error:
+            if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+                raise
+            raise Forbidden(
+                "the database's role may not do that; operators' commands need"
+                " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md)."
+            ) from None
 
 
 async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
     """Each command is a module of its own."""
     match chosen.command:
+        case "reconcile":
+            from wallet.cli_reconcile import command
         case "chain":
             from wallet.cli_operator import chain as command
         case "deposits":
@@ -97,24 +101,49 @@ def _worker() -> int:
 
 
 def _migrate() -> int:
+    from sqlalchemy.exc import OperationalError, ProgrammingError
+
+    from wallet.db import sqlstate
     from wallet.migrate import head_revision, upgrade
 
-    url = os.environ.get("BIFOLD_MIGRATION_DATABASE_URL") or os.environ.get("BIFOLD_DATABASE_URL")
-    if not url:
-        print("bifold: set BIFOLD_MIGRATION_DATABASE_URL (the owner's role).", file=sys.stderr)
-        return 2
-    upgrade(url)
+    url = _owner_url()
+    if url is None:
+        print(
+            "bifold: set BIFOLD_MIGRATION_DATABASE_URL (the owner's role; docs/configuration.md),"
+            " or start ./dev run first (BIFOLD_DATA_DIR names its folder).",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        upgrade(url)
+    except OperationalError as error:
+        if sqlstate(error) is not None:
+            raise
+        why = str(error.orig).partition("\n")[0]
+        print(f"bifold: the database cannot be reached: {why}", file=sys.stderr)
+        return 1
+    except ProgrammingError as error:
+        if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise Forbidden(
+            "the database's role may not do that; bifold migrate needs"
+            " BIFOLD_MIGRATION_DATABASE_URL (the owner's role; docs/configuration.md)."
+        ) from None
     print(f"The database is at {head_revision()}.")
     return 0
 
 
-def _reconcile(chosen: argparse.Namespace) -> int:
-    from wallet.cli_reconcile import command
+def _owner_url() -> str | None:
+    """As whom to migrate: what the environment says, or else the sandbox that runs here."""
+    url = os.environ.get("BIFOLD_MIGRATION_DATABASE_URL") or os.environ.get("BIFOLD_DATABASE_URL")
+    if url or not (_data_dir() / RUNNING_SANDBOX).is_file():
+        return url or None
+    found = Settings.from_env()
+    return found.migration_database_url or found.database_url
 
-    settings = Settings.from_env()
-    return asyncio.run(
-        command(settings, as_json=chosen.json, final=chosen.final, readings=chosen.history)
-    )
+
+def _data_dir() -> Path:
+    return Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
 
 
 def _keys(chosen: argparse.Namespace) -> int:
@@ -131,8 +160,7 @@ def _keys(chosen: argparse.Namespace) -> int:
 
 def _keys_file() -> str:
     """Where the public half lies, without asking for settings that showing it does not need."""
-    data_dir = os.environ.get("BIFOLD_DATA_DIR") or ".bifold"
-    return os.environ.get("BIFOLD_KEYS_FILE") or os.path.join(data_dir, "keys.json")
+    return os.environ.get("BIFOLD_KEYS_FILE") or str(_data_dir() / "keys.json")
 
 
 def _keys_show(public_file: str, count: int) -> int:

@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from keys import keystore
 from keys.backup import (
+    Imported,
     export_hot,
     export_path,
     import_hot,
@@ -23,14 +23,16 @@ from keys.backup import (
     split_house,
     warm_address,
 )
+from keys.derivation import HOT_ACCOUNT
 from keys.descriptors import take_passphrase
 from keys.errors import KeysError, OtherHouse
 from keys.public import PublicKeys, read_public
 from keys.secret import SecretText
 from keys.setup import create_house, house_exists, wordlist, write_public
+from wallet.cli_files import has_folder, make, may_be_made, naming
 
-_COUNTS = re.compile(r"([1-9][0-9]?)of([1-9][0-9]?)")
-NO_TERMINAL = "bifold: words and shares are shown and typed on a terminal only; run this on one."
+PUBLIC_FILE, VAULT_FOLDER = "file of public keys", "folder of the vault"
+NO_TERMINAL = "words and shares are shown and typed on a terminal only; run this on one."
 
 
 class NoPassword(KeysError):
@@ -40,45 +42,40 @@ class NoPassword(KeysError):
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Do the chosen action; 2 when it may not be done here."""
+    """Do the chosen action; 1 when it is refused."""
     if chosen.action in ("init", "split", "restore") and not (
         sys.stdout.isatty() and sys.stdin.isatty()
     ):
-        print(NO_TERMINAL, file=sys.stderr)
-        return 2
+        return _refused(NO_TERMINAL)
     return _ACTIONS[chosen.action](chosen)
 
 
 def _init(chosen: argparse.Namespace) -> int:
     if not _may_be_made(chosen) or not _can_be_shown(chosen.language):
-        return 2
+        return 1
     if Path(chosen.public).exists():
         return _refused(f"{chosen.public} is there already: it belongs to another house.")
+    passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     try:
-        house = create_house(
-            chosen.vault,
-            take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault)),
-            words=chosen.words,
-            language=chosen.language,
-        )
+        with naming(VAULT_FOLDER, chosen.vault, making=True):
+            house = create_house(
+                chosen.vault, passphrase, words=chosen.words, language=chosen.language
+            )
     except ValueError as error:
         return _refused(str(error))
     print("Write these words down, on paper, now. They are shown once and move all the money.\n")
     print(f"  {house.mnemonic.reveal()}\n")
-    write_public(chosen.public, house.public())  # after the words, whatever fails now
+    _write_public(chosen.public, house.public())  # after the words, whatever fails now
     print(f"fingerprint of the deposit key: {house.fingerprint}")
     return 0
 
 
 def _public(chosen: argparse.Namespace) -> int:
     """`keys.json` anew from the vault, where it was lost; one that is there stays."""
-    if Path(chosen.public).exists():
-        return _refused(f"{chosen.public} is there already.")
-    if not _has_folder(chosen.public):
-        return 2
+    may_be_made(PUBLIC_FILE, chosen.public)
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     found = public_half(chosen.vault, passphrase)
-    write_public(chosen.public, found)
+    _write_public(chosen.public, found)
     print(f"fingerprint of the deposit key: {found.fingerprint}")
     for index, address in enumerate(found.hot):
         print(f"hot {index}: {address}")
@@ -87,21 +84,16 @@ def _public(chosen: argparse.Namespace) -> int:
 
 
 def _split(chosen: argparse.Namespace) -> int:
-    found = _COUNTS.fullmatch(chosen.shares)
-    if found is None:
-        return _refused("say how many are enough and how many there are, like 2of3.")
+    enough, count = chosen.shares
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     extra = _optional("Passphrase of the shares (empty for none): ", twice=True)
     try:
         shares = split_house(
-            chosen.vault, passphrase, threshold=int(found[1]), count=int(found[2]),
-            share_passphrase=extra,
-        )  # fmt: skip
+            chosen.vault, passphrase, threshold=enough, count=count, share_passphrase=extra
+        )
     except ValueError as error:
         return _refused(str(error))
-    print(
-        f"\nAny {found[1]} of these {found[2]} shares bring the house back. Write each on its own"
-    )
+    print(f"\nAny {enough} of these {count} shares bring the house back. Write each on its own")
     print("paper and keep them in different places. They are shown once.\n")
     for number, share in enumerate(shares, 1):
         print(f"Share {number}:\n  {share.reveal()}\n")
@@ -110,22 +102,24 @@ def _split(chosen: argparse.Namespace) -> int:
 
 def _restore(chosen: argparse.Namespace) -> int:
     if not _may_be_made(chosen):
-        return 2
+        return 1
     known = read_public(chosen.public) if Path(chosen.public).exists() else None
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     expected = None if known is None else known.fingerprint
     try:
         if chosen.words:
             words = SecretText(getpass.getpass("The house's words, spaced (not shown): "))
-            house = create_house(
-                chosen.vault, passphrase, mnemonic=words, hot=chosen.hot_keys, expected=expected
-            )
+            with naming(VAULT_FOLDER, chosen.vault, making=True):
+                house = create_house(
+                    chosen.vault, passphrase, mnemonic=words, hot=chosen.hot_keys, expected=expected
+                )
         else:
             given, extra = _shares()
-            house = restore_house(
-                chosen.vault, passphrase, given, share_passphrase=extra, language=chosen.language,
-                hot=chosen.hot_keys, expected=expected,
-            )  # fmt: skip
+            with naming(VAULT_FOLDER, chosen.vault, making=True):
+                house = restore_house(
+                    chosen.vault, passphrase, given, share_passphrase=extra,
+                    language=chosen.language, hot=chosen.hot_keys, expected=expected,
+                )  # fmt: skip
     except OtherHouse as error:
         return _refused(
             f"{chosen.public} is of the house {error.expected}, this would be {error.found}."
@@ -134,7 +128,7 @@ def _restore(chosen: argparse.Namespace) -> int:
     except ValueError as error:
         return _refused(str(error))
     if known is None:
-        write_public(chosen.public, house.public())
+        _write_public(chosen.public, house.public())
     print(f"fingerprint of the deposit key: {house.fingerprint}")
     for index, address in enumerate(house.hot):
         print(f"hot {index}: {address}")
@@ -151,6 +145,11 @@ def _restore(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _write_public(path: str, public: PublicKeys) -> None:
+    with naming(PUBLIC_FILE, path, making=True):
+        write_public(path, public)
+
+
 def _shares() -> tuple[list[SecretText], SecretText | None]:
     given: list[SecretText] = []
     print("Type one share a line; an empty line ends. What you type is not shown.")
@@ -164,19 +163,14 @@ def _shares() -> tuple[list[SecretText], SecretText | None]:
 
 def _may_be_made(chosen: argparse.Namespace) -> bool:
     """Whether a vault and a public half can lie there; told before anything is made or typed."""
-    if not _has_folder(chosen.public):
-        return False
+    has_folder(PUBLIC_FILE, chosen.public)
     if house_exists(chosen.vault):
         _refused(f"{chosen.vault} already holds a house.")
         return False
+    if Path(chosen.vault).exists() and not Path(chosen.vault).is_dir():
+        _refused(f"{chosen.vault} is no folder; a vault is one.")
+        return False
     return True
-
-
-def _has_folder(file: str) -> bool:
-    if Path(file).absolute().parent.is_dir():
-        return True
-    _refused(f"there is no folder for {file}; make it first.")
-    return False
 
 
 def _can_be_shown(language: str) -> bool:
@@ -195,7 +189,7 @@ def _can_be_shown(language: str) -> bool:
 
 def _refused(why: str) -> int:
     print(f"bifold: {why}", file=sys.stderr)
-    return 2
+    return 1
 
 
 def _rotate(chosen: argparse.Namespace) -> int:
@@ -214,15 +208,14 @@ def _warm(chosen: argparse.Namespace) -> int:
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     address = warm_address(chosen.vault, passphrase)
     if public is not None:
-        write_public(chosen.public, replace(public, warm=address))
+        _write_public(chosen.public, replace(public, warm=address))
     print(f"warm: {address}")
     print("Nothing leaves it until the signer's policy says warm: see docs/custody.md.")
     return 0
 
 
 def _export(chosen: argparse.Namespace) -> int:
-    if Path(chosen.out).exists():  # told before anything is typed
-        return _refused(f"{chosen.out} is there already.")
+    may_be_made("key file", chosen.out)
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     password = _password(chosen, twice=True)
     if chosen.path is None:
@@ -231,25 +224,45 @@ def _export(chosen: argparse.Namespace) -> int:
     else:
         what = f"The key at {chosen.path}"
         document = export_path(chosen.vault, passphrase, at=chosen.path, password=password)
-    descriptor = os.open(chosen.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
+    make("key file", chosen.out, json.dumps(document, indent=2))
     print(f"{what} is in {chosen.out}, sealed with the password.")
     return 0
 
 
 def _import(chosen: argparse.Namespace) -> int:
     public = None if chosen.public is None else read_public(chosen.public)
-    document = keystore.read(chosen.keystore)
+    with naming("key file", chosen.keystore):
+        document = keystore.read(chosen.keystore)
     passphrase = take_passphrase(chosen.passphrase_fd, outside=Path(chosen.vault))
     password = _password(chosen)
-    index, address = import_hot(chosen.vault, passphrase, document, password=password)
+    made = import_hot(chosen.vault, passphrase, document, password=password)
     if public is not None:
-        write_public(chosen.public, _with_hot(public, index, address))
-    print(f"hot {index}: {address}")
-    print("The house's words do not bring this key back: keep the key file and its password.")
-    print(f"A running signer goes on without it; start it anew with --hot-keys {index + 1}.")
+        _write_public(chosen.public, _with_hot(public, made.index, made.address))
+    print(f"hot {made.index}: {made.address}")
+    for line in _way_back(made):
+        print(line)
+    print(f"A running signer goes on without it; start it anew with --hot-keys {made.index + 1}.")
     return 0
+
+
+def _way_back(made: Imported) -> list[str]:
+    """What brings this key back when the vault is lost."""
+    if made.path is None:
+        return [
+            "Restoring the house from its words does not bring this key back: keep the key file"
+            " and its password."
+        ]
+    account, _, index = made.path.removeprefix("m/44'/60'/").partition("'/0/")
+    if int(account) == HOT_ACCOUNT:
+        place = "" if int(index) == made.index else f", as hot {index}"
+        return [
+            f"It is a key of the house's own words ({made.path}): they bring it back{place},"
+            f" by bifold keys restore --hot-keys {int(index) + 1}."
+        ]
+    return [
+        f"It is a key of the house's own words ({made.path}), but no hot one there:",
+        "bifold keys restore does not bring it back; keys export --path and keys import then do.",
+    ]
 
 
 def _with_hot(public: PublicKeys, index: int, address: str) -> PublicKeys:
@@ -264,7 +277,9 @@ def _password(chosen: argparse.Namespace, *, twice: bool = False) -> SecretText:
     if chosen.password_fd is not None:
         return take_passphrase(chosen.password_fd, outside=outside)
     if chosen.password_file is not None:
-        return take_passphrase(os.open(chosen.password_file, os.O_RDONLY), outside=outside)
+        with naming("password file", chosen.password_file):
+            descriptor = os.open(chosen.password_file, os.O_RDONLY)
+        return take_passphrase(descriptor, outside=outside)
     if not sys.stdin.isatty():
         raise NoPassword("say --password-file or --password-fd, or run this on a terminal")
     typed = SecretText(getpass.getpass("Password of the key file (not shown): "))

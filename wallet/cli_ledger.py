@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet.bootstrap import Services, build
+from wallet.cli_files import read_bytes
 from wallet.clock import rfc3339
 from wallet.corrections import service
 from wallet.corrections.document import MOST_BYTES, read_batch
@@ -51,7 +51,7 @@ async def _act(session: AsyncSession, assets: AssetBook, chosen: argparse.Namesp
             )
             return f"{_told(made, assets)}\n{made.id}: proposed; somebody else approves."
         case "post":
-            batch = read_batch(_read(chosen.file))
+            batch = read_batch(read_bytes("file of entries", chosen.file, most=MOST_BYTES))
             made = await service.propose_entries(session, batch, by=chosen.by, assets=assets)
             return f"{_told(made, assets)}\n{made.id}: proposed; somebody else approves."
         case "approve":
@@ -60,12 +60,6 @@ async def _act(session: AsyncSession, assets: AssetBook, chosen: argparse.Namesp
         case _:
             await service.dismiss(session, chosen.correction, by=chosen.by)
             return f"{chosen.correction}: dismissed."
-
-
-def _read(path: str) -> bytes:
-    """One byte more than is allowed is enough to refuse it."""
-    with Path(path).open("rb") as file:
-        return file.read(MOST_BYTES + 1)
 
 
 async def _list(services: Services, chosen: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
-"""What is typed after an option: names of operators (`--by`), heads of the seal (`--anchor`)."""
+"""What is typed after an option: names of operators (`--by`), heads of the seal (`--anchor`),
+numbers of shares (`--shares`)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import re
 import unicodedata
 
 ANCHOR = re.compile(r"(0|[1-9][0-9]{0,17}):([0-9a-f]{64})")
+SHARES = re.compile(r"([1-9][0-9]?)of([1-9][0-9]?)")
 HOUSE = "bifold"
 """Who proposes in `wallet.treasury.moves`: nobody may borrow that name to be two people."""
 
@@ -27,3 +29,13 @@ def anchor(told: str) -> tuple[int, bytes]:
     if read is None:
         raise argparse.ArgumentTypeError("SEQ:HASH, as `bifold seal head` prints it")
     return int(read[1]), bytes.fromhex(read[2])
+
+
+def shares(told: str) -> tuple[int, int]:
+    """How many are enough, and how many there are, from `2of3`."""
+    read = SHARES.fullmatch(told)
+    if read is None:
+        raise argparse.ArgumentTypeError(
+            "say how many are enough and how many there are, like 2of3"
+        )
+    return int(read[1]), int(read[2])

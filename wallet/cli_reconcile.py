@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -20,11 +21,11 @@ from wallet.settings import Settings
 Cells = Sequence[Sequence[str]]
 
 
-async def command(settings: Settings, *, as_json: bool, final: bool, readings: int | None) -> int:
-    """Print a report now, or the last `readings` kept ones; 1 when something is unexplained."""
-    if readings is not None:
-        return await _history(settings, as_json=as_json, readings=readings)
-    return await _now(settings, as_json=as_json, final=final)
+async def command(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Print a report now, or the newest kept ones; 1 when something is unexplained."""
+    if chosen.history is not None:
+        return await _history(settings, as_json=chosen.json, readings=chosen.history)
+    return await _now(settings, as_json=chosen.json, final=chosen.final)
 
 
 async def _now(settings: Settings, *, as_json: bool, final: bool) -> int:

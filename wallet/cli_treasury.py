@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import segno
 import structlog
@@ -12,11 +11,13 @@ from chain.address import checked
 from keys.offline import explain, read_sheet
 from wallet import cli_treasury_moves as moves
 from wallet.bootstrap import Services, build
+from wallet.cli_files import has_folder, make, may_be_made, naming, read_text
 from wallet.errors import InvalidField, NotFound
 from wallet.money import parse_amount
 from wallet.settings import Settings
 from wallet.treasury import broadcast, prepare
 
+FOR_ALL = 0o666  # less the umask: it holds no secret, and somebody else may carry it
 log = structlog.get_logger("operator")
 
 
@@ -24,8 +25,7 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; 1 when a sent sheet is not mined with success."""
     services = build(settings, role="cli")
     try:
-        if chosen.network not in services.chains:
-            raise NotFound(f"There is no network {chosen.network} here.")
+        chosen.network = _network(services, chosen.network)
         if chosen.action == "unsigned":
             return await _unsigned(services, chosen)
         if chosen.action == "send":
@@ -35,10 +35,27 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
         await services.aclose()
 
 
+def _network(services: Services, told: str | None) -> str:
+    """The one that was named, or the only one. Raises NotFound, InvalidField."""
+    names = sorted(services.chains)
+    if told is None and len(names) == 1:
+        return names[0]
+    are = "is" if len(names) == 1 else "are"
+    there_are = f"there {are} {', '.join(names)}" if names else "none is configured"
+    if told is None:
+        raise InvalidField(f"Say which network with --network: {there_are}.")
+    if told not in services.chains:
+        raise NotFound(f"There is no network {told} here; {there_are}.")
+    return told
+
+
 async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
     chain = services.chains[chosen.network]
     if chosen.asset != chain.network.native_asset and chain.network.token(chosen.asset) is None:
         raise InvalidField(f"{chosen.asset} is not listed on {chosen.network}.")
+    may_be_made("sheet", chosen.out)
+    if chosen.qr:
+        has_folder("QR code", chosen.qr)
     sheet = await prepare(
         chain,
         sender=checked(chosen.cold),
@@ -72,7 +89,8 @@ def _ours(services: Services) -> list[str]:
 
 
 async def _send(services: Services, chosen: argparse.Namespace) -> int:
-    sheet, signed = read_sheet(_read(chosen.unsigned)), _read(chosen.signed)
+    sheet = read_sheet(read_text("unsigned sheet", chosen.unsigned))
+    signed = read_text("signed sheet", chosen.signed)
     log.warning("treasury.sending", network=chosen.network, summary=sheet.summary)
     sent = await broadcast(
         services.chains[chosen.network], sheet=sheet, signed=signed, ours=_ours(services),
@@ -89,13 +107,9 @@ async def _send(services: Services, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str) -> str:
-    return Path(path).read_text("utf-8", errors="replace")  # bytes of no text are no sheet
-
-
 def _write(text: str, path: str, qr: str | None) -> None:
     """A file that did not exist yet, and the same text as a QR code."""
-    with Path(path).open("x", encoding="utf-8") as file:
-        file.write(text)
+    make("sheet", path, text, mode=FOR_ALL)
     if qr:
-        segno.make(text, micro=False).save(qr, kind="svg", scale=4)
+        with naming("QR code", qr, making=True):
+            segno.make(text, micro=False).save(qr, kind="svg", scale=4)

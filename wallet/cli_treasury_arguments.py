@@ -30,7 +30,7 @@ def add_treasury(commands: Subparsers) -> None:
     send.add_argument("--signed", required=True, help="the sheet that came back")
     send.add_argument("--wait", type=float, default=120.0, help="seconds to wait for its block")
     for action in (unsigned, send, *_moves(actions)):
-        action.add_argument("--network", required=True, help="its name, like local")
+        action.add_argument("--network", help="its name; needless where there is only one")
 
 
 def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -17,7 +19,7 @@ import uvicorn
 
 from api import server
 from api.app import create_app
-from api.server import check_bind, configuration
+from api.server import CannotListen, bound, check_bind, configuration
 from wallet.bootstrap import RefusedToStart
 from wallet.settings import Settings
 from wallet.testing.pace import patience
@@ -158,12 +160,81 @@ class TestBind:
             "BIFOLD_DATABASE_URL": "postgresql+psycopg://x@127.0.0.1:9/x",
             "BIFOLD_HOST": "0.0.0.0",
         }
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "api.server", env=environment, stderr=asyncio.subprocess.PIPE
+        code, words = await _refused(environment)
+        assert (code, words.count("\n")) == (1, 1) and "BIFOLD_SANDBOX_TOKEN" in words
+
+    async def test_a_missing_file_is_one_line_and_exit_1(self, tmp_path: Any) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "BIFOLD_MODE": "sandbox",
+            "BIFOLD_DATABASE_URL": "postgresql+psycopg://x@127.0.0.1:9/x",
+            "BIFOLD_DATA_DIR": str(tmp_path),
+            "BIFOLD_PORT": "0",
+        }
+        code, words = await _refused(environment)
+        assert (code, words.count("\n")) == (1, 1) and "networks" in words
+
+    async def test_a_taken_port_is_one_line_with_the_way_out_and_exit_1(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            environment = {
+                "PATH": os.environ["PATH"],
+                "BIFOLD_MODE": "sandbox",
+                "BIFOLD_DATABASE_URL": "postgresql+psycopg://x@127.0.0.1:9/x",
+                "BIFOLD_PORT": str(port),
+            }
+            code, words = await _refused(environment)
+        assert code == 1
+        assert words == (
+            f"bifold serve: port {port} of 127.0.0.1 is taken: set BIFOLD_PORT to another,"
+            " or end what listens there.\n"
         )
-        _out, words = await child.communicate()
-        assert child.returncode == 1
-        assert words.decode().count("\n") == 1 and "BIFOLD_SANDBOX_TOKEN" in words.decode()
+
+    def test_a_start_that_fails_is_1_like_every_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(_settings: Settings) -> None:
+            sys.exit(3)  # as uvicorn does
+
+        monkeypatch.setenv("BIFOLD_MODE", "sandbox")
+        monkeypatch.setenv("BIFOLD_DATABASE_URL", "postgresql+psycopg://x/x")
+        monkeypatch.setattr(server, "run", fails)
+        assert server.main() == 1
+
+    @pytest.mark.parametrize(
+        ("host", "port", "says"),
+        [
+            ("no.such.host.invalid", 0, "no.such.host.invalid is no address"),
+            ("192.0.2.1", 0, "192.0.2.1 is no address of this machine"),
+            ("127.0.0.1", 70_000, "BIFOLD_PORT=70000 is no port"),
+        ],
+    )
+    def test_what_cannot_be_had_is_told_by_name(self, host: str, port: int, says: str) -> None:
+        with pytest.raises(CannotListen, match=re.escape(says)):
+            bound(host, port)
+
+    def test_localhost_is_both_loopback_addresses(self) -> None:
+        sockets = bound("localhost", 0)
+        assert sockets[0].getsockname()[0] == "127.0.0.1"
+        assert {one.getsockname()[0] for one in sockets} <= {"127.0.0.1", "::1"}
+        for one in sockets:
+            one.close()
+
+    def test_after_a_refusal_no_socket_is_left(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            for host in ("127.0.0.1", "localhost"):
+                with pytest.raises(CannotListen):  # a socket left open is a warning, an error here
+                    bound(host, taken.getsockname()[1])
+        gc.collect()
+
+
+async def _refused(environment: dict[str, str]) -> tuple[int | None, str]:
+    """The exit code of a server that does not start, and its words."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api.server", env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    _out, words = await child.communicate()
+    return child.returncode, words.decode()
 
 
 class TestEnd:

@@ -85,7 +85,7 @@ def test_mistakes_are_refused(tmp_path: Path, key: str, line: str) -> None:
 
 def test_other_shapes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "networks.toml"
-    with pytest.raises(InvalidNetworks, match="does not exist"):
+    with pytest.raises(InvalidNetworks, match=f"there is no networks file {path}"):
         load_networks(path)
     for text in ("", "not toml", "networks = 1", "[other]\nx = 1", "[networks]\nlocal = 5"):
         path.write_text(text)

@@ -110,9 +110,7 @@ async def test_readings_are_listed_with_what_differed(
 
     async def reconcile(*words: str) -> int:
         chosen = cli._parser().parse_args(["reconcile", *words])
-        return await cli_reconcile.command(
-            cast(Any, None), as_json=chosen.json, final=chosen.final, readings=chosen.history
-        )
+        return await cli_reconcile.command(cast(Any, None), chosen)
 
     assert await reconcile("--history") == 1
     assert capsys.readouterr().out.startswith("Nothing was read yet")

@@ -292,7 +292,7 @@ class TestFile:
             policy.load(tmp_path / "policy.json")
 
     def test_no_file_no_policy(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidPolicy):
+        with pytest.raises(InvalidPolicy, match=r"^there is no policy file .*/none\.json$"):
             policy.load(tmp_path / "none.json")
 
 

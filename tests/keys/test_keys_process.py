@@ -132,6 +132,12 @@ async def _pay(remote: RemoteSigner, nonce: int, *, value: int = 1) -> SignedTx:
 
 
 class TestLife:
+    def test_a_socket_that_cannot_be_made_is_named(self, host: Host) -> None:
+        host.socket = host.folder / "none" / "socket"
+        assert host.start().wait(START_SECONDS) == 1
+        assert f"there is no folder for the socket {host.socket}" in host.log()
+        assert "Traceback" not in host.log()
+
     async def test_start_sign_stop_and_start_again(self, host: Host) -> None:
         host.start("--hot-keys", "2")
         remote = await host.client()

@@ -63,6 +63,13 @@ class TestRoundTrip:
         with pytest.raises(SecretMissing, match="hot-key/9"):
             Vault.open(path, PASSPHRASE).get("house", "hot-key/9")
 
+    def test_a_vault_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for folder, why in (("file", "a part of that path is no folder"), ("none", "no vault")):
+            with pytest.raises(SecretMissing, match=why) as refused:
+                Vault.open(tmp_path / folder / "vault.json", PASSPHRASE)
+            assert str(tmp_path / folder) in str(refused.value)
+
     def test_the_file_is_private_and_shows_nothing(self, path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         content = path.read_bytes()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from keys.backup import export_hot, export_path, import_hot
+from keys.backup import Imported, export_hot, export_path, import_hot
 from keys.derivation import DepositDeriver
 from keys.errors import DepositKeyStays, InvalidDerivation, InvalidKeystore, KeyKnown
 from keys.house import deposit_xpub, hot_count, hot_keys
@@ -59,7 +59,8 @@ def sealed(key: bytes, password: str = "a password") -> dict[str, Any]:
 class TestImport:
     def test_it_is_the_next_hot_key_after_a_new_start(self, house: Path) -> None:
         vault = house / "vault"
-        assert import_hot(vault, PASSPHRASE, VECTOR["json"], password=PASSWORD) == (1, ADDRESS)
+        made = import_hot(vault, PASSPHRASE, VECTOR["json"], password=PASSWORD)
+        assert made == Imported(1, ADDRESS, None)
         opened = Vault.open(vault / VAULT_FILE, PASSPHRASE)
         assert hot_count(opened) == 2
         assert hot_keys(opened, 2)[1].reveal().hex() == VECTOR["priv"]
@@ -82,6 +83,16 @@ class TestImport:
         document = sealed(known(f"m/44'/60'/1'/0/{index}").key)
         with pytest.raises(DepositKeyStays):
             import_hot(house / "vault", PASSPHRASE, document, password=SecretText("a password"))
+
+    @pytest.mark.parametrize(
+        "at", ["m/44'/60'/0'/0/1", "m/44'/60'/0'/0/63", "m/44'/60'/2'/0/1", "m/44'/60'/9'/0/19"]
+    )
+    def test_a_key_of_the_words_is_known_as_one(self, house: Path, at: str) -> None:
+        key = known(at)
+        made = import_hot(
+            house / "vault", PASSPHRASE, sealed(key.key), password=SecretText("a password")
+        )
+        assert made == Imported(1, key.address, at)
 
 
 class TestExport:
@@ -146,6 +157,7 @@ class TestCommands:
         came = self.bifold(house, "import", file, "--public", public, *password)
         assert came.returncode == 0, came.stderr
         assert f"hot 1: {ADDRESS}" in came.stdout and "--hot-keys 2" in came.stdout
+        assert "does not bring this key back" in came.stdout
         assert list(read_public(public).hot)[1] == ADDRESS
         out = house / "out.json"
         went = self.bifold(house, "export", "--index", "1", "--out", str(out), *password)
@@ -156,10 +168,29 @@ class TestCommands:
         )
         assert oct(out.stat().st_mode & 0o777) == "0o600"
         again = self.bifold(house, "export", "--index", "1", "--out", str(out), *password)
-        assert again.returncode == 2
+        assert (again.returncode, again.stderr) == (1, f"bifold: {out} is there already.\n")
         for ran in (came, went, again):
             assert VECTOR["priv"] not in ran.stdout + ran.stderr
             assert PASSWORD.reveal() not in ran.stdout + ran.stderr
+
+    @pytest.mark.parametrize(
+        ("at", "told"),
+        [
+            ("m/44'/60'/0'/0/1", "they bring it back, by bifold keys restore --hot-keys 2."),
+            ("m/44'/60'/0'/0/4", "back, as hot 4, by bifold keys restore --hot-keys 5."),
+            ("m/44'/60'/3'/0/0", "bifold keys restore does not bring it back;"),
+        ],
+    )
+    def test_what_brings_a_key_of_the_words_back(self, house: Path, at: str, told: str) -> None:
+        """It said that nothing but the file does."""
+        (house / "password").write_text("a password")
+        (house / "file.json").write_text(json.dumps(sealed(known(at).key)))
+        came = self.bifold(
+            house, "import", str(house / "file.json"), "--password-file", str(house / "password")
+        )
+        assert came.returncode == 0, came.stderr
+        assert f"of the house's own words ({at})" in came.stdout and told in came.stdout
+        assert "this key back" not in came.stdout
 
     def test_the_warm_address_is_told_and_written_to_keys_json(self, house: Path) -> None:
         """As an operator does after the upgrade of a house that was made before warm."""

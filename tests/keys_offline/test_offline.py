@@ -189,7 +189,7 @@ class TestOnATerminal:
         assert wrong.end() == 1
         assert "not a sheet" in wrong.said and "Traceback" not in wrong.said
         there = Terminal("sign", str(tmp_path / "sheet"), "--out", str(tmp_path / "sheet"))
-        assert there.end() == 2
+        assert there.end() == 1
         assert "there already" in there.said
 
     def test_no_is_no(self, tmp_path: Path) -> None:

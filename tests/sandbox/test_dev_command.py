@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import BENCHES
 from bench.campaigns.__main__ import CAMPAIGNS, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,20 @@ class TestWords:
         said = dev("help").stdout
         for command in ("run", "demo", "test", "check", "bench", "campaign", "clean", "db-upgrade"):
             assert re.search(rf"^  {command}\b", said, re.MULTILINE), command
+
+    def test_bench_says_what_each_part_measures_and_loads_none(self) -> None:
+        code = (
+            "import sys; from bench.__main__ import main\n"
+            "try: main(['--help'])\n"
+            "except SystemExit: pass\n"
+            "print(sorted({'web3', 'sqlalchemy', 'fastapi', 'wallet'} & sys.modules.keys()))"
+        )
+        said = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+        ).stdout
+        for name in BENCHES:
+            assert re.search(rf"^  {name} +[A-Z][^\n]{{30,}}[.]$", said, re.MULTILINE), name
+        assert said.endswith("[]\n")
 
     def test_an_unknown_command_is_refused(self) -> None:
         result = dev("rum")

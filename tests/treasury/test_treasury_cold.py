@@ -20,6 +20,7 @@ from keys.offline import OfflineRefused, payment, read_sheet, sign_with_words
 from keys.secret import SecretText
 from tests.chain.benches import OUTSIDER, SIGNER, Bench, anvil_bench
 from wallet.bootstrap import asset_book
+from wallet.cli_files import Unusable
 from wallet.errors import InvalidField, InvalidState
 from wallet.money import Money
 from wallet.testing.pace import patience
@@ -150,7 +151,7 @@ async def test_the_commands(
     assert await bifold(f"{make} --qr {qr}") == 0
     assert "1.25 coins" in capsys.readouterr().out
     assert (await asyncio.to_thread(qr.read_bytes)).startswith(b"<?xml")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(Unusable, match="is there already"):
         await bifold(make)
     text = await asyncio.to_thread(sheet.read_text)
     assert payment(read_sheet(text).tx).to == HOT
