@@ -29,8 +29,9 @@ SECRETS = (
     "users.email", "users.display_name", "recipients.name", "recipients.details",
     "payments.travel_rule", "payments.purpose", "payments.reference", "payouts.remittance",
     "transfers.note", "payment_holds.note", "sessions.user_agent",
-    "idempotency_answers.fingerprint", "bank_strays.about", "simbank.statement.about", "cards.last4",
-    "outbox.data", "jobs.procrastinate_jobs.args", "activity.note", "linked_wallets.address",
+    "idempotency_answers.fingerprint", "bank_strays.about", "simbank.statement.about",
+    "cards.last4", "outbox.data", "jobs.procrastinate_jobs.args", "activity.note",
+    "linked_wallets.address",
 )  # fmt: skip
 SECRET_WORDS = (
     "hash", "secret", "token", "sealed", "password", "passphrase", "mnemonic", "words", "seed",

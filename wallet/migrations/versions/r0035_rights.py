@@ -1,4 +1,4 @@
-"""The auditor's role reads what an audit reads, and no secret."""
+"""The auditor's role reads no secret; operators alone approve treasury moves and end halts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     run_sql("r0035_audit.sql")
+    run_sql("r0035_operators.sql")
 
 
 def downgrade() -> None:
     """Give the roles back what they had."""
+    run_sql("r0035_operators_down.sql")
     run_sql("r0035_audit_down.sql")
