@@ -166,6 +166,17 @@ class TestEvacuation:
         operator.execute("DELETE FROM network_freezes")
 
 
+class TestPlaces:
+    def test_only_operators_say_what_is_cold(
+        self, app: psycopg.Connection, operator: psycopg.Connection
+    ) -> None:
+        known = "INSERT INTO house_addresses (network, address, place) VALUES ('local', '{}', '{}')"
+        with pytest.raises(InsufficientPrivilege, match="cold address"):
+            app.execute(known.format(THIEF, "cold").encode())
+        app.execute(known.format("0x" + "1" * 40, "hot").encode())
+        operator.execute(known.format(COLD, "cold").encode())
+
+
 class TestHalts:
     @pytest.mark.parametrize(
         "deed",
@@ -223,6 +234,8 @@ def test_the_revision_can_be_taken_back(cluster: ScratchCluster) -> None:
     engine.dispose()
     with psycopg.connect(database.conninfo("bifold_app")) as app:
         for deed in ("UPDATE network_state SET halted_reason = NULL", "DELETE FROM halted_tokens",
+                     "INSERT INTO house_addresses (network, address, place) VALUES ('local',"
+                     f" '{THIEF}', 'cold')",
                      "UPDATE chain_signers SET halted_reason = NULL", "DELETE FROM network_freezes",
                      "UPDATE treasury_moves SET state = 'approved', approved_by = 'eve'"
                      " WHERE id = 'tre_1'"):  # fmt: skip

@@ -21,7 +21,7 @@ WHOLE = frozenset({
 UPDATABLE = frozenset({
     "bank_lines", "chain_attempts", "chain_intents", "deposits", "outgoing_usage", "payment_legs",
     "payments", "payouts", "quotes", "scan_state", "withdrawals",
-    "selfcustody_key", "float_bounds",
+    "selfcustody_key",
 })  # fmt: skip
 DELETABLE = frozenset({"cold_gas", "fx_rates", "receivable_freezes", "watched"})
 
@@ -112,7 +112,14 @@ def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "table",
-    ["corrections", "audit_accepted", "fork_proposals", "chain_approvals", "network_freezes"],
+    [
+        "corrections",
+        "audit_accepted",
+        "fork_proposals",
+        "chain_approvals",
+        "network_freezes",
+        "float_bounds",
+    ],
 )
 def test_what_operators_agree_upon_no_process_writes(database: ScratchDatabase, table: str) -> None:
     assert _insertable(database, "bifold_app", table) == set()

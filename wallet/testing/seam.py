@@ -170,10 +170,6 @@ class Seam:
             await custody.register_house_address(
                 session, network="local", address=faucet, place="faucet"
             )
-            if cold is not None:
-                await custody.register_house_address(
-                    session, network="local", address=cold, place="cold"
-                )
             if desk.warm_address is not None:
                 await custody.register_house_address(
                     session, network="local", address=desk.warm_address, place="warm"
@@ -181,6 +177,11 @@ class Seam:
             for address in await signer.hot_addresses():
                 await custody.register_house_address(
                     session, network="local", address=address, place="hot"
+                )
+        if cold is not None:
+            async with seam.operators.transaction() as session:
+                await custody.register_house_address(
+                    session, network="local", address=cold, place="cold"
                 )
         await RateFeed(db, source=SimulatedRates()).tick()
         await seam.observer.tick()

@@ -1,4 +1,4 @@
--- Treasury moves are approved, freezes ordered and halts ended by operators ------------------------------
+-- Treasury moves are approved, freezes ordered, cold addresses named and halts ended by operators ---------
 -- `bifold_app` goes on proposing moves, recording how their payments end, and halting what must stop.
 
 -- A move is paid while it is approved. In the house's own name (`bifold`) the worker proposes what keeps
@@ -55,6 +55,18 @@ CREATE TRIGGER network_freezes_ordered BEFORE UPDATE ON network_freezes FOR EACH
     WHEN (NEW.evacuate_to IS DISTINCT FROM OLD.evacuate_to)
     EXECUTE FUNCTION network_freezes_keep();
 
+-- Where a move to cold, or an evacuation, may go at all.
+CREATE FUNCTION house_addresses_of_operators() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT public.is_operator() THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('only operators make a cold address known (%s)', NEW.address);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER house_addresses_cold BEFORE INSERT ON house_addresses FOR EACH ROW
+    WHEN (NEW.place = 'cold') EXECUTE FUNCTION house_addresses_of_operators();
+
 -- What is halted stays so, for the first reason, until an operator has looked. While an evacuation runs
 -- the worker puts an address in reserve in the place of those that it has emptied.
 CREATE FUNCTION halts_keep() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -83,6 +95,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
         REVOKE UPDATE (approved_by) ON treasury_moves FROM bifold_app;
         GRANT UPDATE (approved_by) ON treasury_moves TO bifold_operator;
+        REVOKE INSERT, UPDATE ON float_bounds FROM bifold_app;
+        GRANT INSERT, UPDATE ON float_bounds TO bifold_operator;
         REVOKE INSERT, DELETE ON network_freezes FROM bifold_app;
         GRANT UPDATE (evacuate_to) ON network_freezes TO bifold_app;
         GRANT INSERT, DELETE ON network_freezes TO bifold_operator;
