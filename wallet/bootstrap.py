@@ -198,6 +198,10 @@ def _refuse_unsafe(settings: Settings, role: Role) -> None:
         raise RefusedToStart(
             "BIFOLD_OPERATOR_DATABASE_URL is for operators' commands; no service may know it."
         )
+    if role != "cli" and settings.audit_database_url is not None:
+        raise RefusedToStart(
+            "BIFOLD_AUDIT_DATABASE_URL is for `bifold audit` alone; no service may know it."
+        )
     if not settings.base_url.startswith("https://"):
         raise RefusedToStart("Production needs BIFOLD_PUBLIC_URL with https.")
     if settings.sandbox_token is not None:

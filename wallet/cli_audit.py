@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from wallet import audits
 from wallet.bootstrap import build
 from wallet.clock import rfc3339
+from wallet.processes import die_with_parent
 from wallet.settings import Settings
 
 ACTIONS = ("pauses", "accept")
@@ -20,7 +22,10 @@ ACTIONS = ("pauses", "accept")
 
 def audit(arguments: Sequence[str]) -> int:
     """0 clean, 1 breaks named, 2 could not read. Imported nowhere: it shares no code with us."""
-    return subprocess.run([sys.executable, "-m", "wallet.auditor", *arguments]).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "wallet.auditor", *arguments],
+        preexec_fn=die_with_parent(signal.SIGTERM),  # with --every it would outlive us
+    ).returncode
 
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:

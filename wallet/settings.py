@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     migration_database_url: str | None = None
     audit_database_url: str | None = None
     operator_database_url: str | None = None
-    audit_minutes: int = Field(default=15, ge=1, le=1_440)
+    audit_minutes: int = Field(default=15, ge=0, le=1_440)
     host: str = "127.0.0.1"
     port: int = 8000
     admin_port: int = 8001

@@ -86,7 +86,7 @@ def wire(services: Services, runner: JobRunner) -> list[Loop]:
         ),
         Loop(
             "audit",
-            audits.AuditSchedule(services.db, services.settings).tick,
+            audits.AuditWatch(services.db, services.settings).tick,
             audits.TICK_SECONDS,
         ),
         *_chain(services, runner),

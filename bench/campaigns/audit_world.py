@@ -272,7 +272,7 @@ class AuditWorld:
 
     async def to_cold(self) -> None:
         """Coins of the house go hot to cold, as one operator says and another agrees."""
-        async with self.seam.db.transaction() as session:
+        async with self.seam.operators.transaction() as session:
             made = await moves.propose(
                 session, network="local", money=self.seam.money("0.5", "ETH"), kind="to_cold",
                 to_address=COLD, by="ada",

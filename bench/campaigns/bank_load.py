@@ -228,7 +228,7 @@ def judge(bank: Bank, told: Told) -> dict[str, Any]:
     """
     wrong = list(told.wrong)
     expected = dict(bank.began)
-    with psycopg.connect(bank.database.conninfo("bifold_audit")) as audit:
+    with psycopg.connect(bank.database.conninfo("bifold_owner")) as audit:
         rows = audit.execute(PRESENT_SQL).fetchall()
         balances = {
             (person, asset): int(balance)

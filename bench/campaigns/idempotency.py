@@ -164,7 +164,7 @@ async def _jump(bank: Bank) -> None:
 def _judge(bank: Bank, seen: Seen) -> int:
     """One effect a round, with the id that was answered; the books whole. How many effects."""
     effects = 0
-    with psycopg.connect(bank.database.conninfo("bifold_audit")) as audit:
+    with psycopg.connect(bank.database.conninfo("bifold_owner")) as audit:
         for asked in seen.rounds:
             ids = [row[0] for row in audit.execute(EFFECTS_SQL[asked.route], (asked.key,))]
             effects += len(ids)

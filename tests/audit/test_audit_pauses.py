@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import time
 from collections.abc import AsyncIterator
-from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from tests.audit.conftest import Books
 from wallet import audits, cases
 from wallet.auditor.record import keep
-from wallet.audits import AuditSchedule
+from wallet.audits import AuditWatch
 from wallet.db import Database
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.onchain import pauses, repository
@@ -139,67 +139,47 @@ async def test_a_paused_payment_is_held_back_and_the_house_may_move(
     assert books.value(query) == "review"
 
 
-class TestSchedule:
-    def settings(self, books: Books, tmp_path: Path, **more: object) -> Settings:
-        return Settings.model_validate(
-            {
-                "mode": "sandbox", "database_url": books.url(), "data_dir": tmp_path,
-                "audit_database_url": books.url("bifold_audit"),
-                "networks_file": books.files / "networks.toml",
-                "keys_file": books.files / "keys.json",
-            }
-            | more
-        )  # fmt: skip
+class TestWatch:
+    """The worker acts on reports that others make, and misses them."""
 
-    async def test_it_runs_when_due_as_the_auditors_role_and_acts(
-        self, books: Books, db: Database, tmp_path: Path
-    ) -> None:
+    def watch(self, books: Books, db: Database, minutes: int = 15) -> AuditWatch:
+        settings = {"mode": "sandbox", "database_url": books.url(), "audit_minutes": minutes}
+        return AuditWatch(db, Settings.model_validate(settings))
+
+    async def test_it_acts_on_a_report(self, books: Books, db: Database) -> None:
         books.plant(EUR)
-        schedule = AuditSchedule(db, self.settings(books, tmp_path))
-        await schedule.tick()
+        await asyncio.to_thread(lambda: keep(books.conninfo(), books.audit()))
+        await self.watch(books, db).tick()
         assert books.value("SELECT count(*) FROM audit_runs WHERE acted_at IS NOT NULL") == 1
         assert ("books_broken", "EUR") in await open_cases(db)
-        await schedule.tick()
-        assert books.value("SELECT count(*) FROM audit_runs") == 1
-        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '16 minutes'")
-        await schedule.tick()
-        assert books.value("SELECT count(*) FROM audit_runs") == 2
 
-    async def test_between_two_whole_audits_it_starts_from_the_checkpoint(
-        self, books: Books, db: Database, tmp_path: Path
+    async def test_a_report_that_does_not_come_is_a_case_until_one_does(
+        self, books: Books, db: Database
     ) -> None:
-        schedule = AuditSchedule(db, self.settings(books, tmp_path))
-        await schedule.tick()
-        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '16 minutes'")
-        await schedule.tick()
-        after = books.value("SELECT array_agg(after_posting < 0 ORDER BY id) FROM audit_runs")
-        assert after == [True, False]
-
-    @pytest.mark.parametrize("said", ["raise SystemExit(2)", "import os; os._exit(9)"])
-    async def test_what_cannot_be_read_opens_a_case_and_the_next_run_closes_it(
-        self, books: Books, db: Database, tmp_path: Path, said: str
-    ) -> None:
-        broken = AuditSchedule(db, self.settings(books, tmp_path), (sys.executable, "-c", said))
-        with pytest.raises(RuntimeError):
-            await broken.tick()
+        await asyncio.to_thread(lambda: keep(books.conninfo(), books.audit()))
+        watch = self.watch(books, db)
+        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '44 minutes'")
+        await watch.tick()
+        assert await open_cases(db) == set()
+        books.plant("UPDATE audit_runs SET ended_at = ended_at - interval '2 minutes'")
+        await self.watch(books, db, minutes=0).tick()  # nobody is to audit here
+        assert await open_cases(db) == set()
+        await watch.tick()
         assert await open_cases(db) == {("audit_away", "audit")}
-        await AuditSchedule(db, self.settings(books, tmp_path)).tick()
+        await asyncio.to_thread(lambda: keep(books.conninfo(), books.audit()))
+        await watch.tick()
         assert await open_cases(db) == set()
 
-    async def test_without_a_role_to_read_it_audits_nothing(
-        self, books: Books, db: Database, tmp_path: Path
+    async def test_the_first_report_is_waited_for_as_long(
+        self, books: Books, db: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settings = self.settings(books, tmp_path, audit_database_url=None)
-        await AuditSchedule(db, settings).tick()
-        assert books.value("SELECT count(*) FROM audit_runs") == 0
-
-    async def test_the_auditor_gets_no_other_roles_address(
-        self, books: Books, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("BIFOLD_DATABASE_URL", "secret")
-        spy = "import os, sys; sys.exit(2 if 'secret' in str(dict(os.environ)) else 0)"
-        schedule = AuditSchedule(db, self.settings(books, tmp_path), (sys.executable, "-c", spy))
-        await schedule.tick()  # 2 would raise
+        watch = self.watch(books, db)
+        await watch.tick()
+        assert await open_cases(db) == set()
+        later = time.monotonic() + 46 * 60
+        monkeypatch.setattr("wallet.audits.watch.time", SimpleNamespace(monotonic=lambda: later))
+        await watch.tick()
+        assert await open_cases(db) == {("audit_away", "audit")}
 
 
 async def test_the_runner_gives_no_nonce_while_its_asset_waits(books: Books, db: Database) -> None:

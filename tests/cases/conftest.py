@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.seam_fixtures import db, seam
 from wallet import cases, cli, cli_cases, cli_operator
 from wallet.cases import Case
 from wallet.db import Database
+from wallet.testing.operators import operators_of
 from wallet.testing.seam import Seam
 
 __all__ = ["db", "seam"]
@@ -30,15 +31,19 @@ async def kinds(db: Database) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def bifold(db: Database, monkeypatch: pytest.MonkeyPatch, request: Any) -> Command:
+async def bifold(
+    db: Database, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> AsyncIterator[Command]:
     """`bifold …` as an operator types it, on this test's database (and chain, if there is one)."""
     seam: Seam | None = request.getfixturevalue("seam") if "seam" in request.fixturenames else None
+
+    operators = operators_of(db)
 
     async def nothing() -> None:
         return None
 
     def services(*_: object, **__: object) -> Any:
-        known: dict[str, Any] = {"db": db, "aclose": nothing}
+        known: dict[str, Any] = {"db": operators, "aclose": nothing}
         if seam is not None:
             known |= {
                 "networks": {"local": seam.network}, "chains": {"local": seam.chain},
@@ -53,4 +58,5 @@ def bifold(db: Database, monkeypatch: pytest.MonkeyPatch, request: Any) -> Comma
 
     monkeypatch.setattr(cli_cases, "build", services)
     monkeypatch.setattr(cli_operator, "build", services)
-    return run
+    yield run
+    await operators.dispose()

@@ -56,7 +56,7 @@ async def test_it_says_what_it_waits_for(seam: Seam, waits: str, words: str) -> 
 
 async def test_a_frozen_network_is_the_reason(seam: Seam) -> None:
     await held(seam)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO network_freezes (network, reason, by_whom)"
                  " VALUES ('local', 'a look', 'ada')")

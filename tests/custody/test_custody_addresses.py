@@ -20,6 +20,7 @@ from wallet.db import Database
 from wallet.ids import new_id
 from wallet.seed import HouseSeed
 from wallet.testing.databases import ScratchDatabase
+from wallet.testing.operators import as_operator
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ class TestHouse:
         places: list[tuple[str, Place]] = [
             (hot, "hot"), (cold, "cold"), (faucet, "faucet"), (warm, "warm"),
         ]  # fmt: skip
-        async with db.transaction() as session:
+        async with as_operator(db) as session:  # cold is theirs to name
             for address, place in places:
                 await custody.register_house_address(
                     session, network="local", address=address, place=place

@@ -149,7 +149,7 @@ async def test_d02_when_the_first_chain_was_right_the_loss_is_undone(
         rpc = right.rpc()
         seam.opened.insert(0, rpc)
         seam.dev, inbox.meddler.inner = DevNode(rpc), rpc
-        async with seam.db.transaction() as session:
+        async with seam.operators.transaction() as session:
             await session.execute(_RESUME)
         await seam.finish()
         assert await halted(inbox) is None
@@ -161,7 +161,7 @@ async def test_d02_when_the_first_chain_was_right_the_loss_is_undone(
 async def test_d02_resuming_alone_follows_nothing(inbox: Inbox) -> None:
     seam = inbox.seam
     await deep_fork(inbox)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(_RESUME)
     await seam.mine(2)
     assert "reorganised" in str(await halted(inbox))

@@ -24,7 +24,7 @@ async def test_a_policy_that_was_too_narrow_for_an_hour_jams_no_address(seam: Se
     assert (await seam.withdrawal(ada, first.id)).status == "held"
 
     seam.desk.policy = right
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         assert await casework.resume_signer(session, network="local", address=hot, by="ada")
     second = await seam.withdraw(ada, "2", "USDC", OUTSIDE)
     await seam.finish()

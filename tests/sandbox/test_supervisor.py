@@ -66,6 +66,7 @@ def children(sandbox: TemporarySandbox) -> dict[str, int]:
             for name, mark in (
                 ("postgres", "/postgres "), ("chain", "/anvil "), ("signer", " signer "),
                 ("api", "serve"), ("api", "api.server"), ("worker", " worker"),
+                ("auditor", "wallet.auditor --every"),
             ):  # fmt: skip
                 if mark in command:
                     found[name] = int(stat.parent.name)
@@ -217,7 +218,7 @@ class TestOperatorsCommands:
 
 
 class TestDeaths:
-    @pytest.mark.parametrize("name", ["api", "worker", "signer", "chain", "postgres"])
+    @pytest.mark.parametrize("name", ["api", "worker", "signer", "auditor", "chain", "postgres"])
     def test_what_is_killed_comes_back(self, sandbox: TemporarySandbox, name: str) -> None:
         before = children(sandbox)[name]
         os.kill(before, signal.SIGKILL)
@@ -290,7 +291,7 @@ class TestEnding:
         keys, networks = (tmp_path / "keys.json").read_text(), local_of(first)
         height = node_of(first).quantity("eth_blockNumber")
         running = children(first)
-        assert set(running) == {"postgres", "chain", "signer", "api", "worker"}
+        assert set(running) == {"postgres", "chain", "signer", "api", "worker", "auditor"}
         assert first.stop(signal.SIGTERM) < patience(STOP_LIMIT_SECONDS)
         assert [name for name, pid in running.items() if Path(f"/proc/{pid}").exists()] == []
 

@@ -7,14 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
-from sqlalchemy import text
-
-from wallet.audits.schedule import AuditSchedule
-from wallet.db import Database
-from wallet.settings import Settings
 from wallet.testing.databases import ScratchDatabase
 
 CANARY = "canary-hunter2-of-somebody"
@@ -96,29 +89,3 @@ def test_a_database_error_quotes_neither_parameters_nor_the_row(database: Scratc
     told = _exceptions(_logged(DUPLICATE, database.app_url))
     assert "UniqueViolation" in told and "retired_handles" in told
     assert CANARY not in told
-
-
-async def test_an_address_the_auditor_cannot_read_stays_out_of_the_case(
-    database: ScratchDatabase, tmp_path: Path
-) -> None:
-    """The driver repeats what it cannot parse; a case is read by everybody who looks after it."""
-    db = Database(database.app_url)
-    settings = Settings.model_validate(
-        {
-            "mode": "sandbox",
-            "database_url": database.app_url,
-            "data_dir": tmp_path,
-            "audit_database_url": f"postgres+driver://bifold_audit:{CANARY}@127.0.0.1/bifold",
-        }
-    )
-    try:
-        with pytest.raises(RuntimeError, match="could not read"):
-            await AuditSchedule(db, settings).tick()
-        async with db.transaction() as session:
-            said = await session.scalar(
-                text("SELECT evidence->>'said' FROM cases WHERE kind = 'audit_away'")
-            )
-    finally:
-        await db.dispose()
-    assert "nothing can be said" in said
-    assert CANARY not in said

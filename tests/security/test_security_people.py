@@ -89,14 +89,14 @@ def test_a_sandbox_behind_a_proxy_is_open_to_everybody_and_needs_its_token() -> 
 
 
 @pytest.mark.parametrize("role", ["api", "worker"])
-def test_no_service_of_production_may_know_the_operators_address(
-    tmp_path: Path, role: Literal["api", "worker"]
+@pytest.mark.parametrize("whose", ["operator", "audit"])
+def test_no_service_of_production_may_know_the_operators_or_the_auditors_address(
+    tmp_path: Path, role: Literal["api", "worker"], whose: str
 ) -> None:
     settings = Settings(
-        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path,
-        operator_database_url="y",
-    )  # fmt: skip
-    with pytest.raises(RefusedToStart, match="BIFOLD_OPERATOR_DATABASE_URL"):
+        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path
+    ).model_copy(update={f"{whose}_database_url": "y"})
+    with pytest.raises(RefusedToStart, match=f"BIFOLD_{whose.upper()}_DATABASE_URL"):
         build(settings, role=role)
 
 

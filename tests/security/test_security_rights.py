@@ -14,16 +14,16 @@ from wallet.testing.databases import ScratchCluster, ScratchDatabase
 
 WHOLE = frozenset({
     # Bookkeeping of processes and nodes, sessions and counters: nothing of money or agreement.
-    "halted_tokens", "linked_wallets", "network_nodes", "network_state",
+    "linked_wallets", "network_nodes",
     "principals", "process_state", "rate_counters", "sandbox_clock", "sandbox_faults", "sessions",
     "siwe_nonces", "chain_blocks", "users",
 })  # fmt: skip
 UPDATABLE = frozenset({
-    "bank_lines", "chain_attempts", "chain_intents", "chain_signers", "deposits", "outgoing_usage",
-    "payment_legs", "payments", "payouts", "quotes", "scan_state", "withdrawals",
-    "selfcustody_key", "float_bounds",
+    "bank_lines", "chain_attempts", "chain_intents", "deposits", "outgoing_usage", "payment_legs",
+    "payments", "payouts", "quotes", "scan_state", "withdrawals",
+    "selfcustody_key",
 })  # fmt: skip
-DELETABLE = frozenset({"cold_gas", "fx_rates", "network_freezes", "receivable_freezes", "watched"})
+DELETABLE = frozenset({"cold_gas", "fx_rates", "receivable_freezes", "watched"})
 
 
 def test_no_right_is_wider_than_it_was_meant(database: ScratchDatabase) -> None:
@@ -53,6 +53,9 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                 (
                     [
                         "treasury_moves",
+                        "network_freezes",
+                        "chain_signers",
+                        "network_state",
                         "deposit_losses",
                         "chain_approvals",
                         "sweeps",
@@ -79,8 +82,10 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
         "gateway_lines.amount_minor", "bank_references.reference", "bank_references.principal_id",
         "corrections.document", "corrections.reason", "corrections.reverses",
         "corrections.kind", "corrections.proposed_by", "corrections.proposed_at",
+        "treasury_moves.approved_by", "network_freezes.network", "network_freezes.by_whom",
+        "chain_signers.address", "chain_signers.network", "network_state.network",
     }  # fmt: skip
-    assert {"treasury_moves.approved_by", "topups.status"} <= open_columns
+    assert {"treasury_moves.state", "topups.status"} <= open_columns
     assert not {column for column in open_columns if column.startswith("bank_strays.")}
     assert not {column for column in open_columns if ".bearer" in column}
     assert "deposit_losses.settle_entry_id" not in open_columns
@@ -106,7 +111,15 @@ def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "table", ["corrections", "audit_accepted", "fork_proposals", "chain_approvals"]
+    "table",
+    [
+        "corrections",
+        "audit_accepted",
+        "fork_proposals",
+        "chain_approvals",
+        "network_freezes",
+        "float_bounds",
+    ],
 )
 def test_what_operators_agree_upon_no_process_writes(database: ScratchDatabase, table: str) -> None:
     assert _insertable(database, "bifold_app", table) == set()
@@ -138,6 +151,14 @@ def test_what_operators_agree_upon_no_process_writes(database: ScratchDatabase, 
         " VALUES ('local', 1, '0x1', '0x2', 'ada')",
         "UPDATE fork_proposals SET approved_by = 'bea'",
         "DELETE FROM fork_proposals",
+        "UPDATE treasury_moves SET approved_by = 'bea'",
+        "INSERT INTO network_freezes (network, reason, by_whom) VALUES ('local', 'r', 'ada')",
+        "DELETE FROM network_freezes",
+        "DELETE FROM halted_tokens",
+        "UPDATE halted_tokens SET asset = 'XXX'",
+        "DELETE FROM network_state",
+        "UPDATE network_state SET network = 'other'",
+        "UPDATE chain_signers SET address = '0x'",
         "UPDATE audit_runs SET acted_at = now()",
         "UPDATE audit_runs SET findings = 0",
         "SET ROLE bifold_operator",

@@ -392,7 +392,7 @@ async def test_nothing_is_swept_to_a_hot_address_that_is_given_up(opened: Open) 
     _, address = await person_with(seam, eth="5")
     await seam.sweeper.tick()  # promised, not sent
     assert await kinds(seam) == [("coin", "ETH", "open")]
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
                  " VALUES ('local', 'key lost', :cold, 'ada')"),
@@ -402,7 +402,7 @@ async def test_nothing_is_swept_to_a_hot_address_that_is_given_up(opened: Open) 
     assert await seam.on_chain(address, "ETH") == 5 * 10**18
     _, later = await person_with(seam, eth="7")
     await sweep(seam)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(text("DELETE FROM network_freezes"))
         await signers.halt_signer(
             session, network="local", address=treasury, reason=signers.COMPROMISED

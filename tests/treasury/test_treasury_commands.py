@@ -35,7 +35,7 @@ async def run(seam: Seam, *words: str) -> int:
         ["treasury", words[0], *words[1:], "--network", "local"]
     )
     services: Any = SimpleNamespace(
-        db=seam.db,
+        db=seam.operators,
         networks={"local": seam.network},
         chains={"local": seam.chain},
         assets=seam.assets,

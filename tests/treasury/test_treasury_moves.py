@@ -36,7 +36,7 @@ async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterat
 
 
 async def bounds(seam: Seam, asset: str, low: str, high: str) -> None:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO float_bounds (network, asset, low_minor, high_minor, set_by)"
                  " VALUES ('local', :asset, :low, :high, 'ops')"),
@@ -48,13 +48,13 @@ async def bounds(seam: Seam, asset: str, low: str, high: str) -> None:
 
 
 async def listed(seam: Seam) -> list[moves.Move]:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await moves.moves(session, seam.assets, network="local", open_only=False)
 
 
 async def approve(seam: Seam, move_id: str, by: str) -> None:
     sender = (await seam.signer.hot_addresses())[0]
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await moves.approve(
             session, move_id, by=by, chain=seam.chain, sender=sender, assets=seam.assets
         )
@@ -69,7 +69,7 @@ async def test_above_the_bound_a_move_to_cold_is_proposed_approved_and_booked(se
         "to_cold", "proposed", "170000.000000 USDC",
     )  # fmt: skip
     small = seam.money("40000", "USDC")
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await moves.dismiss(session, proposed.id, by="ada")
         move_id = await moves.propose(
             session, network="local", money=small, kind="to_cold",
@@ -98,7 +98,7 @@ async def test_below_the_bound_a_refill_is_asked_for(seam: Seam) -> None:
 
 
 async def test_only_a_cold_address_of_the_house_is_cold(seam: Seam) -> None:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         with pytest.raises(InvalidField):
             await moves.propose(
                 session, network="local", money=seam.money("1", "ETH"), kind="to_cold",
@@ -108,7 +108,7 @@ async def test_only_a_cold_address_of_the_house_is_cold(seam: Seam) -> None:
 
 async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
     earned = seam.money("25", "USDC")
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await ledger.post(
             session,
             ledger.Command(
@@ -126,7 +126,7 @@ async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
         )  # fmt: skip
     with pytest.raises(InvalidField):
         await approve(seam, too_much, "bob")
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await moves.dismiss(session, too_much, by="ada")
         fair = await moves.propose(
             session, network="local", money=seam.money("25", "USDC"), kind="profit",
@@ -135,7 +135,7 @@ async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
     await approve(seam, fair, "bob")
     await seam.finish()
     assert await seam.on_chain(OWNERS, "USDC") == 25_000_000
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         assert await moves.profit(session, "local", "USDC") == 0
     assert await seam.differences() == []
 
@@ -143,7 +143,7 @@ async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
 async def test_profit_on_its_way_is_not_earned_again(seam: Seam) -> None:
     """Two moves, each within what is booked, would take it twice: out of customers' money."""
     earned = seam.money("25", "USDC")
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await ledger.post(
             session,
             ledger.Command(
@@ -157,7 +157,7 @@ async def test_profit_on_its_way_is_not_earned_again(seam: Seam) -> None:
         )  # fmt: skip
 
     async def propose(amount: str) -> str:
-        async with seam.db.transaction() as session:
+        async with seam.operators.transaction() as session:
             return await moves.propose(
                 session, network="local", money=seam.money(amount, "USDC"), kind="profit",
                 to_address=OWNERS, by="ada",
@@ -180,7 +180,7 @@ async def test_capital_is_what_waits_to_be_told(seam: Seam) -> None:
     rpc = seam.opened[0]
     await rpc.call("eth_sendTransaction", ({"from": payer, "to": hot, "value": hex(3 * 10**18)},))
     await seam.finish()
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         with pytest.raises(InvalidField):
             await moves.fund(session, money=seam.money("4", "ETH"), by="ada")
         before = await ledger.balance_of(session, accounts.capital("ETH"))
@@ -195,12 +195,12 @@ async def test_the_drill_brings_everything_to_cold_and_changes_the_hot_address(s
     first, second = await seam.signer.hot_addresses()
     held = await seam.withdraw(ada, "1", "USDC", OWNERS)
     await seam.finish()
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await signers.halt_signer(session, network="local", address=second, reason=STANDBY)
     tokens = await seam.on_chain(first, "USDC")
     coins = await seam.on_chain(first, "ETH")
     began = time.monotonic()
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
                  " VALUES ('local', 'key lost', :cold, 'ada')"),
@@ -212,7 +212,7 @@ async def test_the_drill_brings_everything_to_cold_and_changes_the_hot_address(s
         await seam.treasury.tick()
         await seam.mine(seam.network.confirmations)
         assert await seam.differences() == []
-        async with seam.db.transaction() as session:
+        async with seam.operators.transaction() as session:
             rows = {r.address: r for r in await signers.all_signers(session, "local")}
         if rows[first].halted_reason == COMPROMISED:
             break
@@ -225,7 +225,7 @@ async def test_the_drill_brings_everything_to_cold_and_changes_the_hot_address(s
     gas = coins - await seam.on_chain(COLD, "ETH")
     assert 0 < gas < 10**16
     assert (await seam.withdrawal(ada, held.id)).status == "settled"
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(text("DELETE FROM network_freezes"))
         assert (await custody.house_addresses(session, network="local"))[first] == "hot"
     made = await seam.withdraw(ada, "1", "USDC", OWNERS)
@@ -248,7 +248,7 @@ async def test_a_token_that_refuses_keeps_nothing_else_from_cold(
     [token] = seam.network.tokens
     pause = {"from": seam.faucet, "to": token.contract, "data": "0x8456cb59"}
     await seam.opened[0].call("eth_sendTransaction", (pause,))
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
                  " VALUES ('local', 'key lost', :cold, 'ada')"),
@@ -259,7 +259,7 @@ async def test_a_token_that_refuses_keeps_nothing_else_from_cold(
         await seam.mine(seam.network.confirmations)
     assert await seam.on_chain(hot, "ETH") == 0
     assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         [row] = await signers.all_signers(session, "local")
     assert row.halted_reason == COMPROMISED
     assert await seam.differences() == []
@@ -269,14 +269,14 @@ async def test_a_token_that_refuses_keeps_nothing_else_from_cold(
 async def test_a_frozen_network_sends_nothing_of_customers(seam: Seam) -> None:
     ada = await seam.funded_person()
     made = await seam.withdraw(ada, "1", "USDC", OWNERS)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO network_freezes (network, reason, by_whom)"
                  " VALUES ('local', 'a look', 'ada')")
         )  # fmt: skip
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "held"
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(text("DELETE FROM network_freezes"))
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"

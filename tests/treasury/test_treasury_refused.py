@@ -53,7 +53,7 @@ def policy(seam: Seam, *, knows_cold: bool) -> None:
 
 
 async def bounds(seam: Seam, low: str, high: str) -> None:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await session.execute(
             text("INSERT INTO float_bounds (network, asset, low_minor, high_minor, set_by)"
                  " VALUES ('local', 'USDC', :low, :high, 'ops')"),
@@ -66,19 +66,19 @@ async def run(seam: Seam, *words: str) -> int:
         ["treasury", words[0], *words[1:], "--network", "local"]
     )
     services: Any = SimpleNamespace(
-        db=seam.db, networks={"local": seam.network}, chains={"local": seam.chain},
+        db=seam.operators, networks={"local": seam.network}, chains={"local": seam.chain},
         assets=seam.assets, house=SimpleNamespace(hot=await seam.signer.hot_addresses()),
     )  # fmt: skip
     return await cli_treasury_moves.run(cast(Services, services), chosen)
 
 
 async def listed(seam: Seam) -> list[moves.Move]:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await moves.moves(session, seam.assets, network="local", open_only=False)
 
 
 async def found(seam: Seam) -> list[Case]:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await cases.listed(session, open_only=False)
 
 
@@ -138,7 +138,7 @@ async def test_it_is_proposed_again_once_a_person_has_closed_the_case(seam: Seam
     await refused(seam)
     [one] = await found(seam)
     policy(seam, knows_cold=True)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await cases.close_by_hand(session, case_id=one.id, by="ada", note="treasury_to has it now")
     await seam.treasury.tick()
     again = (await listed(seam))[-1]
@@ -153,7 +153,7 @@ async def test_it_is_proposed_again_once_a_person_has_closed_the_case(seam: Seam
 async def test_a_move_of_a_person_that_goes_through_ends_the_case(seam: Seam) -> None:
     await refused(seam)
     policy(seam, knows_cold=True)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         move_id = await moves.propose(
             session, network="local", money=seam.money("60000", "USDC"), kind="to_cold",
             to_address=COLD, by="ada",
@@ -184,7 +184,7 @@ async def test_an_evacuation_that_the_signer_refuses_stops_with_a_reason(
     assert (row.next_nonce, row.halted_reason) == (1, None)  # not empty: not given up
     [one] = await found(seam)
     assert one.subject == f"local/USDC/evacuate/{hot}"
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         assert await cli_treasury_moves.casework.stopped(session, "local") == [one.what]
     # A worker that starts anew knows it, too.
     seam.restart_worker()
@@ -199,7 +199,7 @@ async def test_an_evacuation_that_the_signer_refuses_stops_with_a_reason(
     for _ in range(6):
         await seam.treasury.tick()
         await seam.mine(seam.network.confirmations)
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         [signer] = await signers.all_signers(session, "local")
     assert signer.halted_reason == COMPROMISED
     assert (await seam.on_chain(hot, "USDC"), await seam.on_chain(hot, "ETH")) == (0, 0)
@@ -215,7 +215,7 @@ async def test_the_command_names_the_reason_and_ends(
     await seam.finish()
     capsys.readouterr()
     # The same words with the order already given: nothing was mended, so it is told within a look.
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         before = await cli_treasury_moves.casework.stopped(session, "local")
     assert len(before) == 1
     with pytest.MonkeyPatch.context() as patch:

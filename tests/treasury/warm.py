@@ -20,7 +20,6 @@ from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.onchain import approvals, repository
 from wallet.onchain.approvals import wording
-from wallet.testing.operators import as_operator, operators_of
 from wallet.testing.seam import Seam
 from wallet.treasury import moves
 
@@ -46,10 +45,10 @@ def warm_of(seam: Seam) -> str:
     return seam.desk.warm_address
 
 
-async def services(seam: Seam, db: Database | None = None) -> Services:
-    """What a command is given; `db`: as somebody else than the application."""
+async def services(seam: Seam) -> Services:
+    """What a command is given."""
     found: Any = SimpleNamespace(
-        db=seam.db if db is None else db,
+        db=seam.operators,
         networks={"local": seam.network},
         chains={"local": seam.chain},
         assets=seam.assets,
@@ -67,22 +66,18 @@ async def run(seam: Seam, *words: str) -> int:
 
 async def sign(seam: Seam, intent_id: str, key: LocalAccount, by: str | None) -> int:
     """As an operator does: the text is signed elsewhere, the command carries the signature."""
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         intent = await repository.get_intent(session, intent_id)
     words = wording(seam.network, intent, warm=warm_of(seam))
     signature = bytes(key.sign_message(encode_defunct(text=words)).signature).hex()
     line = ["chain", "approve-payment", intent_id, "--signature", f"0x{signature}"]
     chosen = cli._parser().parse_args([*line, *([] if by is None else ["--by", by])])
-    operators = operators_of(seam.db)
-    try:
-        return await cli_approvals.approve(await services(seam, operators), chosen)
-    finally:
-        await operators.dispose()
+    return await cli_approvals.approve(await services(seam), chosen)
 
 
 async def write(seam: Seam, intent_id: str, *signed: tuple[str, bytes]) -> None:
     """Rows (operator, signature) that no command looked at."""
-    async with as_operator(seam.db) as session:
+    async with seam.operators.transaction() as session:
         for number, (operator, signature) in enumerate(signed):
             await approvals.approve(
                 session, intent_id, approvals.Approval(operator, signature, f"x{number}")
@@ -90,7 +85,7 @@ async def write(seam: Seam, intent_id: str, *signed: tuple[str, bytes]) -> None:
 
 
 async def listed(seam: Seam, *, open_only: bool = True) -> list[moves.Move]:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await moves.moves(session, seam.assets, network="local", open_only=open_only)
 
 
@@ -99,7 +94,7 @@ async def proposed(seam: Seam) -> list[tuple[str, str]]:
 
 
 async def propose(seam: Seam, kind: Any, amount: str, asset: str, to: str, by: str = "ada") -> str:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await moves.propose(
             session, network="local", money=seam.money(amount, asset), kind=kind, to_address=to,
             by=by,
@@ -109,7 +104,7 @@ async def propose(seam: Seam, kind: Any, amount: str, asset: str, to: str, by: s
 async def approve(seam: Seam, move_id: str, by: str) -> str:
     """Agree; the payment's intent."""
     sender = (await seam.signer.hot_addresses())[0]
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         await moves.approve(
             session, move_id, by=by, chain=seam.chain, sender=sender, assets=seam.assets
         )
@@ -118,7 +113,7 @@ async def approve(seam: Seam, move_id: str, by: str) -> str:
 
 
 async def intent(seam: Seam, intent_id: str) -> repository.Intent:
-    async with seam.db.transaction() as session:
+    async with seam.operators.transaction() as session:
         return await repository.get_intent(session, intent_id)
 
 

@@ -41,20 +41,10 @@ async def frozen(session: AsyncSession, network: str) -> Freeze | None:
 
 async def end_evacuation(session: AsyncSession, network: str) -> None:
     """Nothing is left to be emptied; the freeze itself stays until somebody takes it back."""
-    row = (
-        await session.execute(
-            text("DELETE FROM network_freezes WHERE network = :network RETURNING reason, by_whom"),
-            {"network": network},
-        )
-    ).one_or_none()
-    if row is not None:
-        await session.execute(
-            text(
-                "INSERT INTO network_freezes (network, reason, by_whom)"
-                " VALUES (:network, :reason, :by)"
-            ),
-            {"network": network, "reason": row.reason, "by": row.by_whom},
-        )
+    await session.execute(
+        text("UPDATE network_freezes SET evacuate_to = NULL WHERE network = :network"),
+        {"network": network},
+    )
 
 
 async def require_open(session: AsyncSession, network: str) -> NetworkStatus:

@@ -43,6 +43,17 @@ def front_environment(config: SandboxConfig, app_url: str) -> dict[str, str]:
     }
 
 
+def auditor_environment(config: SandboxConfig, audit_url: str) -> dict[str, str]:
+    """What the auditor gets: the books as its role reads them, the two files, and nothing else."""
+    kept = base_environment(config).items()
+    return {key: value for key, value in kept if not key.startswith("BIFOLD_")} | {
+        "BIFOLD_AUDIT_DATABASE_URL": audit_url,
+        "BIFOLD_DATA_DIR": str(config.data_dir),
+        "BIFOLD_NETWORKS_FILE": str(config.networks_path),
+        "BIFOLD_KEYS_FILE": str(config.keys_path),
+    }
+
+
 def write_environment_file(
     config: SandboxConfig, *, app_url: str, owner_url: str, audit_url: str, operator_url: str
 ) -> None:

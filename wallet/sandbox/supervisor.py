@@ -26,6 +26,7 @@ from wallet.sandbox.children import Child, Launch, last_words, run_tool
 from wallet.sandbox.config import SandboxConfig, SandboxError, port_is_free
 from wallet.sandbox.database import HouseDatabase
 from wallet.sandbox.environment import (
+    auditor_environment,
     base_environment,
     bifold,
     front_environment,
@@ -39,6 +40,7 @@ READY_POLL_SECONDS = 0.1
 READY_TIMEOUT_SECONDS = 60.0
 HOPELESS_RESTARTS = 4  # of one child before the first readiness
 SIGNER_SOCKET_TIMEOUT_SECONDS = 20.0
+AUDIT_MINUTES = "15"
 STOP_FRONT_SECONDS = 3.5  # API and worker: finish the request or job at hand
 STOP_BACK_SECONDS = 1.5  # signer, then chain
 LAST_SNAPSHOT_SECONDS = 2.0
@@ -220,8 +222,9 @@ class Supervisor:
         socket.unlink(missing_ok=True)
         front = front_environment(self.config, self.app_url)
         worker = front | {"BIFOLD_SIGNER_SOCKET": str(socket)}
-        if self.audit_url != self.app_url:  # else nobody here is told apart, and nothing audits
-            worker["BIFOLD_AUDIT_DATABASE_URL"] = self.audit_url
+        audited = self.audit_url != self.app_url  # else nobody here is told apart
+        minutes = self.config.environment.get("BIFOLD_AUDIT_MINUTES") or AUDIT_MINUTES
+        worker["BIFOLD_AUDIT_MINUTES"] = minutes if audited else "0"
         self._child("signer", lambda: self._signer_launch(socket, capability))
         await asyncio.to_thread(wait_for_file, socket, SIGNER_SOCKET_TIMEOUT_SECONDS)
         self._child("api", lambda: Launch(bifold("serve"), front))
@@ -234,6 +237,10 @@ class Supervisor:
                 fd_environment={"BIFOLD_SIGNER_CAPABILITY_FD": "capability"},
             ),
         )
+        if audited and minutes != "0":
+            auditor = auditor_environment(self.config, self.audit_url)
+            program = (sys.executable, "-m", "wallet.auditor", "--every", minutes)
+            self._child("auditor", lambda: Launch(program, auditor))
 
     def _signer_launch(self, socket: Path, capability: bytes) -> Launch:
         config = self.config
@@ -279,7 +286,9 @@ class Supervisor:
         )
 
     def _processes(self) -> list[Child]:
-        return [*self.children, *([self.anvil.child] if self.anvil else [])]
+        """Without whom the sandbox is not ready. Whether audits come is a case of the worker's."""
+        needed = [child for child in self.children if child.name != "auditor"]
+        return [*needed, *([self.anvil.child] if self.anvil else [])]
 
     # --- ending ---
 

@@ -41,6 +41,7 @@ from wallet.money import AssetBook, Money, parse_amount
 from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.reconcile import chain_lines
 from wallet.sweeps import Sweeper
+from wallet.testing.operators import operators_of
 from wallet.treasury import TreasuryWatch
 from wallet.withdrawals import (
     Plan,
@@ -60,9 +61,11 @@ GWEI = 10**9
 
 @dataclass
 class Seam:
-    """`faucet` is the node's unlocked account: the outside world, with money."""
+    """`faucet` is the node's unlocked account: the outside world, with money. `operators`: the same
+    database as their commands reach it."""
 
     db: Database
+    operators: Database
     dev: DevNode
     network: Network
     assets: AssetBook
@@ -149,6 +152,7 @@ class Seam:
         signer = LocalSigner(desk)
         seam = cls(
             db=db,
+            operators=operators_of(db),
             dev=dev,
             network=network,
             assets=asset_book({network.name: network}),
@@ -166,10 +170,6 @@ class Seam:
             await custody.register_house_address(
                 session, network="local", address=faucet, place="faucet"
             )
-            if cold is not None:
-                await custody.register_house_address(
-                    session, network="local", address=cold, place="cold"
-                )
             if desk.warm_address is not None:
                 await custody.register_house_address(
                     session, network="local", address=desk.warm_address, place="warm"
@@ -178,12 +178,18 @@ class Seam:
                 await custody.register_house_address(
                     session, network="local", address=address, place="hot"
                 )
+        if cold is not None:
+            async with seam.operators.transaction() as session:
+                await custody.register_house_address(
+                    session, network="local", address=cold, place="cold"
+                )
         await RateFeed(db, source=SimulatedRates()).tick()
         await seam.observer.tick()
         return seam
 
     async def close(self) -> None:
         """Close what was opened here."""
+        await self.operators.dispose()
         for rpc in self.opened:
             await rpc.aclose()
 

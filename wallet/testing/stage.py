@@ -157,7 +157,7 @@ class Stage:
         for row in waiting:
             with contextlib.suppress(WalletError):  # not final yet: asked again the next time
                 await resolve(desk, row.id, by="campaign")
-        async with seam.db.transaction() as session:
+        async with seam.operators.transaction() as session:
             for address in await seam.signer.hot_addresses():
                 await signers.resume_signer(session, network="local", address=address)
 

@@ -18,7 +18,7 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.money import AssetBook, Money
 from wallet.onchain.prepare import would_revert
-from wallet.treasury.moves import HOUSE, Move, bound, dismiss, start
+from wallet.treasury.moves import HOUSE, Move, bound, dismiss, evacuate
 
 OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
 
@@ -55,7 +55,7 @@ async def warm_out(
         )  # fmt: skip
         try:
             async with session.begin_nested():
-                await _promise(session, chain, move, warm=warm, by=by)
+                await evacuate(session, move, chain=chain, sender=warm, by=by)
         except NodeRejected as error:
             if not would_revert(error):
                 raise
@@ -65,23 +65,6 @@ async def warm_out(
         found.append(move)
     hit("treasury.before_commit_warm")
     return found
-
-
-async def _promise(
-    session: AsyncSession, chain: ChainClient, move: Move, *, warm: str, by: str
-) -> None:
-    await session.execute(
-        text(
-            "INSERT INTO treasury_moves (id, network, asset, kind, to_address, amount_minor,"
-            " state, proposed_by) VALUES (:id, :network, :asset, 'evacuate_warm', :to, :minor,"
-            " 'approved', :by)"
-        ),
-        {
-            "id": move.id, "network": move.network, "asset": move.money.asset.code,
-            "to": move.to_address, "minor": move.money.minor, "by": HOUSE,
-        },
-    )  # fmt: skip
-    await start(session, move, chain=chain, sender=warm, by=by)
 
 
 def _one(assets: AssetBook, code: str) -> Money:

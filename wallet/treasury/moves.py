@@ -173,12 +173,19 @@ async def approve(
         earned -= await _on_its_way(session, move.money.asset.code)
         if move.money.minor > earned:
             raise InvalidField(f"Only {Money(max(earned, 0), move.money.asset)} was earned.")
-    await start(session, move, chain=chain, sender=sender, by=by)
+    intent_id = await _promise(session, move, chain=chain, sender=sender)
+    await session.execute(
+        text(
+            "UPDATE treasury_moves SET state = 'approved', approved_by = :by, intent_id = :intent"
+            " WHERE id = :id"
+        ),
+        {"id": move.id, "by": by, "intent": intent_id},
+    )
     hit("treasury.before_commit_approved")
     return move
 
 
-async def start(
+async def evacuate(
     session: AsyncSession,
     move: Move,
     *,
@@ -187,18 +194,42 @@ async def start(
     by: str,
     exact: tuple[int, int] | None = None,
 ) -> None:
-    """Promise the payment. `exact`: gas and wei per gas of a transfer that leaves nothing over."""
-    network = chain.network
+    """Promise a move of an evacuation that `by` has ordered. `exact`: gas and wei per gas of a
+    transfer that leaves nothing over."""
+    intent_id = await _promise(session, move, chain=chain, sender=sender, exact=exact)
+    await session.execute(
+        text(
+            "INSERT INTO treasury_moves (id, network, asset, kind, to_address, amount_minor,"
+            " state, proposed_by, approved_by, intent_id) VALUES (:id, :network, :asset, :kind,"
+            " :to, :minor, 'approved', :house, :by, :intent)"
+        ),
+        {
+            "id": move.id, "network": move.network, "asset": move.money.asset.code,
+            "kind": move.kind, "to": move.to_address, "minor": move.money.minor, "house": HOUSE,
+            "by": by, "intent": intent_id,
+        },
+    )  # fmt: skip
+
+
+async def _promise(
+    session: AsyncSession,
+    move: Move,
+    *,
+    chain: ChainClient,
+    sender: str,
+    exact: tuple[int, int] | None = None,
+) -> str:
+    """Promise the payment; its intent's id."""
     assert move.to_address is not None
     if source(move.kind) == "warm":
         await _introduce(session, chain, sender)
     gas, ceiling = exact or await bound(chain, sender=sender, to=move.to_address, money=move.money)
-    intent_id = await create_intent(
+    return await create_intent(
         session,
         IntentDraft(
             purpose=TREASURY,
             ref=move.id,
-            network=network.name,
+            network=chain.network.name,
             asset=move.money.asset.code,
             to_address=move.to_address,
             amount_minor=move.money.minor,
@@ -207,13 +238,6 @@ async def start(
             pinned_address=sender,
             exact_fee=exact is not None,
         ),
-    )
-    await session.execute(
-        text(
-            "UPDATE treasury_moves SET state = 'approved', approved_by = :by, intent_id = :intent"
-            " WHERE id = :id"
-        ),
-        {"id": move.id, "by": by, "intent": intent_id},
     )
 
 

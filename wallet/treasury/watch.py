@@ -24,7 +24,7 @@ from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.prepare import would_revert
 from wallet.treasury import casework, hot
-from wallet.treasury.moves import HOUSE, Move, start
+from wallet.treasury.moves import HOUSE, Move, evacuate
 from wallet.treasury.proposals import Proposals
 
 TICK_SECONDS = 3.0
@@ -152,22 +152,13 @@ class TreasuryWatch:
             freeze = await frozen(session, self._name)
             if freeze is None or freeze.evacuate_to != cold:
                 return
-            await session.execute(
-                text(
-                    "INSERT INTO treasury_moves (id, network, asset, kind, to_address,"
-                    " amount_minor, state, proposed_by) VALUES (:id, :network, :asset, 'evacuate',"
-                    " :to, :minor, 'approved', :by)"
-                ),
-                {
-                    "id": move.id, "network": self._name, "asset": asset, "to": cold,
-                    "minor": minor, "by": HOUSE,
-                },
-            )  # fmt: skip
             by = await session.scalar(
                 text("SELECT by_whom FROM network_freezes WHERE network = :network"),
                 {"network": self._name},
             )
-            await start(session, move, chain=self._chain, sender=address, by=str(by), exact=exact)
+            await evacuate(
+                session, move, chain=self._chain, sender=address, by=str(by), exact=exact
+            )
             hit("treasury.before_commit")
         log.warning("treasury.evacuating", network=self._name, address=address, asset=asset)
 
@@ -175,12 +166,13 @@ class TreasuryWatch:
         """The emptied addresses give no more nonces; those on standby take their place, and with it
         the evacuation ends: the network stays frozen, but the new ones are not emptied in turn."""
         async with self._db.transaction() as session:
-            await end_evacuation(session, self._name)
             for address in lanes:
                 await signers.halt_signer(
                     session, network=self._name, address=address, reason=COMPROMISED
                 )
+            # Before it ends: the database lets them go on while an operator's order stands (r0035).
             for row in await signers.all_signers(session, self._name):
                 if row.halted_reason == STANDBY:
                     await signers.resume_signer(session, network=self._name, address=row.address)
                     log.warning("treasury.rotated", network=self._name, address=row.address)
+            await end_evacuation(session, self._name)

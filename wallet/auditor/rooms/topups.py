@@ -10,7 +10,8 @@ from wallet.auditor.check import Check
 from wallet.auditor.expected import Cause, checks_of
 
 _BY_CARD = (
-    "paid AS (SELECT t.*, c.gateway FROM topups t JOIN cards c ON c.id = t.card_id"
+    "paid AS (SELECT t.principal_id, t.asset, t.amount_minor, t.kept_aside, t.entry_id,"
+    " t.charge_back_entry_id, c.gateway FROM topups t JOIN cards c ON c.id = t.card_id"
     " WHERE t.entry_id IS NOT NULL)"
 )
 TOPUPS = Cause(
