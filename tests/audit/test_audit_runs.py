@@ -24,7 +24,12 @@ OLD = (
 )
 
 
-def command(books: Books, *options: str, url: str | None = None) -> tuple[int, str, str]:
+FILES = ("BIFOLD_NETWORKS_FILE", "BIFOLD_KEYS_FILE")
+
+
+def command(
+    books: Books, *options: str, url: str | None = None, files: dict[str, str] | None = None
+) -> tuple[int, str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BIFOLD_")}
     ran = subprocess.run(
         [sys.executable, "-m", "wallet.cli", "audit", *options],
@@ -34,7 +39,8 @@ def command(books: Books, *options: str, url: str | None = None) -> tuple[int, s
             "BIFOLD_AUDIT_DATABASE_URL": url or books.url("bifold_audit"),
             "BIFOLD_NETWORKS_FILE": str(books.files / "networks.toml"),
             "BIFOLD_KEYS_FILE": str(books.files / "keys.json"),
-        },
+        }
+        | (files or {}),
         capture_output=True,
         text=True,
         timeout=100,
@@ -61,6 +67,17 @@ class TestCommand:
         assert report["run"] == books.value("SELECT max(id) FROM audit_runs")
         code, told, _ = command(books, "--no-chain", "--no-record")
         assert code == 1 and "✗ balance_system_off: " in told and "should be" in told
+
+    def test_what_could_not_be_asked_is_named(self, books: Books, tmp_path: Path) -> None:
+        """Files that are not there: the books agree with themselves, and no more is said."""
+        nowhere = {name: str(tmp_path / "nothing") for name in FILES}
+        code, told, _ = command(books, files=nowhere)
+        assert code == 0 and "✓ What could be asked agrees" in told
+        assert "local: not known now: no networks file here names it" in told
+        assert "addresses  not derived" in told
+        report = json.loads(command(books, "--json", files=nowhere)[1])
+        assert report["addresses_not_derived"] is True
+        assert [one["unknown"] is not None for one in report["chains"]] == [True]
 
     def test_what_cannot_be_read_is_neither_clean_nor_broken(self, books: Books) -> None:
         code, told, why = command(books, url=books.url("bifold_audit") + "x")

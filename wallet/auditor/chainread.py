@@ -83,8 +83,18 @@ class Node:
 
 
 def ask(connection: psycopg.Connection[tuple[Any, ...]], instance: Instance) -> list[ChainWord]:
-    """Every network of the networks file, each by the first of its nodes that answers."""
-    return [_network(connection, network) for _, network in sorted(instance.networks.items())]
+    """Every network of the networks file, each by the first of its nodes that answers; and every
+    other that the books have coins on, of which nothing can be known here."""
+    told = [_network(connection, network) for _, network in sorted(instance.networks.items())]
+    booked = connection.execute(
+        "SELECT DISTINCT split_part(path, ':', 2) FROM accounts"
+        " WHERE path LIKE 'chain:%%' ORDER BY 1"
+    )
+    return told + [
+        ChainWord(str(name), None, (), "no networks file here names it")
+        for (name,) in booked
+        if name not in instance.networks
+    ]
 
 
 def _network(connection: psycopg.Connection[tuple[Any, ...]], network: Network) -> ChainWord:

@@ -84,12 +84,20 @@ class Report:
     chains: list[ChainWord] = field(default_factory=list)
     truncated: list[str] = field(default_factory=list)
     unknown_assets: list[str] = field(default_factory=list)
+    underived: bool = False
+    """Deposit addresses are there, and no keys file to derive them from."""
     seconds: float = 0.0
 
     @property
     def clean(self) -> bool:
         """Whether nothing is off. What the chain did not say is not off."""
         return not self.findings
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything could be asked."""
+        silent = any(word.unknown is not None for word in self.chains)
+        return not (silent or self.unknown_assets or self.underived)
 
 
 def codes() -> dict[str, str]:
@@ -181,6 +189,7 @@ def examine(
     report.findings += computed_findings
     report.checks["signatures, prices, addresses"] = len(computed.MEANS)
     report.unknown_assets = _unknown_assets(connection, instance)
+    report.underived = instance.xpub is None and _has_addresses(connection, instance)
     if ask_chain:
         report.findings += [one for word in report.chains for one in word.findings]
         report.checks["the chain"] = len(chainread.MEANS)
@@ -301,6 +310,16 @@ def _sealed(connection: Connection, base: int) -> int:
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def _has_addresses(connection: Connection, instance: Instance) -> bool:
+    """Whether there are deposit addresses that only the keys file can derive."""
+    keyless = [name for name, network in instance.networks.items() if network.keyless]
+    return bool(
+        connection.execute(
+            "SELECT EXISTS (SELECT FROM deposit_addresses WHERE network <> ALL (%s))", (keyless,)
+        ).fetchall()[0][0]
+    )
 
 
 def _unknown_assets(connection: Connection, instance: Instance) -> list[str]:

@@ -28,6 +28,7 @@ def as_json(report: Report, run: int | None) -> str:
                 for word in report.chains
             ],
             "prices_not_checked": report.unknown_assets,
+            "addresses_not_derived": report.underived,
             "truncated": report.truncated,
             "findings": [one(finding) for finding in report.findings],
         },
@@ -44,6 +45,8 @@ def as_text(report: Report) -> str:
     if report.unknown_assets:
         names = ", ".join(report.unknown_assets)
         lines.append(f"      prices  not checked, digits unknown: {names}")
+    if report.underived:
+        lines.append("   addresses  not derived: no keys file here (BIFOLD_KEYS_FILE)")
     since = "" if report.scope.whole else f" since posting {report.scope.after}"
     lines.append("")
     for (code, means), found in groupby(report.findings, key=lambda f: (f.code, f.means)):
@@ -61,7 +64,8 @@ def as_text(report: Report) -> str:
     read = f"{report.postings:,} postings{since}, {sum(report.checks.values())} checks"
     took = f"{report.seconds:.1f} s"
     if report.clean:
-        lines.append(f"✓ Everything agrees: {read}, {took}.")
+        asked = "Everything" if report.complete else "What could be asked"
+        lines.append(f"✓ {asked} agrees: {read}, {took}.")
     else:
         lines.append(f"✗ {len(report.findings)} breaks: {read}, {took}.")
     return "\n".join(lines)
