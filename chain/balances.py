@@ -13,7 +13,7 @@ from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
 
 _SELECTOR = "0x70a08231"  # balanceOf(address)
-GAS = hex(300_000)
+GAS = hex(1_000_000)
 """For one `balanceOf`: honest tokens need a tenth, and one that burns all it gets burns no more."""
 _WORD_HEX = 2 + 64
 Pair = tuple[str, str]

@@ -85,7 +85,8 @@ def plan(seed: int, fault: str | None, *, every_fault: bool) -> list[str]:
 
 
 async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str, object]:
-    """This process's share of the seeds, until one is wrong; its figures."""
+    """This process's share of the seeds, until one is wrong or time is over; its figures."""
+    until = time.monotonic() + options.minutes * 60
     sums: dict[str, Tally] = {"fake": Tally(), "anvil": Tally()}
     seconds = {"fake": 0.0, "anvil": 0.0}
     digests: dict[int, str] = {}
@@ -109,7 +110,7 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str,
                 wrong.append(f"seed {seed}: another outcome the second time")
             if not anvil and again.digest != played.digest:
                 wrong.append(f"seed {seed}: another log the second time")
-        if wrong:
+        if wrong or time.monotonic() > until:
             break
     return {
         "wrong": wrong, "digests": digests, "outcomes": outcomes, "seconds": seconds,
@@ -128,6 +129,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--replay", action="store_true", help="each seed twice, and compare")
     parser.add_argument("--log", type=Path, help="keep each seed's log in this folder")
     parser.add_argument("--workers", type=int, default=1, help="processes side by side")
+    parser.add_argument("--minutes", type=float, default=1e6, help="then tell what was done")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.log:
