@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from chain.address import to_checksum
+from chain.client import ChainClient
 from chain.errors import ChainError, NodeGarbage, NodeRejected
+from chain.registry import Token
 from chain.testing import AnvilProcess
 from tests.faults_receive.conftest import Inbox
 from wallet import crashpoints
 from wallet.db import Database
-from wallet.deposits import Scanner
+from wallet.deposits import Scanner, SurplusFinder
 from wallet.deposits.arrivals import arrivals
 from wallet.onchain import ChainUnavailable, tokens
 from wallet.onchain.intents import IntentDraft, create_intent
@@ -59,6 +63,21 @@ async def test_d16_retired_and_unknown_addresses_of_our_seed(inbox: Inbox) -> No
         found = {a.money.asset.code: a.money.minor for a in await arrivals(session, seam.assets)}
     assert found == {"USDC": 2 * USDC, "ETH": 3 * 10**18}
     assert await seam.differences() == []
+
+
+async def test_d16_a_token_that_says_nothing_hides_no_other_s_coins(inbox: Inbox) -> None:
+    seam = inbox.seam
+    mute = to_checksum("0x" + "d0" * 20)
+    await seam.node("anvil_setCode", mute, "0x5f5ffd")  # reverts whatever it is asked
+    unknown = seam.deriver.address(9)
+    await seam.pay_in(unknown, "2", "USDC")
+    await seam.finish()
+    network = replace(seam.network, tokens=(Token("MUTE", mute, 6), *seam.network.tokens))
+    chain = ChainClient(network, inbox.meddler)
+    await SurplusFinder(seam.db, chain, seam.assets, seam.deriver).tick()
+    async with seam.db.transaction() as session:
+        [found] = await arrivals(session, seam.assets)
+    assert (found.money.asset.code, found.money.minor) == ("USDC", 2 * USDC)
 
 
 async def test_d17_the_right_address_on_the_wrong_chain(inbox: Inbox) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import ChainError
+from chain.errors import ChainError, NodeTimeout, NodeUnavailable
 from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
@@ -66,12 +66,14 @@ class SurplusFinder:
             return
         native = self._chain.network.native_asset
         codes = [native, *(token.code for token in self._chain.network.tokens)]
-        try:
-            await self._compare(final, native, issued)
-            for code in codes:
-                await self._compare(final, code, beyond)
-        except ChainError as error:
-            log.warning("node.away", network=self._network, error=error.code)
+        for code, addresses in [(native, issued), *((code, beyond) for code in codes)]:
+            try:
+                await self._compare(final, code, addresses)
+            except (NodeUnavailable, NodeTimeout) as error:
+                log.warning("node.away", network=self._network, error=error.code)
+                return
+            except ChainError as error:  # a token that says nothing hides no other's coins
+                log.warning("surplus.not_read", network=self._network, asset=code, error=error.code)
 
     async def _beyond(self, session: AsyncSession) -> list[str]:
         """Addresses of ours that the scanner does not watch on this network."""
