@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -64,6 +66,7 @@ class Loop:
             self.failures = 0
             self.last_ok = time.monotonic()
         except Exception as error:  # noqa: BLE001 - the loop's edge: told, counted, tried again
+            _end_if_asked()
             self.failures += 1
             log.warning(
                 "loop.tick_failed",
@@ -71,10 +74,26 @@ class Loop:
                 failures=self.failures,
                 error=type(error).__name__,
                 detail=str(error)[:300],
+                where=_where(error),
             )
+        _end_if_asked()
         if self.failures:
             return None, min(BACKOFF_MAX_SECONDS, 0.25 * 2 ** min(self.failures, 6))
         return answer, max(0.0, self.interval_seconds - (time.monotonic() - started))
+
+
+def _end_if_asked() -> None:
+    """A tick may overlook that its task is to end, or make an error of it: it would wait for its
+    next turn for ever, and the worker for it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the last step, which alone tells one AssertionError from another."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{'/'.join(Path(last.filename).parts[-3:])}:{last.lineno}"
 
 
 async def run_loops(dsn: str, loops: list[Loop]) -> None:
