@@ -161,7 +161,7 @@ class Lab:
         paid = self.run(
             "POST",
             "/sandbox/bank-credits",
-            {"user": self.people["ada"]["id"], "money": {"amount": "5000.00", "asset": "EUR"}},
+            {"user": self.people["ada"]["id"], "money": {"amount": "5000000.00", "asset": "EUR"}},
         )
         assert paid["status"] < 300, paid
 
@@ -199,8 +199,8 @@ class Lab:
         rpc = JsonRpc(self.rpc_url)
         node = DevNode(rpc)
         assert self.network is not None
-        await node.send_native(address, 50 * ETHER)
-        await node.send_token(self.network.tokens[0].contract, address, 100_000 * USDC)
+        await node.send_native(address, 5_000 * ETHER)
+        await node.send_token(self.network.tokens[0].contract, address, 1_000_000 * USDC)
         await rpc.aclose()
 
     # Running

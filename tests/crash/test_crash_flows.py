@@ -18,6 +18,7 @@ import sys
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,16 @@ def tell(flow: Any, wrong: str = "", **counts: int) -> None:
             file.write(json.dumps({"flow": flow.__name__, "wrong": wrong, "counts": counts}) + "\n")
 
 
+@contextmanager
+def told_if_wrong(flow: Any) -> Iterator[None]:
+    """Whatever it is, as soon as it is known: of a long campaign nobody waits for the end."""
+    try:
+        yield
+    except BaseException as error:
+        tell(flow, f"{type(error).__name__}: {error}"[:2_000])
+        raise
+
+
 def part_of(point: tuple[str, int]) -> int:
     """By its name: each part counts the points anew, and some loops come by more often."""
     return zlib.crc32(f"{point[0]}/{point[1]}".encode()) % PARTS
@@ -270,6 +281,12 @@ in_parts = pytest.mark.parametrize("part", range(PARTS), ids=lambda part: f"part
 @in_parts
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.__name__)
 def test_a_flow_that_dies_anywhere_ends_once_and_whole(lab: Any, flow: Any, part: int) -> None:
+    with told_if_wrong(flow):
+        dies_anywhere(lab, flow, part)
+
+
+def dies_anywhere(lab: Any, flow: Any, part: int) -> None:
+    """Each point of this part, once."""
     case = flow(lab)
     first = play(lab, case, None, secrets.token_hex(8))
     end_well(lab, case, first)
@@ -294,8 +311,7 @@ def test_a_flow_that_dies_anywhere_ends_once_and_whole(lab: Any, flow: Any, part
         try:
             end_well(lab, case, answer)
         except AssertionError as error:
-            tell(flow, wrong := f"died at {point[0]} pass {point[1]}: {error}")
-            raise AssertionError(wrong) from error
+            raise AssertionError(f"died at {point[0]} pass {point[1]}: {error}") from error
     tell(flow, points=len(chosen), died=died)
     assert died > 0, "no crash point was reached: the test proved nothing"
 
@@ -306,6 +322,12 @@ def test_a_flow_that_dies_while_it_recovers_ends_once_and_whole(
     lab: Any, flow: Any, part: int
 ) -> None:
     """After a death anywhere the next life dies too, anywhere; the third one ends it."""
+    with told_if_wrong(flow):
+        dies_again(lab, flow, part)
+
+
+def dies_again(lab: Any, flow: Any, part: int) -> None:
+    """Each point of this part, and another in the life that recovers."""
     first = play(lab, case := flow(lab), None, secrets.token_hex(8))
     end_well(lab, case, first)
     everywhere = points(first["seen"])
@@ -329,7 +351,6 @@ def test_a_flow_that_dies_while_it_recovers_ends_once_and_whole(
         try:
             end_well(lab, case, play(lab, case, None, key))
         except AssertionError as error:
-            tell(flow, wrong := f"died at {one}, then at {other}: {error}")
-            raise AssertionError(wrong) from error
+            raise AssertionError(f"died at {one}, then at {other}: {error}") from error
     tell(flow, **{"again": len(chosen), "died again": died_twice})
     assert died_twice > 0 or not CAMPAIGN, "no recovery was interrupted: the test proved nothing"
