@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,13 @@ class TestInCode:
             export_hot(house[0], PASSPHRASE, index=index, password=SecretText("x"))
 
 
+def _at(terminal: str) -> None:
+    """In the child: getpass opens /dev/tty, so the pty becomes its own terminal; Ctrl-C is heard
+    also where whoever runs the tests hears none (in the background of a script)."""
+    os.close(os.open(terminal, os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A person in front of `bifold keys …`."""
 
@@ -88,8 +96,7 @@ class Terminal:
             [sys.executable, "-m", "wallet.cli", "keys", *numbered],
             stdin=second, stdout=second, stderr=second, pass_fds=pipes, cwd=ROOT,
             start_new_session=True, env=os.environ | {"PYTHONIOENCODING": encoding},
-            # getpass opens /dev/tty: the pty becomes the child's own terminal.
-            preexec_fn=lambda: os.close(os.open(os.ttyname(second), os.O_RDWR)),
+            preexec_fn=lambda: _at(os.ttyname(second)),
         )  # fmt: skip
         os.close(second)
         for pipe in pipes:
