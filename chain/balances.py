@@ -40,6 +40,7 @@ async def balance_changes(
     it has the state, and a contract that reverts, burns all gas or answers something else than one
     word has said nothing that moved a balance. Where several together are too much for one answer
     they are asked in halves: a token that answers without end keeps nobody else's from being read.
+    A node that answers nobody is so waited for some five times, once for each half.
     """
 
     async def some(part: Sequence[tuple[int, Pair]]) -> list[int | None]:
