@@ -2,8 +2,8 @@
 
 Needs a running sandbox (`./dev run`). Plays enough of the story that every page has something to
 show, then takes each page at 390×844 and 1280×800, light and dark, English and Chinese. The folder
-defaults to `.cache/shots`, which git ignores; with names, only those pages. Prints pages that
-overflow or complain.
+defaults to `.cache/shots`, which git ignores; with names, only those pages, with the same story
+behind them. Prints pages that overflow or complain.
 """
 
 from __future__ import annotations
@@ -199,8 +199,10 @@ def pictures(
     paths: dict[str, str],
     mark: str,
     wallet: TestWallet | None = None,
-) -> None:
-    """Every page in every dress."""
+) -> set[str]:
+    """Every page in every dress; the names that were taken."""
+    if not paths:
+        return set()
     for (width, height), theme, language in itertools.product(SIZES, THEMES, LANGUAGES):
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, storage_state=state
@@ -223,6 +225,7 @@ def pictures(
             for more in own_states(page) if name == "own" and not mark else ():
                 page.screenshot(path=str(file).replace("own-", more + "-", 1), full_page=True)
         context.close()
+    return set(paths)
 
 
 PLAIN = {
@@ -254,18 +257,20 @@ def main(url: str, folder: Path, only: list[str]) -> None:
             register(page, url, name, country)
             people.append((context, page))
         (_, lin), (_, long), (context, ada) = people
-        paths = dict(PLAIN)
-        if not only or set(only) - set(PLAIN):
-            paths |= play(ada, url, [handle(lin, url), handle(long, url)])
-        own(ada, url)
+        paths = PLAIN | play(ada, url, [handle(lin, url), handle(long, url)])
+        if not only or "own" in only:
+            own(ada, url)
         wallet = link_wallet(context, ada, url)
         state = context.storage_state()
-        pictures(browser, url, folder, state, chosen(paths), "", wallet)
+        taken = pictures(browser, url, folder, state, chosen(paths), "", wallet)
         register(fresh := browser.new_context().new_page(), url, "Nora New", "FR")
         nothing = {name: PLAIN[name] for name in ("home", "activity", "send", "recipients", "own")}
-        pictures(browser, url, folder, fresh.context.storage_state(), chosen(nothing), "empty-")
-        pictures(browser, url, folder, None, chosen(OUTER), "")
+        clean = fresh.context.storage_state()
+        taken |= pictures(browser, url, folder, clean, chosen(nothing), "empty-")
+        taken |= pictures(browser, url, folder, None, chosen(OUTER), "")
         browser.close()
+    if unknown := set(only) - taken:
+        sys.exit(f"no such page: {', '.join(sorted(unknown))}")
 
 
 if __name__ == "__main__":
