@@ -86,18 +86,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vault", type=Path, required=True, help="folder of vault and journal")
     parser.add_argument("--socket", required=True, help="unix socket to listen on")
     parser.add_argument("--policy", type=Path, required=True, help="policy file (JSON)")
-    parser.add_argument("--passphrase-fd", type=int, required=True)
-    parser.add_argument("--capability-fd", type=int, required=True)
-    parser.add_argument("--hot-keys", type=_hot_key_count, default=1, help="m/44'/60'/0'/0/0 …")
+    parser.add_argument(
+        "--passphrase-fd", type=int, required=True, metavar="N", help="descriptor of the passphrase"
+    )
+    parser.add_argument(
+        "--capability-fd", type=int, required=True, metavar="N", help="descriptor of the capability"
+    )
+    parser.add_argument(
+        "--hot-keys",
+        type=_hot_key_count,
+        default=1,
+        metavar="K",
+        help="how many, from m/44'/60'/0'/0/0 on (1)",
+    )
     parser.add_argument(
         "--self-custody", action="store_true", help="serve people's own accounts, too"
     )
     parser.add_argument("--eth1", metavar="HOST:PORT", help="speak Web3signer's eth1 API, too")
     parser.add_argument("--kms", action="append", default=[], metavar="KEY", help="AWS KMS key id")
     parser.add_argument("--pkcs11", metavar="LIBRARY", help="PKCS#11 library of an HSM")
-    parser.add_argument("--token", help="label of the HSM's token")
+    parser.add_argument("--token", help="label of the HSM's token, with --pkcs11")
     parser.add_argument("--label", action="append", default=[], help="key in the token, in order")
-    parser.add_argument("--pin-fd", type=int, help="descriptor to read the token's PIN from")
+    parser.add_argument(
+        "--pin-fd", type=int, metavar="N", help="descriptor to read the token's PIN from"
+    )
     parser.add_argument(
         "--inspectable",
         action="store_true",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from wallet.cli_help import finish, unfinished
 from wallet.cli_ledger_arguments import add_ledger
 from wallet.cli_names import anchor, operator, shares
 from wallet.cli_treasury_arguments import add_treasury
@@ -43,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return audit(arguments[1:])
     parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if chosen.command is None:
-        parser.print_help()
+    if command := unfinished(parser, arguments):
+        command.print_help()
         return 2
+    chosen = parser.parse_args(arguments)
     if chosen.command == "serve":
         _serve()
     from wallet import cli_commands  # `--help` needs none of it
@@ -68,7 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Bifold: a wallet service with one double-entry ledger for fiat and crypto.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="serve the API and the web app")
@@ -91,27 +91,37 @@ def _parser() -> argparse.ArgumentParser:
     make = actions.add_parser("init", help="make a house mnemonic; words on a terminal only")
     make.add_argument("--vault", required=True, help="folder for vault and journal")
     make.add_argument("--public", required=True, help="file for the public half (keys.json)")
-    make.add_argument("--passphrase-fd", type=int, required=True, help="descriptor to read it from")
-    make.add_argument("--words", type=int, default=24, choices=[12, 15, 18, 21, 24])
-    make.add_argument("--language", default="english", help="BIP-39 word list")
+    make.add_argument(
+        "--passphrase-fd", type=int, required=True, metavar="N", help="descriptor to read it from"
+    )
+    make.add_argument(
+        "--words", type=int, default=24, choices=[12, 15, 18, 21, 24], help="how many (24)"
+    )
+    make.add_argument("--language", default="english", help="BIP-39 word list (english)")
     show = actions.add_parser("show", help="print the public half and the first deposit addresses")
     show.add_argument("--public", help="keys.json (default: the data folder's)")
-    show.add_argument("--count", type=int, default=3, help="how many deposit addresses")
+    show.add_argument("--count", type=int, default=3, help="how many deposit addresses (3)")
     public = actions.add_parser("public", help="write a lost keys.json anew from the vault")
     public.add_argument("--vault", required=True, help="folder of the vault")
     public.add_argument(
-        "--passphrase-fd", type=int, required=True, help="descriptor to read it from"
+        "--passphrase-fd", type=int, required=True, metavar="N", help="descriptor to read it from"
     )
     public.add_argument("--public", required=True, help="a file that does not exist yet")
     warm = actions.add_parser("warm", help="the warm address, made now in a vault of before it")
     warm.add_argument("--vault", required=True, help="folder of the vault")
-    warm.add_argument("--passphrase-fd", type=int, required=True, help="descriptor to read it from")
+    warm.add_argument(
+        "--passphrase-fd", type=int, required=True, metavar="N", help="descriptor to read it from"
+    )
     warm.add_argument("--public", help="keys.json, to write the address to")
     _add_backups(actions)
     rotate = actions.add_parser("rotate", help="a new passphrase and data key for the vault")
     rotate.add_argument("--vault", required=True, help="folder of the vault")
-    rotate.add_argument("--passphrase-fd", type=int, required=True, help="the old one, read here")
-    rotate.add_argument("--new-passphrase-fd", type=int, required=True, help="the new one")
+    rotate.add_argument(
+        "--passphrase-fd", type=int, required=True, metavar="N", help="the old one, read here"
+    )
+    rotate.add_argument(
+        "--new-passphrase-fd", type=int, required=True, metavar="N", help="the new one"
+    )
     sign = actions.add_parser("sign", help="cold: sign a sheet on a machine without a network")
     sign.add_argument("sheet", help="file made by: bifold treasury unsigned")
     sign.add_argument("--out", required=True, help="file for the signed sheet")
@@ -123,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_seal(commands)
     add_treasury(commands)
     add_ledger(commands)
+    finish(parser)
     return parser
 
 
@@ -143,11 +154,13 @@ def _add_backups(actions: Subparsers) -> None:
     )
     restore.add_argument("--words", action="store_true", help="type the words instead of shares")
     restore.add_argument("--public", required=True, help="file for the public half (keys.json)")
-    restore.add_argument("--language", default="english", help="BIP-39 word list of the words")
-    restore.add_argument("--hot-keys", type=int, default=1, help="how many hot keys it had")
+    restore.add_argument(
+        "--language", default="english", help="BIP-39 word list of the words (english)"
+    )
+    restore.add_argument("--hot-keys", type=int, default=1, help="how many hot keys it had (1)")
     export = actions.add_parser("export", help="one key as a Web3 key file (version 3)")
     which = export.add_mutually_exclusive_group()
-    which.add_argument("--index", type=int, default=0, help="which hot key")
+    which.add_argument("--index", type=int, default=0, help="which hot key (0)")
     which.add_argument("--path", help="another key of the words, m/44'/60'/A'/0/I; deposits never")
     export.add_argument("--out", required=True, help="a file that does not exist yet")
     bring = actions.add_parser("import", help="a Web3 key file (version 3) as the next hot key")
@@ -155,12 +168,16 @@ def _add_backups(actions: Subparsers) -> None:
     bring.add_argument("--public", help="keys.json, to add the address to")
     for action in (export, bring):
         where = action.add_mutually_exclusive_group()
-        where.add_argument("--password-fd", type=int, help="the file's password, from here")
-        where.add_argument("--password-file", help="a file with it; without either it is typed")
+        where.add_argument(
+            "--password-fd", type=int, metavar="N", help="the file's password, from here"
+        )
+        where.add_argument(
+            "--password-file", metavar="FILE", help="a file with it; without either it is typed"
+        )
     for action in (split, restore, export, bring):
         action.add_argument("--vault", required=True, help="folder of the vault")
         action.add_argument(
-            "--passphrase-fd", type=int, required=True, help="the vault's, read here"
+            "--passphrase-fd", type=int, required=True, metavar="N", help="the vault's, read here"
         )
 
 
@@ -208,7 +225,7 @@ def _add_chain(commands: Subparsers) -> None:
     ):
         action = actions.add_parser(name, help=what)
         for argument in where:
-            action.add_argument(argument)
+            action.add_argument(argument, help="as `bifold chain status` names it")
         action.add_argument(
             "--by", required=True, type=operator, metavar="NAME", help="who has looked"
         )
@@ -223,27 +240,29 @@ def _add_deposits(commands: Subparsers) -> None:
     propose.add_argument("arrival", help="una_…")
     propose.add_argument("--to", required=True, metavar="USR", help="usr_…")
     propose.add_argument("--tx", required=True, metavar="HASH", help="what brought it (0x…)")
-    propose.add_argument("--by", required=True, type=operator, metavar="NAME")
+    propose.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     approve = actions.add_parser("approve", help="agree: the person is credited")
     approve.add_argument("arrival", help="una_…")
     approve.add_argument("--to", required=True, metavar="USR", help="usr_…, as it was proposed")
-    approve.add_argument("--by", required=True, type=operator, metavar="NAME")
+    approve.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     lost = actions.add_parser("losses", help="credited and gone from the chain; exit 1 while any")
     lost.add_argument("--json", action="store_true", help="print as JSON")
     bearer = actions.add_parser("propose-bearer", help="say who bears a loss that stays")
     bearer.add_argument("loss", help="los_…, from: bifold deposits losses")
-    bearer.add_argument("bearer", choices=("customer", "house"))
-    bearer.add_argument("--by", required=True, type=operator, metavar="NAME")
+    bearer.add_argument("bearer", choices=("customer", "house"), help="who pays for it")
+    bearer.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     borne = actions.add_parser("approve-bearer", help="agree: the loss leaves suspense")
     borne.add_argument("loss", help="los_…")
-    borne.add_argument("--by", required=True, type=operator, metavar="NAME")
+    borne.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     for name, what in (
         ("propose-fork", "say that the node's chain is the right one, below finality too"),
         ("approve-fork", "agree: losses are booked, the network goes on along that chain"),
     ):
         action = actions.add_parser(name, help=what)
-        action.add_argument("network")
-        action.add_argument("--by", required=True, type=operator, metavar="NAME")
+        action.add_argument("network", help="its name")
+        action.add_argument(
+            "--by", required=True, type=operator, metavar="NAME", help="who you are"
+        )
 
 
 def _add_topups(commands: Subparsers) -> None:
@@ -258,7 +277,9 @@ def _add_topups(commands: Subparsers) -> None:
         action = actions.add_parser(name, help=what)
         action.add_argument("transfer", help="una_…, from: bifold topups unattributed")
         action.add_argument("--to", required=True, metavar="USR", help="usr_…")
-        action.add_argument("--by", required=True, type=operator, metavar="NAME")
+        action.add_argument(
+            "--by", required=True, type=operator, metavar="NAME", help="who you are"
+        )
 
 
 def _add_cases(commands: Subparsers) -> None:

@@ -17,7 +17,7 @@ def add_ledger(commands: Subparsers) -> None:
     actions = ledger.add_subparsers(dest="action", metavar="ACTION", required=True)
     reverse = actions.add_parser("reverse", help="propose to undo an entry by its negation")
     reverse.add_argument("entry", help="ent_…")
-    reverse.add_argument("--reason", required=True, metavar="TEXT")
+    reverse.add_argument("--reason", required=True, metavar="TEXT", help="why, for good")
     post = actions.add_parser("post", help="propose entries, posted together or not at all")
     post.add_argument("file", metavar="FILE.json", help="see docs/ledger.md, Corrections")
     listed = actions.add_parser("list", help="proposals that wait; exit 1 while there are any")
@@ -31,4 +31,6 @@ def add_ledger(commands: Subparsers) -> None:
     for action in (listed, show):
         action.add_argument("--json", action="store_true", help="print as JSON")
     for action in (reverse, post, approve, dismiss):
-        action.add_argument("--by", required=True, type=operator, metavar="NAME")
+        action.add_argument(
+            "--by", required=True, type=operator, metavar="NAME", help="who you are"
+        )

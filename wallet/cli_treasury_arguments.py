@@ -22,13 +22,17 @@ def add_treasury(commands: Subparsers) -> None:
     ):  # fmt: skip
         unsigned.add_argument(name, required=True, help=what, dest=name[2:].replace("from", "cold"))
     where = unsigned.add_mutually_exclusive_group()
-    where.add_argument("--hot", type=int, default=0, help="which hot address it goes to")
+    where.add_argument(
+        "--hot", type=int, default=0, help="number of the hot address it goes to (0)"
+    )
     where.add_argument("--warm", action="store_true", help="it goes to the warm address")
     unsigned.add_argument("--qr", help="an SVG file with the sheet as a QR code, too")
     send = actions.add_parser("send", help="check and send what came back; again is safe")
     send.add_argument("--unsigned", required=True, help="the sheet that went out")
     send.add_argument("--signed", required=True, help="the sheet that came back")
-    send.add_argument("--wait", type=float, default=120.0, help="seconds to wait for its block")
+    send.add_argument(
+        "--wait", type=float, default=120.0, metavar="SECONDS", help="how long for its block (120)"
+    )
     for action in (unsigned, send, *_moves(actions)):
         action.add_argument("--network", help="its name; needless where there is only one")
 
@@ -56,9 +60,14 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
         made[name].add_argument("--amount", required=True, help="like 1.5")
     made["bounds"].add_argument("--low", required=True, help="like 10000; below it, a refill")
     made["bounds"].add_argument("--high", required=True, help="above it, a move to the next tier")
-    made["bounds"].add_argument("--tier", default="hot", choices=["hot", "warm"], help="(hot)")
+    made["bounds"].add_argument(
+        "--tier", default="hot", choices=["hot", "warm"], help="which of them (hot)"
+    )
     made["propose"].add_argument(
-        "--kind", required=True, choices=["to_cold", "to_warm", "to_hot", "warm_to_cold", "profit"]
+        "--kind",
+        required=True,
+        choices=["to_cold", "to_warm", "to_hot", "warm_to_cold", "profit"],
+        help="from where to where",
     )
     made["propose"].add_argument("--to", metavar="ADDRESS", help="needless for to_warm and to_hot")
     made["evacuate"].add_argument("--to", required=True, metavar="ADDRESS", help="a cold one")
@@ -66,12 +75,16 @@ def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:
         "--hot-only", action="store_true", help="only a hot key is lost, the vault is not in doubt"
     )
     for name in ("cold", "standby"):
-        made[name].add_argument("--address", required=True)
+        made[name].add_argument("--address", required=True, help="0x…, with its checksum")
     for name in ("approve", "dismiss"):
         made[name].add_argument("move", help="tre_…")
-    made["approve"].add_argument("--hot", type=int, default=0, help="which hot address sends it")
+    made["approve"].add_argument(
+        "--hot", type=int, default=0, help="number of the hot address that sends it (0)"
+    )
     made["freeze"].add_argument("--reason", required=True, help="kept, and shown by status")
-    made["evacuate"].add_argument("--wait", type=float, default=60.0, help="seconds to wait")
+    made["evacuate"].add_argument(
+        "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait (60)"
+    )
     for name, action in made.items():
         if name != "status":
             action.add_argument(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,29 @@ class TestEveryCommand:
         with pytest.raises(SystemExit) as ended:
             main([*words, "--help"])
         assert not ended.value.code and capsys.readouterr().out.startswith("usage: bifold")
+
+
+GROUPS = sorted({words[:-1] for words, _ in leaves(cli._parser()) if len(words) > 1})
+
+
+@pytest.mark.parametrize("words", [(), *GROUPS])
+class TestWhatHoldsCommands:
+    def test_alone_it_shows_them(
+        self, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        if words != ("audit",):  # alone it audits
+            assert main(words) == 2
+            assert "commands:" in capsys.readouterr().out
+
+    def test_each_of_them_stands_on_a_line_with_what_it_does(self, words: tuple[str, ...]) -> None:
+        parser = cli._parser()
+        for word in words:
+            parser = next(one for one in parser._actions if one.choices).choices[word]
+        [below] = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+        shown = parser.format_help()
+        for name, child in below.choices.items():
+            assert re.search(rf"^    {name} +[a-zA-Z]", shown, re.MULTILINE), name
+            assert child.description and child.description in " ".join(child.format_help().split())
 
 
 def test_there_are_commands_to_ask() -> None:

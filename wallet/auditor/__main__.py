@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run it with the environment of this process."""
     parser = argparse.ArgumentParser(
         prog="bifold audit",
-        description=(__doc__ or "").partition(": ")[2],
+        description="Audit the books. 0: clean, 1: breaks, each named, 2: could not be read.",
         epilog="What a break paused: `bifold audit pauses`, `bifold audit accept` (docs/audit.md).",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
