@@ -241,8 +241,7 @@ class Problem:
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The members of RFC 9457 plus ours."""
-        return {
-            **(self.extra or {}),
+        standard = {
             "type": f"urn:bifold:problem:{self.code}",
             "title": TITLES.get(self.status, "Refused"),
             "status": self.status,
@@ -251,6 +250,9 @@ class Problem:
             "request_id": request_id,
             "retryable": self.retryable,
             "errors": [error.json() for error in self.errors],
+        }
+        return standard | {
+            name: value for name, value in (self.extra or {}).items() if name not in standard
         }
 
     @property

@@ -38,6 +38,20 @@ OWN_CODES = frozenset(
     }
 )
 PRECEDENCE = ("unknown_field", "amount_must_be_string", "amount_malformed", "unknown_asset")
+# What pydantic says about a field, as we say it; anything else keeps its words.
+SAID = {
+    "greater_than_equal": "At least {ge}.",
+    "less_than_equal": "At most {le}.",
+    "int_parsing": "A whole number.",
+    "int_type": "A whole number.",
+    "string_type": "A text.",
+    "bool_type": "true or false.",
+    "string_too_short": "Its length is at least {min_length}.",
+    "string_too_long": "Its length is at most {max_length}.",
+    "literal_error": "One of {expected}.",
+    "datetime_from_date_parsing": "A time, for example 2026-01-31T09:00:00Z.",
+    "datetime_parsing": "A time, for example 2026-01-31T09:00:00Z.",
+}
 HTTP_CODES: dict[int, tuple[str, str]] = {
     400: ("invalid_request", "The request cannot be read."),
     404: ("not_found", "There is nothing here."),
@@ -125,7 +139,13 @@ def _field_error(error: dict[str, Any]) -> FieldError:
         return FieldError(pointer, "field_required", "This field is required.")
     if kind in OWN_CODES:
         return FieldError(pointer, kind, error["msg"])
-    return FieldError(pointer, "invalid_field", error["msg"])
+    return FieldError(pointer, "invalid_field", _said(kind, error))
+
+
+def _said(kind: str, error: dict[str, Any]) -> str:
+    if kind in SAID:
+        return SAID[kind].format(**error.get("ctx", {}))
+    return str(error["msg"]).rstrip(".") + "."
 
 
 def _escaped(part: object) -> str:

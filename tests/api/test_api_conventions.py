@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from api import strict_json
 from api.app import create_app
-from api.errors import DuplicateKey, MalformedJson
+from api.errors import DuplicateKey, MalformedJson, Problem
 from chain.errors import NodeTimeout
 from wallet.errors import Busy
 
@@ -91,6 +91,22 @@ class TestBodies:
         body = {"to": "@a", "money": {"amount": "1", "asset": "EUR", "a/b~c": 1}}
         refused = await ada.post("/v1/transfers", body)
         assert refused.json()["errors"][0]["field"] == "/money/a~1b~0c"
+
+    @pytest.mark.parametrize(
+        ("params", "detail"),
+        [
+            ({"limit": "201"}, "At most 200."),
+            ({"limit": "0"}, "At least 1."),
+            ({"limit": "x"}, "A whole number."),
+            ({"q": ""}, "Its length is at least 1."),
+            ({"from": "yesterday"}, "A time, for example 2026-01-31T09:00:00Z."),
+        ],
+    )
+    async def test_a_field_is_refused_in_a_sentence(
+        self, world: Any, params: dict[str, str], detail: str
+    ) -> None:
+        refused = await (await world.person()).get("/v1/activity", **params)
+        assert refused.json()["errors"][0]["detail"] == detail
 
     @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
     async def test_only_json_is_taken(self, world: Any, kind: str) -> None:
@@ -215,3 +231,11 @@ class TestDefects:
         world.services.db = there
         assert (ready.status_code, ready.json()["down"]) == (503, ["database"])
         assert (await world.http.get("/livez")).status_code == 200
+
+
+def test_what_a_problem_adds_stands_behind_the_standard_and_replaces_none_of_it() -> None:
+    body = Problem(409, "invalid_state", "Too late.", extra={"state": "mined", "code": "x"}).body(
+        "r"
+    )
+    assert (next(iter(body)), list(body)[-1]) == ("type", "state")
+    assert (body["code"], body["state"]) == ("invalid_state", "mined")
