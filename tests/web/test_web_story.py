@@ -16,6 +16,12 @@ Person = Any  # of conftest
 CLABE = "032180000118359719"
 IBAN = "DE89 3704 0044 0532 0130 00"
 
+OFF_MIDDLE = """button => {
+    const words = document.createRange(); words.selectNodeContents(button);
+    const [inner, outer] = [words, button].map((one) => one.getBoundingClientRect());
+    return Math.abs(inner.top + inner.bottom - outer.top - outer.bottom) / 2;
+}"""
+
 
 def deposit(person: Person) -> None:
     """Steps 2: an own address, coins from the faucet, seen, counted, credited."""
@@ -92,6 +98,8 @@ def withdraw(person: Person, to: str, amount: str, asset: str) -> None:
     person.page.click("form[action='/withdraw'] button[type=submit]")
     facts = person.page.locator(".facts")
     expect(facts).to_contain_text("Fee, at most")
+    tops = "form => [...form.children].filter(e => e.checkVisibility()).map(e => e.offsetTop)"
+    assert len(set(person.page.locator("form.actions").evaluate(tops))) == 1  # side by side
     person.page.click("form[action='/withdraw/confirm'] button")
     person.finished("Settled")
     expect(person.page.locator(".facts")).to_contain_text("Fee charged")
@@ -110,3 +118,9 @@ def test_the_whole_story(somebody: Callable[..., Person], stranger: str) -> None
     withdraw(ada, stranger, "20", "USDC")
     ada.go("/activity")
     expect(ada.page.locator(".rows > li")).to_have_count(8)
+    short = ada.page.locator(".rows b", has_text="0x").first
+    short.evaluate("element => element.style.width = '7ch'")
+    lines = "element => element.querySelector('span').getClientRects().length"
+    assert short.evaluate(lines) == 1  # a short address never breaks inside itself
+    ada.go("/recipients")
+    assert ada.page.locator(".small-button").first.evaluate(OFF_MIDDLE) < 2
