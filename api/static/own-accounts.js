@@ -79,7 +79,11 @@
   function start(room) {
     const words = room.dataset;
     const networks = JSON.parse(words.networks);
-    const say = (form, message) => { form.querySelector(".own-status").textContent = message; };
+    const say = (form, message) => {
+      const line = form.querySelector(".own-status");
+      line.textContent = message;
+      line.classList.toggle("refused", message !== words.sealing);
+    };
     const reasons = JSON.parse(words.reasons);
     const why = (state) => `${words.refused} ${reasons[state.reason] || state.reason}`;
     const failed = (form, error) => say(form, error.name === "NotSupportedError" ? words.old : words.lost);

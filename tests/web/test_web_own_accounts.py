@@ -89,6 +89,7 @@ def test_a_key_file_comes_in_and_goes_out(somebody: Callable[..., Person], tmp_p
     ada.page.click(submit)
     status = ada.page.locator("form[data-own=ask] .own-status")
     expect(status).to_contain_text("Choose the key file")
+    expect(status).to_have_class("own-status refused")
     ada.page.set_input_files("#a-file", file)
     ada.page.fill("#a-password", "another password")
     ada.page.click(submit)
