@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
@@ -15,7 +16,7 @@ from api import openapi, problems
 from api.authentication import CallerCache
 from api.body import BodyLimit
 from api.context import RequestContext
-from api.lane import HotLane
+from api.lane import LanedApp
 from api.metrics import Figures
 from api.routes import (
     activity,
@@ -68,7 +69,8 @@ def create_app(services: Services) -> FastAPI:
         await state.writer.aclose()
         await services.aclose()
 
-    app = FastAPI(
+    telemetry = _telemetry()
+    app = LanedApp(
         title="Bifold",
         version="1",
         summary="One wallet for fiat and crypto.",
@@ -78,20 +80,23 @@ def create_app(services: Services) -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
         lifespan=lifespan,
-        telemetry=_telemetry(),
+        telemetry=telemetry,
     )
     app.state.bifold = state
     problems.install(app)
     _routes(app, services)
     openapi.install(app)
     mount_web(app, services)
-    app.add_middleware(HotLane, owner=app, routes=[*transfers.hot.routes, *holds.hot.routes])
-    app.add_middleware(BodyLimit)
-    app.add_middleware(
+    context = partial(
         RequestContext,
         figures=state.figures,
         https=services.settings.base_url.startswith("https://"),
     )
+    app.add_middleware(BodyLimit)
+    app.add_middleware(context)
+    if not telemetry["tracing"]:  # who measures by OpenTelemetry sees every request
+        hot = [*transfers.hot.routes, *holds.hot.routes]
+        app.lane(hot, around=lambda inner: context(BodyLimit(inner)))
     return app
 
 

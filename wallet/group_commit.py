@@ -54,8 +54,10 @@ from wallet.ledger import (
 
 WRITERS = 2
 CROWD = 4
-"""So many wait before the second writer starts beside the first: small batches cost more than a
-short wait."""
+"""So many wait at least before the second writer starts beside the first: small batches cost more
+than a short wait."""
+FORGETS = 0.95
+"""What is left, a batch later, of the most that were under way at once."""
 MOST = 128
 """Commands in one transaction at most: beyond it they wait longer than they save."""
 TRIES = 5
@@ -83,6 +85,7 @@ class GroupWriter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._resting: list[asyncio.Future[bool]] = []
         self._pausing = 0
+        self._crowd = 0.0
         self._seen: WeakSet[Hot] = WeakSet()
         self._closing = False
         self._running: dict[Name, Item] = {}
@@ -145,7 +148,7 @@ class GroupWriter:
 
     def _put(self, items: Iterable[Item]) -> None:
         self._waiting.extend(items)
-        if self._at_work and len(self._waiting) < CROWD:
+        if self._at_work and not self._enough:
             return
         if self._resting:
             self._wake(self._resting[-1], True)
@@ -171,6 +174,8 @@ class GroupWriter:
                         while True:
                             while self._waiting:
                                 await self._take(hot, ids)
+                                if self._at_work > 1 and not self._enough:
+                                    break  # the other takes it, or it becomes worth a batch
                             if not await self._rest():
                                 break
                             _still_there(hot)
@@ -207,11 +212,23 @@ class GroupWriter:
             if not resting.done():
                 resting.set_result(work)
 
+    @property
+    def _half(self) -> int:
+        """A batch beside another: half of who is about. While these are posted, the others come,
+        are looked up and go; all at once would leave this process and the database to wait for each
+        other, and what is left when some answers are still being written would be batches too
+        small."""
+        crowd = max(len(self._running), round(self._crowd))
+        return min(max(-(-crowd // 2), CROWD), self._most)
+
+    @property
+    def _enough(self) -> bool:
+        """Whether a batch beside another is worth its while; nobody waits longer than for that."""
+        return self._closing or len(self._waiting) >= self._half
+
     def _next(self) -> list[Item]:
-        """Half of what is under way at most: while these are posted, the others come, are looked up
-        and go. All at once would leave this process and the database to wait for each other."""
-        half = max(-(-len(self._running) // 2), CROWD)
-        count = min(len(self._waiting), half, self._most)
+        self._crowd = max(len(self._running), self._crowd * FORGETS)
+        count = min(len(self._waiting), self._half)
         return [self._waiting.popleft() for _ in range(count)]
 
     async def _take(self, hot: Hot, ids: AccountIds) -> None:
@@ -318,6 +335,8 @@ class GroupWriter:
         if left:
             pause = RETRY_BASE_SECONDS * 2 ** (left[0].tries - 1)
             self._pausing += 1
+            if self._waiting and not self._at_work:
+                self._put(())  # others need not wait for this pause
             try:
                 await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
             finally:

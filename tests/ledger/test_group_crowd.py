@@ -1,0 +1,94 @@
+"""How many share a commit when many come again and again, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import psycopg
+import pytest
+
+from tests.ledger.test_group_commit import FLOW, claim, people, shape, writer
+from wallet import group_commit, ledger
+from wallet.group_batch import Item
+from wallet.group_commit import GroupWriter
+from wallet.idempotency import Outcome
+from wallet.ledger import AccountIds
+
+__all__ = ["people", "writer"]
+
+
+async def test_two_batches_of_half_the_crowd_take_turns(
+    writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 who come again as soon as they are answered: those between an answer and their next
+    request are of the crowd, too, though nothing of theirs is under way."""
+    sizes: list[int] = []
+    turn = asyncio.Lock()
+
+    async def batch(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
+        sizes.append(len(items))
+        async with turn:
+            await asyncio.sleep(0.01)
+        for item in items:
+            writer._tell(item, Outcome(shape("x"), replayed=False))
+
+    monkeypatch.setattr(writer, "_batch", batch)
+
+    async def client(person: str, place: int) -> None:
+        for n in range(20):
+            await writer.submit(claim(person, f"k{n}"), FLOW, (person, people[0], 1), shape)
+            await asyncio.sleep(0.001 + place * 0.0002)  # answers leave one after the other
+
+    await asyncio.gather(*(client(person, place) for place, person in enumerate(people[:32])))
+    settled = sorted(sizes[4:-4])
+    assert 14 <= settled[len(settled) // 2] <= 16
+    assert len(sizes) <= 50  # 40 if each were half; eleven in each would be 58
+
+
+async def test_who_waits_does_not_wait_for_anothers_pause(
+    writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who came while the first was posted are too few for a batch beside it, not after it."""
+    monkeypatch.setattr(group_commit, "RETRY_BASE_SECONDS", 4.0)
+    batch, tried, fails = writer._batch, asyncio.Event(), asyncio.Event()
+
+    async def blocked(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
+        if not tried.is_set():
+            tried.set()
+            await fails.wait()
+            raise psycopg.errors.DeadlockDetected
+        await batch(hot, ids, items)
+
+    monkeypatch.setattr(writer, "_batch", blocked)
+
+    def ask(person: str) -> asyncio.Task[Outcome]:
+        asked = writer.submit(claim(person, "k"), FLOW, (person, people[0], 1), shape)
+        return asyncio.create_task(asked)
+
+    first = ask(people[1])
+    await tried.wait()
+    others = [ask(people[2]), ask(people[3])]
+    await asyncio.sleep(0.05)
+    assert not any(one.done() for one in others)
+    fails.set()
+    began = time.monotonic()
+    assert [one.answer.status for one in await asyncio.gather(*others)] == [201, 201]
+    assert time.monotonic() - began < 2.0  # the pause is two seconds at least
+    assert not first.done()
+    assert (await first).answer.status == 201
+
+
+async def test_few_after_many_do_not_wait_for_a_crowd(
+    writer: GroupWriter, people: list[str]
+) -> None:
+    """What is too few for a batch beside another goes as soon as the other has ended."""
+    await asyncio.gather(
+        *(writer.submit(claim(p, "k"), FLOW, (p, people[0], 1), shape) for p in people[1:])
+    )
+    before = writer.batches
+    few = people[1:6]
+    await asyncio.gather(
+        *(writer.submit(claim(p, "l"), FLOW, (p, people[0], 1), shape) for p in few)
+    )
+    assert writer.batches - before <= 2
