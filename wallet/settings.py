@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     migration_database_url: str | None = None
     audit_database_url: str | None = None
     operator_database_url: str | None = None
+    holds_per_payer: int = Field(default=1_000, ge=1, le=100_000)
     audit_minutes: int = Field(default=15, ge=0, le=1_440)
     host: str = "127.0.0.1"
     port: int = 8000

@@ -32,6 +32,11 @@ async def open_hold(payer: Any, payee: Any, amount: str = "6.00", seconds: int =
     return str(made.json()["id"])
 
 
+async def open_holds(world: Any) -> int:
+    async with world.services.db.transaction() as session:
+        return int(await session.scalar(text("SELECT count(*) FROM holds WHERE status = 'open'")))
+
+
 async def one_waits(session: Any) -> None:
     """Until another session of this database waits for a lock."""
     async with asyncio.timeout(patience(10)):
@@ -96,6 +101,56 @@ class TestMaking:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         refused = await world.http.post("/v1/holds", json=hold_for(bob), headers=ada.headers)
         assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_required")
+
+
+class TestHowManyAreOpen:
+    async def test_no_more_than_the_bound_at_once_and_a_void_makes_room(self, world: Any) -> None:
+        """In every asset together; nobody else's count."""
+        world.services.settings = world.services.settings.model_copy(update={"holds_per_payer": 5})
+        ada, bob = await world.person(EUR="10.00", USD="10.00"), await world.person(EUR="1.00")
+        both = [
+            {**hold_for(bob, "0.10"), "money": {"amount": "0.10", "asset": asset}}
+            for asset in ("EUR", "USD")
+        ]
+        before = await world.counts()
+        answers = await asyncio.gather(*(ada.post("/v1/holds", both[n % 2]) for n in range(24)))
+        made = [one.json()["id"] for one in answers if one.status_code == 201]
+        refused = [one for one in answers if one.status_code != 201]
+        assert (len(made), await open_holds(world)) == (5, 5)
+        assert {(one.status_code, one.json()["code"]) for one in refused} == {(429, "rate_limited")}
+        assert {one.headers["retry-after"] for one in refused} == {"60"}
+        after = await world.counts()
+        assert after["idempotency_answers"] - before["idempotency_answers"] == 5
+        assert (await bob.post("/v1/holds", hold_for(ada, "0.10"))).status_code == 201
+        assert (await ada.post(f"/v1/holds/{made[0]}/void")).status_code == 200
+        for status in (201, 429):
+            assert (await ada.post("/v1/holds", both[0])).status_code == status
+
+    async def test_two_processes_keep_one_bound(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00", USD="10.00"), await world.person()
+        writers = [GroupWriter(world.services.db) for _ in range(2)]
+
+        async def ask(n: int) -> Any:
+            wanted = holds.HoldWanted(
+                ada.id,
+                bob.id,
+                parse_amount("0.10", world.services.assets.get(("EUR", "USD")[n % 2])),
+                3_600,
+                None,
+            )
+            asked = Claim(ada.id, "POST", "/v1/test", f"k{n}", b"m" * 32)
+            return await writers[n % 2].submit(
+                asked, holds.OpenFlow(7), wanted, lambda made: Answer(201, made.id)
+            )
+
+        try:
+            told = await asyncio.gather(*(ask(n) for n in range(60)), return_exceptions=True)
+        finally:
+            for writer in writers:
+                await writer.aclose()
+        codes = [one.code for one in told if isinstance(one, WalletError)]
+        assert codes == ["rate_limited"] * 53
+        assert await open_holds(world) == 7
 
 
 class TestCapturing:
