@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from wallet import holds, ledger
 from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
-from wallet.holds import expiry
+from wallet.holds import expiry, service
 from wallet.idempotency import Answer, Claim
 from wallet.money import parse_amount
 from wallet.testing.pace import patience
@@ -229,6 +230,28 @@ class TestCapturing:
         other = await open_hold(ada, bob, "1.00")
         mixed = await bob.post(f"/v1/holds/{other}/capture", eur("2.00"), key="k")
         assert (mixed.status_code, mixed.json()["code"]) == (422, "idempotency_mismatch")
+
+    async def test_by_code_that_errs_pays_nobody_and_disturbs_nobody(
+        self, world: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database refuses to pay somebody else; who shares the batch is served."""
+        ada, bob, eve = [await world.person(EUR="10.00") for _ in range(3)]
+        hold = await open_hold(ada, bob)
+        real = service.accounts.customer
+
+        def astray(principal: str, asset: str) -> ledger.AccountSpec:
+            return real(eve.id if principal == bob.id else principal, asset)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(service, "accounts", SimpleNamespace(customer=astray))
+            answers = await asyncio.gather(
+                bob.post(f"/v1/holds/{hold}/capture", eur("1.00")),
+                *(eve.post("/v1/holds", hold_for(ada, "1.00")) for _ in range(4)),
+            )
+        assert [one.status_code for one in answers] == [500, 201, 201, 201, 201]
+        assert await bob.available("EUR") == "10.00"
+        assert (await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))).status_code == 200
+        assert await bob.available("EUR") == "11.00"
 
 
 class TestTwoProcesses:
