@@ -11,8 +11,9 @@ from pathlib import Path
 from chain.errors import ChainError
 from keys.errors import KeysError
 from wallet.cli_files import system_words
+from wallet.database_url import fault
 from wallet.errors import Forbidden, WalletError
-from wallet.settings import RUNNING_SANDBOX, Settings
+from wallet.settings import RUNNING_SANDBOX, InvalidSettings, Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
 INTERRUPTED = 130  # the shell's code for SIGINT
@@ -134,10 +135,17 @@ def _migrate() -> int:
 
 
 def _owner_url() -> str | None:
-    """As whom to migrate: what the environment says, or else the sandbox that runs here."""
-    url = os.environ.get("BIFOLD_MIGRATION_DATABASE_URL") or os.environ.get("BIFOLD_DATABASE_URL")
-    if url or not (_data_dir() / RUNNING_SANDBOX).is_file():
-        return url or None
+    """As whom to migrate: what the environment says, or else the sandbox that runs here.
+
+    Raises InvalidSettings.
+    """
+    for name in ("BIFOLD_MIGRATION_DATABASE_URL", "BIFOLD_DATABASE_URL"):
+        if url := os.environ.get(name):
+            if (wrong := fault(url)) is not None:
+                raise InvalidSettings(f"{name} {wrong} (docs/configuration.md).")
+            return url
+    if not (_data_dir() / RUNNING_SANDBOX).is_file():
+        return None
     found = Settings.from_env()
     return found.migration_database_url or found.database_url
 

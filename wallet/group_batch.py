@@ -17,7 +17,6 @@ import psycopg
 from wallet.errors import WalletError
 from wallet.idempotency import Answer, Claim, IdempotencyMismatch, Outcome
 from wallet.ledger import Command, Hot
-from wallet.ledger.errors import LedgerError
 
 Cursor = psycopg.AsyncCursor[Any]
 Asked = TypeVar("Asked")
@@ -121,7 +120,7 @@ async def prepared_of(hot: Hot, items: list[Item]) -> tuple[list[Ready], Ends]:
     return [ready[item] for item in items if item in ready], ends
 
 
-def judged(ready: list[Ready], refusals: list[LedgerError | None], ends: Ends) -> list[Ready]:
+def judged(ready: list[Ready], refusals: list[WalletError | None], ends: Ends) -> list[Ready]:
     """Note how each ended; those that were posted."""
     done = []
     for one, refusal in zip(ready, refusals, strict=True):

@@ -6,14 +6,17 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wallet.database_url import fault
 from wallet.errors import WalletError
 
 Mode = Literal["sandbox", "production"]
 # Written by the supervisor: BIFOLD_* names and values; `bifold reconcile` finds its sandbox so.
 RUNNING_SANDBOX = Path("sandbox") / "environment"
+ADDRESS = "database_address"
 
 
 class InvalidSettings(WalletError):
@@ -23,11 +26,14 @@ class InvalidSettings(WalletError):
 
 
 def _told(error: ValidationError) -> str:
-    names = {f"BIFOLD_{str(item['loc'][0]).upper()}": item["type"] for item in error.errors()}
-    missing = [name for name, kind in names.items() if kind == "missing"]
-    wrong = [name for name in names if name not in missing]
+    names = {f"BIFOLD_{str(item['loc'][0]).upper()}": item for item in error.errors()}
+    missing = [name for name, item in names.items() if item["type"] == "missing"]
     parts = [f"set {', '.join(missing)}"] if missing else []
-    parts += [f"{name} has a value that cannot be" for name in wrong]
+    parts += [
+        f"{name} {item['msg'] if item['type'] == ADDRESS else 'has a value that cannot be'}"
+        for name, item in names.items()
+        if name not in missing
+    ]
     way_out = "start ./dev run first (BIFOLD_DATA_DIR names its folder)"
     return f"{'; '.join(parts)} (docs/configuration.md), or {way_out}."
 
@@ -43,6 +49,7 @@ class Settings(BaseSettings):
     migration_database_url: str | None = None
     audit_database_url: str | None = None
     operator_database_url: str | None = None
+    holds_per_payer: int = Field(default=1_000, ge=1, le=100_000)
     audit_minutes: int = Field(default=15, ge=0, le=1_440)
     host: str = "127.0.0.1"
     port: int = 8000
@@ -58,6 +65,22 @@ class Settings(BaseSettings):
     metrics_token: str | None = None
     log_level: str = "INFO"
 
+    @field_validator(
+        "database_url",
+        "database_direct_url",
+        "migration_database_url",
+        "audit_database_url",
+        "operator_database_url",
+    )
+    @classmethod
+    def _an_address(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """An empty one counts as none, where it may be left out."""
+        needed = info.field_name == "database_url"
+        wrong = fault(url or "") if url or needed else None
+        if wrong is not None:
+            raise PydanticCustomError(ADDRESS, "{wrong}", {"wrong": wrong})
+        return url
+
     @classmethod
     def from_env(cls) -> Settings:
         """Read the environment; beside a running sandbox, what it wrote down about itself.
@@ -66,14 +89,14 @@ class Settings(BaseSettings):
         """
         data_dir = Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
         running = data_dir / RUNNING_SANDBOX
-        if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
-            try:
+        try:
+            if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
                 return cls()
-            except ValidationError as error:
-                raise InvalidSettings(_told(error)) from None
-        lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
-        known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}
-        return cls.model_validate({k: v for k, v in known.items() if k in cls.model_fields})
+            lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
+            known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}
+            return cls.model_validate({k: v for k, v in known.items() if k in cls.model_fields})
+        except ValidationError as error:
+            raise InvalidSettings(_told(error)) from None
 
     @property
     def sandbox(self) -> bool:

@@ -27,7 +27,6 @@ from wallet.ids import is_id
 
 router = APIRouter(prefix="/v1", tags=["holds"], route_class=StrictRoute)
 hot = APIRouter(prefix="/v1", tags=["holds"], route_class=HotRoute)
-OPEN = holds.OpenFlow()
 
 
 class HoldCreate(Schema):
@@ -134,7 +133,7 @@ MONEY_CODES = (
     responses=documented(
         (*idempotency.CODES, *MONEY_CODES, "unauthenticated", "recipient_not_found",
          "self_transfer", "insufficient_funds", "account_frozen", "account_closed",
-         "invalid_field")
+         "invalid_field", "rate_limited")
     ),
 )  # fmt: skip
 async def create(
@@ -148,7 +147,7 @@ async def create(
         body.expires_in_seconds,
         body.note,
     )
-    return await together(OPEN, asked, _created)
+    return await together(holds.OpenFlow(services.settings.holds_per_payer), asked, _created)
 
 
 @hot.post(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from sqlalchemy import text
 from wallet import holds, ledger
 from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
-from wallet.holds import expiry
+from wallet.holds import expiry, service
 from wallet.idempotency import Answer, Claim
 from wallet.money import parse_amount
+from wallet.testing.pace import patience
 
 
 def hold_for(payee: Any, amount: str = "6.00", seconds: int = 3_600, **more: Any) -> dict[str, Any]:
@@ -31,13 +33,22 @@ async def open_hold(payer: Any, payee: Any, amount: str = "6.00", seconds: int =
     return str(made.json()["id"])
 
 
-async def deadlocks(world: Any) -> int:
-    """That PostgreSQL has ended so far."""
+async def open_holds(world: Any) -> int:
     async with world.services.db.transaction() as session:
-        found = await session.scalar(
-            text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-        )
-    return int(found or 0)
+        return int(await session.scalar(text("SELECT count(*) FROM holds WHERE status = 'open'")))
+
+
+async def one_waits(session: Any) -> None:
+    """Until another session of this database waits for a lock."""
+    async with asyncio.timeout(patience(10)):
+        while not await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database() AND pid <> pg_backend_pid())"
+            )
+        ):
+            await session.execute(text("SELECT pg_stat_clear_snapshot()"))
+            await asyncio.sleep(0.02)
 
 
 async def expire(world: Any) -> int:
@@ -91,6 +102,56 @@ class TestMaking:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         refused = await world.http.post("/v1/holds", json=hold_for(bob), headers=ada.headers)
         assert (refused.status_code, refused.json()["code"]) == (400, "idempotency_key_required")
+
+
+class TestHowManyAreOpen:
+    async def test_no_more_than_the_bound_at_once_and_a_void_makes_room(self, world: Any) -> None:
+        """In every asset together; nobody else's count."""
+        world.services.settings = world.services.settings.model_copy(update={"holds_per_payer": 5})
+        ada, bob = await world.person(EUR="10.00", USD="10.00"), await world.person(EUR="1.00")
+        both = [
+            {**hold_for(bob, "0.10"), "money": {"amount": "0.10", "asset": asset}}
+            for asset in ("EUR", "USD")
+        ]
+        before = await world.counts()
+        answers = await asyncio.gather(*(ada.post("/v1/holds", both[n % 2]) for n in range(24)))
+        made = [one.json()["id"] for one in answers if one.status_code == 201]
+        refused = [one for one in answers if one.status_code != 201]
+        assert (len(made), await open_holds(world)) == (5, 5)
+        assert {(one.status_code, one.json()["code"]) for one in refused} == {(429, "rate_limited")}
+        assert {one.headers["retry-after"] for one in refused} == {"60"}
+        after = await world.counts()
+        assert after["idempotency_answers"] - before["idempotency_answers"] == 5
+        assert (await bob.post("/v1/holds", hold_for(ada, "0.10"))).status_code == 201
+        assert (await ada.post(f"/v1/holds/{made[0]}/void")).status_code == 200
+        for status in (201, 429):
+            assert (await ada.post("/v1/holds", both[0])).status_code == status
+
+    async def test_two_processes_keep_one_bound(self, world: Any) -> None:
+        ada, bob = await world.person(EUR="10.00", USD="10.00"), await world.person()
+        writers = [GroupWriter(world.services.db) for _ in range(2)]
+
+        async def ask(n: int) -> Any:
+            wanted = holds.HoldWanted(
+                ada.id,
+                bob.id,
+                parse_amount("0.10", world.services.assets.get(("EUR", "USD")[n % 2])),
+                3_600,
+                None,
+            )
+            asked = Claim(ada.id, "POST", "/v1/test", f"k{n}", b"m" * 32)
+            return await writers[n % 2].submit(
+                asked, holds.OpenFlow(7), wanted, lambda made: Answer(201, made.id)
+            )
+
+        try:
+            told = await asyncio.gather(*(ask(n) for n in range(60)), return_exceptions=True)
+        finally:
+            for writer in writers:
+                await writer.aclose()
+        codes = [one.code for one in told if isinstance(one, WalletError)]
+        assert codes == ["rate_limited"] * 53
+        assert await open_holds(world) == 7
 
 
 class TestCapturing:
@@ -169,6 +230,28 @@ class TestCapturing:
         other = await open_hold(ada, bob, "1.00")
         mixed = await bob.post(f"/v1/holds/{other}/capture", eur("2.00"), key="k")
         assert (mixed.status_code, mixed.json()["code"]) == (422, "idempotency_mismatch")
+
+    async def test_by_code_that_errs_pays_nobody_and_disturbs_nobody(
+        self, world: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database refuses to pay somebody else; who shares the batch is served."""
+        ada, bob, eve = [await world.person(EUR="10.00") for _ in range(3)]
+        hold = await open_hold(ada, bob)
+        real = service.accounts.customer
+
+        def astray(principal: str, asset: str) -> ledger.AccountSpec:
+            return real(eve.id if principal == bob.id else principal, asset)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(service, "accounts", SimpleNamespace(customer=astray))
+            answers = await asyncio.gather(
+                bob.post(f"/v1/holds/{hold}/capture", eur("1.00")),
+                *(eve.post("/v1/holds", hold_for(ada, "1.00")) for _ in range(4)),
+            )
+        assert [one.status_code for one in answers] == [500, 201, 201, 201, 201]
+        assert await bob.available("EUR") == "10.00"
+        assert (await bob.post(f"/v1/holds/{hold}/capture", eur("1.00"))).status_code == 200
+        assert await bob.available("EUR") == "11.00"
 
 
 class TestTwoProcesses:
@@ -271,13 +354,10 @@ class TestEnding:
         assert await holds.expire_all(world.services.db, world.services.assets) == 3
         assert await eve.available("EUR") == "10.00"
 
-    async def test_a_void_beside_the_sweep_waits_for_it_and_for_nothing_else(
-        self, world: Any
-    ) -> None:
+    async def test_voids_beside_the_sweep_give_each_back_once(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         made = [await open_hold(ada, bob, "1.00", seconds=60) for _ in range(8)]
         await world.bed.advance(61)
-        before = await deadlocks(world)
         swept, *answers = await asyncio.gather(
             expire(world), *(ada.post(f"/v1/holds/{hold}/void") for hold in made)
         )
@@ -285,7 +365,30 @@ class TestEnding:
         assert swept + voided == 8
         assert {answer.status_code for answer in answers} <= {200, 409}
         assert await ada.available("EUR") == "10.00"
-        assert await deadlocks(world) == before
+
+    @pytest.mark.parametrize("ending", ["sweep", "void", "capture"])
+    async def test_whoever_ends_a_hold_locks_the_account_before_the_row(
+        self, world: Any, ending: str
+    ) -> None:
+        """While one waits for the account it keeps nothing that another would then wait for."""
+        ada, bob = await world.person(EUR="10.00"), await world.person(EUR="1.00")
+        hold = await open_hold(ada, bob, seconds=60)
+        if ending == "sweep":
+            await world.bed.advance(61)
+        async with world.services.db.transaction() as session:
+            await session.execute(text("SELECT ledger_lock_hold(:id)"), {"id": hold})
+            task = asyncio.create_task(
+                expire(world)
+                if ending == "sweep"
+                else (bob if ending == "capture" else ada).post(f"/v1/holds/{hold}/{ending}")
+            )
+            await one_waits(session)
+            await session.execute(
+                text("SELECT FROM payment_holds WHERE id = :id FOR NO KEY UPDATE NOWAIT"),
+                {"id": hold},
+            )
+        done = await task
+        assert done == 1 if ending == "sweep" else done.status_code == 200
 
     async def test_the_sweep_leaves_what_is_not_late(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()

@@ -72,7 +72,7 @@ def test_an_address_that_cannot_be_read_is_not_repeated(
         check=False,
     )  # fmt: skip
     said = capfd.readouterr().err
-    assert ran.returncode == 2 and "nothing can be said" in ran.stderr
+    assert ran.returncode == 2 and "does not begin with" in ran.stderr
     assert "cannot be reached" in said
     assert "canary" not in said + ran.stderr
 

@@ -42,6 +42,7 @@ def commands(draw: st.DrawFn) -> list[dict[str, Any]]:
             command["open"] = {
                 "id": f"hld_new_{n}", "account": draw(ACCOUNTS), "asset": "EUR",
                 "amount": str(draw(AMOUNT)), "kind": "test", "ref": "test",
+                "most": draw(st.sampled_from((None, 3, 4))),
             }  # fmt: skip
         if kind in {"pay", "close"}:
             hold = draw(st.sampled_from((*HOLDS, "hld_none")))
@@ -53,9 +54,10 @@ def commands(draw: st.DrawFn) -> list[dict[str, Any]]:
                 command["close"][0]["kept"] = str(draw(st.sampled_from((20, 20, 15, 0))))
             if draw(st.integers(0, 9)) == 0:
                 command["close"] *= 2
-            if capture and draw(st.integers(0, 9)):
+            spent = capture or draw(st.sampled_from((0, 5)))
+            if spent and draw(st.integers(0, 9)):
                 command["entry"] = entry
-                command["postings"] = _lines([("a0", -capture), (payee, capture)])
+                command["postings"] = _lines([("a0", -spent), (payee, spent)])
         if kind == "odd":
             command = draw(
                 st.sampled_from(
@@ -108,6 +110,7 @@ def books(cluster: ScratchCluster) -> Iterator[psycopg.Connection[Any]]:
                       "ref": "test"}}
             for hold in HOLDS
         ]  # fmt: skip
+        holds[1]["open"]["kind"] = "payment_hold"
         holds[2]["open"]["expires_at"] = "2020-01-01T00:00:00Z"
         assert _post(connection, [*fund, *holds]) == [None] * 8
         connection.execute("SELECT ledger_set_status('a3', 'frozen')")

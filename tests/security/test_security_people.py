@@ -79,7 +79,10 @@ async def test_the_sandbox_clock_never_leaves_the_calendar(database: ScratchData
 def test_a_sandbox_behind_a_proxy_is_open_to_everybody_and_needs_its_token() -> None:
     """It listens on loopback, and its public name says that others are let in."""
     settings = Settings(
-        mode="sandbox", database_url="x", host="127.0.0.1", public_url="https://play.example"
+        mode="sandbox",
+        database_url="postgresql+psycopg://x/x",
+        host="127.0.0.1",
+        public_url="https://play.example",
     )
     with pytest.raises(RefusedToStart):
         check_bind(settings)
@@ -94,7 +97,10 @@ def test_no_service_of_production_may_know_the_operators_or_the_auditors_address
     tmp_path: Path, role: Literal["api", "worker"], whose: str
 ) -> None:
     settings = Settings(
-        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path
+        mode="production",
+        database_url="postgresql+psycopg://x/x",
+        public_url="https://bifold.example",
+        data_dir=tmp_path,
     ).model_copy(update={f"{whose}_database_url": "y"})
     with pytest.raises(RefusedToStart, match=f"BIFOLD_{whose.upper()}_DATABASE_URL"):
         build(settings, role=role)
@@ -102,7 +108,10 @@ def test_no_service_of_production_may_know_the_operators_or_the_auditors_address
 
 def test_production_refuses_a_chain_whose_coins_are_made_from_nothing(tmp_path: Path) -> None:
     settings = Settings(
-        mode="production", database_url="x", public_url="https://bifold.example", data_dir=tmp_path
+        mode="production",
+        database_url="postgresql+psycopg://x/x",
+        public_url="https://bifold.example",
+        data_dir=tmp_path,
     )
     anvil = local_network()
     for network in (

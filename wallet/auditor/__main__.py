@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from wallet.auditor.address import driver_url, fault
 from wallet.auditor.instance import Instance
 from wallet.auditor.record import keep
 from wallet.auditor.run import CannotRead, audit, codes
-from wallet.auditor.schedule import URL, Schedule, driver_url, unsaid
+from wallet.auditor.schedule import URL, Schedule, unsaid
 from wallet.auditor.show import as_json, as_text
 
 CLEAN, BROKEN, UNREAD = 0, 1, 2
@@ -50,6 +51,9 @@ def _audit(chosen: argparse.Namespace, told: Mapping[str, str]) -> int:
             f"bifold audit: set {URL} (role bifold_audit; docs/audit.md),"
             " or start ./dev run first.\n"
         )
+        return UNREAD
+    if (wrong := fault(url)) is not None:
+        sys.stderr.write(f"bifold audit: {URL} {wrong} (docs/configuration.md).\n")
         return UNREAD
     if chosen.every is not None:
         return Schedule(told, minutes=chosen.every).keep()

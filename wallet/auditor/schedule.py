@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 
 import psycopg
 
+from wallet.auditor.address import driver_url
+
 FIRST_SECONDS = TICK_SECONDS = 5.0
 AFTER_FAILURE_SECONDS = 60.0
 LONGEST_SECONDS = 1_800.0
@@ -95,11 +97,6 @@ class Schedule:
             if process.poll() is None:
                 process.kill()
         return process.wait()
-
-
-def driver_url(url: str) -> str:
-    """As the driver reads it; elsewhere it is written as SQLAlchemy does."""
-    return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 def unsaid(url: str, said: str) -> str:

@@ -33,8 +33,12 @@ from wallet.outbox import Notice
 MOVED = frozenset({"hold_moved", "hold_exceeded", "hold_closed"})
 
 
+@dataclass(frozen=True, slots=True)
 class OpenFlow:
-    """A payer sets money aside. Refuses as a transfer does, and times out of bounds."""
+    """A payer sets money aside. Refuses as a transfer does, times out of bounds, and more than
+    `most` open holds of one payer (RateLimited)."""
+
+    most: int
 
     async def look(self, hot: ledger.Hot, asked: Sequence[HoldWanted]) -> Cursor:
         """See `wallet.group_commit`."""
@@ -47,7 +51,7 @@ class OpenFlow:
     ) -> list[Prepared[Hold] | WalletError | None]:
         """See `wallet.group_commit`."""
         known = await people(looked)
-        return [_refusable(partial(_opened, known, one, now)) for one in asked]
+        return [_refusable(partial(_opened, known, one, now, self.most)) for one in asked]
 
     async def after(self, hot: ledger.Hot, done: Sequence[Prepared[Hold]]) -> None:
         """Between whom the money is held."""
@@ -157,7 +161,7 @@ def _in_turn(
     return told
 
 
-def _opened(known: People, asked: HoldWanted, now: datetime) -> Prepared[Hold]:
+def _opened(known: People, asked: HoldWanted, now: datetime, most: int) -> Prepared[Hold]:
     payer, payee = known.by_id(asked.payer_id), known.named(asked.to)
     if payee is None:
         raise nobody()
@@ -190,6 +194,7 @@ def _opened(known: People, asked: HoldWanted, now: datetime) -> Prepared[Hold]:
         ref=hold.id,
         hold_id=hold.id,
         expires_at=hold.expires_at,
+        most=most,
     )
     command = ledger.Command(open=opening, notices=_told(hold, "hold.created", money=hold.money))
     return Prepared(command, hold)

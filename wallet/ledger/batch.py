@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 import psycopg
 
+from wallet.errors import WalletError
 from wallet.ids import new_id
 from wallet.ledger.accounts import AccountSpec
-from wallet.ledger.errors import LedgerError
 from wallet.ledger.posting import Command, as_json, refusal
 
 Hot = psycopg.AsyncConnection[Any]
@@ -69,7 +69,7 @@ def all_known(commands: Iterable[Command], known: Mapping[str, str]) -> bool:
 
 async def post_known(
     hot: Hot, commands: Sequence[Command], known: Mapping[str, str], *, turn: int | None = None
-) -> list[LedgerError | None]:
+) -> list[WalletError | None]:
     """Post all by one statement, a transaction by itself unless the caller has one open; the
     refusal of each, or None. Every account is in `known`.
 
@@ -98,7 +98,7 @@ async def post_known(
 
 async def post_batch(
     hot: Hot, commands: Sequence[Command], ids: AccountIds
-) -> list[LedgerError | None]:
+) -> list[WalletError | None]:
     """Post all in the caller's transaction; the refusal of each, or None.
 
     A command that names an account which does not exist yet goes behind the others and by itself:
@@ -106,7 +106,7 @@ async def post_batch(
     """
     known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
     ready = [n for n, one in enumerate(commands) if all_known([one], known)]
-    refusals: dict[int, LedgerError | None] = {}
+    refusals: dict[int, WalletError | None] = {}
     if ready:
         answers = await post_known(hot, [commands[n] for n in ready], known)
         refusals.update(zip(ready, answers, strict=True))
@@ -116,7 +116,7 @@ async def post_batch(
     return [refusals[n] for n in range(len(commands))]
 
 
-async def _first(hot: Hot, command: Command, ids: AccountIds) -> LedgerError | None:
+async def _first(hot: Hot, command: Command, ids: AccountIds) -> WalletError | None:
     """The first command on some account: opened with it, or not at all."""
     try:
         async with hot.transaction():
@@ -125,7 +125,7 @@ async def _first(hot: Hot, command: Command, ids: AccountIds) -> LedgerError | N
             (refusal,) = await post_known(hot, [command], {**known, **opened})
             if refusal is not None:
                 raise refusal
-    except LedgerError as refusal:
+    except WalletError as refusal:
         return refusal
     ids.learn(opened)
     return None

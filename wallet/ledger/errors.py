@@ -98,4 +98,5 @@ TEXT: dict[str, str] = {
     "hold_exceeded": "This is more than the hold keeps.",
     "hold_expired": "The time of this hold is over.",
     "hold_moved": "This hold has just changed; try again.",
+    "rate_limited": "Too many of these are open: let one end, or give it back.",
 }

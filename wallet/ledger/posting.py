@@ -15,12 +15,15 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.errors import NotFound
+from wallet.errors import NotFound, RateLimited, WalletError
 from wallet.ids import new_id
 from wallet.ledger.accounts import AccountSpec, account_ids
 from wallet.ledger.errors import BY_CODE, TEXT, AlreadyReversed, LedgerError
 from wallet.money import Money
 from wallet.outbox import Notice
+
+TOO_MANY_RETRY_SECONDS = 60
+"""After so long one of too many open holds may have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class HoldOpening:
-    """Set `amount` aside on a customer's account."""
+    """Set `amount` aside on a customer's account.
+
+    `most`: how many holds of this kind its owner may have open, in all assets together.
+    """
 
     account: AccountSpec
     amount: Money
@@ -41,6 +47,7 @@ class HoldOpening:
     ref: str
     hold_id: str
     expires_at: datetime | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +105,10 @@ async def post(session: AsyncSession, command: Command) -> str | None:
     return entry_id
 
 
-def refusal(code: str, detail: str | None = None) -> LedgerError:
+def refusal(code: str, detail: str | None = None) -> WalletError:
     """What a code of `ledger_post` is called here."""
+    if code == RateLimited.code:
+        return RateLimited(TEXT[code], extra={"retry_after": TOO_MANY_RETRY_SECONDS})
     return BY_CODE.get(code, LedgerError)(TEXT.get(code, f"The books refused: {code} {detail}"))
 
 
@@ -209,6 +218,7 @@ def as_json(command: Command, entry_id: str | None, ids: Mapping[str, str]) -> d
             "kind": opening.kind,
             "ref": opening.ref,
             "expires_at": opening.expires_at.isoformat() if opening.expires_at else None,
+            "most": opening.most,
         }
     if command.close:
         body["close"] = [

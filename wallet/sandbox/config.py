@@ -8,8 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wallet.database_url import fault
+
 DEFAULT_PORT = 8000
 DEFAULT_ADMIN_PORT = 8001
+DATABASES = (
+    "BIFOLD_DATABASE_URL",
+    "BIFOLD_MIGRATION_DATABASE_URL",
+    "BIFOLD_AUDIT_DATABASE_URL",
+    "BIFOLD_OPERATOR_DATABASE_URL",
+)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,6 +54,9 @@ class SandboxConfig:
             raise SandboxError(
                 f"BIFOLD_HOST={host} opens the sandbox to others: set BIFOLD_SANDBOX_TOKEN too."
             )
+        for name in DATABASES:
+            if env.get(name) and (wrong := fault(env[name])) is not None:
+                raise SandboxError(f"{name} {wrong} (docs/configuration.md).")
         port = _port(env, "BIFOLD_PORT", DEFAULT_PORT)
         if "BIFOLD_ADMIN_PORT" in env or "BIFOLD_PORT" not in env:
             admin_port = _port(env, "BIFOLD_ADMIN_PORT", DEFAULT_ADMIN_PORT)

@@ -23,7 +23,6 @@ from wallet.ids import is_id
 FLOW = "hold"
 FIELDS = ("to", "amount", "asset", "seconds", "note")
 LONG_ENOUGH = "86400"
-OPEN = holds.OpenFlow()
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
 Member = Annotated[Visit, Depends(member)]
@@ -84,7 +83,8 @@ async def confirm(visit: Member) -> Response:
             expires_in_seconds=_seconds(values),
             note=values.get("note") or None,
         )
-        path = await once_together(visit, values, OPEN, wanted, _done)
+        flow = holds.OpenFlow(visit.services.settings.holds_per_payer)
+        path = await once_together(visit, values, flow, wanted, _done)
     except WalletError as error:
         at = "/money/amount" if error.code == "insufficient_funds" else None
         return drafts.tell(visit, "/hold", error, at=at)
