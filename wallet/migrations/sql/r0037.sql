@@ -214,7 +214,7 @@ BEGIN
         -- NaN and infinity are above every amount, so they exceed too.
         IF line.capture < 0 OR line.release < 0 OR line.capture + line.release > line.kept THEN
             RETURN ARRAY['hold_exceeded', line.hold]; END IF;
-        -- What is captured is spent by a posting of this command, to the unit; what comes$
+        -- What is captured is spent by a posting of this command, to the unit; what comes
         -- back of a hold between people is not spent in the same breath.
         IF (line.capture > 0 OR line.kind = 'payment_hold') AND ledger_captured(command, line.account_id) <> coalesce((
             SELECT -r.amount FROM jsonb_to_recordset(command->'postings')
