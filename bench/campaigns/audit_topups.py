@@ -147,6 +147,7 @@ class TopupDeeds:
         await self.announced(ada, "12.50")
         await self.stray("8.08")
         await self.assign(ben)
+        await self._nameless("4.04")
         await self.stray("9.09")
         await self.correct(ada, "1.23")
         await self.reverse()
@@ -181,6 +182,12 @@ class TopupDeeds:
     async def _approve(self, correction_id: str) -> None:
         async with self._operators.transaction() as session:
             await corrections.approve(session, correction_id, by="ben", assets=self._money.assets)
+    async def _nameless(self, amount: str) -> None:
+        """A line without a reference: it is kept aside, and those behind it are read."""
+        money = self._money.money(amount, "EUR")
+        await self._money.bank.receive(reference="", money=money, about="for the rent")
+        await self._money.reader.tick()
+
 
     async def _spend_all(self, who: str, amount: str) -> None:
         """Nearly all goes to the house's capital by a correction: what follows is owed."""

@@ -93,6 +93,7 @@ BREAKS: tuple[Break, ...] = (
        "UPDATE accounts SET balance_minor = 1 WHERE path LIKE 'receivable:%'"),
     # The gateway's own list
     of("gateway_books_off", "the gateway lists less than was credited",
+    of("bank_line_skipped", "a line kept aside is forgotten", "DELETE FROM bank_lines_aside"),
        f"UPDATE simgate.list SET amount_minor = amount_minor - 1 WHERE reference = {CARD}"),
     of("gateway_books_off", "a card top-up is credited that the gateway never listed",
        *new_entry("topup", (GATEWAY, -10), (customer(ADA), 10))),

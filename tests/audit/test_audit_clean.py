@@ -29,6 +29,8 @@ STANDS = {
     " AND balance_minor < 0",
     "debts repaid in part": "SELECT count(*) FROM entries WHERE kind = 'receivable_collected'",
     "strays assigned": "SELECT count(*) FROM bank_strays WHERE topup_id IS NOT NULL",
+    "lines kept aside": "SELECT count(*) FROM bank_lines_aside k JOIN bank_lines l"
+    " ON l.asset = k.account AND l.line_id > k.line_id",
     "strays that wait": "SELECT count(*) FROM bank_strays WHERE topup_id IS NULL",
     "corrections": "SELECT count(DISTINCT kind) FROM corrections WHERE state = 'posted'",
     "seals": "SELECT count(*) FROM seals",
