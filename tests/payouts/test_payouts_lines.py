@@ -15,7 +15,7 @@ from wallet.cases import Case
 from wallet.ledger import accounts
 from wallet.money import Money
 from wallet.payouts.rails import StatementLine
-from wallet.payouts.statement import BATCH
+from wallet.payouts.statement import BATCH, DUE
 from wallet.testing.payments import PaymentWorld
 
 BANK = accounts.bank("simbank", "EUR")
@@ -219,6 +219,15 @@ async def test_what_the_books_refuse_is_kept_aside(world: PaymentWorld, garbled:
     assert await world.balance(who, "EUR") == "3.00"
     line = await line_of(world, "bad")
     assert await kept(world) == {line: "the books refuse it (IntegrityError)"}
+
+
+async def test_one_that_is_the_newest_is_not_read_for_ever(world: PaymentWorld) -> None:
+    await comes(world, "", "nobody")
+    async with world.db.transaction() as session:
+        assert await session.scalar(text(f"SELECT {DUE}"))
+    await world.reader.tick()
+    async with world.db.transaction() as session:
+        assert not await session.scalar(text(f"SELECT {DUE}"))
 
 
 async def test_a_contradiction_that_cannot_be_booked_holds_up_no_other(

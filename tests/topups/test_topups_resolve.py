@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -384,6 +385,52 @@ class TestFourEyes:
         assert await world.balance(who, "MXN") == "500.00"
         assert (await entry(world, done))[1] == {"gateway": 500, "receivable": -500}
         await settled(world)
+
+
+class TestTheDatabase:
+    """Its own four eyes, for whoever has the operators' password or the application's."""
+
+    AGREE = (
+        "UPDATE gateway_resolutions SET state = 'posted', ended_at = now(),"
+        " entry_id = (SELECT min(id) FROM entries), ended_by = "
+    )
+
+    @pytest.mark.parametrize(
+        ("role", "deed", "error"),
+        [
+            ("bifold_operator", AGREE + "'ada'", "check constraint"),
+            ("bifold_operator", AGREE + "'ben', listed_minor = 9", "permission denied"),
+            ("bifold_owner", AGREE + "'ben', listed_minor = 9", "stays what was proposed"),
+            ("bifold_owner", "DELETE FROM gateway_resolutions", "stays what was proposed"),
+            ("bifold_app", AGREE + "'ben'", "permission denied"),
+            ("bifold_app", "INSERT INTO gateway_resolutions (id) VALUES ('x')", "permission"),
+            ("bifold_app", "DELETE FROM bank_lines_aside", "permission denied"),
+            ("bifold_app", "UPDATE bank_lines_aside SET problem = 'x'", "permission denied"),
+        ],
+    )
+    async def test_it_refuses(
+        self, world: TopupWorld, database: ScratchDatabase, role: str, deed: str, error: str
+    ) -> None:
+        made = await world.finish(await world.pay(await world.person(EUR="1.00"), "25.00"))
+        await said(world, made, "-25.00", "charge_back")
+        await propose(world, made)
+        with (
+            psycopg.connect(database.conninfo(role)) as session,
+            pytest.raises(psycopg.Error, match=error),
+        ):
+            session.execute(deed.encode())
+
+    async def test_what_was_agreed_stays(
+        self, world: TopupWorld, database: ScratchDatabase
+    ) -> None:
+        made = await world.finish(await world.pay(await world.person(), "25.00"))
+        await said(world, made, "-25.00", "charge_back")
+        await approve(world, await propose(world, made))
+        with (
+            psycopg.connect(database.conninfo("bifold_operator")) as session,
+            pytest.raises(psycopg.Error, match="ends once"),
+        ):
+            session.execute("UPDATE gateway_resolutions SET ended_by = 'eve'")
 
 
 async def close(world: TopupWorld, who: str) -> None:
