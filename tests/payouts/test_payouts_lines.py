@@ -15,6 +15,7 @@ from wallet.cases import Case
 from wallet.ledger import accounts
 from wallet.money import Money
 from wallet.payouts.rails import StatementLine
+from wallet.payouts.reconcile import bank_lines
 from wallet.payouts.statement import BATCH, DUE
 from wallet.testing.payments import PaymentWorld
 
@@ -248,6 +249,23 @@ async def test_a_contradiction_that_cannot_be_booked_holds_up_no_other(
     assert (await world.account(accounts.unattributed("simbank", "MXN"))).minor == -7
     (case,) = await opened(world)
     assert case.subject == "simbank XYZ line 901" and "unknown_asset" in case.what
+
+
+async def test_it_hides_no_difference_of_another_by_its_reference(
+    world: PaymentWorld, garbled: Garbled
+) -> None:
+    """A bank may give a reference again; only what was not read yet is in flight."""
+    garbled.said["twice"] = {"at": None}
+    await comes(world, "twice", "nobody")
+    await world.reader.tick()
+    line = await line_of(world, "twice")
+    async with world.db.transaction() as session:
+        for reference, cents in ((f"line {line}", 500), ("twice", 1), ("other", -1)):
+            cent = Money(cents, world.assets.get("EUR"))
+            lines = [ledger.Line(BANK, Money(-cents, cent.asset)), ledger.Line(ASIDE, cent)]
+            await ledger.post(session, ledger.Command(kind="x", ref=reference, lines=lines))
+    (off,) = [one for one in await bank_lines(world.db) if not one.balanced]
+    assert "twice is off by -1" in off.note and "line" not in off.note
 
 
 async def test_an_entry_by_its_name_settles_it(world: PaymentWorld, garbled: Garbled) -> None:
