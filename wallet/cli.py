@@ -266,7 +266,9 @@ def _add_deposits(commands: Subparsers) -> None:
 
 
 def _add_topups(commands: Subparsers) -> None:
-    topups = commands.add_parser("topups", help="bank transfers that name nobody here")
+    topups = commands.add_parser(
+        "topups", help="bank transfers that name nobody here, and differences with the card gateway"
+    )
     actions = topups.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("unattributed", help="list them; exit 1 while there are any")
     listed.add_argument("--json", action="store_true", help="print as JSON")
@@ -280,6 +282,20 @@ def _add_topups(commands: Subparsers) -> None:
         action.add_argument(
             "--by", required=True, type=operator, metavar="NAME", help="who you are"
         )
+    differ = actions.add_parser(
+        "differences", help="top-ups that the gateway's list has otherwise; exit 1 while any"
+    )
+    differ.add_argument("--json", action="store_true", help="print as JSON")
+    resolve = actions.add_parser(
+        "resolve", help="say that the list is right, for somebody else to approve"
+    )
+    resolve.add_argument("topup", help="top_…, from: bifold topups differences")
+    resolve.add_argument("--asset", metavar="CODE", help="where it differs in several")
+    resolve.add_argument("--reason", required=True, help="why; the owner is told it, too")
+    resolve.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
+    agree = actions.add_parser("approve-resolve", help="agree: the books follow the list")
+    agree.add_argument("resolution", help="gtr_…, from: bifold topups differences")
+    agree.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
 
 
 def _add_cases(commands: Subparsers) -> None:

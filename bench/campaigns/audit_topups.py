@@ -13,11 +13,13 @@ from wallet.corrections import service as corrections
 from wallet.corrections.document import read_batch
 from wallet.db import Database
 from wallet.errors import WalletError
+from wallet.money import Money
 from wallet.receivables import Collector
 from wallet.testing.operators import as_operator
 from wallet.testing.payments import PaymentWorld
-from wallet.topups import cards, references, strays
-from wallet.topups.gateway import ChargeOrder
+from wallet.topups import cards, references, resolve, strays
+from wallet.topups.gateway import ChargeOrder, ListKind
+from wallet.topups.reconcile import SETTLING_SECONDS
 from wallet.topups.simgate import GATEWAY
 
 _CARDS = ("visa_ok", "visa_ok", "visa_declined", "amex_late", "mastercard_three_d_secure")
@@ -145,6 +147,7 @@ class TopupDeeds:
         await self.announced(debtor, "30.00")
         await self.work()
         await self.announced(ada, "12.50")
+        await self._nameless("4.04")
         await self.stray("8.08")
         await self.assign(ben)
         await self.stray("9.09")
@@ -152,6 +155,7 @@ class TopupDeeds:
         await self.reverse()
         await self._of_nobody()
         await self._closed(gone)
+        await self._resolved(ben)
         await self._money.advance(31)
         await self.work()
         await self._money.table_rates()
@@ -176,6 +180,12 @@ class TopupDeeds:
         await self._money.bank.receive(
             reference=f"bank-{self._number}", money=self._money.money(amount, "EUR"), about=words
         )
+        await self._money.reader.tick()
+
+    async def _nameless(self, amount: str) -> None:
+        """A line without a reference: it is kept aside, and those behind it are read."""
+        money = self._money.money(amount, "EUR")
+        await self._money.bank.receive(reference="", money=money, about="for the rent")
         await self._money.reader.tick()
 
     async def _approve(self, correction_id: str) -> None:
@@ -216,6 +226,31 @@ class TopupDeeds:
         await self._money.advance(31)
         await self.work()
         await self._gateway.charge_back(made)
+        await self.work()
+
+    async def _resolved(self, who: str) -> None:
+        """The list says otherwise than the gateway's answers, and two operators follow it: a credit
+        and a charge-back as the worker would have made them, and another amount each way."""
+        none, less = [await self.by_card(who, "20.00", "visa_declined") for _ in range(2)]
+        back, part = [await self.by_card(who, "20.00", "visa_ok") for _ in range(2)]
+        wanted: tuple[tuple[str | None, str, int, ListKind], ...] = (
+            (none, "20.00", 1, "charge"), (less, "19.00", 1, "charge"),
+            (back, "20.00", -1, "charge_back"), (part, "5.00", -1, "charge_back"),
+        )  # fmt: skip
+        for topup, amount, sign, kind in wanted:
+            assert topup is not None
+            money = self._money.money(amount, "EUR")
+            await self._gateway.misreport(topup, Money(sign * money.minor, money.asset), kind)
+        await self.work()
+        await self._money.advance(SETTLING_SECONDS + 1)
+        for topup, *_ in wanted:
+            assert topup is not None
+            async with self._operators.transaction() as session:
+                made = await resolve.propose(
+                    session, reference=topup, asset=None, reason="its statement", by="ada"
+                )
+            async with self._operators.transaction() as session:
+                await resolve.approve(session, self._money.assets, resolution_id=made.id, by="ben")
         await self.work()
 
     async def _value(self, query: str) -> str | None:

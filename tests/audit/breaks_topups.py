@@ -24,6 +24,10 @@ BANKED = "(SELECT min(topup_id) FROM bank_credits)"
 ASSIGNED = "(SELECT id FROM bank_strays WHERE topup_id IS NOT NULL)"
 WAITING = "(SELECT id FROM bank_strays WHERE topup_id IS NULL)"
 LINE = "(SELECT min(line_id) FROM gateway_lines)"
+GIVEN = "(SELECT id FROM gateway_resolutions WHERE deed = 'credit')"
+TAKEN = "(SELECT id FROM gateway_resolutions WHERE deed = 'charge_back')"
+MORE = "(SELECT id FROM gateway_resolutions WHERE deed = 'adjust' AND listed_minor > booked_minor)"
+LESS = "(SELECT id FROM gateway_resolutions WHERE deed = 'adjust' AND listed_minor < booked_minor)"
 REVERSAL = "(SELECT min(id) FROM corrections WHERE kind = 'reversal' AND state = 'posted')"
 BATCH = "(SELECT id FROM corrections WHERE cardinality(entry_ids) = 2)"
 SEALED = "(SELECT max(seq) FROM seals WHERE kind = 'entry')"
@@ -89,6 +93,7 @@ BREAKS: tuple[Break, ...] = (
        f"UPDATE bank_credits SET principal_id = {BEN} WHERE principal_id = {ADA}"),
     of("bank_credit_line_off", "a credit says more than the statement",
        "UPDATE bank_credits SET amount_minor = amount_minor + 1 WHERE topup_id = " + BANKED),
+    of("bank_line_skipped", "a line kept aside is forgotten", "DELETE FROM bank_lines_aside"),
     of("receivable_overpaid", "more is collected than is owed",
        "UPDATE accounts SET balance_minor = 1 WHERE path LIKE 'receivable:%'"),
     # The gateway's own list
@@ -111,6 +116,38 @@ BREAKS: tuple[Break, ...] = (
        " WHERE id = (SELECT min(id) FROM simgate.list)"),
     of("gateway_balance_off", "the gateway owes one cent less",
        "UPDATE simgate.balances SET balance_minor = balance_minor - 1 WHERE asset = 'EUR'"),
+    # Differences with it that operators resolved
+    of("resolution_entry_off", "more was resolved than is booked",
+       f"UPDATE gateway_resolutions SET listed_minor = listed_minor + 1 WHERE id = {MORE}"),
+    of("resolution_entry_off", "what was taken went to somebody else",
+       f"UPDATE gateway_resolutions SET principal_id = {ADA} WHERE id = {LESS}"),
+    of("resolution_entry_off", "what was given is nobody's",
+       f"UPDATE gateway_resolutions SET principal_id = NULL WHERE id = {MORE}"),
+    of("resolution_entry_missing", "a resolution names the entry of a transfer",
+       f"UPDATE gateway_resolutions SET entry_id = (SELECT entry_id FROM transfers WHERE id ="
+       f" {TRANSFER}) WHERE id = {MORE}"),
+    of("resolution_entry_uncaused", "a resolution is deleted",
+       f"DELETE FROM gateway_resolutions WHERE id = {LESS}"),
+    of("resolution_entry_uncaused", "an entry of a resolution without one",
+       *new_entry("gateway.resolved", (GATEWAY, -10), (customer(ADA), 10))),
+    of("resolution_agreed_off", "a resolution was approved by its proposer",
+       *unchecked("gateway_resolutions", "gateway_resolutions_check5"),
+       f"UPDATE gateway_resolutions SET ended_by = proposed_by WHERE id = {GIVEN}"),
+    of("resolution_agreed_off", "the books name another who agreed",
+       f"UPDATE gateway_resolutions SET ended_by = 'mallory' WHERE id = {TAKEN}"),
+    of("resolution_agreed_off", "another sum was agreed than was credited",
+       f"UPDATE gateway_resolutions SET listed_minor = listed_minor + 1 WHERE id = {GIVEN}"),
+    of("resolution_agreed_off", "another sum was agreed than was charged back",
+       f"UPDATE gateway_resolutions SET booked_minor = booked_minor + 1 WHERE id = {TAKEN}"),
+    of("resolution_agreed_off", "a resolution names another top-up",
+       f"UPDATE gateway_resolutions SET reference = {CARD} WHERE id = {TAKEN}"),
+    of("resolution_agreed_off", "what was credited is not what was resolved",
+       f"UPDATE gateway_resolutions SET entry_id = (SELECT entry_id FROM topups WHERE id = {CARD})"
+       f" WHERE id = {GIVEN}"),
+    of("gateway_charge_off", "the gateway's word is followed by nobody any more",
+       f"DELETE FROM gateway_resolutions WHERE id = {GIVEN}"),
+    of("gateway_books_off", "a resolution covered less of the list than was booked",
+       f"UPDATE gateway_resolutions SET through_line = 0 WHERE id = {MORE}"),
     # Corrections
     of("correction_entry_off", "a correction's document is altered after it was agreed",
        "UPDATE corrections SET document = jsonb_set(document,"

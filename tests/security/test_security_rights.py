@@ -66,6 +66,8 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                         "gateway_lines",
                         "bank_references",
                         "corrections",
+                        "gateway_resolutions",
+                        "bank_lines_aside",
                         "reconcile_runs",
                         "reconcile_reads",
                         "reconcile_lines",
@@ -91,12 +93,22 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
     assert "deposit_losses.settle_entry_id" not in open_columns
     assert not {column for column in open_columns if column.startswith("reconcile_")}
     assert "corrections.ended_by" not in open_columns
+    assert not {
+        column for column in open_columns if column.startswith(("gateway_reso", "bank_lines_aside"))
+    }
 
 
 def test_a_correction_begins_as_a_proposal(database: ScratchDatabase) -> None:
     """Nobody inserts one that two people seem to have agreed on already."""
     assert _insertable(database, "bifold_operator", "corrections") == {
         "id", "kind", "reverses", "document", "reason", "proposed_by"
+    }  # fmt: skip
+
+
+def test_a_resolution_begins_as_a_proposal(database: ScratchDatabase) -> None:
+    assert _insertable(database, "bifold_operator", "gateway_resolutions") == {
+        "id", "gateway", "reference", "asset", "kind", "deed", "listed_minor", "booked_minor",
+        "through_line", "reason", "proposed_by",
     }  # fmt: skip
 
 
@@ -114,6 +126,7 @@ def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
     "table",
     [
         "corrections",
+        "gateway_resolutions",
         "audit_accepted",
         "fork_proposals",
         "chain_approvals",

@@ -197,7 +197,7 @@ class TestStrays:
             )
             (first,) = await world.bank.statement("EUR", after=0, limit=5)
             gone = replace(first, line_id=first.line_id + 1, amount_minor=-500)
-            await world.reader._keep(session, gone)
+            await world.reader._keep(session, "EUR", gone)
         assert first.reference == reference
         with pytest.raises(InvalidState, match="taken it back"):
             async with as_operator(world.db) as session:

@@ -60,3 +60,16 @@ class BankCredit(SQLModel, table=True):
     entry_id: str = Field(sa_type=Text, unique=True, foreign_key="entries.id")
     topup_id: str = Field(sa_type=Text, unique=True, foreign_key="topups.id")
     created_at: datetime = Field(sa_type=STAMP)
+
+
+class BankLineAside(SQLModel, table=True):
+    """A line of a bank's statement that makes no sense. `account`: the asset that was asked for;
+    `said`: its fields as they came, in print."""
+
+    __tablename__ = "bank_lines_aside"
+    bank: str = Field(primary_key=True, sa_type=Text)
+    account: str = Field(primary_key=True, sa_type=Text)
+    line_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    said: dict[str, Any] = Field(sa_type=JSONB)
+    problem: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=STAMP)

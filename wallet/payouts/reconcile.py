@@ -11,6 +11,7 @@ from wallet.db import Database
 from wallet.ledger import balance_of
 from wallet.ledger.accounts import bank as bank_account
 from wallet.ledger.reconcile_line import ReconcileLine
+from wallet.payouts.lines import kept_aside, name_of
 from wallet.payouts.simbank import BANK, account_balances, read_statement
 
 NAMED_LIMIT = 5  # references spelled out in a note; the rest are counted
@@ -20,7 +21,8 @@ async def bank_lines(db: Database) -> list[ReconcileLine]:
     """One line per bank account of the house, all as of one moment.
 
     Every difference is traced to its reference. In flight is what the bank has moved for payouts
-    whose last answer we have not booked, and what we have not read of its statement yet.
+    whose last answer we have not booked, and what we have not read of its statement yet. A line
+    kept aside goes by its own name, so that the entry which settles it is told from all others.
     """
     async with db.snapshot() as session:
         outside = await account_balances(session)
@@ -32,8 +34,10 @@ async def _line(session: AsyncSession, asset: str, outside: dict[str, int]) -> R
     statement: dict[str, int] = defaultdict(int)
     balance, problems = 0, []
     lines = await read_statement(session, asset)
+    aside = await kept_aside(session, bank=BANK, account=asset)
     for line in lines:
-        statement[line.reference] += line.amount_minor
+        reference = name_of(line.line_id) if line.line_id in aside else line.reference
+        statement[reference] += line.amount_minor
         balance += line.amount_minor
         if line.balance_after_minor != balance:
             problems.append(f"line {line.line_id} does not add up")
@@ -93,13 +97,16 @@ async def _booked(session: AsyncSession, asset: str) -> dict[str, int]:
 
 
 async def _in_flight(session: AsyncSession, asset: str) -> set[str]:
-    """References that may differ now: payouts without a last answer, lines not read or matched."""
+    """References that may differ now: payouts without a last answer, lines not read or matched.
+    What is kept aside is read."""
     rows = await session.execute(
         text(
             "SELECT reference FROM payouts WHERE asset = :asset"
             " AND (answer IS NULL OR answer = 'accepted')"
             " UNION SELECT s.reference FROM simbank.statement s WHERE s.asset = :asset"
             "  AND NOT EXISTS (SELECT FROM bank_lines l WHERE l.bank = :bank AND l.line_id = s.id)"
+            "  AND NOT EXISTS (SELECT FROM bank_lines_aside k WHERE k.bank = :bank"
+            "   AND k.account = s.asset AND k.line_id = s.id)"
             " UNION SELECT l.reference FROM bank_lines l WHERE l.bank = :bank AND l.asset = :asset"
             "  AND l.matched_at IS NULL AND l.problem IS NULL"
         ),

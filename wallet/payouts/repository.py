@@ -84,10 +84,13 @@ async def lock_statement(session: AsyncSession, bank: str) -> None:
 
 
 async def last_line(session: AsyncSession, *, bank: str, asset: str) -> int:
-    """The highest line read so far; lines of one account commit in the order of their ids."""
+    """The highest line read so far, kept aside or not; lines of one account commit in the order of
+    their ids."""
     found = await session.execute(
         text(
-            "SELECT coalesce(max(line_id), 0) FROM bank_lines WHERE bank = :bank AND asset = :asset"
+            "SELECT greatest(0, (SELECT max(line_id) FROM bank_lines WHERE bank = :bank"
+            " AND asset = :asset), (SELECT max(line_id) FROM bank_lines_aside WHERE bank = :bank"
+            " AND account = :asset))"
         ),
         {"bank": bank, "asset": asset},
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import structlog
 from sqlalchemy import RowMapping
@@ -35,16 +37,23 @@ async def post(session: AsyncSession, command: ledger.Command) -> str:
 
 
 async def credit(
-    session: AsyncSession, row: RowMapping, money: Money, *, gateway: str, at: datetime
-) -> bool:
+    session: AsyncSession,
+    row: RowMapping,
+    money: Money,
+    *,
+    gateway: str,
+    at: datetime,
+    agreed: Mapping[str, Any] | None = None,
+) -> str:
     """The gateway has the money: the customer's, or kept aside where their account is closed.
 
-    `row` is locked and without a credit so far. False when it was kept aside.
+    `row` is locked and without a credit so far. `agreed`: who agreed, where the gateway's answer
+    is not the reason. The entry's id.
     """
     ours = accounts.gateway(gateway, money.asset.code)
     theirs = accounts.customer(row["principal_id"], money.asset.code)
     told = notice(row["principal_id"], row["id"], money, row["method"], "succeeded")
-    meta = {"gateway": gateway, "card_id": row["card_id"]}
+    meta = {"gateway": gateway, "card_id": row["card_id"], **(agreed or {})}
     try:
         entry_id = await post(
             session,
@@ -54,21 +63,25 @@ async def credit(
             ),
         )  # fmt: skip
     except AccountClosed:
-        await _keep_aside(session, row, money, gateway=gateway, at=at)
-        return False
+        return await _keep_aside(session, row, money, gateway=gateway, at=at, meta=meta)
     await repository.end(session, row, "succeeded", entry_id=entry_id)
-    return True
+    return entry_id
 
 
 async def _keep_aside(
-    session: AsyncSession, row: RowMapping, money: Money, *, gateway: str, at: datetime
-) -> None:
+    session: AsyncSession,
+    row: RowMapping,
+    money: Money,
+    *,
+    gateway: str,
+    at: datetime,
+    meta: Mapping[str, Any],
+) -> str:
     nobody = accounts.unattributed(gateway, money.asset.code)
     entry_id = await post(
         session,
         ledger.Command(
-            kind="gateway.unattributed", ref=row["id"], event_at=at,
-            meta={"gateway": gateway, "card_id": row["card_id"]},
+            kind="gateway.unattributed", ref=row["id"], event_at=at, meta=meta,
             lines=movement(accounts.gateway(gateway, money.asset.code), nobody, money),
         ),
     )  # fmt: skip
@@ -81,14 +94,22 @@ async def _keep_aside(
         what=f"A card payment of {money} arrived for an account that is closed.",
         evidence={"amount_minor": str(money.minor), "principal": row["principal_id"]},
     )
+    return entry_id
 
 
 async def charge_back(
-    session: AsyncSession, row: RowMapping, money: Money, *, gateway: str, at: datetime
-) -> None:
-    """The gateway took it back: what is there is taken, the rest is owed. `row` has its credit."""
+    session: AsyncSession,
+    row: RowMapping,
+    money: Money,
+    *,
+    gateway: str,
+    at: datetime,
+    agreed: Mapping[str, Any] | None = None,
+) -> str:
+    """The gateway took it back: what is there is taken, the rest is owed. `row` has its credit,
+    `agreed` as in `credit`. The entry's id."""
     ours = accounts.gateway(gateway, money.asset.code)
-    meta = {"gateway": gateway, "card_id": row["card_id"]}
+    meta = {"gateway": gateway, "card_id": row["card_id"], **(agreed or {})}
     if row["kept_aside"]:
         nobody = accounts.unattributed(gateway, money.asset.code)
         entry_id = await post(
@@ -99,18 +120,8 @@ async def charge_back(
             ),
         )  # fmt: skip
         await repository.book_aside_back(session, row["id"], entry_id=entry_id)
-        left = await ledger.balance_of(session, nobody)
-        if left < 0:  # somebody was given it meanwhile, and keeps it
-            await cases.open_case(
-                session,
-                kind="topup_in_doubt",
-                subject=row["id"],
-                asset=money.asset.code,
-                what=f"A card payment of {money} was kept aside, given to somebody, and is taken"
-                f" back: {nobody.path} is below zero.",
-                evidence={"amount_minor": str(money.minor), "balance_minor": str(left)},
-            )
-        return
+        await look_below_zero(session, row["id"], nobody, money)
+        return entry_id
     charged = await receivables.charge(
         session,
         principal_id=row["principal_id"],
@@ -124,3 +135,22 @@ async def charge_back(
     )
     await repository.end(session, row, "charged_back", charge_back_entry_id=charged.entry_id)
     log.warning("topup.charged_back", topup=row["id"], owed_minor=charged.owed_minor)
+    return charged.entry_id
+
+
+async def look_below_zero(
+    session: AsyncSession, topup_id: str, nobody: ledger.AccountSpec, money: Money
+) -> None:
+    """A case where `money`, taken back from what was kept aside, is there no more: somebody was
+    given it meanwhile, and keeps it."""
+    left = await ledger.balance_of(session, nobody)
+    if left < 0:
+        await cases.open_case(
+            session,
+            kind="topup_in_doubt",
+            subject=topup_id,
+            asset=money.asset.code,
+            what=f"A card payment of {money} was kept aside, given to somebody, and is taken"
+            f" back: {nobody.path} is below zero.",
+            evidence={"amount_minor": str(money.minor), "balance_minor": str(left)},
+        )

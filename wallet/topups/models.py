@@ -91,3 +91,26 @@ class BankStray(SQLModel, table=True):
     approved_by: str | None = Field(sa_type=Text)
     topup_id: str | None = Field(sa_type=Text, unique=True, foreign_key="topups.id")
     created_at: datetime = Field(sa_type=STAMP)
+
+
+class GatewayResolution(SQLModel, table=True):
+    """A difference with the gateway's list that two operators put right; see r0036."""
+
+    __tablename__ = "gateway_resolutions"
+    id: str = Field(primary_key=True, sa_type=Text)
+    gateway: str = Field(sa_type=Text)
+    reference: str = Field(sa_type=Text, foreign_key="topups.id")
+    asset: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    deed: str = Field(sa_type=Text)
+    listed_minor: Decimal = Field(sa_type=MINOR)
+    booked_minor: Decimal = Field(sa_type=MINOR)
+    through_line: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    proposed_by: str = Field(sa_type=Text)
+    proposed_at: datetime = Field(sa_type=STAMP)
+    ended_by: str | None = Field(sa_type=Text)
+    ended_at: datetime | None = Field(sa_type=STAMP)
+    principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")

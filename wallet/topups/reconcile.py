@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,10 +13,27 @@ from wallet.db import Database
 from wallet.ledger import balance_of
 from wallet.ledger.accounts import gateway as gateway_account
 from wallet.ledger.reconcile_line import ReconcileLine
+from wallet.topups.gateway import ListLine
 from wallet.topups.simgate import GATEWAY, gateway_balances, read_list
 
 NAMED_LIMIT = 5  # references spelled out in a note; the rest are counted
 SETTLING_SECONDS = 600  # how long the list may be ahead of the books before that is a finding
+
+
+@dataclass(frozen=True, slots=True)
+class Off:
+    """A reference whose sum in the books is not its sum on the list, in minor units.
+
+    `through_line`: the newest of its lines, 0 where it has none. `taken_back`: one of them is a
+    charge-back.
+    """
+
+    reference: str
+    asset: str
+    listed_minor: int
+    booked_minor: int
+    through_line: int
+    taken_back: bool
 
 
 async def gateway_lines(db: Database) -> list[ReconcileLine]:
@@ -24,21 +43,31 @@ async def gateway_lines(db: Database) -> list[ReconcileLine]:
     """
     async with db.snapshot() as session:
         outside = await gateway_balances(session)
-        rows = await session.execute(
-            text("SELECT asset FROM accounts WHERE path LIKE :pattern"),
-            {"pattern": f"gateway:{GATEWAY}:%"},
-        )
-        ours = set(rows.scalars())
-        return [await _line(session, asset, outside) for asset in sorted({*outside, *ours})]
+        assets = await _assets(session, outside)
+        return [await _line(session, asset, outside) for asset in assets]
+
+
+async def differences(session: AsyncSession) -> list[Off]:
+    """Every reference that `bifold reconcile` names: what is in flight is not among them."""
+    found = []
+    for asset in await _assets(session, await gateway_balances(session)):
+        off, _ = await _compare(session, asset, await read_list(session, asset))
+        found += off
+    return found
+
+
+async def _assets(session: AsyncSession, outside: dict[str, int]) -> list[str]:
+    rows = await session.execute(
+        text("SELECT asset FROM accounts WHERE path LIKE :pattern"),
+        {"pattern": f"gateway:{GATEWAY}:%"},
+    )
+    return sorted({*outside, *rows.scalars()})
 
 
 async def _line(session: AsyncSession, asset: str, outside: dict[str, int]) -> ReconcileLine:
-    listed: dict[str, int] = defaultdict(int)
     balance, problems = 0, []
     lines = await read_list(session, asset)
-    fresh = await _fresh(session, asset)
     for line in lines:
-        listed[line.reference] += line.amount_minor
         balance += line.amount_minor
         if line.balance_after_minor != balance:
             problems.append(f"line {line.line_id} does not add up")
@@ -46,14 +75,10 @@ async def _line(session: AsyncSession, asset: str, outside: dict[str, int]) -> R
     closing = outside.get(asset, 0)
     if balance != closing:
         problems.append("the list does not end at the balance")
-    booked = await _booked(session, asset)
-    in_flight = 0
-    for reference in sorted({*listed, *booked}):
-        off = listed.get(reference, 0) - booked.get(reference, 0)
-        if off and reference in fresh and off == fresh[reference]:
-            in_flight += off
-        elif off:
-            problems.append(f"{reference} is off by {off}")
+    found, in_flight = await _compare(session, asset, lines)
+    problems += [
+        f"{off.reference} is off by {off.listed_minor - off.booked_minor}" for off in found
+    ]
     note = f"by reference, {len(lines)} on the gateway's list"
     if problems:
         more = len(problems) - NAMED_LIMIT
@@ -67,6 +92,30 @@ async def _line(session: AsyncSession, asset: str, outside: dict[str, int]) -> R
         note=note,
         problem=bool(problems),
     )
+
+
+async def _compare(
+    session: AsyncSession, asset: str, lines: Sequence[ListLine]
+) -> tuple[list[Off], int]:
+    """What differs and is not in flight, and the sum of what is."""
+    listed: dict[str, int] = defaultdict(int)
+    newest: dict[str, int] = {}
+    for line in lines:
+        listed[line.reference] += line.amount_minor
+        newest[line.reference] = line.line_id
+    taken_back = {line.reference for line in lines if line.kind == "charge_back"}
+    fresh, booked = await _fresh(session, asset), await _booked(session, asset)
+    found, in_flight = [], 0
+    for reference in sorted({*listed, *booked}):
+        ours, theirs = booked.get(reference, 0), listed.get(reference, 0)
+        if ours == theirs:
+            continue
+        if reference in fresh and theirs - ours == fresh[reference]:
+            in_flight += theirs - ours
+        else:
+            through = newest.get(reference, 0)
+            found.append(Off(reference, asset, theirs, ours, through, reference in taken_back))
+    return found, in_flight
 
 
 async def _fresh(session: AsyncSession, asset: str) -> dict[str, int]:

@@ -150,12 +150,14 @@ async def book_aside_back(session: AsyncSession, topup_id: str, *, entry_id: str
 
 async def look_again(session: AsyncSession, topup_id: str, *, again_in_seconds: int) -> None:
     """One that has ended gets a time to be asked about while its gateway's list moved money for it
-    that is not booked, and loses it once all of that is."""
+    that is not booked, and loses it once all of that is, or operators have resolved it."""
     await session.execute(
         text(
             "UPDATE topups t SET next_at = CASE WHEN EXISTS (SELECT FROM gateway_lines l"
             " WHERE l.reference = t.id AND l.entry_id IS NULL AND CASE l.kind WHEN 'charge'"
             "  THEN t.entry_id ELSE t.charge_back_entry_id END IS NULL)"
+            " AND NOT EXISTS (SELECT FROM gateway_resolutions r WHERE r.reference = t.id"
+            "  AND r.state = 'posted' AND r.deed = 'adjust')"
             " THEN bifold_now() + CAST(:again AS integer) * interval '1 second' END"
             " WHERE id = :id AND method = 'card' AND status <> 'pending'"
         ),
@@ -236,6 +238,19 @@ async def insert_line(
             "entry": entry_id,
         },
     )
+
+
+async def resolved(session: AsyncSession, topup_id: str) -> set[str]:
+    """What operators did about differences of it with the gateway's list. Ask with its row locked.
+
+    Once they have booked a difference (`adjust`), its amount is no guide any more: the worker books
+    nothing by itself for it, and what the list moves later is another difference.
+    """
+    rows = await session.execute(
+        text("SELECT deed FROM gateway_resolutions WHERE reference = :id AND state = 'posted'"),
+        {"id": topup_id},
+    )
+    return set(rows.scalars())
 
 
 async def exists(session: AsyncSession, topup_id: str) -> bool:

@@ -8,7 +8,7 @@ after it was spent, and keeps its own list of all it owes us. Faults make it do 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping, text
@@ -17,13 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import faults
 from wallet.db import Database
 from wallet.errors import InvalidField, InvalidState, NotFound
-from wallet.money import AssetBook
+from wallet.money import AssetBook, Money
 from wallet.topups.gateway import (
     CardFacts,
     ChargeAnswer,
     ChargeOrder,
     ChargeReferenceReused,
     GatewaySilent,
+    ListKind,
     ListLine,
 )
 from wallet.topups.simgate_cards import EXPIRES, TEST_CARDS
@@ -177,6 +178,12 @@ class SimulatedGateway:
                 raise InvalidState("It has not ended that way.")
             await _capture(session, known)
 
+    async def misreport(self, reference: str, money: Money, kind: ListKind) -> None:
+        """Its list says what its answers do not, as happens (tests and drills). Negative: back."""
+        known = {"asset": money.asset.code, "reference": reference}
+        async with self._db.transaction() as session:
+            await _move(session, known, kind, money.minor)
+
     async def _take(self, session: AsyncSession, order: ChargeOrder) -> RowMapping:
         """Decide at the door what becomes of it."""
         known = await _card(session, order.token)
@@ -302,7 +309,9 @@ async def _take_back(session: AsyncSession, known: RowMapping) -> None:
     await _move(session, known, "charge_back", -int(known["amount_minor"]))
 
 
-async def _move(session: AsyncSession, known: RowMapping, kind: str, amount_minor: int) -> None:
+async def _move(
+    session: AsyncSession, known: Mapping[Any, Any], kind: str, amount_minor: int
+) -> None:
     """Change what we are owed and write the line that says so. The balance's row orders the ids."""
     await session.execute(
         text("INSERT INTO simgate.balances (asset) VALUES (:asset) ON CONFLICT DO NOTHING"),

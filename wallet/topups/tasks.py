@@ -113,6 +113,9 @@ class TopupTasks:
             row = await repository.lock(session, topup_id)
             if row is None:
                 return
+            resolved = await repository.resolved(session, topup_id)
+            if "adjust" in resolved:
+                return
             if answer is None:
                 await self._wait(session, row, "gateway_answer")
             elif answer.status == "processing":
@@ -120,7 +123,7 @@ class TopupTasks:
             elif answer.status == "action_needed":
                 await self._wait(session, row, "three_d_secure", action_url=answer.action_url)
             elif answer.status in ("declined", "cancelled"):
-                await self._refused(session, row, answer)
+                await self._refused(session, row, answer, known=bool(resolved))
             else:
                 await self._taken(session, row, answer)
             await repository.look_again(session, topup_id, again_in_seconds=ASK_SELDOM_SECONDS)
@@ -151,10 +154,12 @@ class TopupTasks:
             return None
         return answer
 
-    async def _refused(self, session: AsyncSession, row: RowMapping, answer: ChargeAnswer) -> None:
+    async def _refused(
+        self, session: AsyncSession, row: RowMapping, answer: ChargeAnswer, *, known: bool
+    ) -> None:
         if row["status"] == "pending":
             await self._fail(session, row, answer.reason or answer.status)
-        elif row["entry_id"] is not None:
+        elif row["entry_id"] is not None and not known:
             await self._doubt(session, row, "The gateway refuses what it had taken.", answer)
 
     async def _taken(self, session: AsyncSession, row: RowMapping, answer: ChargeAnswer) -> None:
@@ -265,7 +270,13 @@ class TopupTasks:
                 evidence={"amount_minor": str(line.amount_minor), "line": line.line_id},
             )  # fmt: skip
         await repository.insert_line(session, line, gateway=self._gateway.name, entry_id=entry_id)
-        if ours:  # the line is read this once: whoever is silent now is asked again
+        if ours and "adjust" in await repository.resolved(session, line.reference):
+            await cases.open_case(
+                session, kind="topup_in_doubt", subject=line.reference, asset=line.asset,
+                what="The gateway lists more for a top-up that operators have resolved.",
+                evidence={"amount_minor": str(line.amount_minor), "line": line.line_id},
+            )  # fmt: skip
+        elif ours:  # the line is read this once: whoever is silent now is asked again
             await repository.look_again(
                 session, line.reference, again_in_seconds=ASK_SELDOM_SECONDS
             )

@@ -15,13 +15,19 @@ _BANKED = (
     " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
     " LEFT JOIN payouts o ON o.ref = e.ref LEFT JOIN bank_credits c ON c.topup_id = e.ref"
     " WHERE a.path LIKE 'bank:%' GROUP BY 1, 2, 3),"
-    " told AS (SELECT bank, asset, reference, sum(amount_minor) AS amount FROM bank_lines"
-    "  GROUP BY 1, 2, 3),"
+    # A line kept aside is held against the entry that settles it, once there is one.
+    " told AS (SELECT bank, asset, reference, sum(amount_minor) AS amount FROM"
+    "  (SELECT bank, asset, reference, amount_minor FROM bank_lines UNION ALL"
+    "   SELECT k.bank, s.asset, 'line ' || s.id, s.amount_minor FROM bank_lines_aside k"
+    "   JOIN simbank.statement s ON k.bank = 'simbank' AND s.asset = k.account AND s.id = k.line_id"
+    "   WHERE EXISTS (SELECT FROM booked b WHERE b.bank = k.bank AND b.asset = s.asset"
+    "    AND b.reference = 'line ' || s.id)) t GROUP BY 1, 2, 3),"
     # A payout may be booked before its line is read, and its line read before the answer.
     " open AS (SELECT reference FROM payouts WHERE answer IS NULL OR answer = 'accepted'"
     "  UNION SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"
     "  UNION SELECT s.reference FROM simbank.statement s WHERE NOT EXISTS"
-    "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset))"
+    "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset) AND NOT EXISTS"
+    "   (SELECT FROM bank_lines_aside k WHERE k.line_id = s.id AND k.account = s.asset))"
 )
 
 CHECKS = (
@@ -44,11 +50,13 @@ CHECKS = (
     ),
     Check(
         "bank_line_skipped",
-        "no line of the statement is passed over",
+        "no line of the statement is passed over: it is read, or kept aside by its name",
         "SELECT s.id, 'simbank', s.asset, s.amount_minor || ' ' || s.reference, NULL"
         " FROM simbank.statement s WHERE s.id < (SELECT max(l.line_id) FROM bank_lines l"
         "  WHERE l.bank = 'simbank' AND l.asset = s.asset) AND NOT EXISTS (SELECT FROM bank_lines l"
-        "  WHERE l.bank = 'simbank' AND l.asset = s.asset AND l.line_id = s.id)",
+        "  WHERE l.bank = 'simbank' AND l.asset = s.asset AND l.line_id = s.id)"
+        " AND NOT EXISTS (SELECT FROM bank_lines_aside k WHERE k.bank = 'simbank'"
+        "  AND k.account = s.asset AND k.line_id = s.id)",
     ),
     Check(
         "bank_statement_off",

@@ -69,32 +69,52 @@ STRAYS = Cause(
     "SELECT entry_id FROM bank_strays UNION ALL SELECT e.id FROM entries e JOIN bank_lines l"
     " ON l.reference = e.ref AND l.amount_minor < 0 WHERE e.kind = 'bank.unattributed'",
 )
-CAUSES = (TOPUPS, ASIDE, CHARGE_BACKS, STRAYS)
-
-_CHARGE_BACK_ENTRY_OFF = Check(
-    "charge_back_entry_off",
-    f"{CHARGE_BACKS.means}: its entry moves exactly that",
-    f"WITH {_BY_CARD}, want AS (SELECT entry_id, path, asset, sum(amount) AS amount"
-    f" FROM ({CHARGE_BACKS.lines}) l WHERE entry_id IS NOT NULL"
-    " AND ({after} < 0 OR entry_id IN (SELECT entry_id FROM postings WHERE id > {after}))"
-    " GROUP BY 1, 2, 3), have AS (SELECT p.entry_id, CASE WHEN a.path LIKE 'customer:%'"
-    "  OR a.path LIKE 'receivable:%' THEN 'owner:' || split_part(a.path, ':', 2) || ':' || a.asset"
-    "  ELSE a.path END AS path, p.asset, sum(p.amount_minor) AS amount,"
-    "  bool_and(p.amount_minor < 0) AS taken FROM postings p JOIN accounts a"
-    "  ON a.id = p.account_id WHERE p.id > {after} AND p.entry_id IN (SELECT entry_id FROM want)"
-    "  GROUP BY 1, 2, 3)"
-    " SELECT entry_id, NULL, asset, path || ' ' || coalesce(want.amount, 0),"
-    " coalesce(have.amount, 0) FROM want FULL JOIN have USING (entry_id, path, asset)"
-    " WHERE want.amount IS DISTINCT FROM have.amount OR (want.amount < 0) <> have.taken",
+RESOLVED = Cause(
+    "resolution",
+    "a difference with the gateway's list that two operators resolved moves what differed, for its"
+    " owner or against what they have or will owe",
+    ("gateway.resolved",),
+    "SELECT entry_id, 'gateway:' || gateway || ':' || asset AS path, asset,"
+    " booked_minor - listed_minor AS amount FROM gateway_resolutions WHERE deed = 'adjust'"
+    " UNION ALL"
+    " SELECT entry_id, coalesce('owner:' || principal_id, 'unattributed:' || gateway) || ':'"
+    "  || asset, asset, listed_minor - booked_minor FROM gateway_resolutions WHERE deed = 'adjust'",
+    "SELECT entry_id FROM gateway_resolutions WHERE deed = 'adjust'",
 )
+CAUSES = (TOPUPS, ASIDE, CHARGE_BACKS, STRAYS, RESOLVED)
+
+
+def _of_owners(cause: Cause) -> Check:
+    """Its entries, where no row says how they split between what is there and what is owed."""
+    extra = cause.extra + ", " if cause.extra else ""
+    return Check(
+        f"{cause.code}_entry_off",
+        f"{cause.means}: its entry moves exactly that",
+        f"WITH {extra}want AS (SELECT entry_id, path, asset, sum(amount) AS amount"
+        f" FROM ({cause.lines}) l WHERE entry_id IS NOT NULL"
+        " AND ({after} < 0 OR entry_id IN (SELECT entry_id FROM postings WHERE id > {after}))"
+        " GROUP BY 1, 2, 3), have AS (SELECT p.entry_id, CASE WHEN a.path LIKE 'customer:%'"
+        "  OR a.path LIKE 'receivable:%'"
+        "  THEN 'owner:' || split_part(a.path, ':', 2) || ':' || a.asset"
+        "  ELSE a.path END AS path, p.asset, sum(p.amount_minor) AS amount,"
+        "  bool_and(p.amount_minor < 0) AS taken FROM postings p JOIN accounts a"
+        "  ON a.id = p.account_id"
+        "  WHERE p.id > {after} AND p.entry_id IN (SELECT entry_id FROM want) GROUP BY 1, 2, 3)"
+        " SELECT entry_id, NULL, asset, path || ' ' || coalesce(want.amount, 0),"
+        " coalesce(have.amount, 0) FROM want FULL JOIN have USING (entry_id, path, asset)"
+        " WHERE want.amount IS DISTINCT FROM have.amount OR (want.amount < 0) <> have.taken",
+    )
+
+
+_SPLIT = {cause: _of_owners(cause) for cause in (CHARGE_BACKS, RESOLVED)}
 
 CHECKS = (
-    _CHARGE_BACK_ENTRY_OFF,
+    *_SPLIT.values(),
     *(
         check
         for cause in CAUSES
         for check in checks_of(cause)
-        if check.code != _CHARGE_BACK_ENTRY_OFF.code
+        if cause not in _SPLIT or check.code != _SPLIT[cause].code
     ),
     Check(
         "topup_state_off",
@@ -168,9 +188,12 @@ CHECKS = (
         "WITH listed AS (SELECT l.asset, l.reference, sum(l.amount_minor) AS amount"
         "  FROM simgate.list l LEFT JOIN topups t ON t.id = l.reference AND t.method = 'card'"
         "  LEFT JOIN gateway_lines g ON g.gateway = 'simgate' AND g.line_id = l.id"
-        # Listed already, and our own answer is on its way.
+        # Listed already, and our own answer is on its way; what was resolved is booked as listed.
         "  WHERE g.entry_id IS NOT NULL OR CASE l.kind WHEN 'charge' THEN t.entry_id"
-        "   ELSE t.charge_back_entry_id END IS NOT NULL GROUP BY 1, 2),"
+        "   ELSE t.charge_back_entry_id END IS NOT NULL"
+        "   OR EXISTS (SELECT FROM gateway_resolutions r WHERE r.gateway = 'simgate'"
+        "    AND r.state = 'posted' AND r.reference = l.reference"
+        "    AND r.asset = l.asset AND r.through_line >= l.id) GROUP BY 1, 2),"
         " booked AS (SELECT p.asset, e.ref AS reference, -sum(p.amount_minor) AS amount"
         "  FROM postings p JOIN accounts a ON a.id = p.account_id"
         "  JOIN entries e ON e.id = p.entry_id WHERE a.path LIKE 'gateway:simgate:%' GROUP BY 1, 2)"
@@ -180,14 +203,38 @@ CHECKS = (
     ),
     Check(
         "gateway_charge_off",
-        "a card top-up that was credited is what the gateway took",
+        "a card top-up that was credited is what the gateway took, or two operators followed its"
+        " list and not its answer",
         "SELECT t.id, 'simgate', t.asset, coalesce(c.amount_minor || ' ' || c.asset || ' '"
         "  || c.status, 'no charge'), t.amount_minor || ' ' || t.asset || ' ' || t.status"
         " FROM topups t JOIN cards k ON k.id = t.card_id AND k.gateway = 'simgate'"
         " LEFT JOIN simgate.charges c ON c.reference = t.id WHERE t.entry_id IS NOT NULL"
         " AND (c.reference IS NULL OR c.amount_minor <> t.amount_minor OR c.asset <> t.asset"
         "  OR c.status NOT IN ('succeeded', 'charged_back')"
-        "  OR (t.charge_back_entry_id IS NOT NULL AND c.status <> 'charged_back'))",
+        "  OR (t.charge_back_entry_id IS NOT NULL AND c.status <> 'charged_back'))"
+        " AND NOT EXISTS (SELECT FROM gateway_resolutions r WHERE r.reference = t.id"
+        "  AND r.state = 'posted')",
+    ),
+    Check(
+        "resolution_agreed_off",
+        "what one operator proposed and another agreed to is what was booked, once",
+        "SELECT r.id, r.gateway, r.asset, r.deed || ' ' || (r.listed_minor - r.booked_minor)"
+        " || ' for '"
+        " || r.reference || ' by ' || r.proposed_by || ', another agreed', coalesce(r.entry_id,"
+        "  'no entry') || ', ' || coalesce(r.ended_by, 'nobody') || ' agreed, in the books '"
+        "  || coalesce(e.meta->>'approved_by', 'nobody') FROM gateway_resolutions r"
+        " LEFT JOIN topups t ON t.id = r.reference LEFT JOIN entries e ON e.id = r.entry_id"
+        " WHERE (r.state = 'posted') <> (r.entry_id IS NOT NULL) OR (r.state = 'posted' AND ("
+        "  r.ended_by IS NULL OR r.ended_by = r.proposed_by OR e.ref IS DISTINCT FROM r.reference"
+        "  OR e.meta->>'resolution' IS DISTINCT FROM r.id"
+        "  OR e.meta->>'proposed_by' IS DISTINCT FROM r.proposed_by"
+        "  OR e.meta->>'approved_by' IS DISTINCT FROM r.ended_by"
+        "  OR r.principal_id IS DISTINCT FROM CASE WHEN r.principal_id IS NOT NULL"
+        "   THEN t.principal_id END"
+        "  OR (r.deed = 'credit' AND (t.entry_id IS DISTINCT FROM r.entry_id"
+        "   OR (r.listed_minor, r.booked_minor) IS DISTINCT FROM (t.amount_minor, 0)))"
+        "  OR (r.deed = 'charge_back' AND (t.charge_back_entry_id IS DISTINCT FROM r.entry_id"
+        "   OR (r.listed_minor, r.booked_minor) IS DISTINCT FROM (0, t.amount_minor)))))",
     ),
     Check(
         "gateway_line_off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import restore, run_sql
 
 revision = "r0037"
-down_revision = "r0035"
+down_revision = "r0036"
 branch_labels = None
 depends_on = None
 
