@@ -16,6 +16,7 @@ from itertools import groupby
 from operator import attrgetter, or_
 
 from chain import parse
+from chain.answerable import blame
 from chain.blocks import Block, BlockRef, Log
 from chain.errors import ChainError, NodeGarbage
 from chain.observe import (
@@ -60,8 +61,11 @@ async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) 
         if len(blocks) > 1:
             raise
         return Range(blocks, None)
-    if told is None or not told.keys() <= {block.hash for block in blocks}:
-        return Range(blocks, None)  # of another fork, or of blocks that were not asked for
+    if told is not None and not told.keys() <= {block.hash for block in blocks}:
+        blame(NodeGarbage("logs of another fork, or of blocks that were not asked for"))
+        told = None
+    if told is None:
+        return Range(blocks, None)
     return Range(blocks, {block.hash: told.get(block.hash, []) for block in some})
 
 
@@ -76,6 +80,7 @@ async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[LogTold]]
         logs = as_told(listed, list[LogTold], "eth_getLogs")
     except NodeGarbage as error:
         log.warning("blocks %d to %d: %s; read from their receipts", first, last, error)
+        blame(error)
         return None
     told: dict[str, list[LogTold]] = {}
     for block_hash, some in groupby(logs, attrgetter("block_hash")):

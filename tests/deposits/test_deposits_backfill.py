@@ -12,8 +12,8 @@ from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
 from chain.errors import NodeUnavailable
 from chain.ranges import Range
+from chain.window import Window
 from wallet.deposits.backfill import AHEAD, ranges
-from wallet.deposits.window import Window
 
 
 class Node:

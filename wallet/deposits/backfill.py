@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from chain.client import ChainClient
 from chain.errors import ChainError
 from chain.ranges import Range
-from wallet.deposits.window import Window
+from chain.window import Window
 
 AHEAD = 3
 """Ranges on their way at once: the node has work while one's logs are asked for, and one is put
