@@ -214,7 +214,7 @@ class ChainClient:
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""
         wanted = [(block.number, pair) for pair in pairs]
-        found = await balance_changes(self.rpc, self.network, wanted)
+        found = await balance_changes(self.rpc, self.network, wanted, self._arrivals.pairs)
         return dict(zip(pairs, found, strict=True))
 
     async def decimals(self) -> dict[str, int]:
