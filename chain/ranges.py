@@ -35,6 +35,8 @@ _ADDRESS_CHARS, _TOPIC_CHARS = 42, 66
 _ADDRESS_AT = 26  # of a topic that holds one: 0x and twelve zero bytes
 NUMBERS = [hex(place) for place in range(512)]
 """What the logs of a block of ordinary size must be numbered."""
+LOG_BYTES, TX_BYTES = 1_000, 500
+"""What one takes in memory, some. A text that is longer than it may be is bounded by the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,12 @@ class Range:
 
     blocks: Sequence[Block]
     told: Mapping[str, list[LogTold]] | None = field(repr=False)
+
+    @property
+    def weight_bytes(self) -> int:
+        """What it takes in memory, about."""
+        logs = 0 if self.told is None else sum(map(len, self.told.values()))
+        return logs * LOG_BYTES + sum(len(one.transactions) for one in self.blocks) * TX_BYTES
 
 
 async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) -> Range:
