@@ -225,6 +225,25 @@ async def test_a_lineage_that_does_not_fit_is_read_from_the_next_node(
     assert (await seam.balance(ada, "ETH")).total_minor == 10**18
 
 
+async def test_a_node_that_lost_the_block_we_stand_on_makes_room_for_the_next(seam: Seam) -> None:
+    await seam.mine()
+    tip = await place(seam)
+    await seam.dev.mine(3)
+
+    def lie(method: str, params: Sequence[Any], result: Any) -> Any:
+        return None if method == "eth_getBlockByNumber" and params[0] == hex(tip) else result
+
+    doors = [Meddler(seam.reach(seam.url, timeout_seconds=2.0)) for _ in range(3)]
+    doors[0].alter = doors[1].alter = lie
+    alone, scanner = await behind(seam, doors[0]), await behind(seam, *doors[1:])
+    for _ in range(3):
+        await alone.tick()
+    assert await place(seam) == tip
+    for _ in range(3):
+        await scanner.tick()
+    assert await place(seam) == tip + 3
+
+
 async def place(seam: Seam) -> int:
     [stands] = await seam.rows("SELECT tip_number FROM scan_state")
     return int(stands.tip_number)
