@@ -36,9 +36,9 @@ from chain.registry import Network, Token
 from chain.rpc import Rpc
 from chain.testing import AnvilProcess
 from chain.told import GET_BLOCK
+from chain.window import Window
 from contracts.loader import artifact
 from wallet.deposits.backfill import ranges
-from wallet.deposits.window import Window
 from wallet.processes import collect_seldom
 
 BLOCKS = 1_000

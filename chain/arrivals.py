@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chain.balances import Pair, balance_changes
+from chain.balances import PAIRS_AT_ONCE, Pair, balance_changes
 from chain.blocks import Block, Log, Receipt
 from chain.lanes import in_lanes
 from chain.observe import (
@@ -23,6 +23,7 @@ from chain.ranges import Range, logs_in
 from chain.receipts import Ahead, BlockReceipts, receipts_of
 from chain.registry import Network, Token
 from chain.rpc import Rpc
+from chain.window import Window
 
 Checked = tuple[ObservedDeposit, bool]
 """A deposit, and whether its recipient's balance moved as the block's logs say."""
@@ -35,6 +36,8 @@ class Arrivals:
     rpc: Rpc
     network: Network
     receipts: BlockReceipts
+    pairs: Window = field(default_factory=lambda: Window(PAIRS_AT_ONCE))
+    """Whose balances are asked for in one request."""
 
     def may_matter(self, block: Block, watched: Container[str]) -> bool:
         """Whether anything may have arrived, as far as the block alone tells."""
@@ -114,9 +117,8 @@ class Arrivals:
     ) -> list[list[Checked]]:
         """Of several blocks: what was found, and all logs of listed tokens there."""
         wanted = [(block.number, pair) for block, many, _ in found for pair in _pairs(many)]
-        changes = dict(
-            zip(wanted, await balance_changes(self.rpc, self.network, wanted), strict=True)
-        )
+        moved = await balance_changes(self.rpc, self.network, wanted, self.pairs)
+        changes = dict(zip(wanted, moved, strict=True))
         return [
             _judged(many, net_transfers(logs, self.network.tokens), block.number, changes)
             if any(deposit.contract is not None for deposit in many)

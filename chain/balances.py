@@ -11,6 +11,7 @@ from chain.errors import NodeGarbage, NodeRejected, NodeTimeout
 from chain.lanes import in_lanes, split
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
+from chain.window import Window
 
 _SELECTOR = "0x70a08231"  # balanceOf(address)
 GAS = hex(1_000_000)
@@ -18,6 +19,8 @@ GAS = hex(1_000_000)
 _WORD_HEX = 2 + 64
 Pair = tuple[str, str]
 """Asset code and EIP-55 address."""
+PAIRS_AT_ONCE = MAX_BATCH // 4
+"""Four calls each: balance and probe, before and after."""
 
 
 def balance_of(address: str) -> str:
@@ -31,7 +34,7 @@ def balance_call(contract: str, address: str, at: str) -> Call:
 
 
 async def balance_changes(
-    rpc: Rpc, network: Network, wanted: Sequence[tuple[int, Pair]]
+    rpc: Rpc, network: Network, wanted: Sequence[tuple[int, Pair]], window: Window
 ) -> list[int | None]:
     """What each (asset, address) gained in the block at a height, in the order asked, in batches;
     None where the node has no state of it.
@@ -40,21 +43,27 @@ async def balance_changes(
     it has the state, and a contract that reverts, burns all gas or answers something else than one
     word has said nothing that moved a balance. Where several together are too much for one answer
     they are asked in halves: a token that answers without end keeps nobody else's from being read.
-    A node that answers nobody is so waited for some five times, once for each half.
+    A node that is silent is waited for once; `window` then asks for half as many the next time.
     """
+    size = window.size
 
     async def some(part: Sequence[tuple[int, Pair]]) -> list[int | None]:
         calls = [call for height, pair in part for call in _before_and_after(network, height, pair)]
         try:
             answers = await rpc.batch_answers(calls)
-        except (NodeGarbage, NodeTimeout):
+        except NodeTimeout:
+            window.shrink(size)
+            raise
+        except NodeGarbage:
             if len(part) == 1:
                 raise
             half = len(part) // 2
             return [*await some(part[:half]), *await some(part[half:])]
         return [_change(*answers[place : place + 4]) for place in range(0, len(answers), 4)]
 
-    found = await in_lanes(split(wanted, MAX_BATCH // 4), some)
+    found = await in_lanes(split(wanted, size), some)
+    if len(wanted) >= window.size:
+        window.grow()
     return [change for part in found for change in part]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked
+from chain.answerable import answerable
 from chain.arrivals import Arrivals
 from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings
 from chain.blocks import (
@@ -51,7 +52,11 @@ class ChainIdentity:
 
 
 class ChainClient:
-    """One network through one transport. Holds no state but whether the node knows a method."""
+    """One network through one transport. Holds no state but how the node is best asked.
+
+    What is `answerable` reads what nodes alone say: garbage there counts against the node. What a
+    contract may have a part in does not.
+    """
 
     def __init__(self, network: Network, rpc: Rpc) -> None:
         self.network = network
@@ -65,6 +70,7 @@ class ChainClient:
 
     # Identity
 
+    @answerable()
     async def identity(self) -> ChainIdentity:
         """Chain id, hash of block 1 and the node's name for itself, as the node answers them."""
         chain_id, block1, version = await self.rpc.batch(
@@ -102,6 +108,7 @@ class ChainClient:
 
     # Blocks
 
+    @answerable()
     async def head(self) -> BlockRef:
         """The newest block the node knows. May be older than an earlier answer's."""
         latest = await self.rpc.call(GET_BLOCK, ("latest", False))
@@ -109,11 +116,13 @@ class ChainClient:
             raise NodeGarbage("the node has no latest block")
         return parse_ref(latest)
 
+    @answerable()
     async def block_ref(self, number: int) -> BlockRef | None:
         """The canonical block at this height, or None if the node has none there (yet)."""
         answer = await self.rpc.call(GET_BLOCK, (hex(number), False))
         return None if answer is None else _numbered(parse_ref(answer), number)
 
+    @answerable()
     async def block_refs(self, numbers: Sequence[int]) -> list[BlockRef | None]:
         """Like `block_ref` for many heights, in batches."""
         answers = await self.rpc.batch([(GET_BLOCK, (hex(number), False)) for number in numbers])
@@ -126,6 +135,7 @@ class ChainClient:
         """The canonical block at this height with its transactions, or None."""
         return (await self.full_blocks([number]))[0]
 
+    @answerable()
     async def full_blocks(self, numbers: Sequence[int]) -> list[Block | None]:
         """Like `full_block` for many heights, in batches. Their lineage is the caller's check."""
         parts = await in_lanes(split(numbers, BLOCKS_A_REQUEST), self._full_blocks)
@@ -139,6 +149,7 @@ class ChainClient:
                 _numbered(block.ref, number)
         return blocks
 
+    @answerable()
     async def block_range(self, numbers: Sequence[int]) -> Range:
         """Full blocks at neighbouring heights that the chain has passed long ago, with their logs.
 
@@ -148,6 +159,7 @@ class ChainClient:
         there = [block for block in itertools.takewhile(bool, blocks) if block is not None]
         return await with_logs(self.rpc, there, self.network.tokens)
 
+    @answerable()
     async def final_number(self, head: BlockRef) -> int:
         """Height of the newest final block by the network's rule; −1 while nothing is final.
 
@@ -162,6 +174,7 @@ class ChainClient:
 
     # Logs and receipts
 
+    @answerable()
     async def deposits(
         self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
     ) -> list[ObservedDeposit]:
@@ -174,6 +187,7 @@ class ChainClient:
         """
         return (await self._arrivals.in_block(block, watched, ahead))[0]
 
+    @answerable()
     async def checked_deposits(
         self, block: Block, *, watched: Container[str], ahead: Ahead = NOTHING_AHEAD
     ) -> list[tuple[ObservedDeposit, bool]]:
@@ -185,6 +199,7 @@ class ChainClient:
         """
         return await self._arrivals.checked_in_block(block, watched, ahead)
 
+    @answerable()
     async def range_deposits(
         self, piece: Range, *, watched: Container[str]
     ) -> dict[str, list[tuple[ObservedDeposit, bool]]]:
@@ -195,10 +210,11 @@ class ChainClient:
         """
         return await self._arrivals.in_range(piece, watched)
 
+    @answerable()
     async def balance_changes(self, block: Block, pairs: Sequence[Pair]) -> dict[Pair, int | None]:
         """What each (asset, address) gained in a block; see `chain.balances`."""
         wanted = [(block.number, pair) for pair in pairs]
-        found = await balance_changes(self.rpc, self.network, wanted)
+        found = await balance_changes(self.rpc, self.network, wanted, self._arrivals.pairs)
         return dict(zip(pairs, found, strict=True))
 
     async def decimals(self) -> dict[str, int]:
@@ -215,6 +231,7 @@ class ChainClient:
             if isinstance(answer, str) and len(answer) == 66
         }
 
+    @answerable()
     async def block_receipts(self, block: Block) -> list[Receipt]:
         """All receipts of a block in order, each checked to belong there. Raises NodeGarbage."""
         return await self._block_receipts.of(block)
@@ -228,10 +245,12 @@ class ChainClient:
             [block for block in blocks if self._arrivals.may_matter(block, watched)]
         )
 
+    @answerable()
     async def receipts(self, tx_hashes: Sequence[str]) -> list[Receipt | None]:
         """Receipts in the order asked; None for a transaction that is not mined."""
         return await receipts_of(self.rpc, tx_hashes)
 
+    @answerable()
     async def known(self, tx_hashes: Sequence[str]) -> list[bool]:
         """Whether the node knows each transaction, pooled or mined. False proves nothing."""
         answers = await self.rpc.batch(
@@ -246,11 +265,13 @@ class ChainClient:
 
     # Accounts
 
+    @answerable()
     async def nonce(self, address: str) -> int:
         """Transactions mined from this address (`latest`; `pending` lies on several nodes)."""
         answer = await self.rpc.call("eth_getTransactionCount", (checked(address), "latest"))
         return parse.quantity(answer, "eth_getTransactionCount")
 
+    @answerable()
     async def nonce_at(self, address: str, number: int) -> int:
         """Transactions mined from this address up to that block. NodeRejected: no state of it."""
         answer = await self.rpc.call("eth_getTransactionCount", (checked(address), hex(number)))
@@ -275,6 +296,7 @@ class ChainClient:
         words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
         return [int.from_bytes(word, "big") for word in words]
 
+    @answerable()
     async def holdings(self, addresses: Sequence[str], number: int) -> list[Holding]:
         """Nonce, coins and listed tokens of each address at a block; see `chain.balances`."""
         return await holdings(self.rpc, self.network, addresses, number)
@@ -296,6 +318,7 @@ class ChainClient:
 
     # Sending
 
+    @answerable()
     async def fees(self) -> FeeQuote:
         """Fees to send with now: median tip of ten blocks, `cap = 2 × next base fee + tip`.
 

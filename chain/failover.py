@@ -2,7 +2,8 @@
 
 All calls go to the current node. When it fails, the call fails too and the next one goes to another
 node. Whoever reads in several steps starts anew; what is under way beside them may go on at the
-other node, so what belongs together is held together by hashes, not by who said it.
+other node, so what belongs together is held together by hashes, not by who said it. What shows to
+be garbage only when it is read is a failure, too (`chain.answerable`).
 `retry_reads` is for callers whose every read stands alone. A submission is never repeated here. A
 node is asked for chain id and block 1 before it serves, and again after every failure.
 """
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chain import parse
+from chain import answerable, parse
 from chain.blocks import BlockRef, parse_ref
 from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.registry import Network
@@ -34,7 +35,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """One node by its place in the networks file; its address is kept out of every message."""
 
@@ -42,6 +43,8 @@ class Node:
     rpc: Rpc
     verified: bool = False
     failures: int = 0
+    turn: int = 0
+    """Counts its failures and never begins anew."""
     not_before: float = 0.0
     head: BlockRef | None = None
     probed_at: float | None = None
@@ -69,6 +72,20 @@ class Disagreement(Exception):
     def __init__(self, number: int, nodes: Sequence[str]) -> None:
         self.number = number
         super().__init__(f"{' and '.join(nodes)} disagree about final block {number}")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A node between two failures: what it told then counts as one failure, however often."""
+
+    rpc: FailoverRpc
+    node: Node
+    count: int
+
+    def blame(self, error: NodeGarbage) -> None:
+        """As if the node had answered so in the first place."""
+        if self.node.turn == self.count:
+            self.rpc.failed(self.node, error)
 
 
 class FailoverRpc:
@@ -126,11 +143,13 @@ class FailoverRpc:
             except FAILURES as error:
                 if extra:
                     raise
-                self._failed(node, error)
+                self.failed(node, error)
                 if left == 0:
                     raise
             else:
                 node.failures = 0
+                if not extra:
+                    answerable.heard(Turn(self, node, node.turn))
                 return answer
         raise AssertionError("unreachable")
 
@@ -159,10 +178,12 @@ class FailoverRpc:
         able = able or sorted(waiting, key=lambda node: node.not_before)[:1]
         return sorted(able, key=lambda node: (lags(node), node is not self._current, node.position))
 
-    def _failed(self, node: Node, error: ChainError) -> None:
+    def failed(self, node: Node, error: ChainError) -> None:
+        """The node pauses and is verified anew before it serves again."""
         if not node.verified and node.not_before > self._clock():
             return  # it has failed; this was under way then, and is no further failure
         node.failures += 1
+        node.turn += 1
         node.verified = False
         node.head = None
         node.problem = error.code
@@ -186,7 +207,7 @@ class FailoverRpc:
             first = None if block1 is None else parse_ref(block1).hash
             head = None if latest is None else parse_ref(latest)
         except (*FAILURES, NodeRejected) as error:
-            self._failed(node, error)
+            self.failed(node, error)
             return False
         if served != self._network.chain_id or (self._block1 is not None and first != self._block1):
             node.problem = "wrong_chain"
@@ -228,7 +249,7 @@ class FailoverRpc:
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:
-                self._failed(node, error)
+                self.failed(node, error)
         if len(set(seen.values())) > 1:
             raise Disagreement(number, list(seen))
 

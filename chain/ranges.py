@@ -16,6 +16,7 @@ from itertools import groupby
 from operator import attrgetter, or_
 
 from chain import parse
+from chain.answerable import blame
 from chain.blocks import Block, BlockRef, Log
 from chain.errors import ChainError, NodeGarbage
 from chain.observe import (
@@ -34,6 +35,8 @@ _ADDRESS_CHARS, _TOPIC_CHARS = 42, 66
 _ADDRESS_AT = 26  # of a topic that holds one: 0x and twelve zero bytes
 NUMBERS = [hex(place) for place in range(512)]
 """What the logs of a block of ordinary size must be numbered."""
+LOG_BYTES, TX_BYTES = 1_000, 500
+"""What one takes in memory, some. A text that is longer than it may be is bounded by the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class Range:
 
     blocks: Sequence[Block]
     told: Mapping[str, list[LogTold]] | None = field(repr=False)
+
+    @property
+    def weight_bytes(self) -> int:
+        """What it takes in memory, about."""
+        logs = 0 if self.told is None else sum(map(len, self.told.values()))
+        return logs * LOG_BYTES + sum(len(one.transactions) for one in self.blocks) * TX_BYTES
 
 
 async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) -> Range:
@@ -60,8 +69,11 @@ async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) 
         if len(blocks) > 1:
             raise
         return Range(blocks, None)
-    if told is None or not told.keys() <= {block.hash for block in blocks}:
-        return Range(blocks, None)  # of another fork, or of blocks that were not asked for
+    if told is not None and not told.keys() <= {block.hash for block in blocks}:
+        blame(NodeGarbage("logs of another fork, or of blocks that were not asked for"))
+        told = None
+    if told is None:
+        return Range(blocks, None)
     return Range(blocks, {block.hash: told.get(block.hash, []) for block in some})
 
 
@@ -76,6 +88,7 @@ async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[LogTold]]
         logs = as_told(listed, list[LogTold], "eth_getLogs")
     except NodeGarbage as error:
         log.warning("blocks %d to %d: %s; read from their receipts", first, last, error)
+        blame(error)
         return None
     told: dict[str, list[LogTold]] = {}
     for block_hash, some in groupby(logs, attrgetter("block_hash")):

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from chain.address import to_checksum
-from chain.balances import GAS, balance_changes
+from chain.balances import GAS, PAIRS_AT_ONCE, balance_changes
 from chain.blocks import BlockRef
 from chain.errors import NodeGarbage, NodeTimeout
 from chain.observe import TRANSFER_TOPIC, Watched, bloom_bits
@@ -18,6 +18,7 @@ from chain.ranges import logs_that_matter
 from chain.registry import Network, Token
 from chain.rpc import READS_AT_ONCE, SUBMISSION, Answer, Call, JsonRpc, Rpc
 from chain.told import LogTold
+from chain.window import Window
 
 TOKEN = "0x" + "ab" * 20
 PEOPLE = ["0x" + f"{n:040x}" for n in range(1, 31)]
@@ -53,23 +54,35 @@ class Wordy:
         return f"0x{who * int(params[1], 16):064x}"
 
 
-@pytest.mark.parametrize("error", [NodeGarbage, NodeTimeout])
+WANTED = [(7, ("USDC", person)) for person in PEOPLE]
+
+
 @pytest.mark.parametrize("most", [4, 12, 100])
-async def test_balances_that_are_too_much_together_are_asked_in_halves(
-    error: type[Exception], most: int
-) -> None:
-    node = Wordy(most, error)
-    wanted = [(7, ("USDC", person)) for person in PEOPLE]
-    changes = await balance_changes(cast(Rpc, node), network(), wanted)
-    assert changes == list(range(1, 31))
+async def test_balances_that_are_too_much_together_are_asked_in_halves(most: int) -> None:
+    node, window = Wordy(most, NodeGarbage), Window(PAIRS_AT_ONCE)
+    changes = await balance_changes(cast(Rpc, node), network(), WANTED, window)
+    assert changes == list(range(1, 31)) and window.whole
     assert node.gas == {GAS} and (node.refused > 0) is (most < 100)
 
 
 async def test_one_that_is_too_much_alone_is_the_nodes_failure() -> None:
     with pytest.raises(NodeGarbage):
         await balance_changes(
-            cast(Rpc, Wordy(3, NodeGarbage)), network(), [(7, ("USDC", PEOPLE[0]))]
+            cast(Rpc, Wordy(3, NodeGarbage)), network(), WANTED[:1], Window(PAIRS_AT_ONCE)
         )
+
+
+async def test_silence_is_waited_for_once_and_less_is_asked_for_the_next_time() -> None:
+    node, window = Wordy(12, NodeTimeout), Window(PAIRS_AT_ONCE)
+    with pytest.raises(NodeTimeout):
+        await balance_changes(cast(Rpc, node), network(), WANTED[:25], window)
+    assert (node.refused, window.size) == (1, 12)
+    for size in (6, 3):  # several at once, which are one silence
+        with pytest.raises(NodeTimeout):
+            await balance_changes(cast(Rpc, node), network(), WANTED[:25], window)
+        assert window.size == size
+    found = await balance_changes(cast(Rpc, node), network(), WANTED[:25], window)
+    assert (found, window.size) == (list(range(1, 26)), 4)
 
 
 class Slow(JsonRpc):

@@ -5,22 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import Any, cast
+from weakref import WeakSet
 
 import pytest
 
 from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
 from chain.errors import NodeUnavailable
-from chain.ranges import Range
-from wallet.deposits.backfill import AHEAD, ranges
-from wallet.deposits.window import Window
+from chain.ranges import LOG_BYTES, Range
+from chain.told import LogTold
+from chain.window import Window
+from wallet.deposits.backfill import AHEAD, AHEAD_BYTES, ranges
 
 
 class Node:
     """Blocks up to `head`; refuses ranges longer than `most`, is slow from some height on."""
 
-    def __init__(self, head: int = 1_000, most: int = 1_000, slow_from: int = 1_000) -> None:
-        self.head, self.most, self.slow_from = head, most, slow_from
+    def __init__(
+        self, head: int = 1_000, most: int = 1_000, slow_from: int = 1_000, logs: int = 0
+    ) -> None:
+        self.head, self.most, self.slow_from, self.logs = head, most, slow_from, logs
+        self.alive: WeakSet[Logs] = WeakSet()
+        self.most_alive = 0
         self.under_way = self.at_once = self.cancelled = 0
         self.asked: list[range] = []
 
@@ -38,7 +44,22 @@ class Node:
             self.under_way -= 1
         if len(numbers) > self.most:
             raise NodeUnavailable("too much")
-        return Range([block(number) for number in numbers if number <= self.head], {})
+        blocks = [block(number) for number in numbers if number <= self.head]
+        return Range(blocks, {"0x": Logs(self, len(numbers) * self.logs)} if self.logs else {})
+
+
+class Logs(list[LogTold]):
+    """So many of one log; the node knows how many such lists there are."""
+
+    def __init__(self, node: Node, count: int) -> None:
+        super().__init__([LOG] * count)
+        node.alive.add(self)
+        node.most_alive = max(node.most_alive, len(node.alive))
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # by identity
+
+
+LOG = LogTold("0x", (), "0x", "0x", "0x", "0x", "0x")
 
 
 def block(number: int) -> Block:
@@ -79,6 +100,38 @@ async def test_a_node_that_refused_is_asked_for_one_range_at_a_time() -> None:
     with contextlib.suppress(NodeUnavailable):  # the window grows until it is refused again
         await heights(node, window)
     assert node.at_once == 1
+
+
+def logs_of(size_bytes: int) -> int:
+    """Logs in each block that make ranges of ten blocks take so much."""
+    return size_bytes // LOG_BYTES // 10 + 1
+
+
+async def test_after_a_heavy_range_they_are_smaller_and_read_one_at_a_time() -> None:
+    node, window = Node(logs=logs_of(AHEAD_BYTES)), Window(10)
+    assert await heights(node, window, last=10) == list(range(1, 11))
+    assert (window.size, node.at_once) == (5, 1)
+    assert await heights(node, window, last=25) == list(range(1, 26))
+    assert [len(one) for one in node.asked] == [10, 5, 6, 7, 7] and node.at_once == 1
+
+
+async def test_what_is_kept_ahead_is_bounded_and_read_again_in_its_turn() -> None:
+    node = Node(logs=logs_of(AHEAD_BYTES // 2))
+    found: list[int] = []
+    async for piece in read(node, Window(10), last=30):
+        found += [one.number for one in piece.blocks]
+        await asyncio.sleep(0.05)  # the next two have come
+    assert found == list(range(1, 31))
+    assert node.most_alive <= 3  # in hand, kept, and the one too many
+    assert sorted(one[0] for one in node.asked) == [1, 11, 11, 21]
+
+
+async def test_ranges_of_some_weight_are_read_two_at_a_time() -> None:
+    node = Node(logs=logs_of(AHEAD_BYTES * 3 // 4))
+    async for piece in read(node, Window(10)):
+        if piece.blocks[0].number == 21:
+            node.at_once = 0
+    assert node.at_once == 2
 
 
 async def test_whoever_leaves_early_leaves_nothing_under_way() -> None:

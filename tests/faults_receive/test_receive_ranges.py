@@ -10,8 +10,8 @@ import pytest
 
 from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout
 from chain.rpc import Answer, Call, Rpc
+from chain.window import Window
 from tests.faults_receive.conftest import Inbox
-from wallet.deposits.window import Window
 from wallet.testing.meddler import Meddler
 from wallet.testing.seam import Seam
 

@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.answerable import answerable, blame
 from chain.blocks import Block, BlockRef
 from chain.client import ChainClient
-from chain.errors import ChainError, NodeTimeout, NodeUnavailable
+from chain.errors import ChainError, NodeGarbage, NodeTimeout, NodeUnavailable
 from chain.observe import ObservedDeposit, Watched
 from chain.ranges import Range
 from chain.traces import InnerPayments
+from chain.window import Window
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
@@ -27,7 +29,6 @@ from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.quiet import Settled, nothing_new
 from wallet.deposits.repository import DepositRow, Tip
-from wallet.deposits.window import Window
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
 from wallet.onchain import tokens
@@ -66,6 +67,7 @@ class Scanner:
         self._settled: Settled | None = None
         self._waits_at = ""
 
+    @answerable()
     async def tick(self) -> None:
         """One pass: rejoin the node's chain, scan what is new, confirm, credit. Safe to repeat."""
         if self._settled is not None and await nothing_new(self._db, self._chain, self._settled):
@@ -112,6 +114,8 @@ class Scanner:
         there = await self._chain.block_ref(height)
         async with self._db.transaction() as session:
             kept = await repository.lineage(session, self._network, at_most=height, limit=1)
+        if there is None:
+            self._wait_at(tip, "missing", height)
         if there is None or not kept:
             return None
         if kept[0] == (there.number, there.hash):
@@ -229,10 +233,13 @@ class Scanner:
             self._ranges.shrink(self._ranges.size)  # the next pass asks for less
             raise
 
-    def _wait_at(self, tip: Tip, why: str) -> None:
-        """A chain that changes while it is read is read anew; one with a hole is worth a word."""
+    def _wait_at(self, tip: Tip, why: str, block: int | None = None) -> None:
+        """A chain that changes while it is read is read anew; one with a hole is worth a word, and
+        another node. `block`: the next one where none is given."""
         if self._waits_at == tip.hash:
-            log.warning("scanner.waits", network=self._network, block=tip.number + 1, why=why)
+            at = tip.number + 1 if block is None else block
+            log.warning("scanner.waits", network=self._network, block=at, why=why)
+            blame(NodeGarbage(f"block {at} is {why}"))
         self._waits_at = tip.hash
 
     async def _next_blocks(self, first: int, last: int) -> list[Block | None]:
