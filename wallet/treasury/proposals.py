@@ -157,12 +157,15 @@ class Proposals:
         log.warning("treasury.proposed", network=self._network.name, asset=asset, kind=kind)
 
     async def _rival(self, asset: str, kind: Kind) -> bool:
-        """Whether another way out of hot, or into it, is proposed already."""
+        """Whether another way out of hot, or into it, is proposed already; or into warm, from hot:
+        what it brings is seen before more is fetched from cold."""
         rivals: tuple[Kind, ...] = ()
         if source(kind) == "hot":
             rivals = ("to_cold", "to_warm")
         elif target(kind) == "hot":
             rivals = ("refill", "to_hot")
+        elif kind == "refill_warm":
+            rivals = ("to_warm",)
         return bool(
             await self._session.scalar(
                 text(
