@@ -22,6 +22,7 @@ from keys.handles import canonical
 from keys.payload import decode_unsigned
 from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.secret import Secret
+from keys.wire import eth1_token
 
 PATH: Final = "/api/v1/eth1"
 TIMEOUT_SECONDS: Final = 5.0
@@ -33,7 +34,7 @@ class Eth1Signer:
     """Signs hot transactions over HTTP. Call `aclose` at the end.
 
     `hot`: the EIP-55 addresses that may be used, in order (the API names public keys without one).
-    `capability`: sent as a bearer token, where the other side asks for one.
+    `capability`: what is sent as a bearer token is made of it (`keys.wire.eth1_token`).
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Eth1Signer:
         self._url = url.rstrip("/")
         self._hot = list(hot)
         self._xpub = deposit_xpub
-        self._capability = capability
+        self._token = None if capability is None else eth1_token(capability)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
         self._keys: dict[str, str] = {}
@@ -125,8 +126,8 @@ class Eth1Signer:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
         headers = {}
-        if self._capability is not None:
-            headers["Authorization"] = f"Bearer {self._capability.reveal().hex()}"
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.reveal().hex()}"
         try:
             async with self._session.request(
                 method, self._url + path, json=body, headers=headers, allow_redirects=False

@@ -22,19 +22,20 @@ from keys.payload import UnsignedTx, decode_list, decode_unsigned
 from keys.request import Kind, SignedTx, SignRequest
 from keys.secret import Secret
 from keys.server import SignerServer
+from keys.wire import eth1_token
 
 MAX_BODY_BYTES: Final = 131_072
 log = logging.getLogger(__name__)
 
 
 class Eth1Server:
-    """Serves one desk on loopback TCP. The caller proves the capability as a bearer token."""
+    """Serves one desk on loopback TCP. The caller sends the token made of the capability."""
 
     def __init__(self, desk: SigningDesk, server: SignerServer, capability: Secret) -> None:
         """`server` writes the journal in groups for both doors."""
         self._desk = desk
         self._server = server
-        self._token = capability.reveal().hex()
+        self._token = eth1_token(capability)
         self._by_identifier = {
             "0x" + PublicKey(point[1:]).to_bytes().hex(): address
             for address, point in desk.public_points().items()
@@ -101,7 +102,7 @@ class Eth1Server:
     def _demand(self, request: web.Request) -> None:
         given = request.headers.get("Authorization", "")
         proof = given.encode("utf-8", "surrogateescape")  # headers may hold any byte
-        if not hmac.compare_digest(proof, f"Bearer {self._token}".encode()):
+        if not hmac.compare_digest(proof, f"Bearer {self._token.reveal().hex()}".encode()):
             raise web.HTTPUnauthorized(text="the caller did not prove its capability")
 
 

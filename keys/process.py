@@ -41,6 +41,7 @@ from keys.house import (
     warm_key,
 )
 from keys.journal import JOURNAL_FILE, Journal
+from keys.plain_log import OneLine
 from keys.policy_file import load
 from keys.secret import Secret, SecretText
 from keys.server import SignerServer
@@ -61,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the signer to its end. 0 after a signal, 1 when it refuses to start, 3 when the journal
     failed while running."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=arguments.log_level, format="%(asctime)s signer %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s signer %(message)s"))
+    logging.basicConfig(level=arguments.log_level, handlers=[handler])
     os.umask(PRIVATE_UMASK)
     try:
         _protect_memory(inspectable=arguments.inspectable)

@@ -42,7 +42,7 @@ def methods(desk: SelfCustodyDesk, durable: Callable[[], Awaitable[None]]) -> di
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(opening, lambda: desk.open(**params))
         except SignerRefused as refusal:
-            log.warning("self-custody: refused %s: %s", params["purpose"][:16], refusal.reason)
+            log.warning("self-custody: refused %r: %s", params["purpose"][:16], refusal.reason)
             raise
         log.info("self-custody: %s", params["purpose"])
         return answer

@@ -223,7 +223,7 @@ class SignerServer:
         try:
             admitted = self._desk.admit_delegation(**params)
         except SignerRefused as refusal:
-            log.warning("refused an authorisation of %s: %s", params["address"][:64], refusal)
+            log.warning("refused an authorisation of %r: %s", params["address"][:64], refusal)
             raise
         await self._commit.durable()
         signature = self._desk.delegate(admitted)
@@ -248,12 +248,12 @@ class SignerServer:
         try:
             admitted = self._desk.admit(request)
         except SignerRefused as refusal:
-            log.warning("refused %s of %s: %s", request.kind, request.intent_id[:64], refusal)
+            log.warning("refused %s of %r: %s", request.kind, request.intent_id[:64], refusal)
             raise
         await self._commit.durable()
         signed = self._desk.sign(admitted)
         log.info(
-            "signed %s of %s: chain %d nonce %d %s",
+            "signed %s of %r: chain %d nonce %d %s",
             request.kind,
             request.intent_id,
             admitted.tx.chain_id,

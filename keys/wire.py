@@ -18,6 +18,7 @@ from keys.errors import SignerUnavailable
 from keys.secret import Secret
 
 PROTOCOL: Final = "bifold-signer-1"
+ETH1_LABEL: Final = b"bifold-signer-eth1"
 MAX_FRAME_BYTES: Final = 65_536
 NONCE_BYTES: Final = 32
 FRAMES_TOGETHER: Final = 16
@@ -105,6 +106,11 @@ def proves(
     given = message.get("proof")
     expected = proof(capability, role, challenge, nonce)
     return isinstance(given, str) and hmac.compare_digest(given.encode(), expected.encode())
+
+
+def eth1_token(capability: Secret) -> Secret:
+    """What opens the eth1 door and nothing else: HTTP gives it to whoever listens there."""
+    return Secret(hmac.digest(capability.reveal(), ETH1_LABEL, "sha256"))
 
 
 def fresh_nonce() -> str:

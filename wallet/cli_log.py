@@ -18,6 +18,7 @@ import structlog
 
 from chain.errors import ChainError, NodeGarbage, NodeTimeout, NodeUnavailable
 from keys.errors import KeysError
+from keys.plain_log import OneLine
 from wallet import log as logs
 from wallet.errors import DatabaseUnavailable, WalletError
 
@@ -56,7 +57,7 @@ class _Held(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+        self.setFormatter(OneLine(logging.BASIC_FORMAT))
         self._waiting: list[str] = []
 
     def __call__(self, *_names: object) -> _Held:

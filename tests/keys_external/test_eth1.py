@@ -23,7 +23,7 @@ from keys.eth1_server import Eth1Server
 from keys.secret import Secret
 from keys.server import SignerServer
 from keys.testing import GWEI, TEST_HOT_ADDRESSES, native_payload, open_desk, test_seed
-from keys.wire import new_capability
+from keys.wire import eth1_token, new_capability
 from wallet.db import Database
 from wallet.onchain import Desk, IntentRunner
 from wallet.testing.seam import FIRST_HOT_INDEX, Seam
@@ -91,7 +91,7 @@ class TestOurServer:
     async def test_bare_hashes_and_messages_are_refused(
         self, url: str, signer: Eth1Signer, capability: Secret
     ) -> None:
-        headers = {"Authorization": f"Bearer {capability.reveal().hex()}"}
+        headers = {"Authorization": f"Bearer {eth1_token(capability).reveal().hex()}"}
         async with aiohttp.ClientSession(headers=headers) as http:
             async with http.get(f"{url}/api/v1/eth1/publicKeys") as answer:
                 [identifier, *_] = await answer.json()
@@ -111,10 +111,35 @@ class TestOurServer:
             await stranger.hot_addresses()
         await stranger.aclose()
 
+    async def test_who_holds_the_port_learns_nothing_that_opens_the_socket(
+        self, url: str, capability: Secret
+    ) -> None:
+        heard: list[bytes] = []
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heard.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+
+        squatter = await asyncio.start_server(listen, "127.0.0.1", 0)
+        port = squatter.sockets[0].getsockname()[1]
+        client = Eth1Signer(
+            f"http://127.0.0.1:{port}", hot=[HOT], deposit_xpub="", capability=capability
+        )
+        with pytest.raises(SignerUnavailable):
+            await client.hot_addresses()
+        await client.aclose()
+        squatter.close()
+        head, *_ = heard  # a request that got no answer is sent once more
+        [token] = [x.split()[-1] for x in head.split(b"\r\n") if x.startswith(b"Authorization")]
+        assert bytes.fromhex(token.decode()) != capability.reveal()
+        # This door it does open, and the capability itself does not.
+        assert await ask(url, b"Bearer " + token, b"{}") == 400
+        assert await ask(url, f"Bearer {capability.reveal().hex()}".encode(), b"{}") == 401
+
     async def test_strange_heads_and_bodies_are_refused_and_are_no_defect(
         self, url: str, capability: Secret
     ) -> None:
-        token = f"Bearer {capability.reveal().hex()}".encode()
+        token = f"Bearer {eth1_token(capability).reveal().hex()}".encode()
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(1_000)  # the signer's own; a test runner may have raised it
         try:

@@ -28,6 +28,19 @@ except TypeError as error:
     structlog.get_logger("security").error("page.defect", exc_info=error)
 """
 
+ELSEWHERE = """
+import logging
+from wallet import log
+
+log.configure("DEBUG")
+said = 'no\\n{"event": "payment.sent", "level": "info"}\\r\\u2028x'
+logging.getLogger("chain.traces").warning("local: no traces of block %d: %s", 5, said)
+try:
+    raise ValueError(said)
+except ValueError:
+    logging.getLogger("asyncio").exception("a task failed: %s", said)
+"""
+
 DUPLICATE = f"""
 import asyncio, structlog, sys
 from sqlalchemy import text
@@ -83,6 +96,13 @@ def test_the_same_when_a_person_watches() -> None:
     os.close(ours)
     assert run.returncode == 0 and "could not be compared" in told
     assert CANARY not in told
+
+
+def test_what_a_node_said_is_in_one_line_of_json_also_where_logging_writes_it() -> None:
+    told = _logged(ELSEWHERE)
+    lines = [json.loads(one) for one in told.splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "error"]
+    assert "payment.sent" in lines[0]["event"] and "exception" in lines[1]
 
 
 def test_a_database_error_quotes_neither_parameters_nor_the_row(database: ScratchDatabase) -> None:
