@@ -108,7 +108,8 @@ class PaymentView(View):
         examples=["paying_out"],
     )
     reason: str | None = Field(
-        description="Why it came back or failed; `money_owed`: its owner owes the house.",
+        description="Why it came back or failed; `money_owed`: its owner owes the house;"
+        " `quote_expired`: it could not be sent while its rate held.",
         examples=["AC04 The account abroad is closed."],
     )
     waiting_for: str | None = Field(
@@ -171,7 +172,8 @@ class PaymentView(View):
     summary="Pay abroad by a quote",
     responses=documented(
         (*idempotency.CODES, "unauthenticated", "not_found", "quote_expired", "quote_used",
-         "insufficient_funds", "limit_exceeded", "account_frozen", "account_closed")
+         "insufficient_funds", "limit_exceeded", "account_frozen", "account_closed",
+         "liquidity_unavailable")
     ),
 )  # fmt: skip
 async def create(

@@ -20,6 +20,7 @@ from wallet.db import Session
 from wallet.deposits import Deposit
 from wallet.fx import quotes
 from wallet.payments import reading
+from wallet.payments.gate import TOO_LATE
 from wallet.payments.states import TRANSITIONS
 from wallet.payments.views import Payment
 from wallet.receivables import MONEY_OWED
@@ -290,7 +291,7 @@ def _payment_steps(found: Payment, visit: Visit) -> list[Step]:
     }
     ending = None
     if found.status in endings:
-        if found.reason == MONEY_OWED:
+        if found.reason in (MONEY_OWED, TOO_LATE):
             endings["failed"] = endings["cancelled"]  # no bank was asked
         note = why_ended(found.reason or "", visit.language)
         ending = Step("bad", endings[found.status], found.ended_at, note)

@@ -124,7 +124,9 @@ _REFUSALS: dict[str, str] = {
     "too_many_watched": N_("You watch %(max)s of these already. Remove one first."),
     "limit_exceeded": N_("This goes beyond your limit of outgoing money for 24 hours."),
     "rate_stale": N_("The rates are too old to use right now. Nothing was moved; try again soon."),
-    "liquidity_unavailable": N_("We cannot take on that much of this asset right now."),
+    "liquidity_unavailable": N_(
+        "We cannot take on this exchange right now. Nothing was moved; try again later."
+    ),
     "chain_unavailable": N_("The network does not answer right now. Nothing was moved."),
     "rate_limited": N_("That was too often. Try again in %(retry_after)s seconds."),
     "hold_exceeded": N_("That is more than is still held."),
@@ -179,6 +181,9 @@ _ENDINGS: dict[str, str] = {
     "money_owed": N_(
         "It was not sent, because you owe money after a payment was taken back. What comes in"
         " repays it first; then everything is open again."
+    ),
+    "quote_expired": N_(
+        "It could not be sent while its price held. All of it is back, the fee too."
     ),
 }
 """Why something on its way out ended, where the code alone says too little."""

@@ -11,8 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import crashpoints, payments, receivables
 from wallet.db import Database
+from wallet.fx.errors import LiquidityUnavailable
+from wallet.fx.quotes import LIFE_SECONDS
 from wallet.ledger import accounts
 from wallet.payments import repository
+from wallet.payments.gate import LATE_AFTER_SECONDS
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.payments import PaymentWorld
 
@@ -166,13 +169,34 @@ async def test_a_death_before_it_ends_returns_it_once(world: PaymentWorld) -> No
 class TestPaused:
     """The auditor holds an asset back."""
 
+    @pytest.mark.parametrize(
+        ("source", "asset"), [("EUR", "EUR"), ("EUR", "MXN"), ("USDC", "EUR"), ("EUR", "*")]
+    )
+    async def test_none_is_taken_on_at_a_rate_that_would_wait(
+        self, world: PaymentWorld, pause: Pause, source: str, asset: str
+    ) -> None:
+        who = await world.person(**{source: "50.00"})
+        to = await world.recipient(who, "clabe" if source == "EUR" else "iban")
+        quote = await world.quote(who, "40.00", source)
+        await pause(asset, True)
+        with pytest.raises(LiquidityUnavailable):
+            await world.send(who, quote.id, to.id)
+        assert await world.count("payments") == 0
+        await pause(asset, False)
+        assert (await world.finish(await world.send(who, quote.id, to.id))).status == "completed"
+
+    async def test_another_asset_is_no_reason(self, world: PaymentWorld, pause: Pause) -> None:
+        await pause("USDC", True)
+        who = await world.person(EUR="50.00")
+        assert (await world.pay(who, "40.00")).status == "funded"
+
     @pytest.mark.parametrize("asset", ["EUR", "MXN", "*"])
     async def test_it_waits_and_goes_on_when_that_ends(
         self, world: PaymentWorld, pause: Pause, asset: str
     ) -> None:
         who = await world.person(EUR="50.00")
-        await pause(asset, True)
         made = await world.pay(who, "40.00")
+        await pause(asset, True)
         for _ in range(3):
             await world.tasks.advance(made.id)
         waits = await world.see(made)
@@ -216,8 +240,8 @@ class TestPaused:
         self, world: PaymentWorld, pause: Pause
     ) -> None:
         who = await world.person(EUR="50.00")
-        await pause("EUR", True)
         made = await world.pay(who, "40.00")
+        await pause("EUR", True)
         await world.tasks.advance(made.id)
         assert (await world.cancel(made)).status == "cancelled"
         assert await world.balance(who, "EUR") == "50.00"
@@ -227,10 +251,53 @@ class TestPaused:
         self, world: PaymentWorld, pause: Pause
     ) -> None:
         who = await world.person(EUR="50.00")
-        await pause("EUR", True)
         made = await world.pay(who, "40.00")
+        await pause("EUR", True)
         await world.tasks.advance(made.id)
         await charge(world, who, "30.00")
         await world.tasks.advance(made.id)
         assert (await world.see(made)).status == "cancelled"
+        await world.assert_sound()
+
+
+class TestLate:
+    """Its rate was promised for a time."""
+
+    @pytest.mark.parametrize("steps", [0, 1, 2])
+    async def test_what_was_held_back_for_too_long_returns_whole(
+        self, world: PaymentWorld, pause: Pause, steps: int
+    ) -> None:
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, steps)
+        await pause("MXN", True)
+        await world.advance(LIFE_SECONDS["payment"] + LATE_AFTER_SECONDS - 60)
+        await world.tasks.advance(made.id)
+        assert (await world.see(made)).waiting_for == "review"
+        await world.advance(120)
+        await world.table_rates(MXN="0.1")
+        await world.tasks.advance(made.id)
+        ended = await world.see(made)
+        assert (ended.status, ended.reason) == ("cancelled", "quote_expired")
+        assert ended.refund == ended.source
+        assert await world.balance(who, "EUR") == "50.00"
+        await world.assert_sound()
+
+    async def test_what_stood_still_for_too_long_returns_whole(self, world: PaymentWorld) -> None:
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, 3)
+        await world.advance(LIFE_SECONDS["payment"] + LATE_AFTER_SECONDS + 1)
+        await world.tasks.advance(made.id)
+        ended = await world.see(made)
+        assert (ended.status, ended.reason) == ("failed", "quote_expired")
+        assert await world.balance(who, "EUR") == "50.00"
+        leg = next(leg for leg in made.legs if leg.kind == "payout")
+        assert leg.reference is not None and await world.bank_payouts(leg.reference) == []
+        await world.assert_sound()
+
+    async def test_what_the_bank_was_told_is_never_late(self, world: PaymentWorld) -> None:
+        who = await world.person(EUR="50.00")
+        made = await world.pay(who, "40.00")
+        await world.tasks.advance(made.id)
+        await world.advance(86_400)
+        assert (await world.finish(made)).status == "completed"
         await world.assert_sound()

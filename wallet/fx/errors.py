@@ -19,7 +19,8 @@ class AmountOutsideLimit(WalletError):
 
 
 class LiquidityUnavailable(WalletError):
-    """The house cannot take this trade now: its position or its bank account is at the limit."""
+    """The house cannot take this trade now: its position or its bank account is at the limit, or
+    the auditor holds back what it would pay out."""
 
     code = "liquidity_unavailable"
     retryable = True

@@ -1,8 +1,9 @@
 """The last question before a bank hears of a payment: may this money leave?
 
-Not while its owner owes the house: then it ends, and everything returns. Not while the auditor
-holds back one of its assets: then it waits, and goes on when an operator has looked. Once the bank
-may have heard of the order, only the bank's own word counts.
+Not while its owner owes the house, and not long after its quote, as a rate is promised for a time:
+then it ends, and everything returns. Not while the auditor holds back one of its assets: then it
+waits, and goes on when an operator has looked. Once the bank may have heard of the order, only the
+bank's own word counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from wallet.payments.views import Payment
 from wallet.receivables import MONEY_OWED, owes
 
 REVIEW = "review"
+TOO_LATE = "quote_expired"
+LATE_AFTER_SECONDS = 900
+"""So long after its quote's end, at most, a payment still leaves at that quote's rate."""
 LOOK_AGAIN_SECONDS = 2
 LOOK_SELDOM_SECONDS = 30
 PATIENCE_SECONDS = 300  # one that waits for longer than this is looked at seldom
@@ -34,7 +38,10 @@ async def stays(
 ) -> bool:
     """Whether it does not go on now: ended or put off here. `row` is locked, its bank untold."""
     if await owes(session, payment.principal_id):
-        await _end(session, payment, row, books)
+        await _end(session, payment, row, books, MONEY_OWED)
+        return True
+    if row["now"] > payment.quote.expires_at + timedelta(seconds=LATE_AFTER_SECONDS):
+        await _end(session, payment, row, books, TOO_LATE)
         return True
     assets = {payment.source.asset.code, payment.target.asset.code}
     # What is only converted stays inside; the bank is told of nothing.
@@ -46,17 +53,17 @@ async def stays(
 
 
 async def _end(
-    session: AsyncSession, payment: Payment, row: RowMapping, books: PaymentBooks
+    session: AsyncSession, payment: Payment, row: RowMapping, books: PaymentBooks, reason: str
 ) -> None:
     if payment.status == "paying_out":
         check_move(row["status"], "failed")
         refund = await books.failed(session)
         await repository.set_leg(session, payment_id=payment.id, kind="payout", status="failed")
-        await end(session, payment, "failed", refund_minor=refund.minor, reason=MONEY_OWED)
+        await end(session, payment, "failed", refund_minor=refund.minor, reason=reason)
     else:
         check_move(row["status"], "cancelled")
-        await call_off(session, payment, books, reason=MONEY_OWED)
-    log.warning("payment.owner_owes", payment=payment.id)
+        await call_off(session, payment, books, reason=reason)
+    log.warning("payment.called_off", payment=payment.id, reason=reason)
     hit("payment.before_commit_owed")
 
 

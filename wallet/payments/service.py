@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import clock, jobs, outbox
+from wallet import clock, jobs, outbox, pauses
 from wallet.crashpoints import hit
 from wallet.errors import InvalidField, NotFound
 from wallet.fx import quotes
 from wallet.fx.corridors import Corridor, corridor
+from wallet.fx.errors import LiquidityUnavailable
 from wallet.ids import new_id
 from wallet.money import AssetBook
 from wallet.payments import reading, recipients, repository
@@ -44,7 +45,9 @@ async def create(
     """Spend a payment quote: take the money now, promise the rest to the job.
 
     From a fiat account it comes back `funded`, from crypto `converted`. Raises NotFound, QuoteUsed,
-    QuoteExpired, InvalidField, LimitExceeded, InsufficientFunds, AccountFrozen.
+    QuoteExpired, InvalidField, LimitExceeded, InsufficientFunds, AccountFrozen, and
+    LiquidityUnavailable while the auditor holds an asset back: a payment that waits for as long as
+    that lasts, at a rate of before, may be taken back for nothing.
     """
     payment_id = new_id("pay")
     recipient = await _recipient(session, principal_id, draft.recipient_id)
@@ -56,6 +59,8 @@ async def create(
         kind="payment",
         used_by=payment_id,
     )
+    if await pauses.any_paused(session, {quote.source.asset.code, quote.target.asset.code}):
+        raise LiquidityUnavailable("Such payments wait for a look right now; try again later.")
     assert quote.corridor is not None
     route = corridor(assets, quote.corridor)
     _check_recipient(route, recipient)
