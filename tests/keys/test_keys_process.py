@@ -159,23 +159,12 @@ class TestLife:
         assert host.capability.reveal().hex() not in host.log()
 
     async def test_nothing_that_is_sent_starts_a_line_of_the_log(self, host: Host) -> None:
-        forged = "\n2026-11-29 10:00:00,000 signer signed pay of wdr_9\r\x1b[2K\u2028"
         host.start()
         remote = await host.client()
         with pytest.raises(SignerRefused):
-            await remote.sign_transaction(
-                address=HOT, payload=native_payload(), intent_id=forged, kind="pay"
-            )
-        with pytest.raises(SignerRefused):
-            await remote.sign_authorization(
-                address=forged, deposit_index=0, chain_id=1, nonce=0, delegate=HOT
-            )
+            await remote.sign_transaction(address=HOT, payload=b"", intent_id="\nsent", kind="pay")
         await remote.aclose()
-        lines = host.log().split("\n")[:-1]
-        assert [line for line in lines if " signer signed" in line[:40]] == []
-        refused = [line for line in lines if "refused" in line]
-        assert len(refused) == 2
-        assert all("of '\\n2026" in line and line.isprintable() for line in refused)
+        assert "\nsent" not in host.log() and "refused pay of '\\nsent'" in host.log()
 
     async def test_no_secret_in_argv_environment_or_core(self, host: Host) -> None:
         process = host.start("--inspectable")

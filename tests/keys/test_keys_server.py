@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator
@@ -13,6 +15,7 @@ import pytest
 from keys import journal as journal_module
 from keys.desk import SigningDesk
 from keys.errors import JournalFailed, NonceConflict, SignerRefused, SignerUnavailable
+from keys.plain_log import OneLine
 from keys.secret import Secret
 from keys.server import SignerServer
 from keys.signer import RemoteSigner, SignedTx, Signer
@@ -75,6 +78,29 @@ class TestSigning:
             await signer.sign_transaction(
                 address=HOT, payload=bytes(30_000), intent_id="wdr_2", kind="pay"
             )
+
+    async def test_a_line_of_the_log_is_one_line(self, signer: RemoteSigner) -> None:
+        forged = "\nsigned pay of wdr_9\r\x1b[2K\u2028\u202e"
+        stream = io.StringIO()
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(OneLine("%(message)s"))
+        logger = logging.getLogger("keys.server")
+        logger.addHandler(handler)
+        try:
+            with pytest.raises(SignerRefused):
+                await signer.sign_transaction(
+                    address=HOT, payload=native_payload(), intent_id=forged, kind="pay"
+                )
+            with pytest.raises(SignerRefused):
+                await signer.sign_authorization(
+                    address=forged, deposit_index=0, chain_id=1, nonce=0, delegate=HOT
+                )
+            logger.warning("as it came: %s", forged)
+        finally:
+            logger.removeHandler(handler)
+        lines = stream.getvalue().split("\n")[:-1]
+        assert len(lines) == 3 and all(line.isprintable() for line in lines)
+        assert all("of '\\nsigned" in line for line in lines[:2])
 
     async def test_many_at_once_share_fsyncs(
         self, signer: RemoteSigner, desk: SigningDesk, monkeypatch: pytest.MonkeyPatch
