@@ -60,7 +60,7 @@ async def charge(
     anything is owed afterwards, every account of theirs is frozen.
     """
     await _alone(session, principal_id)
-    available = await _thaw(session, principal_id, money.asset.code)
+    available = await _available(session, principal_id, money.asset.code)
     taken = min(money.minor, available)
     owed = money.minor - taken
     code = money.asset.code
@@ -151,7 +151,7 @@ class Collector:
     async def _collect(self, session: AsyncSession, principal_id: str) -> None:
         await _alone(session, principal_id)
         for asset, owed in (await _owed(session, principal_id)).items():
-            taken = min(owed, await _thaw(session, principal_id, asset))
+            taken = min(owed, await _available(session, principal_id, asset))
             if taken <= 0:
                 continue
             money = self._assets.money(asset, taken)
@@ -190,15 +190,16 @@ async def _owed(session: AsyncSession, principal_id: str) -> dict[str, int]:
     return {row.asset: int(row.minor) for row in rows}
 
 
-async def _thaw(session: AsyncSession, principal_id: str, asset: str) -> int:
-    """Let this one account be debited until `_close_again`; what is available on it, locked.
+async def _available(session: AsyncSession, principal_id: str, asset: str) -> int:
+    """What can be taken of this one account, locked until the commit.
 
-    0 for one that is closed, or frozen by somebody else: that is not ours to open.
+    The ledger lets an account frozen for a debt be debited for it (`ledger_repays`, r0040).
+    0 for one that is closed, or frozen by somebody else: that is not ours to touch.
     """
     row = (
         await session.execute(
             text(
-                "SELECT id, status = 'open' OR (status = 'frozen' AND EXISTS"
+                "SELECT id, status, status = 'open' OR (status = 'frozen' AND EXISTS"
                 " (SELECT FROM receivable_freezes f WHERE f.account_id = a.id)) AS ours"
                 " FROM accounts a WHERE path = :path"
             ),
@@ -207,8 +208,8 @@ async def _thaw(session: AsyncSession, principal_id: str, asset: str) -> int:
     ).one_or_none()
     if row is None or not row.ours:
         return 0
-    # Writing the status locks the row: nobody else is let through before the commit.
-    await _set_status(session, row.id, "open")
+    # Asking for the status that it has locks the row: nobody else is let through before the commit.
+    await _set_status(session, row.id, row.status)
     found = await session.scalar(
         text("SELECT balance_minor - held_minor FROM accounts WHERE id = :id"), {"id": row.id}
     )
@@ -226,20 +227,24 @@ async def _close_again(session: AsyncSession, principal_id: str) -> None:
             {"who": principal_id},
         )
         for row in rows.all():
+            await _remember(session, row.id, principal_id)
             await _set_status(session, row.id, "frozen")
-            if await _remember(session, row.id, principal_id):  # else `_thaw` had opened it
-                await outbox.put(session, _told(principal_id, row.id, row.asset, "frozen"))
+            await outbox.put(session, _told(principal_id, row.id, row.asset, "frozen"))
         return
     rows = await session.execute(
         text(
-            "DELETE FROM receivable_freezes f USING accounts a WHERE f.principal_id = :who"
-            " AND a.id = f.account_id RETURNING a.id, a.asset"
+            "SELECT a.id, a.asset, a.status FROM receivable_freezes f"
+            " JOIN accounts a ON a.id = f.account_id WHERE f.principal_id = :who ORDER BY a.id"
         ),
         {"who": principal_id},
     )
-    for row in sorted(rows.all()):
-        await _set_status(session, row.id, "open")
-        await outbox.put(session, _told(principal_id, row.id, row.asset, "unfrozen"))
+    for row in rows.all():
+        if row.status == "frozen":  # one that somebody closed meanwhile stays closed
+            await _set_status(session, row.id, "open")
+            await outbox.put(session, _told(principal_id, row.id, row.asset, "unfrozen"))
+    await session.execute(
+        text("DELETE FROM receivable_freezes WHERE principal_id = :who"), {"who": principal_id}
+    )
 
 
 def _told(principal_id: str, account_id: str, asset: str, what: str) -> Notice:
@@ -248,16 +253,15 @@ def _told(principal_id: str, account_id: str, asset: str, what: str) -> Notice:
     return Notice(principal_id, f"account.{what}", account_id, data)
 
 
-async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> bool:
-    """Note that it was us who froze it. False: noted before."""
-    added = await session.scalar(
+async def _remember(session: AsyncSession, account_id: str, principal_id: str) -> None:
+    """Note that it is us who freeze it: taken only of one that is open, whose owner owes."""
+    await session.execute(
         text(
             "INSERT INTO receivable_freezes (account_id, principal_id) VALUES (:id, :who)"
-            " ON CONFLICT DO NOTHING RETURNING true"
+            " ON CONFLICT DO NOTHING"
         ),
         {"id": account_id, "who": principal_id},
     )
-    return added is not None
 
 
 async def _set_status(session: AsyncSession, account_id: str, status: str) -> None:

@@ -310,6 +310,7 @@ async def test_a_freeze_and_its_end_are_told_once_with_what_made_them(world: Any
         await Collector(world.services.db, book).tick()
     frozen = await told()
     assert sorted(frozen) == [("account.frozen", "EUR"), ("account.frozen", "USD")]
+    assert (await ada.get("/v1/me")).json()["frozen"] is True
     async with world.services.db.transaction() as session:
         money = parse_amount("50.00", book.get("EUR"))
         await ledger.post(
@@ -326,6 +327,7 @@ async def test_a_freeze_and_its_end_are_told_once_with_what_made_them(world: Any
         await Collector(world.services.db, book).tick()
     opened = (await told())[2:]
     assert sorted(opened) == [("account.unfrozen", "EUR"), ("account.unfrozen", "USD")]
+    assert (await ada.get("/v1/me")).json()["frozen"] is False
     event = (await ada.get("/v1/events", type="account.unfrozen")).json()["data"][0]
     assert event["data"]["reason"] == "money_owed" and event["ref"] == event["data"]["account_id"]
 

@@ -254,7 +254,7 @@ class Books(RuleBasedStateMachine):
 
 
 def test_the_books_do_what_the_model_does(database: ScratchDatabase) -> None:
-    machine = type("BooksHere", (Books,), {"url": database.app_url})
+    machine = type("BooksHere", (Books,), {"url": database.operator_url})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=40, stateful_step_count=40, deadline=None)
     )

@@ -21,6 +21,7 @@ from wallet.ledger.errors import (
 )
 from wallet.money import Money
 from wallet.testing.books import EUR, fund, move, new_principal
+from wallet.testing.operators import as_operator
 
 
 def line(account: accounts.AccountSpec, minor: int) -> ledger.Line:
@@ -170,7 +171,7 @@ class TestReversal:
             await ledger.reverse(session, entry_id=entry, reason="free")
 
     async def test_out_of_a_frozen_account_is_refused_into_one_passes(self, db: Database) -> None:
-        async with db.transaction() as session:
+        async with as_operator(db) as session:  # who alone opens one again
             ada, bob = await new_principal(session), await new_principal(session)
             await fund(session, ada, 100)
             paid = await move(

@@ -15,7 +15,7 @@ from wallet.testing.databases import ScratchCluster, ScratchDatabase
 WHOLE = frozenset({
     # Bookkeeping of processes and nodes, sessions and counters: nothing of money or agreement.
     "linked_wallets", "network_nodes",
-    "principals", "process_state", "rate_counters", "sandbox_clock", "sandbox_faults", "sessions",
+    "principals", "process_state", "rate_counters", "sandbox_faults", "sessions",
     "siwe_nonces", "chain_blocks", "users",
 })  # fmt: skip
 UPDATABLE = frozenset({

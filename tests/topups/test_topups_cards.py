@@ -409,7 +409,7 @@ class TestLimits:
 
 
 async def set_status(world: TopupWorld, who: str, status: str) -> None:
-    async with world.db.transaction() as session:
+    async with as_operator(world.db) as session:
         await session.execute(
             text("SELECT ledger_set_status(id, :status) FROM accounts WHERE principal_id = :who"),
             {"who": who, "status": status},

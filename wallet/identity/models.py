@@ -34,7 +34,6 @@ class User(SQLModel, table=True):
     locale: str = Field(sa_type=Text)
     display_asset: str = Field(sa_type=Text)
     kyc_tier: str = Field(sa_type=Text)
-    frozen_at: datetime | None = Field(sa_type=STAMP)
     created_at: datetime = Field(sa_type=STAMP)
 
 

@@ -43,7 +43,8 @@ class User:
 
 _COLUMNS = (
     "id, handle, email, display_name, country, kyc_tier, locale, display_asset,"
-    " frozen_at IS NOT NULL AS frozen, created_at"
+    " EXISTS (SELECT FROM accounts a WHERE a.principal_id = users.id AND a.kind = 'customer'"
+    "  AND a.status = 'frozen') AS frozen, created_at"
 )
 
 

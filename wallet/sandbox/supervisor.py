@@ -163,6 +163,7 @@ class Supervisor:
         self.database = HouseDatabase(self.app_url)
         if not await asyncio.to_thread(schema.is_current, self.owner_url):
             await self._tool("wallet.sandbox.schema", BIFOLD_MIGRATION_DATABASE_URL=self.owner_url)
+        await asyncio.to_thread(schema.let_the_clock_move, self.owner_url)
         await asyncio.to_thread(self.database.forget_processes)
         log.info("database is at the newest schema")
 

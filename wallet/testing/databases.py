@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from wallet.postgres import DATABASE, EmbeddedPostgres
+from wallet.sandbox.schema import let_the_clock_move
 
 TEMPLATE = "bifold_template"
 CONNECTIONS_MAX = 200
@@ -82,7 +83,8 @@ class ScratchCluster:
         try:
             self._execute("CREATE DATABASE {} OWNER bifold_owner", TEMPLATE)
             if migrate is not None:
-                migrate(self.server.url("bifold_owner", TEMPLATE))
+                migrate(owner := self.server.url("bifold_owner", TEMPLATE))
+                let_the_clock_move(owner)
         except BaseException:
             self.close()
             raise
