@@ -106,6 +106,15 @@ class TestHouse:
         assert node.quantity("eth_getBalance", hot, "latest") == 1_000 * 10**18
         assert node.quantity("eth_call", asked, "latest") == 5_000_000 * 10**6
 
+    def test_its_clock_may_be_moved(self, sandbox: TemporarySandbox) -> None:
+        asked = urllib.request.Request(
+            f"{sandbox.url}/sandbox/clock",
+            data=b'{"advance_seconds": 60}',
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(asked, timeout=10) as response:
+            assert response.status == 200
+
     def test_the_chain_is_pinned(self, sandbox: TemporarySandbox) -> None:
         first = node_of(sandbox).block("0x1")
         assert first is not None
