@@ -87,3 +87,27 @@ async def test_what_a_rival_ended_while_it_was_signed_is_never_sent(
     await stage.finish()
     assert (await stage.send(ada, made.id)).reason == "grant_expired"
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
+
+
+async def test_a_copy_that_lost_the_bytes_finds_the_payment(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Mined, and the row is as it was before the signature; the signer has started anew."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    sent = await stage.send(ada, made.id)
+    assert sent.state == "sent"
+    await stage.seam.dev.mine(1)
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'allocated', raw = NULL, tx_hash = NULL"
+        )
+    stage.restart()
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("settled", None, sent.tx_hash)
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18

@@ -304,12 +304,17 @@ class SelfCustodyWorker:
                 intent_id=row.id,
             )
         except SignerRefused as refusal:
-            await self._fail(row, refusal.reason)
+            await self._refused(row, chain, refusal.reason)
             return
         raw = bytes.fromhex(answer["raw"])
         if not signed_matches(raw, fields_of(bytes(row.unsigned)), row.address):
             log.error("selfcustody.other_bytes", send=row.id)
             return
+        if await self._store(row, raw, answer["tx_hash"]):
+            await self._send(row.id, chain, raw)  # else a rival has it: it sends it, or ended it
+
+    async def _store(self, row: Any, raw: bytes, tx_hash: str) -> bool:
+        """Whether these signed bytes are now the payment's, by us."""
         async with self._db.transaction() as session:
             stored = await session.scalar(
                 text(
@@ -317,12 +322,27 @@ class SelfCustodyWorker:
                     " updated_at = clock_timestamp() WHERE id = :id AND state = 'allocated'"
                     " RETURNING 1"
                 ),
-                {"id": row.id, "raw": raw, "hash": answer["tx_hash"]},
+                {"id": row.id, "raw": raw, "hash": tx_hash},
             )
             hit("selfcustody.before_commit_signed")
         hit("selfcustody.after_commit_signed")
-        if stored is not None:  # else a rival has it, and sends it if it has not ended it
-            await self._send(row.id, chain, raw)
+        return stored is not None
+
+    async def _refused(self, row: Any, chain: ChainClient, reason: str) -> None:
+        """The signer does not sign it now. It may have done so before, and this database be a copy
+        that lost the bytes: where the nonce is used, only its block says by what."""
+        head = (await chain.head()).number
+        if await chain.nonce_at(row.address, head) > row.nonce:
+            if self._asked_lately(row):
+                return
+            spent = await spender(chain, row.address, row.nonce, final=head)
+            if spent is None:
+                log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
+                return
+            if spent.raw is not None and spent.pays_as(fields_of(bytes(row.unsigned))):
+                await self._store(row, spent.raw, spent.tx.hash)
+                return
+        await self._fail(row, reason)
 
     async def _send(self, send_id: str, chain: ChainClient, raw: bytes) -> None:
         outcome = await chain.send_raw(raw)
@@ -371,9 +391,8 @@ class SelfCustodyWorker:
         What used it has failed this payment, unless it does the same. Where the node does not show
         that, it stays sent: who is told "failed" pays again.
         """
-        if time.monotonic() < self._asked.get(row.id, 0.0):
+        if self._asked_lately(row):
             return
-        self._asked[row.id] = time.monotonic() + ASK_AGAIN_SECONDS
         spent = await spender(chain, row.address, row.nonce, final=final)
         if spent is None:
             log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
@@ -382,6 +401,13 @@ class SelfCustodyWorker:
             await self._seen(row, receipts[spent.tx.index], final)
         else:
             await self._fail(row, "nonce_used_elsewhere")
+
+    def _asked_lately(self, row: Any) -> bool:
+        now = time.monotonic()
+        lately = now < self._asked.get(row.id, 0.0)
+        if not lately:
+            self._asked[row.id] = now + ASK_AGAIN_SECONDS
+        return lately
 
     async def _due(self, send_id: str) -> bool:
         async with self._db.transaction() as session:
