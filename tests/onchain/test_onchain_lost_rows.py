@@ -226,6 +226,29 @@ async def test_a_copy_that_may_have_paid_at_another_nonce_gives_nothing_back(sea
     assert await _in_review(seam, ada, made)
 
 
+async def test_what_the_signer_signed_at_another_nonce_is_not_given_back(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The copy gives the payment a second nonce, and a stranger uses that one."""
+    ada, made = await _sent(seam)
+    await seam.dev.mine(1)
+    _lose(
+        database,
+        "DELETE FROM chain_attempts",
+        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL",
+        "UPDATE withdrawals SET status = 'held'",
+        "DELETE FROM withdrawal_events WHERE type <> 'withdrawal.held'",
+    )
+    await seam.pass_once()
+    seen = await seam.withdrawal(ada, made.id)
+    assert (seen.status, seen.failure_code) == ("in_review", "signer_intent_reused")
+    await _spend_from_hot(seam, 1)
+    await _mined(seam)
+    with pytest.raises(InvalidState, match="signed this payment at another nonce"):
+        await _ask(seam, made)
+    assert await _in_review(seam, ada, made)
+
+
 async def test_the_same_payment_in_a_form_that_is_not_ours_is_not_given_back(seam: Seam) -> None:
     ada, made = await _sent(seam)
     await seam.node("anvil_dropAllTransactions")

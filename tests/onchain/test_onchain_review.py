@@ -44,6 +44,7 @@ async def test_a_nonce_that_a_stranger_used_for_good(seam: Seam) -> None:
         await _ask(seam, made)
     await seam.node("anvil_dropAllTransactions")
     stolen = await _spend_from_hot(seam, 0)
+    await _spend_from_hot(seam, 1)  # never given, and no payment of ours
     await seam.dev.mine(1)
     await seam.automine(True)
     await seam.finish()
