@@ -150,7 +150,7 @@ def decode_signed(raw: bytes) -> tuple[TxFields, str]:
     parity, r, s = (_integer(part) for part in parts[-_SIGNATURE_FIELDS:])
     if parity not in (0, 1) or not 0 < s <= _SECP256K1_HALF_ORDER:
         raise InvalidTransaction("the signature is not in the form EIP-2 asks for")
-    if _type_of(fields) + _rlp_encode([*_items(fields), parity, r, s]) != raw:
+    if signed_bytes(fields, parity, r, s) != raw:
         raise InvalidTransaction("the bytes are not the canonical encoding")
     try:
         signature = Signature(vrs=(parity, r, s))
@@ -158,6 +158,11 @@ def decode_signed(raw: bytes) -> tuple[TxFields, str]:
     except (BadSignature, ValidationError, ValueError):
         raise InvalidTransaction("the signature recovers no key") from None
     return fields, from_bytes20(key.to_canonical_address())
+
+
+def signed_bytes(fields: TxFields, parity: int, r: int, s: int) -> bytes:
+    """`fields` with this signature; whose it is, `decode_signed` says."""
+    return _type_of(fields) + _rlp_encode([*_items(fields), parity, r, s])
 
 
 def signed_matches(raw: bytes, fields: TxFields, sender: str) -> bool:

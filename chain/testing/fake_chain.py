@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import rlp
 from eth_hash.auto import keccak
 
 from chain.blocks import Log
@@ -54,6 +55,19 @@ class FakeTx:
     data: bytes
     creates: FakeToken | None = None
     """The token that it deploys; `to` is empty then."""
+    raw: bytes = b""
+    """Its signed bytes; none where the node's own account sent it."""
+
+    def signed(self) -> dict[str, str]:
+        """What its bytes say and the fields above do not, as nodes tell it."""
+        if not self.raw:
+            return {}
+        chain_id, _, tip, cap, gas, _, _, _, _, parity, r, s = rlp.decode(self.raw[1:])
+        told = {
+            "chainId": chain_id, "maxPriorityFeePerGas": tip, "maxFeePerGas": cap, "gas": gas,
+            "yParity": parity, "r": r, "s": s,
+        }  # fmt: skip
+        return {name: hex(int.from_bytes(value, "big")) for name, value in told.items()}
 
 
 @dataclass(slots=True)

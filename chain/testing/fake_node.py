@@ -299,7 +299,7 @@ class FakeNode:
             raise _Refusal(-32003, "invalid chain id for signer")
         return FakeTx(
             tx_hash(raw), sender.lower(), fields.to.lower(), fields.value, fields.nonce,
-            fields.gas, fields.tip, fields.cap, fields.data,
+            fields.gas, fields.tip, fields.cap, fields.data, raw=raw,
         )  # fmt: skip
 
     def _send_unlocked(self, params: list[object]) -> object:
@@ -423,6 +423,7 @@ def _tx_json(tx: FakeTx, block: FakeBlock | None, receipt: FakeReceipt | None) -
         "hash": tx.hash, "from": tx.sender, "to": tx.to or None, "value": hex(tx.value),
         "nonce": hex(tx.nonce), "blockHash": None if block is None else block.hash,
         "transactionIndex": None if receipt is None else hex(receipt.index),
+        "input": "0x" + tx.data.hex(), **tx.signed(),
     }  # fmt: skip
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from typing import Any
 
+import httpx2
 import pytest
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from tests.audit.conftest import Books
 from wallet.auditor.instance import Instance
@@ -37,6 +41,63 @@ def test_a_payment_that_the_chain_does_not_have_is_named(books: Books) -> None:
         "UPDATE chain_intents SET mined_tx_hash = '0x' || repeat('ab', 32) WHERE state = 'final_ok'"
     )
     assert "chain_receipt_off" in books.codes(ask_chain=True)
+
+
+def test_a_payment_in_another_block_than_the_books_name_is_named(books: Books) -> None:
+    books.plant(
+        "UPDATE chain_intents SET mined_tx_hash = '0x' || repeat('ab', 32),"
+        " mined_block_hash = '0x' || repeat('cd', 32) WHERE state = 'final_ok'"
+    )
+    found = [one.found for one in books.audit(ask_chain=True).findings if "receipt" in one.code]
+    assert any(" is 0x" in str(one) for one in found)
+
+
+def without_receipts(books: Books, httpserver: HTTPServer) -> Instance:
+    """The same chain behind a node that keeps no index of transactions."""
+    [url] = books.instance.networks["local"].rpc_urls
+
+    def forward(request: Request) -> Response:
+        asked = json.loads(request.get_data())
+        answers: list[dict[str, Any]] = httpx2.post(url, json=asked).json()
+        blind = {one["id"] for one in asked if one["method"] == "eth_getTransactionReceipt"}
+        for answer in answers:
+            if answer["id"] in blind:
+                answer["result"] = None
+        return Response(json.dumps(answers), content_type="application/json")
+
+    httpserver.expect_request("/").respond_with_handler(forward)
+    return with_node(books, httpserver.url_for("/"))
+
+
+def test_a_node_without_receipts_breaks_nothing(books: Books, httpserver: HTTPServer) -> None:
+    report = books.audit(instance=without_receipts(books, httpserver), ask_chain=True)
+    assert report.findings == []
+    assert "no receipt of a payment that its block has" in (report.chains[0].unknown or "")
+
+
+def test_a_node_without_receipts_still_shows_a_deficit(
+    books: Books, httpserver: HTTPServer
+) -> None:
+    books.plant(
+        "INSERT INTO postings (entry_id, account_id, asset, amount_minor) SELECT 'ent_p', id,"
+        " asset, -1 FROM accounts WHERE path = 'chain:local:ETH:hot'"
+    )
+    report = books.audit(instance=without_receipts(books, httpserver), ask_chain=True)
+    assert "chain_deficit" in {one.code for one in report.findings}
+    assert report.chains[0].unknown is not None
+
+
+def test_a_payment_that_only_its_nonce_shows_leaves_the_balances_open(
+    books: Books, httpserver: HTTPServer
+) -> None:
+    """It is in a final block and not booked: no deficit, whatever the node says of its receipt."""
+    books.plant(
+        "UPDATE chain_intents SET state = 'sent' WHERE id ="
+        " (SELECT max(id) FROM chain_intents WHERE state = 'final_ok' AND nonce IS NOT NULL)"
+    )
+    report = books.audit(instance=without_receipts(books, httpserver), ask_chain=True)
+    assert not [one for one in report.findings if one.code.startswith("chain_")]
+    assert "was not seen yet" in (report.chains[0].unknown or "")
 
 
 def test_bytes_for_another_chain_are_named(books: Books) -> None:

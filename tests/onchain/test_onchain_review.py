@@ -43,7 +43,8 @@ async def test_a_nonce_that_a_stranger_used_for_good(seam: Seam) -> None:
     with pytest.raises(InvalidState, match="not in review"):
         await _ask(seam, made)
     await seam.node("anvil_dropAllTransactions")
-    await _spend_from_hot(seam, 0)
+    stolen = await _spend_from_hot(seam, 0)
+    await _spend_from_hot(seam, 1)  # never given, and no payment of ours
     await seam.dev.mine(1)
     await seam.automine(True)
     await seam.finish()
@@ -51,7 +52,7 @@ async def test_a_nonce_that_a_stranger_used_for_good(seam: Seam) -> None:
     await _ask(seam, made)
     done = await seam.withdrawal(ada, made.id)
     assert (done.status, done.fee.minor) == ("failed", 0)
-    assert done.failure_code == "reviewed by bea: nonce used by a foreign transaction"
+    assert done.failure_code == f"reviewed by bea: nonce used by a foreign transaction {stolen}"
     balance = await seam.balance(ada, "USDC")
     assert (balance.total_minor, balance.held_minor) == (1000 * 10**6, 0)
     with pytest.raises(InvalidState, match="not in review"):

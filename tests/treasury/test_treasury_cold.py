@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,6 +117,26 @@ async def test_what_may_not_come_back(bench: Bench) -> None:
     assert won.receipt is not None
     with pytest.raises(InvalidState, match="never be mined"):
         await broadcast(chain, sheet=sheet, signed=signed, ours=[HOT], wait_seconds=wait)
+
+
+async def test_a_node_without_an_index_asks_for_no_second_sheet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sheet was mined; that its receipt is not shown makes it no other transaction."""
+    chain, one = bench.client, money(bench, "ETH", 10**18)
+    sheet = await prepare(chain, sender=COLD, to=HOT, money=one, ours=[HOT])
+    signed = sign_with_words(sheet, WORDS, NONE)
+    wait = patience(30)
+    assert (
+        await broadcast(chain, sheet=sheet, signed=signed, ours=[HOT], wait_seconds=wait)
+    ).receipt is not None
+
+    async def null(hashes: Sequence[str]) -> list[None]:
+        return [None for _ in hashes]
+
+    monkeypatch.setattr(chain, "receipts", null)
+    again = await broadcast(chain, sheet=sheet, signed=signed, ours=[HOT], wait_seconds=1)
+    assert (again.answer, again.receipt) == ("nonce_too_low", None)
 
 
 @dataclass

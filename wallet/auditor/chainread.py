@@ -7,7 +7,7 @@ never a deficit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,17 +105,20 @@ def _network(connection: psycopg.Connection[tuple[Any, ...]], network: Network) 
     ).fetchone()
     if final is None:
         return ChainWord(network.name, None, (), "no block is final yet")
-    why = "no node"
+    number, why = int(final[0]), "no node"
+    found: list[Finding] = []
     for url in network.rpc_urls:
         node = Node(url)
         try:
-            found = _compare(connection, network, node, int(final[0]), str(final[1]))
-            return ChainWord(network.name, int(final[0]), tuple(found))
+            found = _compare(connection, network, node, number, str(final[1]))
+            for one in _receipts(connection, network, node, number):
+                found.append(one)
+            return ChainWord(network.name, number, tuple(found))
         except NotKnown as error:
             why = str(error)
         finally:
             node.close()
-    return ChainWord(network.name, int(final[0]), (), why)
+    return ChainWord(network.name, number, tuple(found), why)  # balances may be known all the same
 
 
 def _compare(
@@ -126,7 +129,7 @@ def _compare(
         raise NotKnown("the node is on another chain")
     _same_block(node, number, block_hash)
     _nothing_between(connection, network, node, number)
-    found = _receipts(connection, network, node)
+    found = []
     for (place, asset), books in _books(connection, network, number).items():
         chain = _held(connection, network, node, place, asset, number)
         if chain != books:
@@ -162,14 +165,22 @@ def _nothing_between(
     if late is not None and late[0]:
         raise NotKnown(f"{late[0]} payments in final blocks are not booked yet")
     sent = connection.execute(
-        "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
-        " WHERE i.network = %s AND a.tx_hash IS NOT NULL"
-        " AND i.state IN ('allocated', 'signed', 'sent')",
+        "SELECT from_address, nonce FROM chain_intents WHERE network = %s AND nonce IS NOT NULL"
+        " AND state IN ('allocated', 'signed', 'sent')",
         (network.name,),
     ).fetchall()
-    for receipt in node.call([("eth_getTransactionReceipt", [row[0]]) for row in sent]):
-        if receipt is not None and int(str(receipt.get("blockNumber")), 16) <= number:
+    # By nonce, not by receipt: a node may keep no index, and the books may lack a hash.
+    told = node.call([("eth_getTransactionCount", [row[0], hex(number)]) for row in sent])
+    for (_, nonce), used in zip(sent, told, strict=True):
+        if _number(used) > nonce:
             raise NotKnown("a payment in a final block was not seen yet")
+
+
+def _number(told: object) -> int:
+    try:
+        return int(str(told), 16)
+    except ValueError as error:
+        raise NotKnown("the node answers something else than a number") from error
 
 
 _BLOCKS = """blocks AS (
@@ -261,23 +272,42 @@ def _held(
 
 
 def _receipts(
-    connection: psycopg.Connection[tuple[Any, ...]], network: Network, node: Node
-) -> list[Finding]:
-    """The newest payments that count as made, asked of the chain one by one."""
+    connection: psycopg.Connection[tuple[Any, ...]], network: Network, node: Node, number: int
+) -> Iterator[Finding]:
+    """The newest payments that count as made, asked of the chain one by one. Raises NotKnown after
+    the last when one of them is not known."""
     rows = connection.execute(
-        "SELECT id, asset, mined_tx_hash, mined_block_hash FROM chain_intents WHERE network = %s"
-        " AND state = 'final_ok' AND mined_tx_hash IS NOT NULL ORDER BY mined_block DESC LIMIT %s",
-        (network.name, RECEIPTS_AT_MOST),
+        "SELECT id, asset, mined_tx_hash, mined_block_hash, mined_block FROM chain_intents"
+        " WHERE network = %s AND state = 'final_ok' AND mined_tx_hash IS NOT NULL"
+        " AND coalesce(mined_block, 0) <= %s ORDER BY mined_block DESC LIMIT %s",
+        (network.name, number, RECEIPTS_AT_MOST),
     ).fetchall()
     told = node.call([("eth_getTransactionReceipt", [row[2]]) for row in rows])
-    found = []
-    for (intent, asset, _tx, block_hash), receipt in zip(rows, told, strict=True):
-        if receipt is None:
-            got = "no receipt"
-        else:
-            got = f"status {int(str(receipt.get('status')), 16)} in {receipt.get('blockHash')}"
+    code, unknown = "chain_receipt_off", None
+    for (intent, asset, tx, block_hash, height), receipt in zip(rows, told, strict=True):
+        try:
+            if isinstance(receipt, Mapping):
+                got = f"status {_number(receipt.get('status'))} in {receipt.get('blockHash')}"
+            else:
+                got = _not_there(node, tx, block_hash, height)
+        except NotKnown as error:
+            unknown = error
+            continue
         want = f"status 1 in {block_hash}"
         if got != want:
-            code = "chain_receipt_off"
-            found.append(Finding(code, MEANS[code], intent, network.name, asset, want, got, True))
-    return found
+            yield Finding(code, MEANS[code], intent, network.name, asset, want, got, True)
+    if unknown is not None:
+        raise unknown
+
+
+def _not_there(node: Node, tx: str, block_hash: str, height: int | None) -> str:
+    """What the block, read whole, has instead of this transaction. Raises NotKnown: that a node
+    shows no receipt proves nothing."""
+    [block] = node.call([("eth_getBlockByNumber", [hex(height or 0), False])])
+    if not isinstance(block, Mapping) or not isinstance(block.get("transactions"), list):
+        raise NotKnown("the node has neither a payment's receipt nor its block")
+    if str(block.get("hash")).lower() != str(block_hash).lower():
+        return f"block {height} is {block.get('hash')}"
+    if tx.lower() in {str(one).lower() for one in block["transactions"]}:
+        raise NotKnown("the node has no receipt of a payment that its block has")
+    return f"no {tx} in {block_hash}"

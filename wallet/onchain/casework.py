@@ -29,8 +29,9 @@ LOOK = 200
 """Late payments that get their case in one pass; an address has at most 16 in flight."""
 ENDS: Final = (State.FINAL_OK, State.FINAL_REVERTED, State.CANCELLED, State.FAILED)
 WORDS: Final[dict[str, str]] = {
-    "foreign_transaction": "Something that is not ours used nonce {nonce} of {address}."
-    " Either somebody else holds that key, or this database is an old copy.",
+    "foreign_transaction": "Something used nonce {nonce} of {address}, and the node shows no"
+    " receipt of ours: somebody else has that key, this database is an old copy, or the node keeps"
+    " no receipts.",
     "no_transfer_event": "The transaction is final, and its token did not say that it paid.",
     "no_paid_event": "The batch is final, and its contract did not say that it paid this member.",
     "signer_answered_other_bytes": "The signer answered other bytes than those it was asked for.",

@@ -126,7 +126,10 @@ class Deliverer:
     # Signing
 
     async def _sign(self, intent: Intent, attempt: Attempt) -> SignedTx | None:
-        """Have the stored payload signed and store the bytes (transaction B)."""
+        """Have the stored payload signed and store the bytes (transaction B).
+
+        None when they are not the attempt's: a rival has given it up while the signer answered.
+        """
         desk, sender = self._desk, intent.from_address or ""
         async with desk.db.transaction() as session:
             given = await approvals.given_for(session, [intent.id])
@@ -137,7 +140,8 @@ class Deliverer:
                 address=sender,
                 payload=attempt.unsigned,
                 intent_id=intent.id,
-                kind=attempt.kind,
+                # A nothing may follow what was signed and never stored: to the signer, a cancel.
+                kind="cancel" if attempt.kind == "noop" else attempt.kind,
                 deposit_index=index,
                 approval=await self._approval(intent, sender, given.get(intent.id, ())),
             )
@@ -165,16 +169,17 @@ class Deliverer:
         async with desk.db.transaction() as session:
             current = await repository.lock_intent(session, intent.id)
             stored = await repository.store_signed(
-                session,
-                intent_id=intent.id,
-                seq=attempt.seq,
-                raw=signed.raw,
+                session, intent_id=intent.id, seq=attempt.seq, raw=signed.raw,
                 tx_hash=signed.tx_hash,
-            )
+            )  # fmt: skip
             if stored and current.state is State.ALLOCATED:
                 await desk.move(session, intent.id, State.SIGNED)
+            kept = (await repository.attempts_of(session, [intent.id]))[intent.id]
             hit("intent.before_commit_signed")
         hit("intent.after_commit_signed")
+        if all((one.seq, one.raw) != (attempt.seq, signed.raw) for one in kept):
+            log.warning("intent.given_up_while_signed", intent=intent.id, seq=attempt.seq)
+            return None  # in no row: nobody would know their hash
         return signed
 
     async def _approval(self, intent: Intent, sender: str, given: Sequence[Approval]) -> bytes:

@@ -168,7 +168,11 @@ class IntentObserver:
         hit("intent.after_commit_reorged")
 
     async def _absent(self, intent: Intent, head: BlockRef, final: int, mined_nonces: int) -> None:
-        """No receipt of ours. If the chain is past the nonce, somebody else may have used it."""
+        """No receipt of ours. If the chain is past the nonce, somebody else may have used it.
+
+        That a receipt is absent proves nothing, so all it does here is stop: to review, no more
+        nonces. What is held is given back by what a block shows only (`wallet.onchain.review`).
+        """
         if intent.nonce is None:
             return
         passed = intent.passed_at_block

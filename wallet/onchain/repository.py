@@ -345,7 +345,7 @@ async def attempts_of(session: AsyncSession, intent_ids: Sequence[str]) -> dict[
 async def store_signed(
     session: AsyncSession, *, intent_id: str, seq: int, raw: bytes, tx_hash: str
 ) -> bool:
-    """Keep the signed bytes. False when a rival stored them first (they are the same bytes)."""
+    """Keep the signed bytes. False when a rival stored them first, or gave the attempt up."""
     stored = await session.scalar(
         text(
             "UPDATE chain_attempts SET raw = :raw, tx_hash = :hash, signed_at = clock_timestamp()"

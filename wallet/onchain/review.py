@@ -1,8 +1,9 @@
 """The way out of review: what the chain proves, never what somebody sets.
 
 An operator asks; the answer comes from final blocks alone. A payment of ours that is final is
-settled or, when its recipient got nothing, given back; one whose nonce is used up by something else
-for good can never be paid and is given back. Anything in between stays in review.
+settled or, when its recipient got nothing, given back; one whose nonce was used up by another
+transaction, which is then named, can never be paid and is given back. Anything in between stays in
+review. That a node shows no receipt of ours proves nothing.
 """
 
 from __future__ import annotations
@@ -10,39 +11,69 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from chain.address import checked
 from chain.blocks import Receipt
+from chain.errors import NodeGarbage, NodeRejected
+from chain.spent import Spent, spender
+from chain.transactions import decode_signed, decode_unsigned, encode_unsigned
 from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
 from wallet.onchain import network as networks
-from wallet.onchain import repository
+from wallet.onchain import repository, signers
+from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
 from wallet.onchain.finality import final_number
-from wallet.onchain.repository import PAYING, Attempt, Intent
+from wallet.onchain.prepare import build_fields
+from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
 from wallet.onchain.states import State
+
+ELSEWHERE = "signer_intent_reused"
+"""The signer has signed this payment at another nonce, which these books do not know."""
+NONCES_AT_MOST = 64
+"""Strangers' nonces looked at for one payment: as far ahead as a signer signs."""
+ASK_ANOTHER = "Put a node that keeps it (an archive node) first in the networks file, ask again."
 
 
 async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     """End an intent in review by what is final on chain; the one who asked is kept as its reason.
 
-    Raises InvalidState when it is not in review, or when the chain proves nothing yet.
+    A member of a batch in review is ended after its batch. Raises InvalidState when it is not in
+    review, or when the chain proves nothing yet.
     """
     async with desk.db.transaction() as session:
         intent = await repository.get_intent(session, intent_id)
-        sent_by = intent.batch_id or intent_id
-        attempts = (await repository.attempts_of(session, [sent_by]))[sent_by]
+        sent_by = await repository.get_intent(session, intent.batch_id or intent_id)
         status = await networks.read(session, desk.network)
     if intent.state is not State.IN_REVIEW:
         raise InvalidState("It is not in review.", extra={"state": str(intent.state)})
+    if sent_by.id != intent_id and sent_by.state is State.IN_REVIEW:
+        await resolve(desk, sent_by.id, by=by)
+        async with desk.db.transaction() as session:
+            intent = await repository.get_intent(session, intent_id)
+        if intent.state is not State.IN_REVIEW:
+            return intent  # it went with its batch
     if status is None or not status.fresh:
         raise InvalidState("The node is not answering; nothing can be proved.")
+    async with desk.db.transaction() as session:
+        attempts = (await repository.attempts_of(session, [sent_by.id]))[sent_by.id]
     await desk.chain.verify_identity()
     final = await final_number(desk.chain, status=status, head=await desk.chain.head())
-    mined = await _final_receipt(desk, attempts, final)
+    mined, lost = await _final_receipt(desk, attempts, final), None
     if mined is None:
-        to, changes, at = await _never_paid(desk, intent, final)
+        spent = await _shown(desk, sent_by, final)
+        kind = _kind(sent_by, attempts, spent)
+        if kind is not None:
+            mined, lost = (kind, await _receipt_in(desk, spent)), spent
+    if mined is None:
+        await _not_elsewhere(desk, intent, spent, final)
+        to, changes, at = _never_paid(spent)
     else:
         to, changes, at = await _judged(desk, intent, *mined)
     async with desk.db.transaction() as session:
+        if lost is not None and mined is not None:
+            await _remember(session, sent_by.id, mined[0], lost)
         moved = await desk.move(
             session, intent_id, to, expected=intent, at=at,
             receipt=None if mined is None else mined[1], by=by,
@@ -57,8 +88,8 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
 
 async def _final_receipt(
     desk: Desk, attempts: list[Attempt], final: int
-) -> tuple[Attempt, Receipt] | None:
-    """The attempt of ours that is in the chain for good."""
+) -> tuple[AttemptKind, Receipt] | None:
+    """Which of the attempts we know is in the chain for good, and what it did."""
     sent = {attempt.tx_hash: attempt for attempt in attempts if attempt.tx_hash is not None}
     for receipt in await desk.chain.receipts(list(sent)) if sent else []:
         if receipt is None:
@@ -68,32 +99,116 @@ async def _final_receipt(
             continue
         if receipt.block_number > final:
             raise InvalidState("A transaction of ours is in a block that is not final yet.")
-        return sent[receipt.tx_hash], receipt
+        return sent[receipt.tx_hash].kind, receipt
     return None
 
 
-async def _never_paid(
-    desk: Desk, intent: Intent, final: int
-) -> tuple[State, dict[str, Any], datetime]:
-    """Its nonce was used by something else, for good."""
-    if intent.nonce is None or intent.from_address is None:
+async def _shown(desk: Desk, sent_by: Intent, final: int) -> Spent:
+    """The transaction that used its nonce up for good. Raises InvalidState until one is shown."""
+    address, nonce = sent_by.from_address, sent_by.nonce
+    if nonce is None or address is None:
         raise NotFound("It never had a nonce.")
-    used = await desk.chain.nonce_at(intent.from_address, final)
-    if used <= intent.nonce:
+    if await desk.chain.nonce_at(address, final) <= nonce:
         raise InvalidState("Its nonce is not used up by a final transaction; it may still be paid.")
-    none: dict[str, Any] = dict.fromkeys(
-        ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status",
-         "gas_used", "gas_fee_wei")
-    )  # fmt: skip
-    return (
-        State.CANCELLED,
-        none | {"reason": "nonce used by a foreign transaction"},
-        datetime.now(UTC),
+    near = sent_by.passed_at_block or sent_by.mined_block
+    found = await spender(desk.chain, address, nonce, final=final, near=near)
+    if found is None:
+        raise InvalidState(
+            f"Nonce {nonce} of {address} is used up, and this node does not show by which"
+            f" transaction: it may have paid. {ASK_ANOTHER}"
+        )
+    return found
+
+
+def _kind(sent_by: Intent, attempts: list[Attempt], spent: Spent) -> AttemptKind | None:
+    """What it is of ours: an attempt whose bytes or whose row were lost; None: none of ours.
+
+    A transfer of nothing to oneself is a cancel of ours. Raises InvalidState for one that pays the
+    same and that we would not have built.
+    """
+    kind: AttemptKind | None = None
+    if (spent.tx.to, spent.tx.value, spent.data) == (spent.tx.from_address, 0, b""):
+        kind = "cancel"
+    for attempt in attempts:
+        fields = decode_unsigned(attempt.unsigned)
+        if spent.raw is not None and decode_signed(spent.raw)[0] == fields:
+            return attempt.kind
+        if spent.pays_as(fields):
+            kind = "bump" if attempt.kind in PAYING else "cancel"
+    if kind is not None and spent.raw is None:
+        raise InvalidState(
+            f"{spent.tx.hash} used nonce {sent_by.nonce} and does what ours would have done, in a"
+            " form that we do not build: whoever has the key sent it, and its recipient has it."
+        )
+    return kind
+
+
+async def _receipt_in(desk: Desk, spent: Spent) -> Receipt:
+    """Its receipt, by its block: for that a node needs no index of transactions."""
+    try:
+        return (await desk.chain.block_receipts(spent.block))[spent.tx.index]
+    except (NodeRejected, NodeGarbage):
+        raise InvalidState(
+            f"It was mined as {spent.tx.hash} in block {spent.block.number}, and this node has not"
+            f" kept that block's receipts. {ASK_ANOTHER}"
+        ) from None
+
+
+async def _remember(session: AsyncSession, intent_id: str, kind: AttemptKind, spent: Spent) -> None:
+    """Keep the bytes that the chain has and no row: those of an attempt, or one more."""
+    assert spent.raw is not None
+    fields = decode_signed(spent.raw)[0]
+    unsigned = encode_unsigned(fields)
+    intent = await repository.lock_intent(session, intent_id)
+    attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
+    if any(one.tx_hash == spent.tx.hash for one in attempts):
+        return
+    same = [one for one in attempts if one.unsigned == unsigned and one.refused is None]
+    seq = same[0].seq if same else attempts[-1].seq + 1
+    if not same:
+        await repository.insert_attempt(
+            session, intent=intent, seq=seq, kind=kind, unsigned=unsigned,
+            tip_wei=fields.tip, cap_wei=fields.cap,
+        )  # fmt: skip
+    await repository.store_signed(
+        session, intent_id=intent_id, seq=seq, raw=spent.raw, tx_hash=spent.tx.hash
     )
 
 
+async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -> None:
+    """Raises InvalidState when it may have been paid at a nonce that these books never gave: a
+    database that was restored may have paid it before, alone or in a batch."""
+    address, nonce = spent.tx.from_address, spent.tx.nonce
+    doubt = "this database is an old copy, and may have paid it there before. Nothing is given back"
+    if intent.reason == ELSEWHERE:
+        raise InvalidState(f"The signer has signed this payment at another nonce: {doubt}.")
+    async with desk.db.transaction() as session:
+        given = await signers.given_nonces(
+            session, network=desk.network, address=checked(address), above=nonce
+        )
+    used = await desk.chain.nonce_at(checked(address), final)
+    unknown = [one for one in range(nonce + 1, used) if one not in given]
+    if len(unknown) > NONCES_AT_MOST:
+        raise InvalidState(
+            f"{address} has used {len(unknown)} nonces that were not given: {doubt}."
+        )
+    alone = build_fields(desk.chain, intent, nonce=nonce, tip=0, cap=0)
+    batches = desk.chain.network.contracts.get("batch_payout", "").lower()
+    for one in unknown:
+        other = await spender(desk.chain, address, one, final=final)
+        if other is None or other.pays_as(alone) or other.tx.to == batches:
+            which = "not shown by this node" if other is None else other.tx.hash
+            raise InvalidState(f"Nonce {one} of {address} was not given ({which}): {doubt}.")
+
+
+def _never_paid(spent: Spent) -> tuple[State, dict[str, Any], datetime]:
+    """Its nonce was used by something else, for good."""
+    reason = f"nonce used by a foreign transaction {spent.tx.hash}"
+    return State.CANCELLED, NOT_MINED | {"reason": reason}, datetime.now(UTC)
+
+
 async def _judged(
-    desk: Desk, intent: Intent, attempt: Attempt, receipt: Receipt
+    desk: Desk, intent: Intent, kind: AttemptKind, receipt: Receipt
 ) -> tuple[State, dict[str, Any], datetime]:
     """A final transaction of ours: did its recipient get the amount?"""
     block = await desk.chain.full_block(receipt.block_number)
@@ -101,13 +216,13 @@ async def _judged(
         raise InvalidState("The chain changed while it was read; ask again.")
     at = datetime.fromtimestamp(block.ref.timestamp, UTC)
     changes: dict[str, Any] = {
-        "mined_tx_hash": receipt.tx_hash, "mined_kind": attempt.kind,
+        "mined_tx_hash": receipt.tx_hash, "mined_kind": kind,
         "mined_block": receipt.block_number, "mined_block_hash": receipt.block_hash,
         "mined_status": receipt.status, "gas_used": receipt.gas_used,
         # A member of a batch bears its share, which is kept already.
         "gas_fee_wei": receipt.fee_wei if intent.batch_id is None else intent.gas_fee_wei,
     }  # fmt: skip
-    if attempt.kind not in PAYING:
+    if kind not in PAYING:
         return State.CANCELLED, changes | {"reason": "its nonce paid nobody"}, at
     if receipt.status == 0:
         return State.FINAL_REVERTED, changes | {"reason": "reverted"}, at

@@ -135,6 +135,20 @@ async def set_next_nonce(
     )
 
 
+async def given_nonces(
+    session: AsyncSession, *, network: str, address: str, above: int
+) -> set[int]:
+    """Nonces of this address that payments of these books have."""
+    rows = await session.execute(
+        text(
+            "SELECT nonce FROM chain_intents WHERE network = :network AND from_address = :address"
+            " AND nonce > :above"
+        ),
+        {"network": network, "address": address, "above": above},
+    )
+    return set(rows.scalars())
+
+
 async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> bool:
     """Give no more nonces of this address. The first reason stays: False when it was halted.
 

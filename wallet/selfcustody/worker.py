@@ -8,6 +8,7 @@ is the chain's next one: the same words may be in another wallet, and whoever is
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.blocks import Receipt
 from chain.client import ChainClient
 from chain.errors import (
     ChainError,
@@ -25,6 +27,7 @@ from chain.errors import (
     NodeUnavailable,
 )
 from chain.fee_models import gas_limit
+from chain.spent import spender
 from chain.transactions import (
     TxFields,
     encode_unsigned,
@@ -51,6 +54,7 @@ DUE = (
     f" seen_at > clock_timestamp() - interval '{TELL_KEY_SECONDS} seconds')"
 )
 REBROADCAST_SECONDS = 3.0
+ASK_AGAIN_SECONDS = 300.0  # a node that does not show what used a nonce up is asked less often
 REQUESTS_PER_TICK = 8
 REPLY_SECONDS = 600.0
 """A sealed reply is for the page that waits for it; who reads the signer's memory a week later
@@ -77,6 +81,7 @@ class SelfCustodyWorker:
         self._chains = chains
         self._relay = relay
         self._turns = Turns()
+        self._asked: dict[str, float] = {}
 
     async def tick(self) -> None:
         """Tell the signer's key, answer requests, move payments on."""
@@ -299,19 +304,45 @@ class SelfCustodyWorker:
                 intent_id=row.id,
             )
         except SignerRefused as refusal:
-            await self._fail(row, refusal.reason)
+            await self._refused(row, chain, refusal.reason)
             return
         raw = bytes.fromhex(answer["raw"])
         if not signed_matches(raw, fields_of(bytes(row.unsigned)), row.address):
             log.error("selfcustody.other_bytes", send=row.id)
             return
+        if await self._store(row, raw, answer["tx_hash"]):
+            await self._send(row.id, chain, raw)  # else a rival has it: it sends it, or ended it
+
+    async def _store(self, row: Any, raw: bytes, tx_hash: str) -> bool:
+        """Whether these signed bytes are now the payment's, by us."""
         async with self._db.transaction() as session:
-            await self._update(
-                session, row.id, {"state": "signed", "raw": raw, "tx_hash": answer["tx_hash"]}
+            stored = await session.scalar(
+                text(
+                    "UPDATE selfcustody_sends SET state = 'signed', raw = :raw, tx_hash = :hash,"
+                    " updated_at = clock_timestamp() WHERE id = :id AND state = 'allocated'"
+                    " RETURNING 1"
+                ),
+                {"id": row.id, "raw": raw, "hash": tx_hash},
             )
             hit("selfcustody.before_commit_signed")
         hit("selfcustody.after_commit_signed")
-        await self._send(row.id, chain, raw)
+        return stored is not None
+
+    async def _refused(self, row: Any, chain: ChainClient, reason: str) -> None:
+        """The signer does not sign it now. It may have done so before, and this database be a copy
+        that lost the bytes: where the nonce is used, only its block says by what."""
+        head = (await chain.head()).number
+        if await chain.nonce_at(row.address, head) > row.nonce:
+            if self._asked_lately(row):
+                return
+            spent = await spender(chain, row.address, row.nonce, final=head)
+            if spent is None:
+                log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
+                return
+            if spent.raw is not None and spent.pays_as(fields_of(bytes(row.unsigned))):
+                await self._store(row, spent.raw, spent.tx.hash)
+                return
+        await self._fail(row, reason)
 
     async def _send(self, send_id: str, chain: ChainClient, raw: bytes) -> None:
         outcome = await chain.send_raw(raw)
@@ -331,26 +362,52 @@ class SelfCustodyWorker:
         [receipt] = await chain.receipts([row.tx_hash])
         if receipt is not None:
             ref = await chain.block_ref(receipt.block_number)
-            if ref is None or ref.hash != receipt.block_hash:
-                return
-            done = receipt.block_number <= final
-            state = ("settled" if receipt.status == 1 else "failed") if done else "mined"
-            async with self._db.transaction() as session:
-                await self._update(
-                    session,
-                    row.id,
-                    {
-                        "state": state,
-                        "mined_block": receipt.block_number,
-                        "gas_fee_wei": receipt.fee_wei,
-                        "reason": "reverted" if state == "failed" else None,
-                    },
-                )
-            return
-        if used > row.nonce:
-            await self._fail(row, "nonce_used_elsewhere")
+            if ref is not None and ref.hash == receipt.block_hash:
+                await self._seen(row, receipt, final)
+        elif used > row.nonce:
+            await self._passed(row, chain, final)
         elif await self._due(row.id):
             await self._send(row.id, chain, bytes(row.raw))
+
+    async def _seen(self, row: Any, receipt: Receipt, final: int) -> None:
+        done = receipt.block_number <= final
+        state = ("settled" if receipt.status == 1 else "failed") if done else "mined"
+        async with self._db.transaction() as session:
+            await self._update(
+                session,
+                row.id,
+                {
+                    "state": state,
+                    "tx_hash": receipt.tx_hash,
+                    "mined_block": receipt.block_number,
+                    "gas_fee_wei": receipt.fee_wei,
+                    "reason": "reverted" if state == "failed" else None,
+                },
+            )
+
+    async def _passed(self, row: Any, chain: ChainClient, final: int) -> None:
+        """Its nonce is used up for good, and the node shows no receipt of it, which proves nothing.
+
+        What used it has failed this payment, unless it does the same. Where the node does not show
+        that, it stays sent: who is told "failed" pays again.
+        """
+        if self._asked_lately(row):
+            return
+        spent = await spender(chain, row.address, row.nonce, final=final)
+        if spent is None:
+            log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
+        elif spent.pays_as(fields_of(bytes(row.unsigned))):
+            receipts = await chain.block_receipts(spent.block)
+            await self._seen(row, receipts[spent.tx.index], final)
+        else:
+            await self._fail(row, "nonce_used_elsewhere")
+
+    def _asked_lately(self, row: Any) -> bool:
+        now = time.monotonic()
+        lately = now < self._asked.get(row.id, 0.0)
+        if not lately:
+            self._asked[row.id] = now + ASK_AGAIN_SECONDS
+        return lately
 
     async def _due(self, send_id: str) -> bool:
         async with self._db.transaction() as session:

@@ -78,6 +78,18 @@ def refusing(message: str, code: int = -32000) -> Play:
     return answering({SUBMIT}, NodeRejected(code, message))
 
 
+async def no_index(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
+    """The node finds no transaction by its hash, until our nonces are used for good; the operator
+    asks for the proof meanwhile."""
+    stage.meddler.alter = lambda method, _params, honest: (
+        None if method in READS - {"eth_getTransactionCount"} else honest
+    )
+    for blocks in (1, stage.seam.network.confirmations, dice.randint(0, 2)):
+        await stage.tick(blocks)
+        await stage.tick()
+    await stage.operator()
+
+
 async def stale_head(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
     """The node's head is a few blocks old."""
     await stage.tick(dice.randint(3, 6))

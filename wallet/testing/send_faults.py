@@ -19,6 +19,7 @@ from wallet.testing.node_faults import (
     answering,
     geths_rule,
     losing,
+    no_index,
     over_http,
     refusing,
     stale_head,
@@ -136,6 +137,7 @@ FAULTS: dict[str, Fault] = {
     "nonce too low": Fault("S3", refusing("nonce too low")),
     "nothing known": Fault("S3", answering({"eth_getTransactionByHash"}, None)),
     "foreign transaction": Fault("S4", foreign_transaction, review=True),
+    "no index": Fault("S4", no_index, review=True),
     "crash before signing": Fault(
         "S5", crash_at("intent.after_commit_allocated", "intent.before_sign")
     ),

@@ -15,6 +15,7 @@ from chain.blocks import Receipt
 from chain.client import ChainClient
 from chain.fee_models import gas_limit
 from chain.outcomes import SendKind
+from chain.spent import spender
 from chain.transactions import (
     TxFields,
     encode_unsigned,
@@ -109,13 +110,13 @@ async def broadcast(
         [receipt] = await chain.receipts([name])
         if receipt is not None or time.monotonic() >= deadline:
             break
-        if outcome.kind is SendKind.NONCE_TOO_LOW and await chain.nonce(sheet.sender) > tx.nonce:
-            [receipt] = await chain.receipts([name])  # mined between the two questions
-            if receipt is None:
+        if outcome.kind is SendKind.NONCE_TOO_LOW:
+            now = (await chain.head()).number
+            spent = await spender(chain, sheet.sender, tx.nonce, final=now)
+            if spent is not None and spent.tx.hash != name:
                 raise InvalidState(
-                    f"Nonce {tx.nonce} of {sheet.sender} was used by another transaction: this"
-                    " sheet can never be mined. Make a new one."
+                    f"Nonce {tx.nonce} of {sheet.sender} was used by another transaction,"
+                    f" {spent.tx.hash}: this sheet can never be mined. Make a new one."
                 )
-            break
         await asyncio.sleep(LOOK_EVERY_SECONDS)
     return Sent(tx_hash=name, answer=outcome.kind.value, receipt=receipt)

@@ -1,0 +1,113 @@
+"""A payment fails by what used its nonce, never by a receipt that a node does not show."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from chain.blocks import Block, Receipt
+from chain.client import ChainClient
+from chain.errors import NodeRejected
+from tests.selfcustody.own_stage import OUTSIDE, Stage
+from tests.selfcustody.test_selfcustody_sends import funded
+from wallet.testing.databases import ScratchDatabase
+
+END_LEADERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    " AND pid <> pg_backend_pid()"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _no_index(patched: pytest.MonkeyPatch) -> None:
+    async def null(_: ChainClient, hashes: Sequence[str]) -> list[None]:
+        return [None for _ in hashes]
+
+    patched.setattr(ChainClient, "receipts", null)
+
+
+async def test_a_node_without_an_index_settles_it_by_its_block(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_index(monkeypatch)
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason) == ("settled", None)
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_what_a_node_does_not_show_stays_open(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pruned(_: ChainClient, block: Block) -> list[Receipt]:
+        raise NodeRejected(-32000, "history has been pruned")
+
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    with monkeypatch.context() as patched:
+        _no_index(patched)
+        patched.setattr(ChainClient, "block_receipts", pruned)
+        await stage.finish()
+        assert (await stage.send(ada, made.id)).state == "sent"
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+
+
+async def test_what_a_rival_ended_while_it_was_signed_is_never_sent(
+    stage: Stage, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rival asks a signer that has started anew, and is told that there is no such grant."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.worker.tick()  # it has its nonce
+    first, relay = stage.worker, stage.relay
+    stage.restart()
+    rival = stage.worker
+    real = relay.selfcustody
+
+    async def slow(method: str, **params: Any) -> dict[str, Any]:
+        answer = await real(method, **params)
+        if method == "sign":
+            where = database.server.conninfo(database=database.name)
+            with psycopg.connect(where, autocommit=True) as connection:
+                connection.execute(END_LEADERS)  # a failover, an idle cut
+            await rival.tick()
+        return answer
+
+    monkeypatch.setattr(relay, "selfcustody", slow)
+    with contextlib.suppress(OperationalError):  # its lock's connection is gone
+        await first.tick()
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).reason == "grant_expired"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 0
+
+
+async def test_a_copy_that_lost_the_bytes_finds_the_payment(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Mined, and the row is as it was before the signature; the signer has started anew."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    sent = await stage.send(ada, made.id)
+    assert sent.state == "sent"
+    await stage.seam.dev.mine(1)
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'allocated', raw = NULL, tx_hash = NULL"
+        )
+    stage.restart()
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("settled", None, sent.tx_hash)
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
