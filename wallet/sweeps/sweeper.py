@@ -400,6 +400,7 @@ class Sweeper:
         intent_id: str,
         found: Sequence[Candidate],
     ) -> None:
+        addresses = [one.address for one in found]
         await repository.insert(
             session,
             {
@@ -411,8 +412,11 @@ class Sweeper:
                 "place": now.place,
                 "intent_id": intent_id,
             },
-            [one.address for one in found],
+            addresses,
         )
+        if kind == "delegated":
+            # What they signed leaves with the transaction, and counts even if that reverts.
+            await repository.retire(session, self._network.name, addresses)
 
 
 def _price(fees: FeeQuote) -> int:
