@@ -52,7 +52,8 @@ async def candidates(
 ) -> list[Candidate]:
     """Addresses that hold at least `least` of `asset` by final deposits, most first.
 
-    None that is in an open sweep, and none whose sweep failed or moved nothing a short while ago.
+    Less what somebody else swept, final or not. None that is in an open sweep, and none whose sweep
+    failed or moved nothing a short while ago.
     """
     rows = await session.execute(
         text(
@@ -62,6 +63,10 @@ async def candidates(
             "   AND status IN ('credited', 'quarantined') AND entry_id IS NOT NULL"
             "  UNION ALL SELECT address, amount_minor, created_at FROM unattributed_arrivals"
             "   WHERE network = :network AND asset = :asset AND deposit_id IS NULL"
+            "  UNION ALL SELECT d.from_address, -d.amount_minor, NULL FROM deposits d"
+            "   WHERE d.is_move AND d.network = :network AND d.asset = :asset"
+            "   AND d.status NOT IN ('orphaned', 'ignored') AND NOT EXISTS (SELECT"
+            "    FROM deposit_losses l WHERE l.deposit_id = d.id AND l.return_entry_id IS NULL)"
             "  UNION ALL SELECT address, minor, NULL FROM deposit_moves"
             "   WHERE network = :network AND asset = :asset) AS moves"
             "  GROUP BY address HAVING sum(minor) >= :least)"
