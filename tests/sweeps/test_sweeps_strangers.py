@@ -23,6 +23,7 @@ from wallet.db import Database
 from wallet.deposits import SurplusFinder, forks
 from wallet.deposits.losses import losses
 from wallet.ledger import accounts
+from wallet.sweeps import repository
 from wallet.sweeps.calls import flush_call
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.operators import as_operator
@@ -146,9 +147,10 @@ async def test_tokens_that_a_stranger_sweeps_are_a_move_inside_the_house(
 @pytest.mark.parametrize("supports", [(), ("traces",)])
 @pytest.mark.parametrize("behind", [False, True])
 async def test_so_are_coins(opened: Open, supports: tuple[str, ...], behind: bool) -> None:
-    """Told by the log of the address, also where blocks are read in ranges or with traces."""
+    """Told by the log of the address, also where blocks are read in ranges or with traces, and
+    where no token moves beside them."""
     seam = await opened("create2", *supports)
-    person, address = await person_with(seam, eth="2", usdc="50")
+    person, address = await person_with(seam, eth="2")
     hot = await seam.booked("ETH", "hot")
     await stranger_sweeps(seam, address)
     if behind:
@@ -158,10 +160,10 @@ async def test_so_are_coins(opened: Open, supports: tuple[str, ...], behind: boo
         assert await all_agrees(seam)
         await seam.dev.mine(1)
     assert await seam.booked("ETH", "hot") == hot + 2 * 10**18
-    assert await seam.booked("ETH", "deposit") == await seam.booked("USDC", "deposit") == 0
+    assert await seam.booked("ETH", "deposit") == 0
     assert (await seam.balance(person, "ETH")).available_minor == 2 * 10**18
     moves = await seam.rows("SELECT asset FROM deposits WHERE is_move AND status = 'credited'")
-    assert sorted(row.asset for row in moves) == ["ETH", "USDC"]
+    assert [row.asset for row in moves] == ["ETH"]
 
 
 async def test_a_reorganisation_undoes_it_and_it_is_done_again(opened: Open) -> None:
@@ -184,7 +186,7 @@ async def test_a_reorganisation_undoes_it_and_it_is_done_again(opened: Open) -> 
 
 
 async def test_a_fork_below_finality_takes_it_back_and_its_return_does_it_again(
-    opened: Open,
+    opened: Open, database: ScratchDatabase
 ) -> None:
     seam = await opened("create2")
     _, address = await person_with(seam, eth="1", usdc="50")
@@ -205,16 +207,25 @@ async def test_a_fork_below_finality_takes_it_back_and_its_return_does_it_again(
         await forks.approve(session, seam.assets, found, by="bea")
     await seam.finish()
     await find(seam)
-    assert await seam.differences() == []
+    assert await seam.differences() == [] and auditor_names(seam, database) == []
     assert await seam.rows("SELECT * FROM unattributed_arrivals") == []
+    async with seam.db.transaction() as session:
+        [held] = await repository.candidates(
+            session, network="local", native="ETH", asset="USDC", up_to=10**9, least=1, limit=9
+        )
+    assert (held.address, held.minor) == (address, 50_000_000)  # ours to sweep again
     await seam.node("eth_sendRawTransaction", raw)
     for _ in range(seam.network.confirmations + 2):
         await seam.mine()
         await find(seam)
-        assert await seam.differences() == []
+        assert await seam.differences() == [] and auditor_names(seam, database) == []
     assert (await seam.booked("ETH", "hot"), await seam.booked("ETH", "deposit")) == (
         hot + 10**18, 0,
     )  # fmt: skip
+    async with seam.db.transaction() as session:
+        assert await losses(session, seam.assets) == []
+    unbook(database, "deposit_losses", "return_entry_id = NULL", "return_entry_id")
+    assert auditor_names(seam, database) == []
     assert await seam.rows("SELECT 1 FROM unattributed_arrivals UNION SELECT 1 FROM cases"
                            " WHERE kind = 'deposit_shortfall'") == []  # fmt: skip
 
@@ -299,6 +310,21 @@ def auditor_names(seam: Seam, database: ScratchDatabase) -> list[str]:
     return [finding.code for finding in word.findings]
 
 
+def unbook(
+    database: ScratchDatabase, table: str, change: str, entry: str, where: str = "true"
+) -> None:
+    """As if booking waited while the block is final already: both rows lose their entries."""
+    superuser = database.server.conninfo(database=database.name)
+    with psycopg.connect(superuser, autocommit=True) as books:
+        books.execute("SET session_replication_role = replica")
+        gone = books.execute(
+            f"WITH b AS (SELECT id, {entry} AS entry FROM {table} WHERE {where}),"
+            " p AS (DELETE FROM postings WHERE entry_id IN (SELECT entry FROM b))"
+            f" UPDATE {table} t SET {change} FROM b WHERE t.id = b.id RETURNING t.id"
+        ).fetchall()
+    assert len(gone) == 2
+
+
 async def test_the_auditor_sees_nothing_amiss_at_any_block(
     opened: Open, database: ScratchDatabase
 ) -> None:
@@ -309,17 +335,8 @@ async def test_the_auditor_sees_nothing_amiss_at_any_block(
     for _ in range(seam.network.confirmations + 2):
         await seam.mine()
         assert auditor_names(seam, database) == []
-    superuser = database.server.conninfo(database=database.name)
-    with psycopg.connect(superuser, autocommit=True) as books:
-        # As if the crediting waited while the block is final.
-        books.execute("SET session_replication_role = replica")
-        gone = books.execute(
-            "WITH b AS (SELECT id, entry_id FROM deposits WHERE is_move),"
-            " p AS (DELETE FROM postings WHERE entry_id IN (SELECT entry_id FROM b))"
-            " UPDATE deposits d SET status = 'confirmed', entry_id = NULL FROM b"
-            " WHERE d.id = b.id RETURNING d.id"
-        ).fetchall()
-    assert len(gone) == 2 and auditor_names(seam, database) == []
+    unbook(database, "deposits", "status = 'confirmed', entry_id = NULL", "entry_id", "is_move")
+    assert auditor_names(seam, database) == []
 
 
 async def unissued(seam: Seam) -> tuple[int, str]:
