@@ -366,9 +366,7 @@ async def test_coins_at_an_address_of_nobody_are_swept_after_they_were_found(
     assert [await unattributed(seam, asset) for asset in ("ETH", "USDC")] == [0, 0]
 
 
-async def test_coins_that_were_swept_before_they_were_found_are_not_counted_twice(
-    opened: Open,
-) -> None:
+async def test_coins_swept_before_they_were_found_are_not_counted_twice(opened: Open) -> None:
     """They lie at a final block still, and at the newest one no more."""
     seam = await opened("create2", "traces")
     index, address = await unissued(seam)
@@ -418,3 +416,34 @@ async def test_our_own_payment_may_be_what_calls_the_sweep(opened: Open) -> None
     assert await seam.on_chain(address, "USDC") == await seam.booked("USDC", "deposit") == 0
     moves = await seam.rows("SELECT asset FROM deposits WHERE is_move AND status = 'credited'")
     assert sorted(row.asset for row in moves) == ["ETH", "USDC"]
+
+
+async def coins_come(seam: Seam, address: str) -> None:
+    """With more gas than a plain payment has."""
+    tx = {"from": seam.faucet, "to": address, "value": hex(10**18), "gas": hex(60_000)}
+    await seam.node("eth_sendTransaction", tx)
+    await seam.finish()
+
+
+async def test_a_delegated_address_pays_nothing_a_stranger_could_take(opened: Open) -> None:
+    """Neither its own gas: its coins and tokens are called for."""
+    seam = await opened("eip7702")
+    person, address = await delegated(seam)
+    await coins_come(seam, address)
+    assert (await seam.balance(person, "ETH")).available_minor == 10**18
+    await seam.sweeper.tick()
+    await call(seam, address, keccak(text="sweepNative()")[:4])
+    for _ in range(3):
+        await seam.finish()
+        await seam.sweeper.tick()
+    sweeps = await seam.rows("SELECT kind, asset, state FROM sweeps")
+    assert {(row.kind, row.state) for row in sweeps} == {("delegated", "done")}
+    assert await seam.booked("ETH", "deposit") == await seam.booked("USDC", "deposit") == 0
+    assert await all_agrees(seam)
+    await coins_come(seam, address)
+    await seam.sweeper.tick()
+    await seam.finish()
+    assert await seam.on_chain(address, "ETH") == 0
+    coins = await seam.rows("SELECT kind FROM sweeps WHERE asset = 'ETH' AND state = 'done'")
+    assert {row.kind for row in coins} == {"delegated"}
+    assert await all_agrees(seam)

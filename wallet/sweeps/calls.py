@@ -17,7 +17,7 @@ _FLUSH = keccak(text="flushEphemeral(bytes32[],address[])")[:4]
 
 
 def sweep_call(accounts: Sequence[str], contract: str) -> bytes:
-    """`SweepBatch.sweep`: one token of many delegated addresses."""
+    """`SweepBatch.sweep`: one token of many delegated addresses; ZERO_ADDRESS: their coins."""
     return bytes(_SWEEP + encode(["address[]", "address"], [list(accounts), contract]))
 
 

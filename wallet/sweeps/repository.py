@@ -17,13 +17,15 @@ left alone for so long: each try is the house's gas."""
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deposit address with something final on it. `minor` of the asset asked for; `age_seconds`
-    since its newest deposit of it; `had_coins`: the native coin ever came here."""
+    since its newest deposit of it; `had_coins`: the native coin ever came here; `delegated`: it was
+    in a sweep by delegation, so that anybody may sweep it."""
 
     address: str
     index: int
     minor: int
     age_seconds: float
     had_coins: bool
+    delegated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ async def candidates(
             " SELECT h.address, d.derivation_index, h.minor,"
             "  extract(epoch FROM clock_timestamp() - h.newest)::float8 AS age,"
             "  EXISTS (SELECT FROM deposits c WHERE c.network = :network AND c.asset = :native"
-            "   AND c.to_address = h.address AND c.status IN ('credited', 'quarantined')) AS coins"
+            "   AND c.to_address = h.address AND c.status IN ('credited', 'quarantined')) AS coins,"
+            "  EXISTS (SELECT FROM sweep_accounts b JOIN sweeps t ON t.id = b.sweep_id"
+            "   WHERE b.network = :network AND b.address = h.address"
+            "   AND t.kind = 'delegated') AS delegated"
             " FROM held h JOIN deposit_addresses d ON d.address = h.address"
             "  AND d.network = :network"
             " WHERE NOT EXISTS (SELECT FROM sweep_accounts a JOIN sweeps s ON s.id = a.sweep_id"
@@ -94,9 +99,12 @@ async def candidates(
         },
     )
     return [
-        Candidate(row.address, row.derivation_index, int(row.minor), row.age or 0.0, row.coins)
+        Candidate(
+            row.address, row.derivation_index, int(row.minor), row.age or 0.0, row.coins,
+            row.delegated,
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 async def open_count(session: AsyncSession, network: str) -> int:
