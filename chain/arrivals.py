@@ -10,8 +10,11 @@ from chain.blocks import Block, Log, Receipt
 from chain.lanes import in_lanes
 from chain.observe import (
     ObservedDeposit,
+    coin_sweeps,
     deposits_in,
     in_order,
+    is_watched,
+    may_hold_coin_sweeps,
     may_hold_transfers,
     native_candidates,
     native_deposits,
@@ -41,7 +44,11 @@ class Arrivals:
 
     def may_matter(self, block: Block, watched: Container[str]) -> bool:
         """Whether anything may have arrived, as far as the block alone tells."""
-        return bool(self._tokens(block) or native_candidates(block, watched))
+        return bool(
+            self._tokens(block)
+            or native_candidates(block, watched)
+            or (self._treasury(watched) and may_hold_coin_sweeps(block))
+        )
 
     async def in_block(
         self, block: Block, watched: Container[str], ahead: Ahead
@@ -59,7 +66,7 @@ class Arrivals:
             native_asset=self.network.native_asset,
             tokens=self._tokens(block),
         )
-        return deposits, logs
+        return in_order(block, [*deposits, *self._coin_sweeps(logs, watched)]), logs
 
     async def checked_in_block(
         self, block: Block, watched: Container[str], ahead: Ahead
@@ -79,7 +86,10 @@ class Arrivals:
         clear: list[tuple[Block, list[ObservedDeposit], list[Log]]] = []
         unclear: list[Block] = []
         for block in piece.blocks:
-            logs = logs_in(piece, block, watched=watched, tokens=self.network.tokens)
+            logs = logs_in(
+                piece, block, watched=watched, tokens=self.network.tokens,
+                coin_sweeps=self._treasury(watched) is not None,
+            )  # fmt: skip
             if logs is None:
                 unclear.append(block)
             elif logs or coins[block.hash]:
@@ -110,7 +120,19 @@ class Arrivals:
         """By these logs, which add up to the header, and the receipts of what pays coins."""
         coins = native_deposits(block, by_hash, watched=watched, asset=self.network.native_asset)
         tokens = token_deposits(block, logs, watched=watched, tokens=self.network.tokens)
-        return in_order(block, [*coins, *(deposit for _, deposit in tokens)])
+        swept = self._coin_sweeps(logs, watched)
+        return in_order(block, [*coins, *(deposit for _, deposit in tokens), *swept])
+
+    def _treasury(self, watched: Container[str]) -> str | None:
+        """Where the sweeping contracts send, if that is looked at."""
+        treasury = self.network.contracts.get("treasury")
+        return treasury if treasury and is_watched(treasury.lower(), watched) else None
+
+    def _coin_sweeps(self, logs: Iterable[Log], watched: Container[str]) -> list[ObservedDeposit]:
+        treasury = self._treasury(watched)
+        if treasury is None:
+            return []
+        return coin_sweeps(logs, treasury=treasury, asset=self.network.native_asset)
 
     async def _checked(
         self, found: Sequence[tuple[Block, list[ObservedDeposit], list[Log]]]

@@ -22,6 +22,8 @@ NATIVE_LOG_INDEX = -1  # Stands in a deposit's key where a native transfer has n
 TRANSFER_TOPIC = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 _TRANSFER_TOPIC_BYTES = bytes.fromhex(TRANSFER_TOPIC[2:])
 TRANSFER_TOPICS = 3
+COINS_SWEPT_TOPIC = "0x" + keccak(b"NativeSwept(address,uint256)").hex()
+_COINS_SWEPT_BYTES = bytes.fromhex(COINS_SWEPT_TOPIC[2:])
 _WORD_BYTES = 32
 _PADDING = "0x" + "0" * 24
 
@@ -31,8 +33,8 @@ class ObservedDeposit:
     """One arrival at a watched address; unique by (block hash, tx_hash, log_index, trace_path).
 
     `amount` in the asset's smallest unit, above zero. Addresses are EIP-55. `contract` is None
-    and `log_index` −1 for the native coin. `trace_path` is empty but for coins paid inside a
-    transaction: the frame that paid them (`chain.traces`).
+    and `log_index` −1 for the native coin, but for swept coins, which have a log. `trace_path` is
+    empty but for coins paid inside a transaction: the frame that paid them (`chain.traces`).
     """
 
     tx_hash: str
@@ -43,6 +45,11 @@ class ObservedDeposit:
     to_address: str
     amount: int
     trace_path: str = ""
+
+    @property
+    def is_coin_sweep(self) -> bool:
+        """Whether this is what a log of swept coins says."""
+        return self.contract is None and self.log_index > NATIVE_LOG_INDEX
 
 
 class Watched(set[str]):
@@ -111,6 +118,40 @@ def transfer_in(log: Log, tokens: Sequence[Token]) -> Transfer | None:
         return None
     amount = int.from_bytes(log.data, "big")
     return Transfer(token, "0x" + sender[26:], "0x" + recipient[26:], amount)
+
+
+def coins_swept_in(log: Log) -> int | None:
+    """The wei that a sweeping contract says its own address sent to the treasury. Anybody can emit
+    such a log: it means something from an address of ours only."""
+    if log.topics != (COINS_SWEPT_TOPIC, _PADDING + log.address[2:]):
+        return None
+    return int.from_bytes(log.data, "big") if len(log.data) == _WORD_BYTES else None
+
+
+def may_hold_coin_sweeps(block: Block) -> bool:
+    """Whether the block's bloom allows a log of swept coins."""
+    return bloom_may_contain(block.logs_bloom, _COINS_SWEPT_BYTES)
+
+
+def coin_sweeps(logs: Iterable[Log], *, treasury: str, asset: str) -> list[ObservedDeposit]:
+    """Coins that logs say reached the treasury (EIP-55) from the address that emitted them, whose
+    it is to be asked: see `coins_swept_in`. They have the place of their log, and no contract."""
+    found = []
+    for log in logs:
+        amount = coins_swept_in(log)
+        if amount:
+            found.append(
+                ObservedDeposit(
+                    tx_hash=log.tx_hash,
+                    log_index=log.log_index,
+                    asset=asset,
+                    contract=None,
+                    from_address=to_checksum(log.address),
+                    to_address=treasury,
+                    amount=amount,
+                )
+            )
+    return found
 
 
 def net_transfers(logs: Iterable[Log], tokens: Sequence[Token]) -> dict[tuple[str, str], int]:

@@ -20,10 +20,13 @@ from chain.answerable import blame
 from chain.blocks import Block, BlockRef, Log
 from chain.errors import ChainError, NodeGarbage
 from chain.observe import (
+    COINS_SWEPT_TOPIC,
     TRANSFER_TOPIC,
     TRANSFER_TOPICS,
     bloom_bits,
+    coins_swept_in,
     is_watched,
+    may_hold_coin_sweeps,
     may_hold_transfers,
 )
 from chain.registry import Token
@@ -42,7 +45,8 @@ LOG_BYTES, TX_BYTES = 1_000, 500
 @dataclass(frozen=True, slots=True)
 class Range:
     """Neighbouring blocks in order, and all their logs by block hash, as told. `told` is None
-    where the node would not say, and leaves out blocks in which no listed token moved."""
+    where the node would not say, and leaves out blocks in which no listed token moved and no
+    coins were swept."""
 
     blocks: Sequence[Block]
     told: Mapping[str, list[LogTold]] | None = field(repr=False)
@@ -60,7 +64,10 @@ async def with_logs(rpc: Rpc, blocks: Sequence[Block], tokens: Sequence[Token]) 
     Raises the transport's errors, NodeRejected (too much at once for this node) and NodeGarbage,
     but not for a single block: its receipts are left.
     """
-    some = [block for block in blocks if any(may_hold_transfers(block, item) for item in tokens)]
+    some = [
+        block for block in blocks
+        if may_hold_coin_sweeps(block) or any(may_hold_transfers(block, item) for item in tokens)
+    ]  # fmt: skip
     if not some:
         return Range(blocks, {})
     try:
@@ -97,10 +104,12 @@ async def logs_told(rpc: Rpc, first: int, last: int) -> dict[str, list[LogTold]]
 
 
 def logs_in(
-    piece: Range, block: Block, *, watched: Container[str], tokens: Sequence[Token]
-) -> list[Log] | None:
-    """Logs of listed tokens in a block of the range that pays a watched address in one of them;
-    none where it does not; None where the range cannot say and the receipts must."""
+    piece: Range, block: Block, *, watched: Container[str], tokens: Sequence[Token],
+    coin_sweeps: bool = False,
+) -> list[Log] | None:  # fmt: skip
+    """Logs of listed tokens in a block of the range that pays a watched address in one of them,
+    with `coin_sweeps` those of swept coins too; none where there are none such; None where the
+    range cannot say and the receipts must."""
     if piece.told is None:
         return None
     told = piece.told.get(block.hash)
@@ -114,6 +123,7 @@ def logs_in(
             told,
             watched=watched,
             tokens={token.contract.lower() for token in tokens},
+            coin_sweeps=coin_sweeps,
         )
     except NodeGarbage as error:
         log.warning("logs of block %d: %s; read from its receipts", block.number, error)
@@ -128,8 +138,10 @@ def logs_that_matter(
     *,
     watched: Container[str],
     tokens: Container[str],
+    coin_sweeps: bool = False,
 ) -> list[Log]:
     """All logs of listed contracts in a block that pays a watched address in a token; else none.
+    With `coin_sweeps` a block where coins were swept counts too, and gives those logs as well.
 
     `places`: the block's transaction hashes and their order; `tokens` are lower-case.
     Raises NodeGarbage unless what was told is all that the header's bloom stands for.
@@ -142,16 +154,23 @@ def logs_that_matter(
         order = [places[item.transaction_hash] for item in told]
         if [item.log_index for item in told] != numbers or order != sorted(order):
             raise NodeGarbage("the logs of a block are not numbered without a gap")
-        bits = reduce(or_, map(_mask, {item.address for item in told}.union(*topics)), 0)
+        words = {item.address for item in told}.union(*topics)
+        bits = reduce(or_, map(_mask, words), 0)
     except (KeyError, ValueError):
         raise NodeGarbage("eth_getLogs answered something that is no log of its block") from None
     if bits != int.from_bytes(bloom, "big"):
         raise NodeGarbage("the logs of a block do not add up to its bloom")
+    coin_sweeps = coin_sweeps and COINS_SWEPT_TOPIC in words
     third = {many[2] for many in topics if len(many) == TRANSFER_TOPICS}
-    if not [topic for topic in third if is_watched("0x" + topic[_ADDRESS_AT:], watched)]:
+    paid = any(is_watched("0x" + topic[_ADDRESS_AT:], watched) for topic in third)
+    if not paid and not coin_sweeps:
         return []
-    logs = [_log(ref, item) for item in told if item.address.lower() in tokens]
-    return logs if any(_pays(one, watched) for one in logs) else []
+    logs = [
+        _log(ref, item) for item in told
+        if item.address.lower() in tokens or (coin_sweeps and COINS_SWEPT_TOPIC in item.topics)
+    ]  # fmt: skip
+    matter = any(_pays(one, watched) or (coin_sweeps and coins_swept_in(one)) for one in logs)
+    return logs if matter else []
 
 
 def _log(ref: BlockRef, told: LogTold) -> Log:

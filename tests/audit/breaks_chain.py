@@ -135,6 +135,12 @@ BREAKS: tuple[Break, ...] = (
     of("deposit_house_entry_off", "what the house got is credited to a customer",
        f"UPDATE postings SET account_id = {CUSTOMER} WHERE amount_minor > 0 AND entry_id ="
        f" (SELECT entry_id FROM deposits WHERE id = {HOUSE_DEPOSIT})"),
+    of("deposit_move_entry_off", "what came from outside is told to be a move inside the house",
+       f"UPDATE deposits SET is_move = true WHERE id = {HOUSE_DEPOSIT}"),
+    of("deposit_house_entry_off", "what the house got is taken from the deposits' place",
+       "UPDATE postings SET account_id = (SELECT id FROM accounts WHERE path ="
+       " 'chain:local:ETH:deposit') WHERE amount_minor > 0 AND entry_id ="
+       f" (SELECT entry_id FROM deposits WHERE id = {HOUSE_DEPOSIT})"),
     of("arrival_assignment_off", "an arrival is assigned to somebody as another amount",
        "INSERT INTO unattributed_arrivals (id, network, address, asset, amount_minor, at_block,"
        " block_hash, block_time, entry_id, principal_id, tx_hash, proposed_by, approved_by,"

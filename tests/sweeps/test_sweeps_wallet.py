@@ -21,6 +21,7 @@ from wallet import custody
 from wallet.db import Database
 from wallet.deposits import SurplusFinder
 from wallet.onchain import signers
+from wallet.sweeps import sweeper
 from wallet.sweeps.sweeper import COIN_WORTH
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
@@ -412,3 +413,19 @@ async def test_nothing_is_swept_to_a_hot_address_that_is_given_up(opened: Open) 
     assert await seam.on_chain(address, "ETH") == 5 * 10**18
     assert await seam.on_chain(later, "ETH") == 7 * 10**18
     assert len(await kinds(seam)) == 1
+
+
+async def test_who_signed_a_delegation_is_shown_another_address_though_the_sweep_reverts(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An authorisation counts even where its transaction reverts."""
+    seam = await opened("eip7702")
+    person, address = await person_with(seam, usdc="500")
+    monkeypatch.setattr(sweeper, "GAS_OF_BATCH", 50_000)
+    monkeypatch.setattr(sweeper, "GAS_OF_ADDRESS", 0)
+    await seam.sweeper.tick()
+    assert await seam.address(person) != address  # what was signed may be used by anybody now
+    await seam.finish()
+    assert await kinds(seam) == [("delegated", "USDC", "failed")]
+    assert (await seam.chain.code(address))[:3] == b"\xef\x01\x00"
+    assert await all_agrees(seam)

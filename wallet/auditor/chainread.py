@@ -208,8 +208,16 @@ _UNBOOKED = """
         ON h.network = d.network AND h.address = d.from_address AND h.place = 'cold'
      WHERE d.network = %(n)s AND d.entry_id IS NULL AND d.status NOT IN ('orphaned', 'ignored')
        AND d.block_number <= %(f)s AND d.principal_id IS NULL
-    UNION ALL SELECT 'deposit', d.asset, d.amount_minor FROM deposit_losses l
-      JOIN deposits d ON d.id = l.deposit_id WHERE l.network = %(n)s
+    UNION ALL SELECT 'deposit', asset, -amount_minor FROM deposits
+     WHERE network = %(n)s AND entry_id IS NULL AND status NOT IN ('orphaned', 'ignored')
+       AND block_number <= %(f)s AND is_move
+    UNION ALL SELECT CASE WHEN d.principal_id IS NOT NULL THEN 'deposit'
+             ELSE coalesce(h.place, 'hot') END, d.asset, d.amount_minor FROM deposit_losses l
+      JOIN deposits d ON d.id = l.deposit_id LEFT JOIN house_addresses h
+        ON h.network = d.network AND h.address = d.to_address WHERE l.network = %(n)s
+       AND l.return_entry_id IS NULL AND l.again_block_number <= %(f)s
+    UNION ALL SELECT 'deposit', d.asset, -d.amount_minor FROM deposit_losses l
+      JOIN deposits d ON d.id = l.deposit_id WHERE l.network = %(n)s AND d.is_move
        AND l.return_entry_id IS NULL AND l.again_block_number <= %(f)s"""
 
 
@@ -243,8 +251,12 @@ def _held(
     network: Network, node: Node, place: str, asset: str, number: int,
 ) -> int:  # fmt: skip
     if place == "deposit":
-        query = "SELECT address FROM deposit_addresses WHERE network = %s"
-        addresses = [row[0] for row in connection.execute(query, (network.name,)).fetchall()]
+        # What balances alone found may lie at an address of another network, or nobody's yet.
+        query = (
+            "SELECT address FROM deposit_addresses WHERE network = %(n)s"
+            " UNION SELECT address FROM unattributed_arrivals WHERE network = %(n)s"
+        )
+        addresses = [row[0] for row in connection.execute(query, {"n": network.name}).fetchall()]
     else:
         query = "SELECT address FROM house_addresses WHERE network = %s AND place = %s"
         rows = connection.execute(query, (network.name, place)).fetchall()

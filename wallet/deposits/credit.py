@@ -73,6 +73,8 @@ class Crediter:
         house = await custody.house_addresses(session, network=row.network)
         known = house.get(row.to_address)
         place: Place = known if known in ("warm", "cold") else "hot"
+        if row.is_move:
+            return place, accounts.on_chain(row.network, row.asset, "deposit")
         if house.get(row.from_address) == "cold":
             return place, accounts.on_chain(row.network, row.asset, "cold")
         if house.get(row.from_address) == "faucet":

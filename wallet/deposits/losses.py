@@ -110,7 +110,7 @@ async def book_losses(session: AsyncSession, assets: AssetBook, *, network: str,
 
 
 async def seen_again(
-    session: AsyncSession, network: str, block: BlockRef, seen: ObservedDeposit
+    session: AsyncSession, network: str, block: BlockRef, seen: ObservedDeposit, *, is_move: bool
 ) -> bool:
     """Whether this is a lost deposit's own transfer, mined again; remembers where."""
     found = await session.scalar(
@@ -120,11 +120,13 @@ async def seen_again(
             "  WHERE l.network = :network AND l.return_entry_id IS NULL"
             "  AND l.again_block_hash IS NULL AND d.tx_hash = :tx AND d.asset = :asset"
             "  AND d.to_address = :address AND d.amount_minor = :minor"
+            "  AND d.is_move = :is_move AND (d.from_address = :from OR NOT d.is_move)"
             "  ORDER BY d.log_index, d.trace_path, d.id LIMIT 1) RETURNING id"
         ),
         {
             "network": network, "hash": block.hash, "number": block.number, "tx": seen.tx_hash,
             "asset": seen.asset, "address": seen.to_address, "minor": seen.amount,
+            "from": seen.from_address, "is_move": is_move,
         },
     )  # fmt: skip
     return found is not None

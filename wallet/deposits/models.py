@@ -60,8 +60,9 @@ class UnattributedArrival(SQLModel, table=True):
 
 
 class Deposit(SQLModel, table=True):
-    """One arrival. `log_index` −1 for the native coin; `trace_path` where it was paid inside a
-    transaction; `principal_id` NULL at a house address."""
+    """One arrival. `log_index` −1 for the native coin, its log's for swept coins; `trace_path`
+    where it was paid inside a transaction; `principal_id` NULL at a house address; `is_move`: see
+    r0038."""
 
     __tablename__ = "deposits"
     __table_args__ = (
@@ -83,6 +84,7 @@ class Deposit(SQLModel, table=True):
     to_address: str = Field(sa_type=Text)
     amount_minor: Decimal = Field(sa_type=MINOR)
     principal_id: str | None = Field(sa_type=Text, foreign_key="principals.id")
+    is_move: bool
     status: str = Field(sa_type=Text)
     reason: str | None = Field(sa_type=Text)
     entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")

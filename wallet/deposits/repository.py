@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.observe import ObservedDeposit
 from wallet.ids import new_id
-from wallet.onchain.freeze import OWN_PURPOSES
 
 KEEP_BLOCKS = 4_096  # how far back a fork can be followed without an operator
 PRUNE_EVERY = 256
@@ -30,7 +29,8 @@ class Tip:
 
 @dataclass(frozen=True, slots=True)
 class DepositRow:
-    """One arrival as stored. `principal_id` None: at an address of the house itself."""
+    """One arrival as stored. `principal_id` None: at an address of the house itself; `is_move`: it
+    came there from a deposit address of ours."""
 
     id: str
     network: str
@@ -44,6 +44,7 @@ class DepositRow:
     to_address: str
     amount_minor: int
     principal_id: str | None
+    is_move: bool
     status: str
     reason: str | None
     created_at: datetime
@@ -198,6 +199,7 @@ async def move_orphan(
     block: BlockRef,
     seen: ObservedDeposit,
     *,
+    is_move: bool,
     quarantine: str | None,
 ) -> DepositRow | None:
     """The same transfer, known from a block that is gone, in its new block. None: not known."""
@@ -206,11 +208,13 @@ async def move_orphan(
             text(
                 "UPDATE deposits SET block_hash = :block_hash, block_number = :block_number,"
                 " block_time = :block_time, log_index = :log_index, trace_path = :trace_path,"
-                " status = :status, reason = :reason,"
+                " is_move = :is_move, status = :status, reason = :reason,"
                 " updated_at = clock_timestamp() WHERE id = (SELECT o.id FROM deposits o"
                 "   WHERE o.network = :network AND o.tx_hash = :tx_hash AND o.status = 'orphaned'"
                 "   AND o.asset = :asset AND o.to_address = :to_address"
-                "   AND o.amount_minor = :amount AND NOT EXISTS (SELECT FROM deposits k"
+                "   AND o.amount_minor = :amount"
+                "   AND (o.from_address = :from_address OR NOT (o.is_move OR :is_move))"
+                "   AND NOT EXISTS (SELECT FROM deposits k"
                 "    WHERE k.network = :network AND k.block_hash = :block_hash"
                 "    AND k.tx_hash = :tx_hash AND k.log_index = :log_index"
                 "    AND k.trace_path = :trace_path AND k.id <> o.id)"
@@ -218,6 +222,7 @@ async def move_orphan(
             ),
             {
                 **_place(network, block, seen),
+                "is_move": is_move,
                 "status": "quarantined" if quarantine else "seen",
                 "reason": quarantine,
             },
@@ -233,6 +238,7 @@ async def insert_deposit(
     seen: ObservedDeposit,
     *,
     principal_id: str | None,
+    is_move: bool,
     quarantine: str | None,
 ) -> DepositRow | None:
     """A new arrival. None: this very log of this very block is known, from an earlier scan."""
@@ -241,9 +247,9 @@ async def insert_deposit(
             text(
                 "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
                 " log_index, trace_path, asset, contract, from_address, to_address, amount_minor,"
-                " principal_id, status, reason) VALUES (:id, :network, :block_hash, :block_number,"
-                " :block_time, :tx_hash, :log_index, :trace_path, :asset, :contract, :from_address,"
-                " :to_address, :amount, :principal, :status, :reason)"
+                " principal_id, is_move, status, reason) VALUES (:id, :network, :block_hash,"
+                " :block_number, :block_time, :tx_hash, :log_index, :trace_path, :asset, :contract,"
+                " :from_address, :to_address, :amount, :principal, :is_move, :status, :reason)"
                 " ON CONFLICT (network, block_hash, tx_hash, log_index, trace_path) DO NOTHING"
                 " RETURNING *"
             ),
@@ -251,43 +257,14 @@ async def insert_deposit(
                 **_place(network, block, seen),
                 "id": new_id("dep"),
                 "contract": seen.contract,
-                "from_address": seen.from_address,
                 "principal": principal_id,
+                "is_move": is_move,
                 "status": "quarantined" if quarantine else "seen",
                 "reason": quarantine,
             },
         )
     ).one_or_none()
     return None if row is None else _deposit(row)
-
-
-async def found_by_balance(
-    session: AsyncSession, network: str, asset: str, addresses: Sequence[str], block: int
-) -> set[str]:
-    """Addresses whose unexplained coins up to this block are in the books already."""
-    rows = await session.execute(
-        text(
-            "SELECT DISTINCT address FROM unattributed_arrivals WHERE network = :network"
-            " AND asset = :asset AND address = ANY(:addresses) AND at_block >= :block"
-        ),
-        {"network": network, "asset": asset, "addresses": list(addresses), "block": block},
-    )
-    return set(rows.scalars())
-
-
-async def own_transactions(
-    session: AsyncSession, network: str, tx_hashes: Sequence[str]
-) -> set[str]:
-    """Those that the house itself sent to move its own coins (a sweep, gas for one)."""
-    rows = await session.execute(
-        text(
-            "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
-            " WHERE a.network = :network AND a.tx_hash = ANY(:hashes)"
-            " AND i.purpose = ANY(:purposes)"
-        ),
-        {"network": network, "hashes": list(tx_hashes), "purposes": list(OWN_PURPOSES)},
-    )
-    return set(rows.scalars())
 
 
 async def ignore(
@@ -313,7 +290,6 @@ async def ignore(
             **_place(network, block, seen),
             "id": new_id("dep"),
             "contract": seen.contract,
-            "from_address": seen.from_address,
             "principal": principal_id,
             "reason": reason,
         },
@@ -418,6 +394,7 @@ def _place(network: str, block: BlockRef, seen: ObservedDeposit) -> dict[str, An
         "log_index": seen.log_index,
         "trace_path": seen.trace_path,
         "asset": seen.asset,
+        "from_address": seen.from_address,
         "to_address": seen.to_address,
         "amount": seen.amount,
     }
@@ -437,6 +414,7 @@ def _deposit(row: Any) -> DepositRow:
         to_address=row.to_address,
         amount_minor=int(row.amount_minor),
         principal_id=row.principal_id,
+        is_move=row.is_move,
         status=row.status,
         reason=row.reason,
         created_at=row.created_at,

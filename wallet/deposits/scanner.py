@@ -24,7 +24,7 @@ from chain.window import Window
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import backfill, casework, cold_gas, losses, repository
+from wallet.deposits import backfill, casework, cold_gas, known, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.quiet import Settled, nothing_new
@@ -282,10 +282,17 @@ class Scanner:
             session, network=self._network, addresses=[seen.to_address for seen, _ in arrived]
         )
         stopped = await tokens.halted(session, self._network)
-        own = await repository.own_transactions(
+        own = await known.own_transactions(
             session, self._network, [seen.tx_hash for seen, _ in arrived]
         )
-        found = await repository.found_by_balance(
+        held = await known.held_by_us(
+            session, self._network, [seen.from_address for seen, _ in arrived]
+        )
+        swept = {
+            (seen.tx_hash, seen.from_address) for seen, _ in arrived
+            if seen.is_coin_sweep and seen.from_address in held
+        }  # fmt: skip
+        found = await known.found_by_balance(
             session, self._network, self._chain.network.native_asset,
             [seen.to_address for seen, _ in arrived if seen.trace_path], block.number,
         )  # fmt: skip
@@ -293,15 +300,21 @@ class Scanner:
         for seen, moved in arrived:
             if seen.trace_path and seen.to_address in found:
                 continue  # scanned again: the balance finder has booked it since
+            if seen.is_coin_sweep and seen.from_address not in held:
+                continue  # anybody can emit such a log
+            if seen.trace_path and (seen.tx_hash, seen.from_address) in swept:
+                continue  # the log says the same
             if seen.tx_hash in own:
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip
                 continue
-            if await losses.seen_again(session, self._network, block, seen):
+            # Anybody may call the sweeping contracts: coins of ours that came to the house.
+            is_move = seen.from_address in held and seen.to_address not in owners
+            if await losses.seen_again(session, self._network, block, seen, is_move=is_move):
                 continue  # credited once already; its loss is undone when it is final
-            quarantine = self._doubt(seen, moved, stopped)
+            quarantine = self._doubt(seen, moved, {} if is_move else stopped)
             row = await repository.move_orphan(
-                session, self._network, block, seen, quarantine=quarantine
+                session, self._network, block, seen, is_move=is_move, quarantine=quarantine
             )
             if row is None:
                 row = await repository.insert_deposit(
@@ -310,6 +323,7 @@ class Scanner:
                     block,
                     seen,
                     principal_id=owners.get(seen.to_address),
+                    is_move=is_move,
                     quarantine=quarantine,
                 )
             if row is not None:

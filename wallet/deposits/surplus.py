@@ -22,7 +22,9 @@ from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
+from wallet.deposits import repository
 from wallet.deposits.losses import NOW_AT
+from wallet.deposits.repository import Tip
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
@@ -110,7 +112,7 @@ class SurplusFinder:
                 continue
             surplus = balance - known.get(address, 0)
             if surplus > 0:
-                await self._keep(final, asset, address, balance)
+                await self._settle(final, asset, address, balance)
             elif surplus < 0:
                 await self._missing(final, asset, address, -surplus)
 
@@ -134,13 +136,24 @@ class SurplusFinder:
                 },
             )  # fmt: skip
 
-    async def _keep(self, final: _Final, asset: str, address: str, balance: int) -> None:
+    async def _settle(self, final: _Final, asset: str, address: str, balance: int) -> None:
+        """Book it only where it lies at the newest scanned block still: what somebody else swept
+        before the address was known to hold it did not count as a move, and never will."""
+        async with self._db.transaction() as session:
+            tip = await repository.tip(session, self._network)
+        if tip is None:
+            return
+        [now] = await self._chain.balances([address], asset, tip.number)
+        ref = await self._chain.block_ref(tip.number)
+        if ref is not None and ref.hash == tip.hash and now >= balance:
+            await self._keep(final, tip, asset, address, balance)
+
+    async def _keep(self, final: _Final, tip: Tip, asset: str, address: str, balance: int) -> None:
         """Book what is unexplained, looking again under the scanner's lock."""
         async with self._db.transaction() as session:
-            await session.execute(
-                text("SELECT 1 FROM scan_state WHERE network = :network FOR UPDATE"),
-                {"network": self._network},
-            )
+            stands = await repository.tip(session, self._network, lock=True)
+            if stands is None or (stands.number, stands.hash) != (tip.number, tip.hash):
+                return  # the next look sees what the newer blocks brought
             known = await _explained(session, self._network, asset, [address], final.number)
             minor = balance - known.get(address, 0)
             if await _moving(session, self._network, [address]):
@@ -255,6 +268,12 @@ async def _explained(
             "SELECT address, sum(minor)::numeric AS minor FROM ("
             f" SELECT d.to_address AS address, d.amount_minor AS minor FROM deposits d {NOW_AT}"
             "  WHERE d.network = :network AND d.asset = :asset AND d.to_address = ANY(:addresses)"
+            "  AND d.status NOT IN ('orphaned', 'ignored') AND CASE WHEN l.id IS NULL"
+            "   THEN d.block_number <= :number"
+            "   ELSE coalesce(l.again_block_number <= :number, false) END"
+            f" UNION ALL SELECT d.from_address, -d.amount_minor FROM deposits d {NOW_AT}"
+            "  WHERE d.is_move AND d.network = :network AND d.asset = :asset"
+            "  AND d.from_address = ANY(:addresses)"
             "  AND d.status NOT IN ('orphaned', 'ignored') AND CASE WHEN l.id IS NULL"
             "   THEN d.block_number <= :number"
             "   ELSE coalesce(l.again_block_number <= :number, false) END"

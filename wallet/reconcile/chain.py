@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef, Receipt
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeRejected
-from chain.observe import transfer_in
+from chain.observe import coins_swept_in, transfer_in
 from wallet import custody, ledger
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
@@ -28,7 +28,6 @@ from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
 from wallet.ledger.reconcile_line import ReconcileLine
 from wallet.onchain import ChainUnavailable, burn
-from wallet.sweeps.calls import swept_coins
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
@@ -68,6 +67,8 @@ class _Books:
     ledger_minor: dict[Key, int] = field(default_factory=dict)
     in_flight: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
     open_hashes: list[str] = field(default_factory=list)
+    arrivals: set[tuple[str, int]] = field(default_factory=set)
+    """Hash and log index of arrivals in those: they are explained, or booked, by themselves."""
 
 
 async def chain_lines(
@@ -175,12 +176,13 @@ async def _unbooked_arrivals(
     """What is on the chain already and not in the books yet (or left to a person)."""
     rows = await session.execute(
         text(
-            "SELECT from_address, to_address, principal_id, asset, amount_minor FROM deposits"
+            "SELECT from_address, to_address, principal_id, is_move, asset, amount_minor"
+            " FROM deposits"
             " WHERE network = :network AND entry_id IS NULL"
             " AND status NOT IN ('orphaned', 'ignored') AND block_number <= :number"
             " UNION ALL"
-            " SELECT d.from_address, d.to_address, d.principal_id, d.asset, d.amount_minor"
-            " FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
+            " SELECT d.from_address, d.to_address, d.principal_id, d.is_move, d.asset,"
+            " d.amount_minor FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
             " WHERE l.network = :network AND l.return_entry_id IS NULL"
             " AND l.again_block_number <= :number"
         ),
@@ -190,7 +192,9 @@ async def _unbooked_arrivals(
         place: Place = "deposit"
         if row.principal_id is None:
             place = next((p for p in KEEPS if p == books.house.get(row.to_address)), "hot")
-            if books.house.get(row.from_address) == "cold":
+            if row.is_move:
+                books.in_flight["deposit", row.asset] -= int(row.amount_minor)
+            elif books.house.get(row.from_address) == "cold":
                 books.in_flight["cold", row.asset] -= int(row.amount_minor)
         books.in_flight[place, row.asset] += int(row.amount_minor)
     gas = await session.scalar(
@@ -232,6 +236,14 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
         *hashes.scalars(),
         *await burn.unbooked(session, chain.network.name),
     ]
+    arrivals = await session.execute(
+        text(
+            "SELECT tx_hash, log_index FROM deposits WHERE network = :network"
+            " AND tx_hash = ANY(:hashes) AND status NOT IN ('orphaned', 'ignored')"
+        ),
+        {"network": chain.network.name, "hashes": books.open_hashes},
+    )
+    books.arrivals = {(row.tx_hash, row.log_index) for row in arrivals}
 
 
 async def _moves_above(session: AsyncSession, network: str, up_to: int, books: _Books) -> None:
@@ -309,14 +321,16 @@ async def _explain_receipt(
 
     treasury = chain.network.contracts.get("treasury", "")
     for log in receipt.logs:
+        if (receipt.tx_hash, log.log_index) in books.arrivals:
+            continue
         transfer = transfer_in(log, chain.network.tokens)
         if transfer is not None:
             moved(transfer.from_address, transfer.token.code, -transfer.amount)
             moved(transfer.to_address, transfer.token.code, transfer.amount)
-    for (address, asset), minor in swept_coins(receipt, native).items():
-        if address in places:
-            moved(address, asset, -minor)
-            moved(treasury, asset, minor)
+        wei = coins_swept_in(log)
+        if wei and log.address in places:
+            moved(log.address, native, -wei)
+            moved(treasury, native, wei)
     block = await chain.full_block(receipt.block_number)
     found = None
     if block is not None:

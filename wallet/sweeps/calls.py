@@ -8,18 +8,16 @@ from eth_utils.crypto import keccak
 
 from chain.abi import encode
 from chain.blocks import Receipt
-from chain.observe import transfer_in
+from chain.observe import coins_swept_in, transfer_in
 from chain.registry import Network
 
 ZERO_ADDRESS = "0x" + "0" * 40
 _SWEEP = keccak(text="sweep(address[],address)")[:4]
 _FLUSH = keccak(text="flushEphemeral(bytes32[],address[])")[:4]
-_NATIVE_SWEPT = "0x" + keccak(text="NativeSwept(address,uint256)").hex()
-_WORD = 32
 
 
 def sweep_call(accounts: Sequence[str], contract: str) -> bytes:
-    """`SweepBatch.sweep`: one token of many delegated addresses."""
+    """`SweepBatch.sweep`: one token of many delegated addresses; ZERO_ADDRESS: their coins."""
     return bytes(_SWEEP + encode(["address[]", "address"], [list(accounts), contract]))
 
 
@@ -36,9 +34,12 @@ def swept(
     `accounts` in lower case. Tokens by their own Transfer logs, coins by `NativeSwept`, which only
     the address itself can emit.
     """
-    coins = swept_coins(receipt, network.native_asset)
-    moved = {key: minor for key, minor in coins.items() if key[0] in accounts}
+    moved: dict[tuple[str, str], int] = {}
     for log in receipt.logs:
+        wei = coins_swept_in(log)
+        if wei and log.address in accounts:
+            key = (log.address, network.native_asset)
+            moved[key] = moved.get(key, 0) + wei
         transfer = transfer_in(log, network.tokens)
         if (
             transfer is not None
@@ -47,15 +48,4 @@ def swept(
         ):
             key = (transfer.from_address, transfer.token.code)
             moved[key] = moved.get(key, 0) + transfer.amount
-    return moved
-
-
-def swept_coins(receipt: Receipt, native: str) -> dict[tuple[str, str], int]:
-    """(emitter in lower case, native asset) → wei, of every `NativeSwept`. Anybody can emit one:
-    it means something from an address of ours only."""
-    moved: dict[tuple[str, str], int] = {}
-    for log in receipt.logs:
-        if log.topics[:1] == (_NATIVE_SWEPT,) and len(log.data) >= _WORD:
-            key = (log.address.lower(), native)
-            moved[key] = moved.get(key, 0) + int.from_bytes(log.data[-_WORD:], "big")
     return moved

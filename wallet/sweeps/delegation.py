@@ -66,6 +66,14 @@ class Delegations:
             taken.append(one)
         return wishes, taken
 
+    async def acts_for(self, one: Candidate) -> bool:
+        """Whether the pinned sweeper acts for this address already."""
+        contracts = self._network.contracts
+        if not one.delegated or not {"sweeper", "sweep_batch"} <= set(contracts):
+            return False
+        wanted = DELEGATED + bytes.fromhex(contracts["sweeper"][2:])
+        return await self._chain.code(one.address) == wanted
+
     async def _wish(self, one: Candidate, sweeper: str) -> Authorization:
         nonce = await self._chain.nonce(one.address)
         signature = await self._signer.sign_authorization(

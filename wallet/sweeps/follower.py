@@ -66,8 +66,6 @@ class SweepFollower:
             moves[own] = moves.get(own, 0) - gas
         if intent.mined_block is not None:
             await repository.add_moves(session, sweep, moves, block_number=intent.mined_block)
-        if done and sweep.kind == "delegated":
-            await repository.retire(session, sweep.network, sweep.addresses)
         await repository.end(
             session, sweep.id, state="done" if done else "failed", entry_id=entry_id
         )

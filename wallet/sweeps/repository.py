@@ -17,13 +17,15 @@ left alone for so long: each try is the house's gas."""
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A deposit address with something final on it. `minor` of the asset asked for; `age_seconds`
-    since its newest deposit of it; `had_coins`: the native coin ever came here."""
+    since its newest deposit of it; `had_coins`: the native coin ever came here; `delegated`: it was
+    in a sweep by delegation, so that anybody may sweep it."""
 
     address: str
     index: int
     minor: int
     age_seconds: float
     had_coins: bool
+    delegated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ async def candidates(
 ) -> list[Candidate]:
     """Addresses that hold at least `least` of `asset` by final deposits, most first.
 
-    None that is in an open sweep, and none whose sweep failed or moved nothing a short while ago.
+    Less what somebody else swept, final or not. None that is in an open sweep, and none whose sweep
+    failed or moved nothing a short while ago.
     """
     rows = await session.execute(
         text(
@@ -62,13 +65,20 @@ async def candidates(
             "   AND status IN ('credited', 'quarantined') AND entry_id IS NOT NULL"
             "  UNION ALL SELECT address, amount_minor, created_at FROM unattributed_arrivals"
             "   WHERE network = :network AND asset = :asset AND deposit_id IS NULL"
+            "  UNION ALL SELECT d.from_address, -d.amount_minor, NULL FROM deposits d"
+            "   WHERE d.is_move AND d.network = :network AND d.asset = :asset"
+            "   AND d.status NOT IN ('orphaned', 'ignored') AND NOT EXISTS (SELECT"
+            "    FROM deposit_losses l WHERE l.deposit_id = d.id AND l.return_entry_id IS NULL)"
             "  UNION ALL SELECT address, minor, NULL FROM deposit_moves"
             "   WHERE network = :network AND asset = :asset) AS moves"
             "  GROUP BY address HAVING sum(minor) >= :least)"
             " SELECT h.address, d.derivation_index, h.minor,"
             "  extract(epoch FROM clock_timestamp() - h.newest)::float8 AS age,"
             "  EXISTS (SELECT FROM deposits c WHERE c.network = :network AND c.asset = :native"
-            "   AND c.to_address = h.address AND c.status IN ('credited', 'quarantined')) AS coins"
+            "   AND c.to_address = h.address AND c.status IN ('credited', 'quarantined')) AS coins,"
+            "  EXISTS (SELECT FROM sweep_accounts b JOIN sweeps t ON t.id = b.sweep_id"
+            "   WHERE b.network = :network AND b.address = h.address"
+            "   AND t.kind = 'delegated') AS delegated"
             " FROM held h JOIN deposit_addresses d ON d.address = h.address"
             "  AND d.network = :network"
             " WHERE NOT EXISTS (SELECT FROM sweep_accounts a JOIN sweeps s ON s.id = a.sweep_id"
@@ -89,9 +99,12 @@ async def candidates(
         },
     )
     return [
-        Candidate(row.address, row.derivation_index, int(row.minor), row.age or 0.0, row.coins)
+        Candidate(
+            row.address, row.derivation_index, int(row.minor), row.age or 0.0, row.coins,
+            row.delegated,
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 async def open_count(session: AsyncSession, network: str) -> int:

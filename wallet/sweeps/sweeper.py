@@ -191,9 +191,19 @@ class Sweeper:
     # Coins
 
     async def _coins(self, now: _Now) -> None:
-        """The address's own transfer; what the fee leaves over stays there and is in the books."""
+        """The address's own transfer; what the fee leaves over stays there and is in the books.
+
+        A delegated one is called: its coins may be gone by a stranger's call before it could pay.
+        """
         native = self._network.native_asset
-        for one in await self._candidates(now, native, self._network.native_sweep_min):
+        found = await self._candidates(now, native, self._network.native_sweep_min)
+        acting = [one for one in found if await self._delegations.acts_for(one)]
+        worth = [one for one in acting if one.minor >= COIN_WORTH * GAS_EACH * now.price]
+        if worth:
+            await self._batch(now, native, calls.ZERO_ADDRESS, worth[:BATCH])
+        for one in found:
+            if one in acting:
+                continue
             estimate = await self._estimate(one, native, now.treasury, 1, b"")
             if estimate is None:
                 continue
@@ -231,7 +241,10 @@ class Sweeper:
             and {"sweeper", "sweep_batch"} <= set(contracts)
             and self._delegations.may_ask()
         )
-        alone = [one for one in found if one.had_coins or not together]
+        alone = [
+            one for one in found
+            if not together or (one.had_coins and not await self._delegations.acts_for(one))
+        ]  # fmt: skip
         for one in alone:
             await self._alone(now, token, one)
         rest = [one for one in found if one not in alone][:BATCH]
@@ -280,15 +293,25 @@ class Sweeper:
             for one in taken:
                 await self._alone(now, token, one)
             return
+        await self._batch(now, token.code, token.contract, taken, wishes)
+
+    async def _batch(
+        self,
+        now: _Now,
+        asset: str,
+        contract: str,
+        taken: Sequence[Candidate],
+        wishes: Sequence[Authorization] = (),
+    ) -> None:
         await self._start(
             now,
             "delegated",
-            token.code,
+            asset,
             taken,
             gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
             to=self._network.contracts["sweep_batch"],
             minor=0,
-            data=data,
+            data=calls.sweep_call([one.address for one in taken], contract),
             authorizations=tuple(wishes),
         )
 
@@ -400,6 +423,7 @@ class Sweeper:
         intent_id: str,
         found: Sequence[Candidate],
     ) -> None:
+        addresses = [one.address for one in found]
         await repository.insert(
             session,
             {
@@ -411,8 +435,11 @@ class Sweeper:
                 "place": now.place,
                 "intent_id": intent_id,
             },
-            [one.address for one in found],
+            addresses,
         )
+        if kind == "delegated":
+            # What they signed leaves with the transaction, and counts even if that reverts.
+            await repository.retire(session, self._network.name, addresses)
 
 
 def _price(fees: FeeQuote) -> int:

@@ -62,6 +62,7 @@ CHECKS = (
         "SELECT d.id, d.network, d.asset, d.amount_minor || ' at hot, warm or cold', a.path || ' '"
         " || p.amount_minor FROM deposits d JOIN postings p ON p.entry_id = d.entry_id"
         " JOIN accounts a ON a.id = p.account_id WHERE d.principal_id IS NULL"
+        " AND NOT d.is_move"
         " AND NOT (p.asset = d.asset AND ((p.amount_minor = -d.amount_minor AND a.path IN"
         "   ('chain:' || d.network || ':' || d.asset || ':hot',"
         "    'chain:' || d.network || ':' || d.asset || ':warm',"
@@ -69,6 +70,20 @@ CHECKS = (
         "  OR (p.amount_minor = d.amount_minor AND a.path IN ('house:capital:' || d.asset,"
         "    'unattributed:house:' || d.asset,"
         "    'chain:' || d.network || ':' || d.asset || ':cold'))))",
+    ),
+    Check(
+        "deposit_move_entry_off",
+        "what somebody else swept to the house is in the books as a move from the deposits' place",
+        "SELECT d.id, d.network, d.asset, d.amount_minor || ' from deposit to the house', a.path"
+        " || ' ' || p.amount_minor FROM deposits d JOIN postings p ON p.entry_id = d.entry_id"
+        " JOIN accounts a ON a.id = p.account_id WHERE d.is_move"
+        " AND NOT (d.principal_id IS NULL AND p.asset = d.asset AND CASE"
+        "  WHEN p.amount_minor > 0 THEN p.amount_minor = d.amount_minor"
+        "   AND a.path = 'chain:' || d.network || ':' || d.asset || ':deposit'"
+        "  ELSE p.amount_minor = -d.amount_minor AND a.path IN"
+        "   ('chain:' || d.network || ':' || d.asset || ':hot',"
+        "    'chain:' || d.network || ':' || d.asset || ':warm',"
+        "    'chain:' || d.network || ':' || d.asset || ':cold') END)",
     ),
     Check(
         "arrival_assignment_off",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import run_sql
 
 revision = "r0040"
-down_revision = "r0037"
+down_revision = "r0038"
 branch_labels = None
 depends_on = None
 

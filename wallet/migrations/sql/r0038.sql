@@ -1,0 +1,18 @@
+-- Anybody may call the sweeping contracts: what such a call brings from a deposit address of ours to
+-- a house address is a move inside the house, not an arrival. Told when its block is scanned.
+ALTER TABLE deposits ADD COLUMN is_move boolean NOT NULL DEFAULT false
+    CHECK (NOT is_move OR principal_id IS NULL);
+CREATE INDEX deposits_moved_idx ON deposits (network, asset, from_address) WHERE is_move;
+
+CREATE OR REPLACE FUNCTION deposits_keep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' OR NEW.amount_minor <> OLD.amount_minor OR NEW.asset <> OLD.asset
+       OR NEW.to_address <> OLD.to_address OR NEW.tx_hash <> OLD.tx_hash
+       OR NEW.principal_id IS DISTINCT FROM OLD.principal_id
+       OR (OLD.entry_id IS NOT NULL AND (NEW.entry_id IS DISTINCT FROM OLD.entry_id
+           OR NEW.status <> OLD.status OR NEW.block_hash <> OLD.block_hash
+           OR NEW.is_move <> OLD.is_move)) THEN
+        RAISE EXCEPTION 'a deposit keeps what arrived, and a booked one its place (%)', OLD.id;
+    END IF;
+    RETURN NEW;
+END $$;
