@@ -47,7 +47,7 @@ PATCHES: tuple[Patch, ...] = (
     P("a frozen account pays", "ledger_refuse_moves",
       "IF line.status = 'frozen' AND line.amount < 0", "IF false"),
     P("a frozen account cannot pay its hold", "ledger_refuse_moves",
-      "AND -line.amount > ledger_captured(command, line.id) THEN", "THEN"),
+      "AND -line.amount > ledger_captured(command, line.id)", ""),
     P("what is held does not count", "ledger_refuse_moves", "needed := line.held_minor;",
       "needed := 0;"),
     P("the hold beside a posting does not count", "ledger_refuse_moves",
