@@ -223,8 +223,9 @@ class GroupWriter:
 
     @property
     def _enough(self) -> bool:
-        """Whether a batch beside another is worth its while; nobody waits longer than for that."""
-        return self._closing or len(self._waiting) >= self._half
+        """Whether a batch beside another is worth its while: half of one, for more come while the
+        writer wakes. Nobody waits longer than for the batch before."""
+        return self._closing or len(self._waiting) >= max(-(-self._half // 2), CROWD)
 
     def _next(self) -> list[Item]:
         self._crowd = max(len(self._running), self._crowd * FORGETS)

@@ -78,7 +78,7 @@ PATCHES: tuple[Patch, ...] = (
       "OR line.capture + line.release > line.kept THEN",
       "OR line.capture + line.release > line.kept + 1 THEN"),
     P("captured and not spent", "ledger_refuse_closing",
-      "IF line.capture > 0 AND ledger_captured", "IF false AND ledger_captured"),
+      "IF (line.capture > 0 OR line.kind = 'payment_hold') AND", "IF false AND"),
     # Writing one command
     P("the account's place is not counted", "ledger_apply",
       "posting_count = a.posting_count + 1", "posting_count = a.posting_count + 0"),

@@ -18,32 +18,35 @@ from wallet.ledger import AccountIds
 __all__ = ["people", "writer"]
 
 
-async def test_two_batches_of_half_the_crowd_take_turns(
+async def test_a_batch_beside_another_waits_for_a_quarter_of_the_crowd(
     writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """32 who come again as soon as they are answered: those between an answer and their next
-    request are of the crowd, too, though nothing of theirs is under way."""
-    sizes: list[int] = []
-    turn = asyncio.Lock()
+    """Of 32 who were here just now: one is posted, seven more wait for it, with the eighth they go
+    beside it. Those between an answer and their next request are of the crowd, too."""
+    batch, sizes, ends = writer._batch, list[int](), asyncio.Event()
 
-    async def batch(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
+    async def blocked(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
         sizes.append(len(items))
-        async with turn:
-            await asyncio.sleep(0.01)
-        for item in items:
-            writer._tell(item, Outcome(shape("x"), replayed=False))
+        if len(items) == 1:
+            await ends.wait()
+        await batch(hot, ids, items)
 
-    monkeypatch.setattr(writer, "_batch", batch)
+    def ask(person: str, key: str) -> asyncio.Task[Outcome]:
+        asked = writer.submit(claim(person, key), FLOW, (person, people[0], 1), shape)
+        return asyncio.create_task(asked)
 
-    async def client(person: str, place: int) -> None:
-        for n in range(20):
-            await writer.submit(claim(person, f"k{n}"), FLOW, (person, people[0], 1), shape)
-            await asyncio.sleep(0.001 + place * 0.0002)  # answers leave one after the other
-
-    await asyncio.gather(*(client(person, place) for place, person in enumerate(people[:32])))
-    settled = sorted(sizes[4:-4])
-    assert 14 <= settled[len(settled) // 2] <= 16
-    assert len(sizes) <= 50  # 40 if each were half; eleven in each would be 58
+    await asyncio.gather(*(ask(person, "crowd") for person in people[1:33]))
+    monkeypatch.setattr(writer, "_batch", blocked)
+    tasks = [ask(people[1], "first")]
+    await asyncio.sleep(0.05)
+    tasks += [ask(person, "more") for person in people[2:9]]
+    await asyncio.sleep(0.05)
+    assert sizes == [1]
+    tasks.append(ask(people[9], "more"))
+    await asyncio.gather(*tasks[1:])
+    assert sizes == [1, 8]
+    ends.set()
+    await tasks[0]
 
 
 async def test_who_waits_does_not_wait_for_anothers_pause(
