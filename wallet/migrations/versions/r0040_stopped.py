@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wallet.migrations.load import run_sql
+from wallet.migrations.load import restore, run_sql
 
 revision = "r0040"
 down_revision = "r0038"
@@ -17,4 +17,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Give the application's role back what it had."""
+    restore("r0002_ledger.sql", "ledger_refuse_moves")
+    restore("r0031.sql", "ledger_check_postings")
     run_sql("r0040_down.sql")
