@@ -69,6 +69,31 @@ async def spender(
     return None
 
 
+async def by_no_transaction(chain: ChainClient, address: str, nonce: int, *, final: int) -> bool:
+    """Whether the block that took the sender's count past `nonce` has no transaction of theirs with
+    it: an EIP-7702 authorisation used it up, in somebody's transaction.
+
+    False also where the node does not show that block. Raises ChainError.
+    """
+    number, found = await _passed_by(chain, address, nonce, final)
+    if number is None or not found:
+        return False
+    block = await chain.full_block(number)
+    if block is None:
+        return False
+    # Both heights again, behind the block: a node that took over may stand on another chain.
+    before = 0 if number == 0 else await chain.nonce_at(address, number - 1)
+    after, ref = await chain.nonce_at(address, number), await chain.block_ref(number)
+    return (
+        before <= nonce < after
+        and ref is not None
+        and ref.hash == block.ref.hash
+        and all(
+            (tx.from_address, tx.nonce) != (address.lower(), nonce) for tx in block.transactions
+        )
+    )
+
+
 async def _passed_by(
     chain: ChainClient, address: str, nonce: int, final: int
 ) -> tuple[int | None, bool]:

@@ -64,6 +64,8 @@ TRIES = 5
 RETRY_BASE_SECONDS = 0.02
 REST_SECONDS = 1.0
 """A writer without work keeps its connection so long: taking one costs half of a small batch."""
+PATIENCE_SECONDS = 0.05
+"""So long a few wait for more, or for the batch before: that one may wait for somebody's lock."""
 # Another process stored the same key first; a deadlock with a flow; both are done again whole.
 AGAIN = (pg.UniqueViolation, pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)
 
@@ -86,6 +88,7 @@ class GroupWriter:
         self._resting: list[asyncio.Future[bool]] = []
         self._pausing = 0
         self._crowd = 0.0
+        self._late: asyncio.TimerHandle | None = None
         self._seen: WeakSet[Hot] = WeakSet()
         self._closing = False
         self._running: dict[Name, Item] = {}
@@ -149,13 +152,28 @@ class GroupWriter:
     def _put(self, items: Iterable[Item]) -> None:
         self._waiting.extend(items)
         if self._at_work and not self._enough:
-            return
+            self._soon()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """One more writer, if there is one."""
         if self._resting:
             self._wake(self._resting[-1], True)
         elif self._free:
             task = asyncio.create_task(self._write(self._free.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _soon(self) -> None:
+        if self._late is None:
+            loop = asyncio.get_running_loop()
+            self._late = loop.call_later(PATIENCE_SECONDS, self._overdue)
+
+    def _overdue(self) -> None:
+        self._late = None
+        if self._waiting:
+            self._begin()
 
     @property
     def _at_work(self) -> int:
@@ -174,7 +192,8 @@ class GroupWriter:
                         while True:
                             while self._waiting:
                                 await self._take(hot, ids)
-                                if self._at_work > 1 and not self._enough:
+                                if self._waiting and self._at_work > 1 and not self._enough:
+                                    self._soon()
                                     break  # the other takes it, or it becomes worth a batch
                             if not await self._rest():
                                 break
@@ -224,10 +243,13 @@ class GroupWriter:
     @property
     def _enough(self) -> bool:
         """Whether a batch beside another is worth its while: half of one, for more come while the
-        writer wakes. Nobody waits longer than for the batch before."""
+        writer wakes. Nobody waits longer than for the batch before, or PATIENCE_SECONDS."""
         return self._closing or len(self._waiting) >= max(-(-self._half // 2), CROWD)
 
     def _next(self) -> list[Item]:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         self._crowd = max(len(self._running), self._crowd * FORGETS)
         count = min(len(self._waiting), self._half)
         return [self._waiting.popleft() for _ in range(count)]

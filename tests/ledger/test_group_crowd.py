@@ -37,6 +37,7 @@ async def test_a_batch_beside_another_waits_for_a_quarter_of_the_crowd(
 
     await asyncio.gather(*(ask(person, "crowd") for person in people[1:33]))
     monkeypatch.setattr(writer, "_batch", blocked)
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 60.0)
     tasks = [ask(people[1], "first")]
     await asyncio.sleep(0.05)
     tasks += [ask(person, "more") for person in people[2:9]]
@@ -47,6 +48,37 @@ async def test_a_batch_beside_another_waits_for_a_quarter_of_the_crowd(
     assert sizes == [1, 8]
     ends.set()
     await tasks[0]
+
+
+async def test_few_do_not_wait_for_a_batch_that_waits_for_a_lock(
+    writer: GroupWriter, people: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody holds a row that one batch needs: those beside it are too few, and go all the same,
+    also the next ones, whose writer rests by then."""
+    batch, blocks, ends = writer._batch, list[int](), asyncio.Event()
+
+    async def blocked(hot: ledger.Hot, ids: AccountIds, items: list[Item]) -> None:
+        blocks.append(len(items))
+        if len(blocks) == 1:
+            await ends.wait()
+        await batch(hot, ids, items)
+
+    def ask(person: str, key: str) -> asyncio.Task[Outcome]:
+        asked = writer.submit(claim(person, key), FLOW, (person, people[0], 1), shape)
+        return asyncio.create_task(asked)
+
+    await asyncio.gather(*(ask(person, "crowd") for person in people[1:33]))
+    monkeypatch.setattr(writer, "_batch", blocked)
+    first = ask(people[1], "first")
+    await asyncio.sleep(0.01)
+    for turn in range(3):
+        began = time.monotonic()
+        few = asyncio.gather(*(ask(person, f"few{turn}") for person in people[2:5]))
+        await asyncio.wait_for(few, 5)
+        assert time.monotonic() - began < 0.5  # a rest is a second
+    assert not first.done()
+    ends.set()
+    await first
 
 
 async def test_who_waits_does_not_wait_for_anothers_pause(

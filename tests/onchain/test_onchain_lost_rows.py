@@ -27,6 +27,7 @@ from wallet.testing.seam import FIRST_HOT_INDEX, Seam
 from wallet.withdrawals import Withdrawal
 
 OUTSIDE = "0x00000000000000000000000000000000000A11cE"
+HOUSE_OF_BOB = "0x00000000000000000000000000000000000b0b00"
 LOSE_BYTES = (
     "UPDATE chain_attempts SET raw = NULL, tx_hash = NULL, signed_at = NULL, sends = 0,"
     " first_sent_at = NULL, last_sent_at = NULL, late_at = NULL, last_outcome = NULL,"
@@ -247,6 +248,67 @@ async def test_what_the_signer_signed_at_another_nonce_is_not_given_back(
     with pytest.raises(InvalidState, match="signed this payment at another nonce"):
         await _ask(seam, made)
     assert await _in_review(seam, ada, made)
+
+
+BEFORE_ANY_NONCE = (
+    "DELETE FROM chain_attempts",
+    "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason = NULL,"
+    " cancel_requested_at = NULL",
+    "UPDATE chain_signers SET next_nonce = 0",
+    "UPDATE withdrawals SET status = 'held'",
+    "DELETE FROM withdrawal_events WHERE type <> 'withdrawal.held'",
+)
+
+
+async def test_a_lost_cancel_at_its_nonce_does_not_hide_where_it_was_paid(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """Nonce 0 was another payment's and cancelled, nonce 1 paid this one; in the copy the other has
+    no nonce, and this one is given nonce 0."""
+    bob, ada = await seam.funded_person(), await seam.funded_person()
+    await seam.automine(False)
+    other = await seam.withdraw(bob, "100", "USDC", HOUSE_OF_BOB)
+    await seam.pass_once()
+    made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
+    await seam.pass_once()
+    await seam.cancel(bob, other.id)
+    for _ in range(3):
+        await seam.pass_once()
+    _lose(database, *BEFORE_ANY_NONCE)
+    await seam.cancel(bob, other.id)
+    await seam.pass_once()
+    await _mined(seam)
+    assert await seam.on_chain(OUTSIDE, "USDC") == 400 * 10**6
+    with pytest.raises(InvalidState, match="signed another payment at this nonce"):
+        await _ask(seam, made)
+    assert await _in_review(seam, ada, made)
+
+
+async def test_two_that_change_places_in_a_copy_are_not_given_back(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """Both nonces are given in the copy, each to the other payment: neither is a stranger's."""
+    bob, ada = await seam.funded_person(), await seam.funded_person()
+    await seam.automine(False)
+    other = await seam.withdraw(bob, "100", "USDC", HOUSE_OF_BOB)
+    await seam.pass_once()
+    made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
+    await seam.pass_once()
+    [row] = await seam.rows("SELECT intent_id FROM withdrawals WHERE id = :id", id=made.id)
+    _lose(
+        database,
+        *BEFORE_ANY_NONCE,
+        "UPDATE chain_intents SET created_at = created_at - interval '1 hour'"
+        f" WHERE id = '{row.intent_id}'",
+    )
+    for _ in range(3):
+        await seam.pass_once()
+    await _mined(seam)
+    for one in (other, made):
+        with pytest.raises(InvalidState, match="signed another payment at this nonce"):
+            await _ask(seam, one)
+    assert await _in_review(seam, ada, made)
+    assert (await seam.withdrawal(bob, other.id)).status == "in_review"
 
 
 async def test_the_same_payment_in_a_form_that_is_not_ours_is_not_given_back(seam: Seam) -> None:

@@ -24,6 +24,7 @@ from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.operators import as_operator
 
 SET = "SELECT ledger_set_status(%s, %s)"
+STOP = "SELECT ledger_stop(%s)"
 REMEMBER = "INSERT INTO receivable_freezes (account_id, principal_id) VALUES (%s, %s)"
 USD = ASSETS.get("USD")
 
@@ -66,6 +67,11 @@ async def collect(db: Database) -> None:
     await receivables.Collector(db, ASSETS).tick()
 
 
+async def balance(db: Database, who: str) -> int:
+    async with db.transaction() as session:
+        return await ledger.balance_of(session, accounts.customer(who, "EUR"))
+
+
 def status(connection: psycopg.Connection, account: str) -> str:
     found = connection.execute("SELECT status FROM accounts WHERE id = %s", (account,)).fetchone()
     assert found is not None
@@ -98,6 +104,37 @@ class TestStatus:
 
 
 class TestDebt:
+    async def test_what_an_operator_stops_stays_when_the_debt_is_repaid(
+        self, db: Database, app: psycopg.Connection, operator: psycopg.Connection
+    ) -> None:
+        """Setting the status that it has does nothing, and the debt's end would open it."""
+        who, account = await person(db)
+        async with db.transaction() as session:
+            await charge(session, who, 150)
+        operator.execute(STOP, (account,))
+        async with db.transaction() as session:
+            await fund(session, who, 80)
+        await collect(db)
+        assert await balance(db, who) == 80  # nor does it pay the debt
+        assert status(app, account) == "frozen"
+        for deed in (SET, REMEMBER):
+            with pytest.raises(InsufficientPrivilege):
+                app.execute(deed, (account, "open" if deed == SET else who))
+        with pytest.raises(InsufficientPrivilege):
+            app.execute(STOP, (account,))
+
+    async def test_a_note_from_before_opens_nothing_that_an_operator_stopped(
+        self, db: Database, app: psycopg.Connection, operator: psycopg.Connection
+    ) -> None:
+        who, account = await person(db)
+        async with db.transaction() as session:
+            await charge(session, who, 150)
+        operator.execute(SET, (account, "open"))
+        operator.execute(STOP, (account,))
+        with pytest.raises(InsufficientPrivilege, match="only operators"):
+            app.execute(SET, (account, "open"))
+        assert status(app, account) == "frozen"
+
     async def test_an_account_frozen_for_a_debt_pays_the_debt_and_nothing_else(
         self, db: Database, app: psycopg.Connection
     ) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from eth_account import Account
 from sqlalchemy.exc import OperationalError
 
 from chain.blocks import Block, Receipt
 from chain.client import ChainClient
 from chain.errors import NodeRejected
+from chain.testing.delegation import authorize
+from keys.testing import TEST_MNEMONIC
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 from tests.selfcustody.test_selfcustody_sends import funded
 from wallet.testing.databases import ScratchDatabase
@@ -111,3 +114,33 @@ async def test_a_copy_that_lost_the_bytes_finds_the_payment(
     ended = await stage.send(ada, made.id)
     assert (ended.state, ended.reason, ended.tx_hash) == ("settled", None, sent.tx_hash)
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_a_nonce_that_an_authorisation_used_up_fails_it_and_frees_the_account(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No transaction has that nonce (EIP-7702, sent by somebody else): its block says so."""
+    Account.enable_unaudited_hdwallet_features()
+    seam, ada = stage.seam, await stage.seam.person()
+    account = await stage.imported(ada)
+    key = bytes(Account.from_mnemonic(TEST_MNEMONIC, account_path="m/44'/60'/0'/0/7").key)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.worker.tick()
+    relayer = Account.from_key(bytes([0xBE]) * 32)
+    await seam.node("anvil_setBalance", relayer.address, hex(10**18))
+    nonce = await seam.chain.nonce(account.address)
+    wish = authorize(key, chain_id=31337, delegate=seam.network.tokens[0].contract, nonce=nonce)
+    raw = relayer.sign_transaction(
+        {
+            "chainId": 31337, "nonce": 0, "gas": 200_000, "maxFeePerGas": 10**11,
+            "maxPriorityFeePerGas": 10**9, "to": relayer.address, "value": 0, "data": b"",
+            "authorizationList": [wish],
+        }
+    ).raw_transaction  # fmt: skip
+    await seam.node("eth_sendRawTransaction", "0x" + bytes(raw).hex())
+    assert await seam.chain.nonce(account.address) == nonce + 1
+    monkeypatch.setattr("wallet.selfcustody.worker.ASK_AGAIN_SECONDS", 0.0)
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason) == ("failed", "nonce_used_elsewhere")
+    await stage.begin(ada, account, "1", "ETH")

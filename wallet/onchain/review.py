@@ -25,12 +25,16 @@ from wallet.onchain import repository, signers
 from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
 from wallet.onchain.finality import final_number
+from wallet.onchain.freeze import OWN_PURPOSES
 from wallet.onchain.prepare import build_fields
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
 from wallet.onchain.states import State
 
-ELSEWHERE = "signer_intent_reused"
-"""The signer has signed this payment at another nonce, which these books do not know."""
+OLD_COPY = {
+    "signer_intent_reused": "The signer has signed this payment at another nonce",
+    "signer_nonce_used": "The signer has signed another payment at this nonce",
+}
+"""What only a signer says that has signed more than these books know."""
 NONCES_AT_MOST = 64
 """Strangers' nonces looked at for one payment: as far ahead as a signer signs."""
 ASK_ANOTHER = "Put a node that keeps it (an archive node) first in the networks file, ask again."
@@ -71,6 +75,13 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
         to, changes, at = _never_paid(spent)
     else:
         to, changes, at = await _judged(desk, intent, *mined)
+        if lost is not None and to is not State.FINAL_OK:
+            await _not_elsewhere(desk, intent, lost, final)
+        if lost is not None and intent.purpose in OWN_PURPOSES:
+            raise InvalidState(
+                f"{lost.tx.hash} moved coins within the house and its row was lost: what it brought"
+                " may be booked as an arrival already. It is compared by hand."
+            )
     async with desk.db.transaction() as session:
         if lost is not None and mined is not None:
             await _remember(session, sent_by.id, mined[0], lost)
@@ -180,8 +191,8 @@ async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -
     database that was restored may have paid it before, alone or in a batch."""
     address, nonce = spent.tx.from_address, spent.tx.nonce
     doubt = "this database is an old copy, and may have paid it there before. Nothing is given back"
-    if intent.reason == ELSEWHERE:
-        raise InvalidState(f"The signer has signed this payment at another nonce: {doubt}.")
+    if intent.reason in OLD_COPY:
+        raise InvalidState(f"{OLD_COPY[intent.reason]}: {doubt}.")
     async with desk.db.transaction() as session:
         given = await signers.given_nonces(
             session, network=desk.network, address=checked(address), above=nonce

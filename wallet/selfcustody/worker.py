@@ -27,7 +27,7 @@ from chain.errors import (
     NodeUnavailable,
 )
 from chain.fee_models import gas_limit
-from chain.spent import spender
+from chain.spent import by_no_transaction, spender
 from chain.transactions import (
     TxFields,
     encode_unsigned,
@@ -395,6 +395,9 @@ class SelfCustodyWorker:
             return
         spent = await spender(chain, row.address, row.nonce, final=final)
         if spent is None:
+            if await by_no_transaction(chain, row.address, row.nonce, final=final):
+                await self._fail(row, "nonce_used_elsewhere")
+                return
             log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
         elif spent.pays_as(fields_of(bytes(row.unsigned))):
             receipts = await chain.block_receipts(spent.block)

@@ -198,7 +198,11 @@ class Sweeper:
         native = self._network.native_asset
         found = await self._candidates(now, native, self._network.native_sweep_min)
         acting = [one for one in found if await self._delegations.acts_for(one)]
-        worth = [one for one in acting if one.minor >= COIN_WORTH * GAS_EACH * now.price]
+        lie = await self._chain.balances([one.address for one in acting], native, now.head)
+        least = max(self._network.native_sweep_min, COIN_WORTH * GAS_EACH * now.price)
+        worth = [
+            one for one, held in zip(acting, lie, strict=True) if min(one.minor, held) >= least
+        ]
         if worth:
             await self._batch(now, native, calls.ZERO_ADDRESS, worth[:BATCH])
         for one in found:

@@ -157,6 +157,26 @@ BEGIN
     UPDATE accounts SET status = new_status WHERE id = account;
 END $$;
 
+-- An operator's stop: also of an account that is frozen for a debt, or that the application may have
+-- noted as such before. It stays when nothing is owed any more, and pays no debt meanwhile.
+CREATE FUNCTION ledger_stop(account text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF NOT is_operator() THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('only operators stop an account for good (%s)', account);
+    END IF;
+    PERFORM ledger_set_status(account, 'frozen');
+    DELETE FROM receivable_freezes f WHERE f.account_id = account;
+END $$;
+REVOKE EXECUTE ON FUNCTION ledger_stop(text) FROM PUBLIC;
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_operator') THEN
+        GRANT EXECUTE ON FUNCTION ledger_stop(text) TO bifold_operator;
+    END IF;
+END $$;
+
 -- A row here lets the application open an account again: it stands for an account that was open when its
 -- owner owed something, and goes when nothing is owed and the account is frozen no more.
 CREATE FUNCTION receivable_freezes_keep() RETURNS trigger

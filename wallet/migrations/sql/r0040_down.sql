@@ -9,6 +9,7 @@ END $$;
 
 ALTER TABLE users ADD COLUMN frozen_at timestamptz;
 
+DROP FUNCTION ledger_stop(text);
 DROP TRIGGER receivable_freezes_debt ON receivable_freezes;
 DROP FUNCTION receivable_freezes_keep();
 
