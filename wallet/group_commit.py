@@ -210,7 +210,7 @@ class GroupWriter:
             # At once, not a turn of the loop later: what comes in between would wait for the next.
             self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             if self._waiting and not self._at_work:
-                self._put(())  # one came while the last transaction ended, and nobody works
+                self._begin()  # one came while the last transaction ended, and nobody works
 
     async def _rest(self) -> bool:
         """Until something comes; False: it is time to give the connection back."""
@@ -359,7 +359,7 @@ class GroupWriter:
             pause = RETRY_BASE_SECONDS * 2 ** (left[0].tries - 1)
             self._pausing += 1
             if self._waiting and not self._at_work:
-                self._put(())  # others need not wait for this pause
+                self._begin()  # others need not wait for this pause
             try:
                 await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311 - hides nothing
             finally:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 from alembic import command
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, NoDataFound
 from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.pool import NullPool
@@ -122,6 +122,16 @@ class TestDebt:
                 app.execute(deed, (account, "open" if deed == SET else who))
         with pytest.raises(InsufficientPrivilege):
             app.execute(STOP, (account,))
+
+    async def test_a_stop_of_nothing_is_told_and_a_closed_account_stays_closed(
+        self, db: Database, operator: psycopg.Connection
+    ) -> None:
+        _, account = await person(db)
+        operator.execute(SET, (account, "closed"))
+        for one in (account, "acc_mistyped"):
+            with pytest.raises(NoDataFound, match="not closed"):
+                operator.execute(STOP, (one,))
+        assert status(operator, account) == "closed"
 
     async def test_a_note_from_before_opens_nothing_that_an_operator_stopped(
         self, db: Database, app: psycopg.Connection, operator: psycopg.Connection

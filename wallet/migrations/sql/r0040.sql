@@ -166,6 +166,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = format('only operators stop an account for good (%s)', account);
     END IF;
+    PERFORM 1 FROM accounts a WHERE a.id = account AND a.status <> 'closed' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('there is no account %s that is not closed', account);
+    END IF;
     PERFORM ledger_set_status(account, 'frozen');
     DELETE FROM receivable_freezes f WHERE f.account_id = account;
 END $$;
