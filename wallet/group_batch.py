@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import psycopg
 
-from wallet.errors import WalletError
+from wallet.errors import Busy, DatabaseUnavailable, WalletError
 from wallet.idempotency import Answer, Claim, IdempotencyMismatch, Outcome
 from wallet.ledger import Command, Hot
 
@@ -174,6 +174,18 @@ async def _stored(looked: Cursor, items: list[Item]) -> tuple[datetime, Ends]:
 
 def mismatch() -> IdempotencyMismatch:
     return IdempotencyMismatch("This key was used for another request.")
+
+
+def away(cause: Exception) -> DatabaseUnavailable:
+    away = DatabaseUnavailable("The database is away; try again in a moment.")
+    away.__cause__ = cause
+    return away
+
+
+def busy(cause: Exception | None) -> Busy:
+    busy = Busy("Too much is happening at once; try again in a moment.")
+    busy.__cause__ = cause
+    return busy
 
 
 def with_answer(one: Ready) -> Command:

@@ -31,11 +31,13 @@ from psycopg import errors as pg
 
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.errors import Busy, DatabaseUnavailable
+from wallet.errors import Busy
 from wallet.group_batch import (
     Flow,
     Item,
     Name,
+    away,
+    busy,
     judged,
     mismatch,
     prepared_of,
@@ -264,7 +266,7 @@ class GroupWriter:
             await self._again(items, error)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             ids.lost()
-            self._fail(items, _away(error))
+            self._fail(items, away(error))
             raise
         except Exception as error:  # noqa: BLE001 - told to whom it belongs
             ids.lost()
@@ -284,7 +286,7 @@ class GroupWriter:
                 await self._alone(hot, ids, left[0])
                 left.popleft()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            self._fail(left, _away(error))
+            self._fail(left, away(error))
             raise
         except BaseException:
             waiting = set(self._waiting)  # one that waited to be tried again is tried again
@@ -303,7 +305,7 @@ class GroupWriter:
             await self._again([item], error)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             ids.lost()
-            self._fail([item], _away(error))
+            self._fail([item], away(error))
             raise
         except Exception as error:  # noqa: BLE001 - told to whom it belongs
             ids.lost()
@@ -345,13 +347,13 @@ class GroupWriter:
                 item.tries += 1
                 again.append(item)
             else:
-                self._refuse(item, _busy(None))
+                self._refuse(item, busy(None))
         self._waiting.extendleft(reversed(again))
 
     async def _again(self, items: list[Item], error: Exception) -> None:
         """The whole batch once more, a little later; not for ever."""
         spent = [item for item in items if item.tries >= TRIES]
-        self._fail(spent, _busy(error))
+        self._fail(spent, busy(error))
         left = [item for item in items if item.tries < TRIES]
         for item in left:
             item.tries += 1
@@ -388,18 +390,6 @@ class GroupWriter:
             if not rival.done():
                 rival.set_result(outcome)
         item.rivals.clear()
-
-
-def _away(cause: Exception) -> DatabaseUnavailable:
-    away = DatabaseUnavailable("The database is away; try again in a moment.")
-    away.__cause__ = cause
-    return away
-
-
-def _busy(cause: Exception | None) -> Busy:
-    busy = Busy("Too much is happening at once; try again in a moment.")
-    busy.__cause__ = cause
-    return busy
 
 
 def _still_there(hot: Hot) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -16,6 +17,11 @@ from wallet.idempotency import Outcome
 from wallet.ledger import AccountIds
 
 __all__ = ["people", "writer"]
+
+
+def asking(writer: GroupWriter, payee: str, person: str, key: str) -> asyncio.Task[Outcome]:
+    """A request under way."""
+    return asyncio.create_task(writer.submit(claim(person, key), FLOW, (person, payee, 1), shape))
 
 
 async def test_a_batch_beside_another_waits_for_a_quarter_of_the_crowd(
@@ -31,10 +37,7 @@ async def test_a_batch_beside_another_waits_for_a_quarter_of_the_crowd(
             await ends.wait()
         await batch(hot, ids, items)
 
-    def ask(person: str, key: str) -> asyncio.Task[Outcome]:
-        asked = writer.submit(claim(person, key), FLOW, (person, people[0], 1), shape)
-        return asyncio.create_task(asked)
-
+    ask = partial(asking, writer, people[0])
     await asyncio.gather(*(ask(person, "crowd") for person in people[1:33]))
     monkeypatch.setattr(writer, "_batch", blocked)
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 60.0)
@@ -63,10 +66,7 @@ async def test_few_do_not_wait_for_a_batch_that_waits_for_a_lock(
             await ends.wait()
         await batch(hot, ids, items)
 
-    def ask(person: str, key: str) -> asyncio.Task[Outcome]:
-        asked = writer.submit(claim(person, key), FLOW, (person, people[0], 1), shape)
-        return asyncio.create_task(asked)
-
+    ask = partial(asking, writer, people[0])
     await asyncio.gather(*(ask(person, "crowd") for person in people[1:33]))
     monkeypatch.setattr(writer, "_batch", blocked)
     first = ask(people[1], "first")
@@ -97,10 +97,7 @@ async def test_who_waits_does_not_wait_for_anothers_pause(
 
     monkeypatch.setattr(writer, "_batch", blocked)
 
-    def ask(person: str) -> asyncio.Task[Outcome]:
-        asked = writer.submit(claim(person, "k"), FLOW, (person, people[0], 1), shape)
-        return asyncio.create_task(asked)
-
+    ask = partial(asking, writer, people[0], key="k")
     first = ask(people[1])
     await tried.wait()
     others = [ask(people[2]), ask(people[3])]
