@@ -167,6 +167,10 @@ class TestMaking:
             )
         assert refused.value.sqlstate == "BF011"
 
+    def test_the_bound_counts_what_the_same_batch_opens_without_one(self, app: Connection) -> None:
+        batch = [opening("hld_2", "a1"), opening("hld_3", "a1", most=2)]
+        assert post(app, *batch) == [None, "rate_limited"]
+
     def test_beyond_the_bound_is_refused_in_every_asset(
         self, app: Connection, owner: Connection
     ) -> None:
