@@ -232,7 +232,7 @@ def _add_chain(commands: Subparsers) -> None:
 
 
 def _add_deposits(commands: Subparsers) -> None:
-    deposits = commands.add_parser("deposits", help="arrivals nobody is known to own, and losses")
+    deposits = commands.add_parser("deposits", help="arrivals of nobody, or set aside, and losses")
     actions = deposits.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("unattributed", help="list them; exit 1 while there are any")
     listed.add_argument("--json", action="store_true", help="print as JSON")
@@ -245,6 +245,15 @@ def _add_deposits(commands: Subparsers) -> None:
     approve.add_argument("arrival", help="una_…")
     approve.add_argument("--to", required=True, metavar="USR", help="usr_…, as it was proposed")
     approve.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
+    aside = actions.add_parser("quarantined", help="set aside, not credited; exit 1 while any")
+    aside.add_argument("--json", action="store_true", help="print as JSON")
+    good = actions.add_parser("release", help="say that one of those is good")
+    good.add_argument("deposit", help="dep_…, from: bifold deposits quarantined")
+    good.add_argument("--reason", required=True, metavar="TEXT", help="why; it is kept")
+    good.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
+    booked = actions.add_parser("approve-release", help="agree: it is credited if it is there")
+    booked.add_argument("deposit", help="dep_…")
+    booked.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     lost = actions.add_parser("losses", help="credited and gone from the chain; exit 1 while any")
     lost.add_argument("--json", action="store_true", help="print as JSON")
     bearer = actions.add_parser("propose-bearer", help="say who bears a loss that stays")

@@ -72,11 +72,13 @@ async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
         case "chain":
             from wallet.cli_operator import chain as command
         case "deposits":
-            from wallet import cli_forks
+            from wallet import cli_forks, cli_held_back
             from wallet.cli_operator import deposits as command
 
             if chosen.action in cli_forks.ACTIONS:
                 return await cli_forks.command(settings, chosen)
+            if chosen.action in cli_held_back.ACTIONS:
+                return await cli_held_back.command(settings, chosen)
         case "cases":
             from wallet.cli_cases import command
         case "topups":

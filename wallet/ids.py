@@ -45,6 +45,7 @@ Prefix = Literal[
     "rec",
     "cor",
     "gtr",
+    "rel",
 ]
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32, as the ULID standard has it
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]

@@ -147,6 +147,11 @@ BREAKS: tuple[Break, ...] = (
        " deposit_id) SELECT 'una_1', network, to_address, asset, amount_minor + 1, 1, '0x1',"
        " clock_timestamp(), 'ent_x', principal_id, '0x' || repeat('a', 64), 'ada', 'ben', id"
        f" FROM deposits WHERE id = {CREDITED}"),
+    of("release_off", "a deposit is told to have been released as another entry",
+       "INSERT INTO deposit_releases (id, deposit_id, reason, state, proposed_by, ended_by,"
+       " ended_at, entry_id) SELECT 'rel_1', id, 'good', 'released', 'ada', 'ben',"
+       f" clock_timestamp(), (SELECT entry_id FROM deposits WHERE id = {HOUSE_DEPOSIT})"
+       f" FROM deposits WHERE id = {CREDITED}"),
     of("loss_entry_off", "a loss is booked for another amount",
        *new_entry("deposit_lost", ("'chain:local:ETH:deposit'", 3), ("'house:capital:ETH'", -3)),
        "INSERT INTO deposit_losses (id, deposit_id, network, fork_number, entry_id) SELECT"

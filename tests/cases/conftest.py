@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.seam_fixtures import db, seam
-from wallet import cases, cli, cli_cases, cli_operator
+from wallet import cases, cli, cli_cases, cli_held_back, cli_operator
 from wallet.cases import Case
 from wallet.db import Database
 from wallet.testing.operators import operators_of
@@ -53,10 +53,15 @@ async def bifold(
 
     async def run(*words: str) -> int:
         chosen: argparse.Namespace = cli._parser().parse_args(list(words))
-        act: Any = {"cases": cli_cases.command, "chain": cli_operator.chain}[chosen.command]
+        act: Any = {
+            "cases": cli_cases.command,
+            "chain": cli_operator.chain,
+            "deposits": cli_held_back.command,
+        }[chosen.command]
         return int(await act(None, chosen))
 
     monkeypatch.setattr(cli_cases, "build", services)
     monkeypatch.setattr(cli_operator, "build", services)
+    monkeypatch.setattr(cli_held_back, "build", services)
     yield run
     await operators.dispose()

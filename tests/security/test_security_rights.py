@@ -67,6 +67,7 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
                         "bank_references",
                         "corrections",
                         "gateway_resolutions",
+                        "deposit_releases",
                         "bank_lines_aside",
                         "reconcile_runs",
                         "reconcile_reads",
@@ -94,7 +95,9 @@ def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> N
     assert not {column for column in open_columns if column.startswith("reconcile_")}
     assert "corrections.ended_by" not in open_columns
     assert not {
-        column for column in open_columns if column.startswith(("gateway_reso", "bank_lines_aside"))
+        column
+        for column in open_columns
+        if column.startswith(("gateway_reso", "bank_lines_aside", "deposit_rel"))
     }
 
 
@@ -109,6 +112,12 @@ def test_a_resolution_begins_as_a_proposal(database: ScratchDatabase) -> None:
     assert _insertable(database, "bifold_operator", "gateway_resolutions") == {
         "id", "gateway", "reference", "asset", "kind", "deed", "listed_minor", "booked_minor",
         "through_line", "reason", "proposed_by",
+    }  # fmt: skip
+
+
+def test_a_release_begins_as_a_proposal(database: ScratchDatabase) -> None:
+    assert _insertable(database, "bifold_operator", "deposit_releases") == {
+        "id", "deposit_id", "reason", "proposed_by"
     }  # fmt: skip
 
 
@@ -127,6 +136,7 @@ def _insertable(database: ScratchDatabase, role: str, table: str) -> set[str]:
     [
         "corrections",
         "gateway_resolutions",
+        "deposit_releases",
         "audit_accepted",
         "fork_proposals",
         "chain_approvals",

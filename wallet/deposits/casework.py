@@ -19,16 +19,20 @@ WORDS: Final[dict[str, str]] = {
 }
 
 
+def words(reason: str) -> str:
+    """Why one is set aside, for a person."""
+    return WORDS.get(reason, f"the books refuse it ({reason})")
+
+
 async def set_aside(session: AsyncSession, row: DepositRow, reason: str) -> None:
     """A deposit is quarantined: the case says why, and what arrived."""
-    why = WORDS.get(reason, f"the books refuse it ({reason})")
     await cases.open_case(
         session,
         kind="deposit_quarantined",
         subject=row.id,
         network=row.network,
         asset=row.asset,
-        what=f"A deposit of {row.asset} on {row.network} is not credited: {why}.",
+        what=f"A deposit of {row.asset} on {row.network} is not credited: {words(reason)}.",
         evidence={
             "reason": reason,
             "amount_minor": str(row.amount_minor),

@@ -36,7 +36,7 @@ class Crediter:
                 row = await repository.lock_creditable(session, deposit_id)
                 if row is None:
                     return False
-                await self._book(session, row)
+                await self.book(session, row)
                 hit("deposit.before_commit_credited")
         except LedgerError as error:
             log.error("deposit.refused_by_books", deposit=deposit_id, code=error.code)
@@ -48,9 +48,14 @@ class Crediter:
         hit("deposit.after_commit_credited")
         return True
 
-    async def _book(self, session: AsyncSession, row: DepositRow) -> None:
+    async def book(self, session: AsyncSession, row: DepositRow) -> tuple[str, str]:
+        """Book one that is locked, final and in no entry: its entry, and how it stands now.
+
+        `quarantined` where its owner's account is closed: the books keep it as unattributed, and it
+        is set aside. Raises LedgerError.
+        """
         money = self._assets.money(row.asset, row.amount_minor)
-        place, counter = await self._sides(session, row)
+        place, counter = await self.sides(session, row)
         notices = [] if row.principal_id is None else [_credited(row, money)]
         try:
             entry_id = await _post(session, row, place, counter, money, notices)
@@ -65,8 +70,9 @@ class Crediter:
         )
         if reason is not None:
             await casework.set_aside(session, row, reason)
+        return entry_id, status
 
-    async def _sides(self, session: AsyncSession, row: DepositRow) -> tuple[Place, AccountSpec]:
+    async def sides(self, session: AsyncSession, row: DepositRow) -> tuple[Place, AccountSpec]:
         """Where the coins lie, and whose they are."""
         if row.principal_id is not None:
             return "deposit", accounts.customer(row.principal_id, row.asset)

@@ -92,6 +92,21 @@ class Deposit(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=STAMP)
 
 
+class DepositRelease(SQLModel, table=True):
+    """A deposit that was set aside, and that two operators found good; see r0042."""
+
+    __tablename__ = "deposit_releases"
+    id: str = Field(primary_key=True, sa_type=Text)
+    deposit_id: str = Field(sa_type=Text, foreign_key="deposits.id")
+    reason: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    proposed_by: str = Field(sa_type=Text)
+    proposed_at: datetime = Field(sa_type=STAMP)
+    ended_by: str | None = Field(sa_type=Text)
+    ended_at: datetime | None = Field(sa_type=STAMP)
+    entry_id: str | None = Field(sa_type=Text, unique=True, foreign_key="entries.id")
+
+
 class DepositLoss(SQLModel, table=True):
     """A credited deposit that a fork below finality took; see r0016."""
 

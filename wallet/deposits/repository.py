@@ -353,6 +353,22 @@ async def lock_creditable(session: AsyncSession, deposit_id: str) -> DepositRow 
     return None if row is None else _deposit(row)
 
 
+async def lock_set_aside(session: AsyncSession, deposit_id: str) -> DepositRow | None:
+    """The deposit, locked as is the scanner's place, if a person must look at it before it is
+    booked."""
+    row = (
+        await session.execute(
+            text(
+                "SELECT d.* FROM deposits d JOIN scan_state s ON s.network = d.network"
+                " WHERE d.id = :id AND d.status = 'quarantined' AND d.entry_id IS NULL"
+                " FOR UPDATE OF d, s"
+            ),
+            {"id": deposit_id},
+        )
+    ).one_or_none()
+    return None if row is None else _deposit(row)
+
+
 async def set_booked(
     session: AsyncSession, deposit_id: str, *, status: str, entry_id: str, reason: str | None
 ) -> None:

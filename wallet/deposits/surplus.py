@@ -9,8 +9,6 @@ against `unattributed`, so that books and chain agree, and waits for an operator
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 from sqlalchemy import text
@@ -23,7 +21,7 @@ from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
 from wallet.deposits import repository
-from wallet.deposits.losses import NOW_AT
+from wallet.deposits.explained import Final, explained, final_block, moving_out, still_stands
 from wallet.deposits.repository import Tip
 from wallet.ids import new_id
 from wallet.ledger import accounts
@@ -34,13 +32,6 @@ ADDRESSES_PER_TICK = 2_000
 AHEAD = 20
 """Addresses of our seed watched beyond those given out: BIP-44's gap limit."""
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Final:
-    number: int
-    hash: str
-    time: datetime
 
 
 class SurplusFinder:
@@ -60,7 +51,7 @@ class SurplusFinder:
     async def tick(self) -> None:
         """One share of the addresses, at the newest final block. Safe to repeat."""
         async with self._db.transaction() as session:
-            final = await _final(session, self._network)
+            final = await final_block(session, self._network)
             issued = await _issued(session, self._network, self._after, ADDRESSES_PER_TICK)
             beyond = await self._beyond(session)
         self._after = issued[-1] if len(issued) == ADDRESSES_PER_TICK else ""
@@ -97,7 +88,7 @@ class SurplusFinder:
             self._ahead = (first, ahead)
         return [*elsewhere.scalars(), *self._ahead[1]]
 
-    async def _compare(self, final: _Final, asset: str, addresses: Sequence[str]) -> None:
+    async def _compare(self, final: Final, asset: str, addresses: Sequence[str]) -> None:
         if not addresses:
             return
         balances = await self._chain.balances(addresses, asset, final.number)
@@ -105,8 +96,8 @@ class SurplusFinder:
         if ref is None or ref.hash != final.hash:
             return  # the node is on another fork: its balances say nothing here
         async with self._db.transaction() as session:
-            known = await _explained(session, self._network, asset, addresses, final.number)
-            moving = await _moving(session, self._network, addresses)
+            known = await explained(session, self._network, asset, addresses, final.number)
+            moving = await moving_out(session, self._network, addresses)
         for address, balance in zip(addresses, balances, strict=True):
             if address in moving:
                 continue
@@ -116,7 +107,7 @@ class SurplusFinder:
             elif surplus < 0:
                 await self._missing(final, asset, address, -surplus)
 
-    async def _missing(self, final: _Final, asset: str, address: str, minor: int) -> None:
+    async def _missing(self, final: Final, asset: str, address: str, minor: int) -> None:
         """Less lies there than arrived, and no sweep of ours took it."""
         log.error(
             "deposit.shortfall", network=self._network, address=address, asset=asset,
@@ -136,7 +127,7 @@ class SurplusFinder:
                 },
             )  # fmt: skip
 
-    async def _settle(self, final: _Final, asset: str, address: str, balance: int) -> None:
+    async def _settle(self, final: Final, asset: str, address: str, balance: int) -> None:
         """Book it only where it lies at the newest scanned block still: what somebody else swept
         before the address was known to hold it did not count as a move, and never will."""
         async with self._db.transaction() as session:
@@ -148,17 +139,17 @@ class SurplusFinder:
         if ref is not None and ref.hash == tip.hash and now >= balance:
             await self._keep(final, tip, asset, address, balance)
 
-    async def _keep(self, final: _Final, tip: Tip, asset: str, address: str, balance: int) -> None:
+    async def _keep(self, final: Final, tip: Tip, asset: str, address: str, balance: int) -> None:
         """Book what is unexplained, looking again under the scanner's lock."""
         async with self._db.transaction() as session:
             stands = await repository.tip(session, self._network, lock=True)
             if stands is None or (stands.number, stands.hash) != (tip.number, tip.hash):
                 return  # the next look sees what the newer blocks brought
-            known = await _explained(session, self._network, asset, [address], final.number)
+            known = await explained(session, self._network, asset, [address], final.number)
             minor = balance - known.get(address, 0)
-            if await _moving(session, self._network, [address]):
+            if await moving_out(session, self._network, [address]):
                 return
-            if minor <= 0 or not await _still(session, self._network, final):
+            if minor <= 0 or not await still_stands(session, self._network, final):
                 return
             await self._book(session, final, asset, address, minor)
             hit("surplus.before_commit")
@@ -169,7 +160,7 @@ class SurplusFinder:
         )  # fmt: skip
 
     async def _book(
-        self, session: AsyncSession, final: _Final, asset: str, address: str, minor: int
+        self, session: AsyncSession, final: Final, asset: str, address: str, minor: int
     ) -> None:
         arrival_id, money = new_id("una"), Money(minor, self._assets.get(asset))
         entry_id = await ledger.post(
@@ -226,28 +217,6 @@ async def unscanned_addresses(session: AsyncSession, network: str) -> list[str]:
     return list(rows.scalars())
 
 
-async def _final(session: AsyncSession, network: str) -> _Final | None:
-    row = (
-        await session.execute(
-            text(
-                "SELECT b.number, b.hash, b.block_time FROM scan_state s JOIN chain_blocks b"
-                " ON b.network = s.network AND b.number = s.final_number"
-                " WHERE s.network = :network AND s.tip_number >= s.final_number"
-            ),
-            {"network": network},
-        )
-    ).one_or_none()
-    return None if row is None else _Final(row.number, row.hash, row.block_time)
-
-
-async def _still(session: AsyncSession, network: str, final: _Final) -> bool:
-    found = await session.scalar(
-        text("SELECT hash FROM chain_blocks WHERE network = :network AND number = :number"),
-        {"network": network, "number": final.number},
-    )
-    return bool(found == final.hash)
-
-
 async def _issued(session: AsyncSession, network: str, after: str, limit: int) -> list[str]:
     rows = await session.execute(
         text(
@@ -257,45 +226,3 @@ async def _issued(session: AsyncSession, network: str, after: str, limit: int) -
         {"network": network, "after": after, "limit": limit},
     )
     return list(rows.scalars())
-
-
-async def _explained(
-    session: AsyncSession, network: str, asset: str, addresses: Sequence[str], up_to: int
-) -> dict[str, int]:
-    """Address → what we know to have arrived there by this block, booked or not."""
-    rows = await session.execute(
-        text(
-            "SELECT address, sum(minor)::numeric AS minor FROM ("
-            f" SELECT d.to_address AS address, d.amount_minor AS minor FROM deposits d {NOW_AT}"
-            "  WHERE d.network = :network AND d.asset = :asset AND d.to_address = ANY(:addresses)"
-            "  AND d.status NOT IN ('orphaned', 'ignored') AND CASE WHEN l.id IS NULL"
-            "   THEN d.block_number <= :number"
-            "   ELSE coalesce(l.again_block_number <= :number, false) END"
-            f" UNION ALL SELECT d.from_address, -d.amount_minor FROM deposits d {NOW_AT}"
-            "  WHERE d.is_move AND d.network = :network AND d.asset = :asset"
-            "  AND d.from_address = ANY(:addresses)"
-            "  AND d.status NOT IN ('orphaned', 'ignored') AND CASE WHEN l.id IS NULL"
-            "   THEN d.block_number <= :number"
-            "   ELSE coalesce(l.again_block_number <= :number, false) END"
-            " UNION ALL SELECT address, minor FROM deposit_moves"
-            "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
-            "  AND block_number <= :number"
-            " UNION ALL SELECT address, amount_minor FROM unattributed_arrivals"
-            "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
-            "  AND deposit_id IS NULL AND at_block <= :number) AS known GROUP BY address"
-        ),
-        {"network": network, "asset": asset, "addresses": list(addresses), "number": up_to},
-    )
-    return {row.address: int(row.minor) for row in rows}
-
-
-async def _moving(session: AsyncSession, network: str, addresses: Sequence[str]) -> set[str]:
-    """Those in a sweep whose end is not booked: their balance says nothing yet."""
-    rows = await session.execute(
-        text(
-            "SELECT address FROM sweep_accounts"
-            " WHERE network = :network AND address = ANY(:addresses) AND open"
-        ),
-        {"network": network, "addresses": list(addresses)},
-    )
-    return set(rows.scalars())

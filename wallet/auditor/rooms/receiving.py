@@ -96,6 +96,15 @@ CHECKS = (
         "  OR u.approved_by IS NULL OR u.approved_by = u.proposed_by)",
     ),
     Check(
+        "release_off",
+        "a deposit that was set aside is released by two people, as its own entry",
+        "SELECT r.id, d.network, d.asset, coalesce(d.entry_id, 'no entry'),"
+        " coalesce(r.entry_id, 'no entry') || ' by ' || coalesce(r.ended_by, 'nobody')"
+        " FROM deposit_releases r JOIN deposits d ON d.id = r.deposit_id"
+        " WHERE r.state = 'released' AND (r.entry_id IS DISTINCT FROM d.entry_id"
+        "  OR r.ended_by IS NULL OR r.ended_by = r.proposed_by)",
+    ),
+    Check(
         "loss_entry_off",
         "a loss takes the deposit's amount out of its place into suspense",
         "SELECT l.id, l.network, d.asset, d.amount_minor, a.path || ' ' || p.amount_minor"
