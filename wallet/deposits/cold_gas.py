@@ -13,7 +13,7 @@ from chain.errors import NodeGarbage
 from wallet import ledger
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits.repository import block_time
+from wallet.deposits.lineage import block_time
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
 

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.client import ChainClient
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import casework, cold_gas, losses, repository
-from wallet.deposits.repository import Tip
+from wallet.deposits import casework, cold_gas, lineage, losses, repository
+from wallet.deposits.lineage import Tip
 from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
@@ -43,7 +43,7 @@ async def common_ancestor(
     below = at_most
     while below >= 0:
         async with db.transaction() as session:
-            kept = await repository.lineage(
+            kept = await lineage.kept(
                 session, chain.network.name, at_most=below, limit=WALK_BACK_AT_ONCE
             )
         if not kept:
@@ -64,7 +64,7 @@ async def fork(db: Database, chain: ChainClient) -> Fork:
     """
     name = chain.network.name
     async with db.transaction() as session:
-        tip = await repository.tip(session, name)
+        tip = await lineage.tip(session, name)
     if tip is None:
         raise NotFound("Nothing was scanned on this network.")
     head = await chain.head()
@@ -108,8 +108,8 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
     if told != (found.number, found.hash, found.next_hash):
         raise InvalidState("The node's chain is another one by now; propose again.",
                            extra={"state": "moved"})  # fmt: skip
-    tip = await repository.tip(session, found.network, lock=True)
-    [(number, block_hash)] = await repository.lineage(
+    tip = await lineage.tip(session, found.network, lock=True)
+    [(number, block_hash)] = await lineage.kept(
         session, found.network, at_most=found.number, limit=1
     )
     if tip is None or (number, block_hash) != (found.number, found.hash):
@@ -122,7 +122,7 @@ async def approve(session: AsyncSession, assets: AssetBook, found: Fork, *, by: 
     await losses.book_losses(session, assets, network=found.network, above=found.number)
     await losses.forget_above(session, found.network, found.number)
     await cold_gas.forget_above(session, found.network, found.number)
-    await repository.rewind(session, found.network, Tip(found.number, found.hash, found.number))
+    await lineage.rewind(session, found.network, Tip(found.number, found.hash, found.number))
     await session.execute(
         text(
             "UPDATE scan_state SET final_number = :number, final_hash = :hash"

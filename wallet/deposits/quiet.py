@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chain.client import ChainClient
 from chain.errors import NodeTimeout, NodeUnavailable
 from wallet.db import Database
-from wallet.deposits.repository import Tip
+from wallet.deposits.lineage import Tip
 
 WHOLE_PASS_SECONDS = 10.0  # where nothing is new, a whole pass is made this often
 

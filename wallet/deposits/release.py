@@ -19,7 +19,7 @@ from chain.client import ChainClient
 from wallet import cases
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import repository
+from wallet.deposits import lineage, repository
 from wallet.deposits.credit import Crediter
 from wallet.deposits.explained import Final, explained, final_block, moving_out, still_stands
 from wallet.deposits.repository import DepositRow
@@ -206,7 +206,7 @@ async def _good(session: AsyncSession, row: DepositRow, assets: AssetBook) -> No
         raise _not_yet("Its token is halted: bifold chain resume-token first.")
     if row.amount_minor > assets.get(row.asset).max_minor:
         raise _not_yet("It is more than its asset may count.")
-    tip = await repository.tip(session, row.network)
+    tip = await lineage.tip(session, row.network)
     if tip is None or row.block_number > tip.final_number:
         raise _not_yet("Its block is not final yet.")
 

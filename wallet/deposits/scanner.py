@@ -24,11 +24,12 @@ from chain.window import Window
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import backfill, casework, cold_gas, known, losses, repository
+from wallet.deposits import backfill, casework, cold_gas, known, lineage, losses, repository
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
+from wallet.deposits.lineage import Tip
 from wallet.deposits.quiet import Settled, nothing_new
-from wallet.deposits.repository import DepositRow, Tip
+from wallet.deposits.repository import DepositRow
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
 from wallet.onchain import tokens
@@ -75,7 +76,7 @@ class Scanner:
         self._settled = None
         async with self._db.transaction() as session:
             status = await networks.read(session, self._network)
-            tip = await repository.tip(session, self._network)
+            tip = await lineage.tip(session, self._network)
         if status is None or not status.usable:
             return
         began = None if tip is None else Settled(tip, status.snapshot_hash)
@@ -102,8 +103,8 @@ class Scanner:
         if first is None:
             return None
         async with self._db.transaction() as session:
-            await repository.start(session, self._network, first)
-            tip = await repository.tip(session, self._network)
+            await lineage.start(session, self._network, first)
+            tip = await lineage.tip(session, self._network)
             hit("scanner.before_commit_start")
         hit("scanner.after_commit_start")
         return tip
@@ -113,7 +114,7 @@ class Scanner:
         height = min(tip.number, head.number)
         there = await self._chain.block_ref(height)
         async with self._db.transaction() as session:
-            kept = await repository.lineage(session, self._network, at_most=height, limit=1)
+            kept = await lineage.kept(session, self._network, at_most=height, limit=1)
         if there is None:
             self._wait_at(tip, "missing", height)
         if there is None or not kept:
@@ -130,7 +131,7 @@ class Scanner:
         people to decide which chain is right (`wallet.deposits.forks`).
         """
         async with self._db.transaction() as session:
-            now = await repository.tip(session, self._network, lock=True)
+            now = await lineage.tip(session, self._network, lock=True)
             if now is None or (now.number, now.hash) != (tip.number, tip.hash):
                 return None
             if ancestor is None or ancestor[0] < now.final_number:
@@ -153,7 +154,7 @@ class Scanner:
                 hit("scanner.before_commit_halted")
                 return None
             back = Tip(ancestor[0], ancestor[1], now.final_number)
-            await repository.rewind(session, self._network, back)
+            await lineage.rewind(session, self._network, back)
             orphans = await repository.orphan_above(session, self._network, back.number)
             await losses.forget_above(session, self._network, back.number)
             await cold_gas.forget_above(session, self._network, back.number)
@@ -265,7 +266,7 @@ class Scanner:
         hit("scanner.before_block")
         async with self._db.transaction() as session:
             refs = [block.ref for block in blocks]
-            if not await repository.advance(session, self._network, refs):
+            if not await lineage.advance(session, self._network, refs):
                 return False
             for ref in refs:
                 if arrived.get(ref.hash):
@@ -373,7 +374,7 @@ class Scanner:
         final = min(await final_number(self._chain, status=status, head=ours), tip.number)
         enough = tip.number - self._chain.network.confirmations + 1
         async with self._db.transaction() as session:
-            if not await repository.set_final(session, self._network, at=tip, number=final):
+            if not await lineage.set_final(session, self._network, at=tip, number=final):
                 return
             confirmed = await repository.confirm_up_to(session, self._network, enough)
             await self._tell(session, "deposit.confirmed", confirmed)

@@ -20,9 +20,9 @@ from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
-from wallet.deposits import repository
+from wallet.deposits import lineage
 from wallet.deposits.explained import Final, explained, final_block, moving_out, still_stands
-from wallet.deposits.repository import Tip
+from wallet.deposits.lineage import Tip
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
@@ -131,7 +131,7 @@ class SurplusFinder:
         """Book it only where it lies at the newest scanned block still: what somebody else swept
         before the address was known to hold it did not count as a move, and never will."""
         async with self._db.transaction() as session:
-            tip = await repository.tip(session, self._network)
+            tip = await lineage.tip(session, self._network)
         if tip is None:
             return
         [now] = await self._chain.balances([address], asset, tip.number)
@@ -142,7 +142,7 @@ class SurplusFinder:
     async def _keep(self, final: Final, tip: Tip, asset: str, address: str, balance: int) -> None:
         """Book what is unexplained, looking again under the scanner's lock."""
         async with self._db.transaction() as session:
-            stands = await repository.tip(session, self._network, lock=True)
+            stands = await lineage.tip(session, self._network, lock=True)
             if stands is None or (stands.number, stands.hash) != (tip.number, tip.hash):
                 return  # the next look sees what the newer blocks brought
             known = await explained(session, self._network, asset, [address], final.number)

@@ -22,7 +22,7 @@ from chain.observe import coins_swept_in, transfer_in
 from wallet import custody, ledger
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
-from wallet.deposits import repository as deposits
+from wallet.deposits import lineage
 from wallet.deposits.surplus import unscanned_addresses
 from wallet.ledger import accounts
 from wallet.ledger.accounts import Place
@@ -160,7 +160,7 @@ async def _read_books(session: AsyncSession, chain: ChainClient, *, final: bool)
 
 
 async def _block(session: AsyncSession, network: str, *, final: bool) -> BlockRef | None:
-    tip = await deposits.tip(session, network)
+    tip = await lineage.tip(session, network)
     if tip is None or not final:
         return None if tip is None else BlockRef(tip.number, tip.hash, "", 0, 0)
     known = await session.scalar(
