@@ -71,7 +71,9 @@ class GroupCommit:
             while self._waiting:
                 covered, self._waiting = self._waiting, []
                 try:
-                    if lines := self._journal.take_pending():
+                    lines = self._journal.take_pending()
+                    # Who came while a write failed may wait for one of the lines that it lost.
+                    if lines or self._journal.failed:
                         await asyncio.to_thread(self._journal.write, lines)
                 except JournalFailed as error:
                     for waiter in covered:
