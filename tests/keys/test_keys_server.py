@@ -207,6 +207,24 @@ class TestDurability:
         assert [type(answer) for answer in answers] == [SignerUnavailable] * 2
         assert server.failed.is_set()
 
+    async def test_lines_that_no_thread_could_write_are_lost(
+        self,
+        signer: RemoteSigner,
+        server: SignerServer,
+        desk: SigningDesk,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The journal in memory knows the payment, the disk does not: it is not signed again."""
+
+        def no_thread(lines: bytes) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(desk.journal, "write", no_thread)
+        for _ in range(2):
+            with pytest.raises(SignerUnavailable):
+                await _pay(signer)
+        assert server.failed.is_set()
+
     async def test_a_failed_journal_ends_the_server(
         self,
         signer: RemoteSigner,
