@@ -262,6 +262,8 @@ class SelfCustodyDesk:
             raise SignerRefused("malformed_request", "chain, amount or fee")
         if to != to_checksum_address(to):
             raise SignerRefused("malformed_request", "the recipient is not EIP-55")
+        if asked.get("address", account["address"]) != account["address"]:
+            raise SignerRefused("malformed_request", "another account than the one that pays")
         key = self._unseal(principal, asked, account)
         self.forget()
         name = secrets.token_hex(16)

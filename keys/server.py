@@ -71,8 +71,7 @@ class GroupCommit:
             while self._waiting:
                 covered, self._waiting = self._waiting, []
                 try:
-                    if lines := self._journal.take_pending():
-                        await asyncio.to_thread(self._journal.write, lines)
+                    await self._write()
                 except JournalFailed as error:
                     for waiter in covered:
                         if not waiter.done():
@@ -81,6 +80,18 @@ class GroupCommit:
                     _release(covered)
         finally:
             self._running = None
+
+    async def _write(self) -> None:
+        """What waits goes to disk. Raises `JournalFailed`, also for those who brought no line of
+        their own and wait for one that a failed write has lost."""
+        lines = self._journal.take_pending()
+        if not lines and not self._journal.failed:
+            return
+        try:
+            await asyncio.to_thread(self._journal.write, lines)
+        except (RuntimeError, MemoryError) as error:  # no thread could be started
+            self._journal.failed = True
+            raise JournalFailed(f"the journal cannot be written: {error}") from error
 
 
 def _release(waiters: list[asyncio.Future[None]]) -> None:

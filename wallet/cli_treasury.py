@@ -8,14 +8,14 @@ import segno
 import structlog
 
 from chain.address import checked
-from keys.offline import explain, read_sheet
+from keys.offline import explain, payment, read_sheet
 from wallet import cli_treasury_moves as moves
 from wallet.bootstrap import Services, build
 from wallet.cli_files import has_folder, make, may_be_made, naming, read_text
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.money import parse_amount
 from wallet.settings import Settings
-from wallet.treasury import broadcast, prepare
+from wallet.treasury import broadcast, hot, prepare
 
 FOR_ALL = 0o666  # less the umask: it holds no secret, and somebody else may carry it
 log = structlog.get_logger("operator")
@@ -56,10 +56,12 @@ async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
     may_be_made("sheet", chosen.out)
     if chosen.qr:
         has_folder("QR code", chosen.qr)
+    to = _recipient(services, chosen)
+    await _demand_kept(services, chosen.network, to)
     sheet = await prepare(
         chain,
         sender=checked(chosen.cold),
-        to=_recipient(services, chosen),
+        to=to,
         money=parse_amount(chosen.amount, services.assets.get(chosen.asset)),
         ours=_ours(services),
     )
@@ -88,9 +90,20 @@ def _ours(services: Services) -> list[str]:
     return [*services.house.hot, *([] if warm is None else [warm])]
 
 
+async def _demand_kept(services: Services, network: str, to: str) -> None:
+    """Cold fills no address whose key may be in other hands. Raises InvalidState."""
+    async with services.db.transaction() as session:
+        if await hot.given_up(session, network, to):
+            raise InvalidState(
+                f"{to} is being emptied, or was, because its key may be in other hands: nothing is"
+                " sent there. Name another address with --hot, once the evacuation has ended."
+            )
+
+
 async def _send(services: Services, chosen: argparse.Namespace) -> int:
     sheet = read_sheet(read_text("unsigned sheet", chosen.unsigned))
     signed = read_text("signed sheet", chosen.signed)
+    await _demand_kept(services, chosen.network, payment(sheet.tx).to)
     log.warning("treasury.sending", network=chosen.network, summary=sheet.summary)
     sent = await broadcast(
         services.chains[chosen.network], sheet=sheet, signed=signed, ours=_ours(services),

@@ -132,7 +132,8 @@
       const fee = minor(send.max_fee.value, network.scales[network.native]);
       try {
         const { box } = await seal(words.key, ["grant", words.person, nonce], {
-          ...(await secrets(send)), chain_id: network.chain_id, to: send.to.value.trim(),
+          ...(await secrets(send)), address: send.account.selectedOptions[0].dataset.address,
+          chain_id: network.chain_id, to: send.to.value.trim(),
           asset: asset === network.native ? "native" : network.tokens[asset] || "",
           amount: amount || "0", max_fee_wei: fee || "0",
         });

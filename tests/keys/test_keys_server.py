@@ -180,6 +180,51 @@ class TestDurability:
         release.set()
         assert await first == await again
 
+    async def test_a_failed_sync_lets_no_identical_request_through(
+        self,
+        signer: RemoteSigner,
+        server: SignerServer,
+        desk: SigningDesk,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A payment asked for again while the disk fails has no line of its own to be written: its
+        only one is that of the first request, and that is lost."""
+        syncing, release = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def failing(descriptor: int) -> None:
+            loop.call_soon_threadsafe(syncing.set)
+            asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(journal_module.os, "fsync", failing)
+        first = asyncio.create_task(_pay(signer))
+        await syncing.wait()
+        again = asyncio.create_task(_pay(signer))
+        await asyncio.sleep(0.2)
+        release.set()
+        answers = await asyncio.gather(first, again, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [SignerUnavailable] * 2
+        assert server.failed.is_set()
+
+    async def test_lines_that_no_thread_could_write_are_lost(
+        self,
+        signer: RemoteSigner,
+        server: SignerServer,
+        desk: SigningDesk,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The journal in memory knows the payment, the disk does not: it is not signed again."""
+
+        def no_thread(lines: bytes) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(desk.journal, "write", no_thread)
+        for _ in range(2):
+            with pytest.raises(SignerUnavailable):
+                await _pay(signer)
+        assert server.failed.is_set()
+
     async def test_a_failed_journal_ends_the_server(
         self,
         signer: RemoteSigner,

@@ -241,6 +241,13 @@ class TestGrants:
         ada.now[0] += GRANT_SECONDS + 1
         assert refused(lambda: ada.sign(grant, PAYMENT)) == "grant_expired"
 
+    def test_the_caller_cannot_have_another_account_pay(self, ada: Person) -> None:
+        """Both open with the same passphrase: the box says which of them it is for."""
+        one, other = ada.imported(), ada.imported(index=1)
+        swapped = lambda: ada.grant(other, address=one["address"])  # noqa: E731
+        assert refused(swapped) == "malformed_request"
+        assert ada.grant(one, address=one["address"])
+
     def test_another_persons_account_does_not_open(self, ada: Person) -> None:
         account = ada.imported()
         terms = {

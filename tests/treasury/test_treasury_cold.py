@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,7 @@ class _Services:
     chains: dict[str, Any]
     house: Any
     assets: Any
+    db: Any
 
     async def aclose(self) -> None:
         """The bench closes its node itself."""
@@ -156,7 +158,13 @@ async def test_the_commands(
         {"local": bench.client},
         SimpleNamespace(hot=(HOT,), warm=None),
         asset_book({"local": bench.client.network}),
+        SimpleNamespace(transaction=nullcontext),
     )
+
+    async def kept(*_: object) -> bool:
+        return False  # tests/treasury/test_treasury_commands.py asks a database
+
+    monkeypatch.setattr(command.hot, "given_up", kept)
     monkeypatch.setattr(command, "build", lambda settings, role: services)
     monkeypatch.setattr(command.Settings, "from_env", classmethod(lambda cls: None))
     sheet, signed, qr = (tmp_path / name for name in ("sheet", "signed", "code.svg"))

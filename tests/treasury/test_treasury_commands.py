@@ -10,16 +10,24 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import text
 
 from chain.address import checked
 from chain.testing import AnvilProcess
-from wallet import cli, cli_treasury_moves
+from keys.derivation import address_of, derive_key, path
+from keys.mnemonic import to_seed
+from keys.offline import read_sheet, sign_with_words
+from keys.secret import SecretText
+from wallet import cli, cli_treasury, cli_treasury_moves
 from wallet.bootstrap import Services
 from wallet.db import Database
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, InvalidState, NotFound
+from wallet.onchain import signers
 from wallet.testing.seam import Seam
+from wallet.treasury import hot
 
 COLD = checked("0x00000000000000000000000000000000c01d0001")
+WORDS = SecretText("legal winner thank year wave sausage worth useful legal winner thank yellow")
 
 
 @pytest.fixture
@@ -74,6 +82,53 @@ async def test_a_day_of_the_treasury(seam: Seam, capsys: pytest.CaptureFixture[s
     await run(seam, "unfreeze", *by)
     with pytest.raises(NotFound):
         await run(seam, "unfreeze", *by)
+
+
+async def test_cold_fills_no_address_that_is_emptied_or_was(seam: Seam, tmp_path: Path) -> None:
+    """Hot 0 is what a refill goes to unless somebody says otherwise, also when its key was lost; a
+    sheet signed before that day comes back after it."""
+    lost, standby = await seam.signer.hot_addresses()
+    cold = address_of(derive_key(to_seed(WORDS), path(0, 0)))
+    await seam.node("anvil_setBalance", cold, hex(10**19))
+    services: Any = SimpleNamespace(
+        db=seam.operators, chains={"local": seam.chain}, assets=seam.assets,
+        house=SimpleNamespace(hot=(lost, standby), warm=None),
+    )  # fmt: skip
+    actions = {"unsigned": cli_treasury._unsigned, "send": cli_treasury._send}
+
+    async def bifold(line: str) -> int:
+        words = ["treasury", *line.split(), "--network", "local"]
+        chosen = cli._parser().parse_args(words)
+        return await actions[chosen.action](services, chosen)
+
+    def unsigned(name: str) -> str:
+        return f"unsigned --from {cold} --asset ETH --amount 1 --out {tmp_path / name}"
+
+    assert await bifold(unsigned("early")) == 0
+    early = read_sheet((tmp_path / "early").read_text())
+    (tmp_path / "signed").write_text(sign_with_words(early, WORDS, SecretText("")))
+    send = f"send --unsigned {tmp_path / 'early'} --signed {tmp_path / 'signed'} --wait 0"
+    before = await seam.on_chain(lost, "ETH")
+
+    async def nothing_goes_there() -> None:
+        for line in (unsigned("late"), send):
+            with pytest.raises(InvalidState, match="in other hands"):
+                await bifold(line)
+        assert await seam.on_chain(lost, "ETH") == before
+
+    async with seam.operators.transaction() as session:
+        await session.execute(
+            text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                 " VALUES ('local', 'key lost', :cold, 'ada')"),
+            {"cold": COLD},
+        )  # fmt: skip
+    await nothing_goes_there()
+    await hot.introduce(seam.operators, seam.chain, lost)
+    async with seam.operators.transaction() as session:
+        await session.execute(text("DELETE FROM network_freezes"))
+        await signers.halt_signer(session, network="local", address=lost, reason=hot.COMPROMISED)
+    await nothing_goes_there()
+    assert await bifold(unsigned("late") + " --hot 1") == 0
 
 
 async def test_evacuation_says_what_it_does(seam: Seam, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,8 +136,38 @@ async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
     await seam.finish()
     assert await seam.on_chain(OWNERS, "USDC") == 25_000_000
     async with seam.operators.transaction() as session:
-        assert await moves.profit(session, "local", "USDC") == 0
+        assert await moves.profit(session, "USDC") == 0
     assert await seam.differences() == []
+
+
+async def test_what_the_house_bore_anywhere_is_no_profit(seam: Seam) -> None:
+    """Goodwill, and gas and losses of another network than the one that the profit leaves on."""
+    bore = (
+        accounts.correction_expense("USDC"),
+        accounts.gas_expense("other", "USDC"),
+        accounts.chain_loss_expense("other", "USDC"),
+    )
+    earned, each = seam.money("25", "USDC"), seam.money("5", "USDC")
+    rest = Money(len(bore) * each.minor - earned.minor, each.asset)
+    async with seam.operators.transaction() as session:
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="test",
+                ref="bore",
+                lines=[
+                    ledger.Line(accounts.capital("USDC"), rest),
+                    ledger.Line(accounts.spread_income("USDC"), earned),
+                    *(ledger.Line(one, Money(-each.minor, each.asset)) for one in bore),
+                ],
+            ),
+        )  # fmt: skip
+        move = await moves.propose(
+            session, network="local", money=seam.money("11", "USDC"), kind="profit",
+            to_address=OWNERS, by="ada",
+        )  # fmt: skip
+    with pytest.raises(InvalidField, match=r"Only 10\.000000 USDC was earned"):
+        await approve(seam, move, "bob")
 
 
 async def test_profit_on_its_way_is_not_earned_again(seam: Seam) -> None:

@@ -58,6 +58,19 @@ async def lost(session: AsyncSession, *, network: str, address: str) -> bool:
     return bool(reason == COMPROMISED)
 
 
+async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
+    """Whether it was given up on any network."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_signers"
+                " WHERE address = :address AND halted_reason = :reason)"
+            ),
+            {"address": address, "reason": COMPROMISED},
+        )
+    )
+
+
 async def add_signer(
     session: AsyncSession,
     *,

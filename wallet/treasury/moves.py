@@ -169,7 +169,7 @@ async def approve(
             raise InvalidState("The house has no warm address any more.")
         sender = warm
     if move.kind == "profit":
-        earned = await profit(session, move.network, move.money.asset.code)
+        earned = await profit(session, move.money.asset.code)
         earned -= await _on_its_way(session, move.money.asset.code)
         if move.money.minor > earned:
             raise InvalidField(f"Only {Money(max(earned, 0), move.money.asset)} was earned.")
@@ -241,20 +241,16 @@ async def _promise(
     )
 
 
-async def profit(session: AsyncSession, network: str, asset: str) -> int:
-    """Earned in this asset and not taken yet, minor units: income less gas and losses borne."""
+async def profit(session: AsyncSession, asset: str) -> int:
+    """Earned in this asset and not taken yet, minor units: income less everything the house bore
+    (gas and losses on any network, what corrections cost), since income has no network either."""
     found = await session.scalar(
         text(
             "SELECT coalesce(sum(p.amount_minor), 0) FROM postings p JOIN accounts a"
             " ON a.id = p.account_id WHERE p.asset = :asset AND (a.path LIKE 'income:%'"
-            " OR a.path = :gas OR a.path = :taken OR a.path = :lost)"
+            " OR a.path LIKE 'expense:%' OR a.path = :taken)"
         ),
-        {
-            "asset": asset,
-            "gas": accounts.gas_expense(network, asset).path,
-            "taken": accounts.profit_taken(asset).path,
-            "lost": accounts.chain_loss_expense(network, asset).path,
-        },
+        {"asset": asset, "taken": accounts.profit_taken(asset).path},
     )
     return int(found or 0)
 
