@@ -157,7 +157,7 @@ class Book:
             self.day = entry.day
             self._spent.clear()
             self._fees.clear()
-        if entry.kind != "bump":  # transfers of nothing count where they have an amount: warm
+        if entry.kind != "bump":  # transfers of nothing count where they have an amount
             asset = (entry.chain_id, entry.asset)
             self._spent[asset] = self._spent.get(asset, 0) + entry.amount
         more = max(entry.fee - used.fee, 0)

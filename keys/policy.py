@@ -50,6 +50,8 @@ NOTHING: Final = "nothing"
 """What a transfer of 0 to oneself carries."""
 NOTHINGS_A_DAY: Final = 16
 """So many nonces of a warm address may be used up in a day without an operator: each costs gas."""
+DEPOSIT_NOTHINGS_A_DAY: Final = 64
+"""So many nonces of all deposit addresses together: what lies there pays for it."""
 MIN_WARM_SIGNATURES: Final = 2
 CONTRACT_ROLES: Final = frozenset({"batch_payout", "sweep_batch", "forwarder_factory"})
 
@@ -197,7 +199,7 @@ class Policy:
         if kind in ("cancel", "noop") or (kind == "bump" and to_self):
             if not to_self or tx.authorizations:
                 raise SignerRefused("not_a_self_transfer", f"a {kind} sends 0 to its own sender")
-            return _NOTHING if from_warm else None
+            return _NOTHING if from_warm else _NOTHING_OF_DEPOSITS if deposit else None
         if deposit:
             _from_deposit(chain, tx)
             return None
@@ -252,6 +254,9 @@ def _from_deposit(chain: ChainPolicy, tx: UnsignedTx) -> None:
 
 
 _NOTHING: Final = Spend(NOTHING, 1, Limit(1, NOTHINGS_A_DAY), largest=1, to=None, warm=0)
+_NOTHING_OF_DEPOSITS: Final = Spend(
+    NOTHING, 1, Limit(1, DEPOSIT_NOTHINGS_A_DAY), largest=1, to=None
+)
 
 
 def _from_warm(chain: ChainPolicy, tx: UnsignedTx, ours: Ours) -> Spend:

@@ -30,7 +30,7 @@ from keys.derivation import DEPOSIT_ACCOUNT, DepositDeriver, account_xpub
 from keys.desk import SigningDesk
 from keys.errors import InvalidPolicy, NonceConflict, SignerRefused
 from keys.payload import Authorization, UnsignedTx, authorization_message, decode_unsigned
-from keys.policy import ChainPolicy, Limit, Policy
+from keys.policy import DEPOSIT_NOTHINGS_A_DAY, ChainPolicy, Limit, Policy
 from keys.remote import limits_of
 from keys.request import Kind, SignedTx, SignRequest, approval_text
 from keys.secret import SecretText
@@ -67,7 +67,8 @@ RULES = Policy(
     },
     operators=frozenset({OPERATOR.address}),
 )
-DEPOSIT = DepositDeriver(account_xpub(test_seed(), DEPOSIT_ACCOUNT)).address(3)
+DERIVER = DepositDeriver(account_xpub(test_seed(), DEPOSIT_ACCOUNT))
+DEPOSIT = DERIVER.address(3)
 
 
 @pytest.fixture
@@ -137,6 +138,22 @@ class TestDepositKeys:
         )
         payload = native_payload(to=TREASURY, value=5)
         assert refusal(bare, payload, address=DEPOSIT, index=3) == "unknown_address"
+
+    def test_transfers_of_nothing_are_counted(self, desk: SigningDesk) -> None:
+        """Each burns coins that lie there; those of hot addresses are counted apart."""
+        for nonce in range(DEPOSIT_NOTHINGS_A_DAY):
+            index = nonce // 32
+            address = DERIVER.address(index)
+            empty = native_payload(nonce % 32, to=address, value=0)
+            sign(desk, empty, address=address, index=index, intent=f"int_{nonce}", kind="noop")
+        more = native_payload(0, to=DEPOSIT, value=0)
+        assert refusal(desk, more, address=DEPOSIT, index=3, kind="noop") == "day_limit_reached"
+        first = DERIVER.address(0)
+        again = native_payload(0, to=first, value=0, cap=3 * GWEI)
+        assert sign(desk, again, address=first, index=0, intent="int_0", kind="bump")
+        assert sign(desk, native_payload(0, to=HOT, value=0), intent="int_h", kind="noop")
+        swept = native_payload(0, to=TREASURY, value=5)
+        assert sign(desk, swept, address=DEPOSIT, index=3, intent="int_s")
 
     def test_no_secret_is_shown(self) -> None:
         assert repr(HdDepositKeys(SecretText(TEST_MNEMONIC))) == "HdDepositKeys(***)"
