@@ -11,6 +11,7 @@ import structlog
 from chain.blocks import BlockRef, Receipt
 from chain.fee_models import believable
 from chain.observe import transfer_in
+from chain.registry import Token
 from wallet.crashpoints import hit
 from wallet.errors import WalletError
 from wallet.onchain import repository
@@ -33,6 +34,15 @@ NOT_MINED: dict[str, Any] = {
     "gas_used": None,
     "gas_fee_wei": None,
 }
+
+
+def says_paid(token: Token, intent: Intent, receipt: Receipt) -> bool:
+    """Whether the token says in this receipt that the payment was made."""
+    wanted = (intent.amount_minor, intent.to_address.lower(), (intent.from_address or "").lower())
+    told = (transfer_in(entry, [token]) for entry in receipt.logs)
+    return any(
+        one is not None and (one.amount, one.to_address, one.from_address) == wanted for one in told
+    )
 
 
 class IntentObserver:
@@ -145,17 +155,8 @@ class IntentObserver:
         if receipt.status == 0:
             return State.FINAL_REVERTED, "reverted"
         token = self._desk.chain.network.token(intent.asset)
-        if token is None:
+        if token is None or says_paid(token, intent, receipt):
             return State.FINAL_OK, None
-        for log_entry in receipt.logs:
-            transfer = transfer_in(log_entry, [token])
-            if (
-                transfer is not None
-                and transfer.amount == intent.amount_minor
-                and transfer.to_address == intent.to_address.lower()
-                and transfer.from_address == (intent.from_address or "").lower()
-            ):
-                return State.FINAL_OK, None
         return State.IN_REVIEW, "no_transfer_event"
 
     async def _lost(self, intent: Intent, head: BlockRef) -> None:
