@@ -131,6 +131,25 @@ class ChainClient:
             for number, answer in zip(numbers, answers, strict=True)
         ]
 
+    @answerable()
+    async def refs_of_now(
+        self, numbers: Sequence[int]
+    ) -> tuple[list[BlockRef | None], BlockRef, int]:
+        """Like `block_refs`, with the head and the newest final height of the very node that gives
+        them: of two nodes one may be far behind, and what is final for one is not for the other."""
+        heights: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
+        tags = ["latest"] if self.network.finality == "depth" else ["latest", "finalized"]
+        answers = await self.rpc.batch([*heights, *((GET_BLOCK, (tag, False)) for tag in tags)])
+        refs = [
+            None if answer is None else _numbered(parse_ref(answer), number)
+            for number, answer in zip(numbers, answers, strict=False)
+        ]
+        latest, *finalized = answers[len(numbers) :]
+        if latest is None:
+            raise NodeGarbage("the node has no latest block")
+        head = parse_ref(latest)
+        return refs, head, self._final(head, *finalized)
+
     async def full_block(self, number: int) -> Block | None:
         """The canonical block at this height with its transactions, or None."""
         return (await self.full_blocks([number]))[0]
@@ -165,11 +184,15 @@ class ChainClient:
 
         depth: `head − confirmations + 1`; tag: the node's `finalized`; both: the lower of the two.
         """
+        if self.network.finality == "depth":
+            return self._final(head)
+        return self._final(head, await self.rpc.call(GET_BLOCK, ("finalized", False)))
+
+    def _final(self, head: BlockRef, finalized: object = None) -> int:
         by_depth = max(head.number - self.network.confirmations + 1, -1)
         if self.network.finality == "depth":
             return by_depth
-        answer = await self.rpc.call(GET_BLOCK, ("finalized", False))
-        by_tag = -1 if answer is None else parse_ref(answer).number
+        by_tag = -1 if finalized is None else parse_ref(finalized).number
         return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
 
     # Logs and receipts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +34,28 @@ async def held_by_us(session: AsyncSession, network: str, addresses: Sequence[st
             " WHERE network = :network AND address = ANY(:addresses)"
         ),
         {"network": network, "addresses": list(addresses)},
+    )
+    return set(rows.scalars())
+
+
+async def unknown_of_ours(
+    session: AsyncSession, network: str, sent: Collection[tuple[str, str]]
+) -> set[str]:
+    """Hashes of transactions, of (hash, sender), that a hot or warm address of the house sent and
+    no payment of these books did: the database is an old copy, or somebody else has the key."""
+    rows = await session.execute(
+        text(
+            "SELECT s.hash FROM unnest(CAST(:hashes AS text[]), CAST(:senders AS text[]))"
+            " AS s (hash, sender) JOIN house_addresses h ON h.network = :network"
+            "  AND h.address = s.sender AND h.place IN ('hot', 'warm')"
+            " WHERE NOT EXISTS (SELECT FROM chain_attempts a WHERE a.network = :network"
+            "  AND a.tx_hash = s.hash)"
+        ),
+        {
+            "network": network,
+            "hashes": [tx_hash for tx_hash, _ in sent],
+            "senders": [sender for _, sender in sent],
+        },
     )
     return set(rows.scalars())
 

@@ -87,7 +87,15 @@ async def advance(session: AsyncSession, network: str, blocks: Sequence[BlockRef
             text(
                 "DELETE FROM chain_blocks b USING scan_state s WHERE b.network = :network"
                 " AND s.network = b.network"
-                " AND b.number < least(s.final_number, s.tip_number - :keep)"
+                " AND b.number < least(s.final_number, s.tip_number - :keep,"
+                # What is booked by its block keeps that block: a scanner that catches up may be
+                # far ahead of its credits. A null counts for nothing here.
+                "  (SELECT min(block_number) FROM deposits WHERE network = :network"
+                "   AND status IN ('seen', 'confirmed')),"
+                "  (SELECT min(block_number) FROM cold_gas WHERE network = :network"
+                "   AND entry_id IS NULL),"
+                "  (SELECT min(again_block_number) FROM deposit_losses WHERE network = :network"
+                "   AND return_entry_id IS NULL))"
             ),
             {"network": network, "keep": KEEP_BLOCKS},
         )

@@ -297,6 +297,10 @@ class Scanner:
             session, self._network, self._chain.network.native_asset,
             [seen.to_address for seen, _ in arrived if seen.trace_path], block.number,
         )  # fmt: skip
+        unknown = await known.unknown_of_ours(
+            session, self._network,
+            {(seen.tx_hash, seen.from_address) for seen, _ in arrived if seen.to_address in owners},
+        )  # fmt: skip
         rows = []
         for seen, moved in arrived:
             if seen.trace_path and seen.to_address in found:
@@ -314,6 +318,8 @@ class Scanner:
             if await losses.seen_again(session, self._network, block, seen, is_move=is_move):
                 continue  # credited once already; its loss is undone when it is final
             quarantine = self._doubt(seen, moved, {} if is_move else stopped)
+            if quarantine is None and seen.tx_hash in unknown and seen.to_address in owners:
+                quarantine = "sent_by_house"
             row = await repository.move_orphan(
                 session, self._network, block, seen, is_move=is_move, quarantine=quarantine
             )

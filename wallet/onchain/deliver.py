@@ -93,8 +93,7 @@ class Deliverer:
     async def _deliver(
         self, intent: Intent, attempts: list[Attempt], known: set[str], *, lowest: bool
     ) -> None:
-        if wants_cancel(intent, attempts):
-            await self._cancel(intent, attempts)
+        if wants_cancel(intent, attempts) and await self._cancel(intent, attempts):
             return  # what it made is signed in the next pass
         pending = next((a for a in attempts if a.raw is None and a.refused is None), None)
         if pending is not None and self._signer_there and not self._waits(pending):
@@ -316,12 +315,13 @@ class Deliverer:
             hit("intent.before_commit_bumped")
         hit("intent.after_commit_bumped")
 
-    async def _cancel(self, intent: Intent, attempts: Sequence[Attempt]) -> None:
-        """Answer the wish to cancel. What was never signed never will be."""
+    async def _cancel(self, intent: Intent, attempts: Sequence[Attempt]) -> bool:
+        """Answer the wish to cancel. What was never signed never will be. False: there is no room
+        for it, and what was sent goes on being sent."""
         replacement = cancelling(intent, attempts, self._desk.chain.network.bump_percent)
         if replacement is None:  # the bound held room when it was asked for; a bump took it since
             await self._replace(intent, attempts[-1], None)
-            return
+            return False
         async with self._desk.db.transaction() as session:
             for attempt in attempts:
                 if attempt.raw is None:
@@ -331,6 +331,7 @@ class Deliverer:
             await self._add(session, intent, attempts[-1], replacement)
             hit("intent.before_commit_cancelling")
         hit("intent.after_commit_cancelling")
+        return True
 
     async def _add(
         self, session: AsyncSession, intent: Intent, newest: Attempt, replacement: Replacement

@@ -39,6 +39,12 @@ async def frozen(session: AsyncSession, network: str) -> Freeze | None:
     return None if row is None else Freeze(row.reason, row.evacuate_to)
 
 
+async def emptying(session: AsyncSession, network: str) -> bool:
+    """Whether an operator has ordered that its hot addresses be emptied."""
+    freeze = await frozen(session, network)
+    return freeze is not None and freeze.evacuate_to is not None
+
+
 async def end_evacuation(session: AsyncSession, network: str) -> None:
     """Nothing is left to be emptied; the freeze itself stays until somebody takes it back."""
     await session.execute(

@@ -11,6 +11,7 @@ import structlog
 from chain.blocks import BlockRef, Receipt
 from chain.fee_models import believable
 from chain.observe import transfer_in
+from chain.registry import Token
 from wallet.crashpoints import hit
 from wallet.errors import WalletError
 from wallet.onchain import repository
@@ -35,6 +36,19 @@ NOT_MINED: dict[str, Any] = {
 }
 
 
+def _height(block: BlockRef) -> int:
+    return block.number
+
+
+def says_paid(token: Token, intent: Intent, receipt: Receipt) -> bool:
+    """Whether the token says in this receipt that the payment was made."""
+    wanted = (intent.amount_minor, intent.to_address.lower(), (intent.from_address or "").lower())
+    told = (transfer_in(entry, [token]) for entry in receipt.logs)
+    return any(
+        one is not None and (one.amount, one.to_address, one.from_address) == wanted for one in told
+    )
+
+
 class IntentObserver:
     """Follows the intents of one network to their end."""
 
@@ -53,7 +67,10 @@ class IntentObserver:
             return
         async with self._desk.db.transaction() as session:
             attempts = await repository.attempts_of(session, [intent.id for intent in intents])
-        receipts = await self._canonical_receipts(attempts)
+        receipts, here = await self._canonical_receipts(attempts)
+        if here is not None:
+            # Another node may have taken over since: what it shows is as final as it is there.
+            head, final = min(head, here[0], key=_height), min(final, here[1])
         for intent in intents:
             try:
                 await self._look(intent, attempts[intent.id], receipts, head, final, mined_nonces)
@@ -82,21 +99,21 @@ class IntentObserver:
 
     async def _canonical_receipts(
         self, attempts: Mapping[str, list[Attempt]]
-    ) -> dict[str, InBlock]:
-        """Receipt and block by hash, of those whose block is in the chain the node follows now."""
+    ) -> tuple[dict[str, InBlock], tuple[BlockRef, int] | None]:
+        """Receipt and block by hash, of those whose block is in the chain the node follows now;
+        with its head and final height where it was asked."""
         hashes = [a.tx_hash for many in attempts.values() for a in many if a.tx_hash is not None]
         if not hashes:
-            return {}
+            return {}, None
         chain = self._desk.chain
         found = [receipt for receipt in await chain.receipts(hashes) if receipt is not None]
-        numbers = sorted({receipt.block_number for receipt in found})
-        refs = await chain.block_refs(numbers) if numbers else []
+        refs, head, final = await chain.refs_of_now(sorted({one.block_number for one in found}))
         canonical = {ref.hash: ref for ref in refs if ref is not None}
         return {
             receipt.tx_hash: (receipt, canonical[receipt.block_hash])
             for receipt in found
             if receipt.block_hash in canonical
-        }
+        }, (head, final)
 
     async def _found(self, intent: Intent, mined: Mined, final: int) -> None:
         attempt, receipt, block = mined
@@ -145,17 +162,8 @@ class IntentObserver:
         if receipt.status == 0:
             return State.FINAL_REVERTED, "reverted"
         token = self._desk.chain.network.token(intent.asset)
-        if token is None:
+        if token is None or says_paid(token, intent, receipt):
             return State.FINAL_OK, None
-        for log_entry in receipt.logs:
-            transfer = transfer_in(log_entry, [token])
-            if (
-                transfer is not None
-                and transfer.amount == intent.amount_minor
-                and transfer.to_address == intent.to_address.lower()
-                and transfer.from_address == (intent.from_address or "").lower()
-            ):
-                return State.FINAL_OK, None
         return State.IN_REVIEW, "no_transfer_event"
 
     async def _lost(self, intent: Intent, head: BlockRef) -> None:

@@ -30,13 +30,13 @@ from wallet.crashpoints import hit
 from wallet.onchain import approvals, beside, casework, pauses, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import PAYOUT_BATCH, Desk
-from wallet.onchain.freeze import frozen
+from wallet.onchain.freeze import emptying, frozen
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 
 MAX_IN_FLIGHT = 16  # geth keeps so many executable transactions of one account for certain
 MAX_QUEUE_LOOK = 64  # queued intents considered in one pass
-FOREIGN = "foreign_transaction"
+FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
 
@@ -184,17 +184,22 @@ class Preparer:
         """Transaction A: nonce and unsigned payload, under the signer's row."""
         desk = self._desk
         signer = await signers.lock_signer(session, network=desk.network, address=address)
-        if signer.halted_reason is not None:
+        emptied = await emptying(session, desk.network)
+        if not signers.may_give(signer, emptied=emptied):
             return False
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
-        if moving.asset in await tokens.halted(session, desk.network) or await pauses.holds_back(
+        inside = await beside.members(session, intent_id)
+        halted = await tokens.halted(session, desk.network)
+        if any(one.asset in halted for one in (moving, *inside)) or await pauses.holds_back(
             session, intent_id
         ):
             await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
-        if signer.deposit_index is not None:
-            # An authorisation that counted has used up a nonce of a deposit address, too.
+        saved = emptied and signer.role == "hot" and moving.purpose == "treasury"
+        if signer.deposit_index is not None or saved:
+            # An authorisation that counted has used up a nonce of a deposit address, too; and who
+            # has a hot key uses its nonces: what is left there is saved behind theirs.
             signer = replace(signer, next_nonce=max(signer.next_nonce, mined))
         if mined > signer.next_nonce:
             # The chain has used nonces that we never gave: somebody else holds this key, or our

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.address import checked
 from chain.blocks import Receipt
 from chain.errors import NodeGarbage, NodeRejected
+from chain.observe import net_transfers
 from chain.spent import Spent, spender
 from chain.transactions import decode_signed, decode_unsigned, encode_unsigned
 from wallet.crashpoints import hit
@@ -26,6 +27,7 @@ from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import OWN_PURPOSES
+from wallet.onchain.observe import says_paid
 from wallet.onchain.prepare import build_fields
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
 from wallet.onchain.states import State
@@ -239,11 +241,21 @@ async def _judged(
         return State.FINAL_REVERTED, changes | {"reason": "reverted"}, at
     if intent.data is not None or intent.asset == desk.chain.network.native_asset:
         return State.FINAL_OK, changes | {"reason": "paid"}, at
-    pair = (intent.asset, intent.to_address)
-    moved = (await desk.chain.balance_changes(block, [pair]))[pair]
+    token = desk.chain.network.token(intent.asset)
+    if token is not None and says_paid(token, intent, receipt):
+        # Before any balance: who passes it on in the same block has had it all the same.
+        return State.FINAL_OK, changes | {"reason": "its token says that it paid"}, at
+    sender = checked(block.transactions[receipt.tx_index].from_address)
+    pair, payer = (intent.asset, intent.to_address), (intent.asset, sender)
+    found = await desk.chain.balance_changes(block, [pair, payer])
+    moved = found[pair]
     if moved == intent.amount_minor:
         return State.FINAL_OK, changes | {"reason": "its recipient's balance grew by it"}, at
-    if moved == 0:
-        return State.FINAL_REVERTED, changes | {"reason": "its recipient got nothing"}, at
     told = "cannot be read any more" if moved is None else f"moved by {moved}"
+    if moved == 0:
+        logs = [one for each in await desk.chain.block_receipts(block) for one in each.logs]
+        known = net_transfers(logs, desk.chain.network.tokens).get((payer[0], sender.lower()), 0)
+        if found[payer] == known:
+            return State.FINAL_REVERTED, changes | {"reason": "its recipient got nothing"}, at
+        told = "stood still, and its sender's moved as no log says"
     raise InvalidState(f"The recipient's balance {told}: that proves neither way.")

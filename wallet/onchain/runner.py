@@ -16,6 +16,7 @@ from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
+from wallet.onchain.freeze import emptying
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
 from wallet.onchain.signers import SignerRow
@@ -116,8 +117,9 @@ class IntentRunner:
             passed = await repository.nonce_passed(
                 session, network=self._desk.network, address=address
             )
+            emptied = await emptying(session, self._desk.network)
         row = next((item for item in known if item.address == address), None)
-        return row is not None and row.halted_reason is None and not passed
+        return row is not None and signers.may_give(row, emptied=emptied) and not passed
 
     async def _introduce_signers(self, final: int) -> bool:
         """Know every address the signer signs for. Its nonce starts where the chain stands.

@@ -12,6 +12,9 @@ Role = Literal["hot", "warm", "deposit"]
 _COLUMNS = "address, next_nonce, halted_reason, deposit_index, role"
 COMPROMISED = "compromised"
 """Why an evacuated address is halted: its key may be in other hands, nothing goes there again."""
+FOREIGN = "foreign_transaction"
+"""Why one is halted that sent what we did not: the same, until an operator has looked."""
+LOST = (COMPROMISED, FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
 
 
 async def lost(session: AsyncSession, *, network: str, address: str) -> bool:
-    """Whether a hot address was given up because somebody else may have its key."""
+    """Whether somebody else may have an address's key: it was given up, or used by a stranger."""
     reason = await session.scalar(
         text(
             "SELECT halted_reason FROM chain_signers"
@@ -55,19 +58,27 @@ async def lost(session: AsyncSession, *, network: str, address: str) -> bool:
         ),
         {"network": network, "address": address},
     )
-    return bool(reason == COMPROMISED)
+    return reason in LOST
 
 
 async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
-    """Whether it was given up on any network."""
+    """Whether that is so on any network: a key is the same on all of them."""
     return bool(
         await session.scalar(
             text(
                 "SELECT EXISTS (SELECT FROM chain_signers"
-                " WHERE address = :address AND halted_reason = :reason)"
+                " WHERE address = :address AND halted_reason = ANY(:reasons))"
             ),
-            {"address": address, "reason": COMPROMISED},
+            {"address": address, "reasons": list(LOST)},
         )
+    )
+
+
+def may_give(row: SignerRow, *, emptied: bool) -> bool:
+    """Whether it gives nonces. While hot addresses are emptied one that a stranger uses does, too:
+    only the treasury is given any then, and what is there is to be saved from them."""
+    return row.halted_reason is None or (
+        emptied and row.role == "hot" and row.halted_reason == FOREIGN
     )
 
 

@@ -14,7 +14,7 @@ from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import signers
 from wallet.onchain.burn import must_burn
-from wallet.onchain.freeze import frozen
+from wallet.onchain.freeze import emptying
 
 STANDBY = "standby"
 COMPROMISED = signers.COMPROMISED
@@ -37,10 +37,7 @@ async def to_empty(session: AsyncSession, network: str) -> list[str]:
 async def given_up(session: AsyncSession, network: str, address: str) -> bool:
     """Whether nothing may be sent to this address: hot ones (and perhaps warm) are being emptied
     now, or it was given up on any network, since a key is the same on all of them."""
-    freeze = await frozen(session, network)
-    if freeze is not None and freeze.evacuate_to is not None:
-        return True
-    return await signers.lost_anywhere(session, address=address)
+    return await emptying(session, network) or await signers.lost_anywhere(session, address=address)
 
 
 async def working(session: AsyncSession, network: str) -> str | None:

@@ -1,0 +1,71 @@
+"""A cancel that its bound has no room for any more: what was sent goes on being sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from chain.transactions import encode_unsigned, native_transfer
+from wallet.onchain import repository
+from wallet.onchain.deliver import Deliverer
+from wallet.onchain.desk import Desk
+from wallet.onchain.repository import Attempt, Intent
+from wallet.onchain.states import State
+
+GWEI = 10**9
+SENDER, OUTSIDE = "0x" + "1" * 40, "0x" + "2" * 40
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+def _attempt(seq: int, kind: repository.AttemptKind, cap: int) -> Attempt:
+    fields = native_transfer(
+        chain_id=31337, nonce=3, tip=GWEI, cap=cap, gas=21_000, to=OUTSIDE, value_wei=5
+    )
+    return Attempt(
+        intent_id="int_1", seq=seq, kind=kind, unsigned=encode_unsigned(fields), tip_wei=GWEI,
+        cap_wei=cap, refused=None, raw=b"bytes %d" % seq, tx_hash=f"0x{seq:064x}", sends=1,
+        seconds_since_sent=60.0, age_seconds=60.0, last_outcome="accepted", last_message="",
+        created_at=NOW, first_sent_at=NOW,
+    )  # fmt: skip
+
+
+async def test_bytes_that_a_node_forgot_are_sent_again_while_a_cancel_finds_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was asked for while a bump was being signed, and that bump took the last room."""
+    intent = Intent(
+        id="int_1", purpose="withdrawal", ref="wdr_1", network="local", asset="ETH",
+        to_address=OUTSIDE, amount_minor=5, gas_limit=21_000, fee_ceiling_wei=12 * GWEI,
+        state=State.SENT, reason=None, waiting_for=None, from_address=SENDER, nonce=3,
+        mined_tx_hash=None, mined_kind=None, mined_block=None, mined_block_hash=None,
+        mined_status=None, gas_used=None, gas_fee_wei=None, passed_at_block=None,
+        cancel_requested_at=NOW + timedelta(seconds=1), speed_up_requested_at=None,
+    )  # fmt: skip
+
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[None]:
+        yield None
+
+    async def no_row(*_: object, **__: object) -> None:
+        return None
+
+    sent: list[int] = []
+
+    async def send(_: Deliverer, one: Intent, seq: int, raw: bytes) -> None:
+        sent.append(seq)
+
+    monkeypatch.setattr(repository, "set_waiting", no_row)
+    monkeypatch.setattr(Deliverer, "_send", send)
+    network = SimpleNamespace(bump_percent=15)
+    desk: Any = SimpleNamespace(
+        db=SimpleNamespace(transaction=transaction), chain=SimpleNamespace(network=network)
+    )
+    deliverer = Deliverer(cast(Desk, desk), rebroadcast_seconds=3.0, bump_seconds=1e9)
+    attempts = [_attempt(1, "pay", 10 * GWEI), _attempt(2, "bump", 11_500_000_000)]
+    await deliverer._deliver(intent, attempts, set(), lowest=True)
+    assert sent == [2, 1]
