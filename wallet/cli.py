@@ -218,6 +218,11 @@ def _add_chain(commands: Subparsers) -> None:
     how = approval.add_mutually_exclusive_group(required=True)
     how.add_argument("--signature", metavar="HEX", help="EIP-191, over the text that is shown")
     how.add_argument("--keystore", metavar="FILE", help="sign here with a Web3 key file")
+    halt = actions.add_parser("halt-token", help="neither credit nor send a token until it resumes")
+    halt.add_argument("network", help="its name")
+    halt.add_argument("asset", help="the token's code")
+    halt.add_argument("--reason", required=True, metavar="TEXT", help="why; its case says it")
+    halt.add_argument("--by", required=True, type=operator, metavar="NAME", help="who you are")
     for name, what, where in (
         ("resume-network", "let a halted network go on", ("network",)),
         ("resume-signer", "let a halted hot address give nonces again", ("network", "address")),

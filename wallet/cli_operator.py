@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import cli_approvals
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
-from wallet.errors import NotFound
+from wallet.errors import InvalidField, NotFound
 from wallet.followers import followers
 from wallet.onchain import Desk, casework, repository, signers, tokens
 from wallet.onchain import network as networks
@@ -47,6 +47,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
         async with services.db.transaction() as session:
             if chosen.action == "status":
                 return await _status(session, services)
+            if chosen.action == "halt-token":
+                return await _halt(session, services, chosen)
             await _resume(session, chosen)
         what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network
         log.warning("operator.resumed", what=what, network=chosen.network, by=chosen.by)
@@ -90,6 +92,20 @@ async def _replace(services: Services, chosen: argparse.Namespace) -> int:
     log.warning("operator.asked", what=chosen.action, withdrawal=seen.id, by=chosen.by)
     end = "" if seen.status == "cancelled" else "; which transaction is mined decides"
     print(f"{seen.id}: {seen.status}, {chosen.action} asked for{end}.")
+    return 0
+
+
+async def _halt(session: AsyncSession, services: Services, chosen: argparse.Namespace) -> int:
+    network = services.networks.get(chosen.network)
+    if network is None or network.token(chosen.asset) is None:
+        raise NotFound("No network of that name lists that token.")
+    if not chosen.reason.strip():
+        raise InvalidField("Say why.")
+    await tokens.halt_token(
+        session, network=chosen.network, asset=chosen.asset,
+        reason=f"{chosen.reason.strip()} ({chosen.by})",
+    )  # fmt: skip
+    print(f"{chosen.asset} on {chosen.network} is neither credited nor sent.")
     return 0
 
 

@@ -95,8 +95,8 @@ async def _demand_kept(services: Services, network: str, to: str) -> None:
     async with services.db.transaction() as session:
         if await hot.given_up(session, network, to):
             raise InvalidState(
-                f"{to} is being emptied, or its key may be in other hands: nothing is"
-                " sent there. Name another with --hot, once the evacuation has ended; after a foreign"
+                f"{to} is being emptied, or its key may be in other hands: nothing is sent there."
+                " Name another with --hot, once the evacuation has ended; after a foreign"
                 " transaction that was the house's own, bifold chain resume-signer."
             )
 

@@ -10,7 +10,7 @@ from tests.cases.conftest import Command, all_cases, kinds
 from tests.faults_receive.conftest import Inbox, inbox
 from wallet import crashpoints
 from wallet.deposits.arrivals import approve, arrivals, propose
-from wallet.errors import InvalidState
+from wallet.errors import InvalidState, NotFound
 from wallet.onchain import tokens
 from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
@@ -46,6 +46,21 @@ async def test_a_quarantined_deposit_waits_for_a_person(inbox: Inbox, bifold: Co
     assert [status for _, _, status in await kinds(seam.db)] == ["closed", "open"]
     await bifold("cases", "close", one.id, "--by", "ada", "--note", "sent back by hand")
     assert [status for _, _, status in await kinds(seam.db)] == ["closed", "closed"]
+
+
+async def test_a_person_halts_a_token_that_is_listed(
+    seam: Seam, bifold: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halt = ("chain", "halt-token", "local")
+    for asset in ("ETH", "EURC"):
+        with pytest.raises(NotFound):
+            await bifold(*halt, asset, "--reason", "it lies", "--by", "ada")
+    assert await bifold(*halt, "USDC", "--reason", "it lies", "--by", "ada") == 0
+    assert "USDC on local is neither credited nor sent." in capsys.readouterr().out
+    async with seam.db.transaction() as session:
+        assert await tokens.halted(session, "local") == {"USDC": "it lies (ada)"}
+    await bifold("chain", "resume-token", "local", "USDC", "--by", "ben")
+    assert [status for _, _, status in await kinds(seam.db)] == ["closed"]
 
 
 async def test_a_block_that_is_not_stored_leaves_no_case(inbox: Inbox) -> None:

@@ -15,6 +15,7 @@ WORDS: Final[dict[str, str]] = {
     "token_halted": "its token is halted",
     "amount_too_large": "it is more than the asset may count",
     "balance_differs": "the token's balance did not move as its log says",
+    "asset_unlisted": "its asset is on no network's list any more",
     "sent_by_house": "an address of the house sent it by a payment that these books do not know",
     "account_closed": "its owner's account is closed; the books keep it as unattributed",
 }

@@ -71,7 +71,8 @@ class Released:
 async def held_back(
     session: AsyncSession, assets: AssetBook, *, deposit_id: str | None = None
 ) -> list[HeldBack]:
-    """Oldest first; or the one of this id, if it is set aside."""
+    """Oldest first; or the one of this id, if it is set aside. Not in assets that are not listed:
+    there is no saying how much they are."""
     rows = await session.execute(
         text(
             "SELECT d.*, r.proposed_by, r.reason AS because FROM deposits d LEFT JOIN"
@@ -88,6 +89,7 @@ async def held_back(
             row.proposed_by, row.because,
         )
         for row in rows
+        if row.asset in assets
     ]  # fmt: skip
 
 

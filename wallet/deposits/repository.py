@@ -167,6 +167,21 @@ async def confirm_up_to(session: AsyncSession, network: str, number: int) -> lis
     return [_deposit(row) for row in rows]
 
 
+async def leave_unlisted(
+    session: AsyncSession, network: str, listed: Sequence[str]
+) -> list[DepositRow]:
+    """Deposits that wait in an asset which no network lists any more are left to a person."""
+    rows = await session.execute(
+        text(
+            "UPDATE deposits SET status = 'quarantined', reason = 'asset_unlisted',"
+            " updated_at = clock_timestamp() WHERE network = :network"
+            " AND status IN ('seen', 'confirmed') AND asset <> ALL(:listed) RETURNING *"
+        ),
+        {"network": network, "listed": list(listed)},
+    )
+    return [_deposit(row) for row in rows]
+
+
 async def creditable(
     session: AsyncSession, network: str, *, up_to: int, limit: int
 ) -> Sequence[str]:

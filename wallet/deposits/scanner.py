@@ -382,6 +382,10 @@ class Scanner:
         async with self._db.transaction() as session:
             if not await lineage.set_final(session, self._network, at=tip, number=final):
                 return
+            for row in await repository.leave_unlisted(
+                session, self._network, [asset.code for asset in self._assets]
+            ):
+                await casework.set_aside(session, row, "asset_unlisted")
             confirmed = await repository.confirm_up_to(session, self._network, enough)
             await self._tell(session, "deposit.confirmed", confirmed)
             waiting = await repository.creditable(
@@ -400,7 +404,7 @@ class Scanner:
 
     async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
         for row in rows:
-            if row.principal_id is not None:
+            if row.principal_id is not None and row.asset in self._assets:
                 money = self._assets.money(row.asset, row.amount_minor)
                 await outbox.put(
                     session, Notice(row.principal_id, event, row.id, about(row, money))
