@@ -9,7 +9,7 @@ import pytest
 
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
-from wallet.deposits import repository, scanner
+from wallet.deposits import lineage, scanner
 from wallet.testing.seam import Seam
 
 
@@ -27,8 +27,8 @@ async def test_a_deposit_that_waits_for_its_credit_keeps_its_block(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks are kept for so long only, and a pass makes so many credits: more wait than that."""
-    monkeypatch.setattr(repository, "KEEP_BLOCKS", 8)
-    monkeypatch.setattr(repository, "PRUNE_EVERY", 4)
+    monkeypatch.setattr(lineage, "KEEP_BLOCKS", 8)
+    monkeypatch.setattr(lineage, "PRUNE_EVERY", 4)
     monkeypatch.setattr(scanner, "CREDITS_PER_TICK", 1)
     ada = await seam.person()
     address = await seam.address(ada)
