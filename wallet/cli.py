@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from wallet.cli_help import finish, unfinished
 from wallet.cli_ledger_arguments import add_ledger
-from wallet.cli_names import anchor, operator, shares
+from wallet.cli_names import anchor, nonce, operator, shares
 from wallet.cli_treasury_arguments import add_treasury
 
 if TYPE_CHECKING:
@@ -234,6 +234,11 @@ def _add_chain(commands: Subparsers) -> None:
         action.add_argument(
             "--by", required=True, type=operator, metavar="NAME", help="who has looked"
         )
+        if name == "resume-signer":
+            action.add_argument(
+                "--next-nonce", type=nonce, metavar="N",
+                help="where the chain stands, when payments of it are in no row of these books",
+            )  # fmt: skip
 
 
 def _add_deposits(commands: Subparsers) -> None:

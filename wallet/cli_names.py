@@ -1,5 +1,5 @@
 """What is typed after an option: names of operators (`--by`), heads of the seal (`--anchor`),
-numbers of shares (`--shares`)."""
+numbers of shares (`--shares`), nonces."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def operator(text: str) -> str:
     if name == HOUSE:
         raise argparse.ArgumentTypeError("that is the house's own name; take yours")
     return name
+
+
+def nonce(told: str) -> int:
+    """The number of a transaction of one address."""
+    if re.fullmatch(r"0|[1-9][0-9]{0,17}", told) is None:
+        raise argparse.ArgumentTypeError("a whole number, from 0")
+    return int(told)
 
 
 def anchor(told: str) -> tuple[int, bytes]:

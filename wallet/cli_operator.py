@@ -16,14 +16,16 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.address import checked
 from wallet import cli_approvals
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
 from wallet.onchain import Desk, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
+from wallet.onchain.finality import final_number
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
 from wallet.withdrawals import cancel_for, speed_up_for
@@ -44,6 +46,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
             return await cli_approvals.waiting(services)
         if chosen.action == "approve-payment":
             return await cli_approvals.approve(services, chosen)
+        if chosen.action == "resume-signer" and chosen.next_nonce is not None:
+            await _demand_final(services, chosen)
         async with services.db.transaction() as session:
             if chosen.action == "status":
                 return await _status(session, services)
@@ -109,13 +113,33 @@ async def _halt(session: AsyncSession, services: Services, chosen: argparse.Name
     return 0
 
 
+async def _demand_final(services: Services, chosen: argparse.Namespace) -> None:
+    """The nonce is the chain's count of that address, and all of it is final."""
+    chain = services.chains.get(chosen.network)
+    if chain is None:
+        raise NotFound("There is no such network.")
+    async with services.db.transaction() as session:
+        status = await networks.read(session, chosen.network)
+    if status is None:
+        raise NotFound("Nothing was seen of this network yet.")
+    final = await final_number(chain, status=status, head=await chain.head())
+    address = checked(chosen.address)
+    count = await chain.nonce(address)
+    if final < 0 or await chain.nonce_at(address, final) != count:
+        raise InvalidState("Its newest transactions are not final yet; try again when they are.",
+                           extra={"state": "moving"})  # fmt: skip
+    if chosen.next_nonce != count:
+        raise InvalidState(f"The chain expects nonce {count} next.", extra={"state": "halted"})
+
+
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:
     if chosen.action == "resume-network":
         done = await networks.resume(session, chosen.network, by=chosen.by)
     elif chosen.action == "resume-signer":
         done = await casework.resume_signer(
-            session, network=chosen.network, address=chosen.address, by=chosen.by
-        )
+            session, network=chosen.network, address=chosen.address, by=chosen.by,
+            next_nonce=chosen.next_nonce,
+        )  # fmt: skip
     else:
         done = await tokens.resume_token(
             session, network=chosen.network, asset=chosen.asset, by=chosen.by

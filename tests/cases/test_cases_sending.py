@@ -11,7 +11,7 @@ from chain.errors import WrongChain
 from tests.cases.conftest import Command, all_cases, kinds
 from tests.onchain.test_onchain_strangers import OUTSIDE, _spend_from_hot
 from wallet import clock, crashpoints
-from wallet.errors import InvalidState
+from wallet.errors import InvalidState, NotFound
 from wallet.onchain import Desk, tokens
 from wallet.onchain.casework import LateWatch, finality_seconds
 from wallet.testing.seam import Seam
@@ -88,6 +88,36 @@ async def test_a_foreign_transaction_is_two_cases_until_it_is_resolved(
         "payment_in_review": ("closed", "bea"), "signer_halted": ("closed", "cid")
     }  # fmt: skip
     assert "nonce used by a foreign transaction" in str(ended["payment_in_review"].closing_note)
+
+
+async def test_nonces_that_no_row_knows_are_passed_by_a_persons_word(
+    seam: Seam, bifold: Command
+) -> None:
+    """An older copy of the database: the address would halt again each time it resumed."""
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    await seam.finish()
+    for used in (1, 2):
+        await _spend_from_hot(seam, used)
+    made = await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    await seam.pass_once()
+    resume = ("chain", "resume-signer", "local", await hot(seam), "--by", "cid")
+    with pytest.raises(InvalidState, match="not final"):
+        await bifold(*resume, "--next-nonce", "3")
+    await seam.finish()
+    assert await kinds(seam.db) == [("signer_halted", f"local/{await hot(seam)}", "open")]
+    await bifold(*resume)
+    await seam.pass_once()
+    assert [status for _, _, status in await kinds(seam.db)] == ["closed", "open"]
+    for wrong in ("2", "4"):
+        with pytest.raises(InvalidState, match="expects nonce 3"):
+            await bifold(*resume, "--next-nonce", wrong)
+    await bifold(*resume, "--next-nonce", "3")
+    with pytest.raises(NotFound):
+        await bifold(*resume, "--next-nonce", "3")
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await seam.on_chain(OUTSIDE, "USDC") == 2_000_000
 
 
 async def test_a_halt_that_is_rolled_back_leaves_no_case(seam: Seam) -> None:

@@ -56,8 +56,15 @@ async def halt_signer(session: AsyncSession, *, network: str, address: str, reas
         )
 
 
-async def resume_signer(session: AsyncSession, *, network: str, address: str, by: str) -> bool:
-    """Let it give nonces again. False when it was not halted."""
+async def resume_signer(
+    session: AsyncSession, *, network: str, address: str, by: str, next_nonce: int | None = None
+) -> bool:
+    """Let it give nonces again, from `next_nonce` on if that is above its own. False when it was
+    not halted."""
+    if next_nonce is not None:
+        await signers.set_next_nonce(
+            session, network=network, address=address, next_nonce=next_nonce, halted_only=True
+        )
     done = await signers.resume_signer(session, network=network, address=address)
     if done:
         await cases.close_all(

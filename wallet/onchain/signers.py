@@ -147,15 +147,21 @@ async def deposit_index(session: AsyncSession, *, network: str, address: str) ->
 
 
 async def set_next_nonce(
-    session: AsyncSession, *, network: str, address: str, next_nonce: int
+    session: AsyncSession, *, network: str, address: str, next_nonce: int, halted_only: bool = False
 ) -> None:
-    """Under `lock_signer` only."""
+    """Under `lock_signer` only, or where it is halted. It never goes down."""
     await session.execute(
         text(
             "UPDATE chain_signers SET next_nonce = :nonce"
             " WHERE network = :network AND address = :address AND next_nonce < :nonce"
+            " AND (halted_reason IS NOT NULL OR NOT :halted_only)"
         ),
-        {"network": network, "address": address, "nonce": next_nonce},
+        {
+            "network": network,
+            "address": address,
+            "nonce": next_nonce,
+            "halted_only": halted_only,
+        },
     )
 
 
