@@ -374,10 +374,12 @@ class Scanner:
 
     async def _promote(self, tip: Tip, status: NetworkStatus) -> None:
         """Confirmations from blocks we followed ourselves, never from a head we only heard of."""
-        ours = await self._chain.block_ref(tip.number)
+        [ours], _, there = await self._chain.refs_of_now([tip.number])
         if ours is None or ours.hash != tip.hash:
             return
-        final = min(await final_number(self._chain, status=status, head=ours), tip.number)
+        # Not above what is final for the node that showed our block: another may answer by now.
+        final = await final_number(self._chain, status=status, head=ours)
+        final = min(final, there, tip.number)
         enough = tip.number - self._chain.network.confirmations + 1
         async with self._db.transaction() as session:
             if not await lineage.set_final(session, self._network, at=tip, number=final):
