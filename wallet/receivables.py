@@ -151,6 +151,8 @@ class Collector:
     async def _collect(self, session: AsyncSession, principal_id: str) -> None:
         await _alone(session, principal_id)
         for asset, owed in (await _owed(session, principal_id)).items():
+            if asset not in self._assets:
+                continue  # its network was taken out of the file: that debt waits, others do not
             taken = min(owed, await _available(session, principal_id, asset))
             if taken <= 0:
                 continue
