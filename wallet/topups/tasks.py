@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet import cases, jobs, ledger, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
+from wallet.errors import WalletError
 from wallet.ledger import accounts
 from wallet.ledger.errors import LedgerError
 from wallet.money import AssetBook, Money, UnknownAsset
@@ -258,12 +259,12 @@ class TopupTasks:
             async with session.begin_nested():
                 await self._keep(session, line)
         except REFUSED as error:
-            problem = getattr(error, "code", type(error).__name__)
+            problem = error.code if isinstance(error, WalletError) else type(error).__name__
             await cases.open_case(
                 session, kind="statement_line_aside", asset=asset,
                 subject=f"{self._gateway.name} {asset} line {line.line_id}",
                 what=f"The list of {self._gateway.name} in {asset} has a line that cannot be kept.",
-                evidence={"problem": str(problem), "line": ascii(line)[:600]},
+                evidence={"problem": problem, "line": ascii(line)[:600]},
             )  # fmt: skip
 
     async def _keep(self, session: AsyncSession, line: ListLine) -> None:
