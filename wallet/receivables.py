@@ -22,7 +22,8 @@ from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.ids import new_id
 from wallet.ledger import accounts
-from wallet.money import AssetBook, Money
+from wallet.ledger.errors import LedgerError
+from wallet.money import AssetBook, Money, UnknownAsset
 from wallet.outbox import Notice
 
 COLLECT_SECONDS = 5.0
@@ -142,15 +143,23 @@ class Collector:
             )
             people = list(rows.scalars())
         for principal_id in people:
-            for flow in self._outgoing:
-                await flow.take_back(principal_id)
-            async with self._db.transaction() as session:
-                await self._collect(session, principal_id)
-                hit("receivable.before_commit_collected")
+            try:
+                await self._settle(principal_id)
+            except (LedgerError, UnknownAsset) as error:  # one person's trouble is nobody else's
+                log.error("receivable.refused", principal=principal_id, code=error.code)
+
+    async def _settle(self, principal_id: str) -> None:
+        for flow in self._outgoing:
+            await flow.take_back(principal_id)
+        async with self._db.transaction() as session:
+            await self._collect(session, principal_id)
+            hit("receivable.before_commit_collected")
 
     async def _collect(self, session: AsyncSession, principal_id: str) -> None:
         await _alone(session, principal_id)
         for asset, owed in (await _owed(session, principal_id)).items():
+            if asset not in self._assets:
+                continue  # its network was taken out of the file: that debt waits, others do not
             taken = min(owed, await _available(session, principal_id, asset))
             if taken <= 0:
                 continue

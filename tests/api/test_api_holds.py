@@ -14,7 +14,7 @@ from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
 from wallet.holds import expiry, service
 from wallet.idempotency import Answer, Claim
-from wallet.money import parse_amount
+from wallet.money import AssetBook, parse_amount
 from wallet.testing.pace import patience
 
 
@@ -353,6 +353,19 @@ class TestEnding:
         assert await ada.available("EUR") == "10.00"
         assert await holds.expire_all(world.services.db, world.services.assets) == 3
         assert await eve.available("EUR") == "10.00"
+
+    async def test_an_asset_that_is_listed_no_more_holds_up_no_other(self, world: Any) -> None:
+        """Its network was taken out of the file: what is held in it waits, the rest goes back."""
+        eve, ada, bob = [await world.person(EUR="10.00", USD="10.00") for _ in range(3)]
+        wanted = hold_for(bob, seconds=60) | {"money": {"amount": "6.00", "asset": "USD"}}
+        assert (await eve.post("/v1/holds", wanted)).status_code == 201
+        await open_hold(ada, bob, seconds=61)
+        await world.bed.advance(62)
+        listed = AssetBook(one for one in world.services.assets if one.code != "USD")
+        assert await holds.expire(world.services.db, listed) == 1
+        assert await ada.available("EUR") == "10.00"
+        assert await expire(world) == 1
+        assert await eve.available("USD") == "10.00"
 
     async def test_voids_beside_the_sweep_give_each_back_once(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()

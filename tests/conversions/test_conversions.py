@@ -118,6 +118,23 @@ class TestCreate:
         assert await balances(bed, who) == ("400.000000", "85.77")
         assert await balances(bed, other) == ("500.000000", "0.00")
 
+    async def test_a_quote_that_ends_while_its_row_is_waited_for(self, bed: ExchangeBed) -> None:
+        """Else it is used after its time, which the auditor calls a break and pauses its asset."""
+        who = await bed.person(USDC="150")
+        made = await quote(bed, who)
+        async with bed.db.transaction() as rival:
+            await rival.execute(
+                text("SELECT 1 FROM quotes WHERE id = :id FOR UPDATE"), {"id": made.id}
+            )
+            waiting = asyncio.create_task(convert(bed, who, made.id))
+            stuck = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            while not await bed.db.look(stuck):  # noqa: ASYNC110 - the database has no bell
+                await asyncio.sleep(0.01)
+            await bed.advance(quotes.LIFE_SECONDS["conversion"])
+        with pytest.raises(QuoteExpired):
+            await waiting
+        assert await balances(bed, who) == ("150.000000", "0.00")
+
     async def test_refuses_a_frozen_account(self, bed: ExchangeBed) -> None:
         who = await bed.person(USDC="100")
         made = await quote(bed, who)

@@ -50,6 +50,19 @@ class TestMid:
             with pytest.raises(RateStale):
                 await rates.mid(session, source=bed.assets.get("KES"), target=bed.assets.get("EUR"))
 
+    async def test_refuses_a_rate_that_its_digits_cannot_tell(self, bed: ExchangeBed) -> None:
+        """1.6e-13 is 2e-13 in 14 digits, a quarter too much: more than every spread takes."""
+        for price, stated in (("0.0000000004", False), ("0.00000003", True)):
+            await bed.table_rates(NGN=price)
+            async with bed.db.transaction() as session:
+                source, target = bed.assets.get("NGN"), bed.assets.get("ETH")
+                if stated:
+                    mid = (await rates.mid(session, source=source, target=target)).mid
+                    assert mid == Decimal(price) / 2500
+                    continue
+                with pytest.raises(RateStale, match="too small"):
+                    await rates.mid(session, source=source, target=target)
+
     async def test_is_stale_while_the_fault_is_on(self, bed: ExchangeBed) -> None:
         await bed.fault("rate_stale", on=True)
         async with bed.db.transaction() as session:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from wallet import receivables
 from wallet.ledger import accounts
+from wallet.money import AssetBook, UnknownAsset
 from wallet.testing.topups import TopupWorld
 from wallet.topups.simgate import GATEWAY
 from wallet.topups.tasks import ASK_SELDOM_SECONDS
@@ -94,3 +95,44 @@ async def test_the_last_of_an_old_debt_does_not_open_what_a_new_one_closes(
             text("SELECT DISTINCT status FROM accounts WHERE principal_id = :who"), {"who": who}
         )
         assert list(states.scalars()) == ["frozen"]
+
+
+async def test_a_debt_in_an_asset_that_is_listed_no_more_holds_up_nobody_s(
+    world: TopupWorld,
+) -> None:
+    first, second = await world.person(), await world.person()
+    for who, code in ((first, "USD"), (second, "EUR")):
+        async with world.db.transaction() as session:
+            await receivables.charge(
+                session, principal_id=who, money=world.money("5.00", code), ref=who, meta={},
+                against=accounts.gateway(GATEWAY, code), kind="test.charged",
+            )  # fmt: skip
+        await world.give(who, "5.00", code)
+    listed = AssetBook(one for one in world.assets if one.code != "USD")
+    await receivables.Collector(world.db, listed).tick()
+    assert await world.balance(second, "EUR") == "0.00"
+    assert await world.balance(first, "USD") == "5.00"
+    await receivables.Collector(world.db, world.assets).tick()
+    assert await world.balance(first, "USD") == "0.00"
+
+
+async def test_what_cannot_be_taken_back_of_one_holds_up_nobody_else(world: TopupWorld) -> None:
+    first, second = await world.person(), await world.person()
+    for who in (first, second):
+        async with world.db.transaction() as session:
+            await receivables.charge(
+                session, principal_id=who, money=world.money("5.00", "EUR"), ref=who, meta={},
+                against=accounts.gateway(GATEWAY, "EUR"), kind="test.charged",
+            )  # fmt: skip
+        await world.give(who, "5.00", "EUR")
+
+    class Outgoing:
+        """A withdrawal of the first one's in an asset that is listed no more."""
+
+        async def take_back(self, principal_id: str) -> None:
+            if principal_id == first:
+                raise UnknownAsset("This asset is not listed here.")
+
+    await receivables.Collector(world.db, world.assets, [Outgoing()]).tick()
+    assert await world.balance(first, "EUR") == "5.00"
+    assert await world.balance(second, "EUR") == "0.00"

@@ -12,7 +12,7 @@ from typing import Any
 # ISO 4217: digits after the point of the currencies that a wallet here may hold.
 FIAT_DIGITS: Mapping[str, int] = {
     "EUR": 2, "USD": 2, "GBP": 2, "CNY": 2, "HKD": 2, "JPY": 0, "SGD": 2, "AED": 2, "MXN": 2,
-    "BRL": 2, "INR": 2, "NGN": 2,
+    "BRL": 2, "INR": 2, "NGN": 2, "KES": 2, "PHP": 2, "KWD": 3, "CHF": 2,
 }  # fmt: skip
 NATIVE_DIGITS = 18
 

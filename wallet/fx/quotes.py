@@ -316,9 +316,8 @@ async def take(
         raise InvalidField(f"This quote is for a {row['kind']}.", field="/quote_id")
     if row["used_at"] is not None:
         raise QuoteUsed("This quote has been used.", field="/quote_id")
-    if row["expires_at"] <= row["now"]:
+    if not await repository.mark_used(session, quote_id=quote_id, used_by=used_by):
         raise QuoteExpired("This quote has expired; ask for a new one.", field="/quote_id")
-    await repository.mark_used(session, quote_id=quote_id, used_by=used_by)
     return view(row, assets)
 
 

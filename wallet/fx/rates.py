@@ -21,6 +21,8 @@ EUR = "EUR"
 EUR_SCALE = 2
 MAX_AGE_SECONDS = 300  # the feed re-stamps each minute; five missed in a row is stale
 MID_DIGITS = 14
+LEAST_MID = Decimal("1e-11")
+"""Below it those digits may be off by more than half a percent: more than some spreads take."""
 WORKING_PRECISION = 120  # 78-digit amounts times 18-digit rates, exactly
 
 
@@ -93,7 +95,7 @@ async def mid(session: AsyncSession, *, source: Asset, target: Asset) -> Mid:
     second = await _fresh_price(session, target, now)
     with localcontext(prec=WORKING_PRECISION):
         value = shorten(first.eur_price / second.eur_price)
-    if value <= 0:
+    if value < LEAST_MID:
         raise RateStale(f"The rate from {source.code} to {target.code} is too small to state.")
     return Mid(
         source, target, value, min(first.as_of, second.as_of), first.simulated or second.simulated

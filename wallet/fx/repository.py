@@ -77,12 +77,20 @@ async def find(
     return row.mappings().one_or_none()
 
 
-async def mark_used(session: AsyncSession, *, quote_id: str, used_by: str) -> None:
-    """Spend the quote; its row is locked by the caller."""
-    await session.execute(
-        text("UPDATE quotes SET used_at = bifold_now(), used_by = :by WHERE id = :id"),
+async def mark_used(session: AsyncSession, *, quote_id: str, used_by: str) -> bool:
+    """Spend the quote, whose row is locked by the caller. False: its time is over by now.
+
+    The moment that is written down is the one that is judged: the lock may have been waited for.
+    """
+    spent = await session.scalar(
+        text(
+            "UPDATE quotes q SET used_at = n.moment, used_by = :by"
+            " FROM (SELECT bifold_now() AS moment OFFSET 0) n"
+            " WHERE q.id = :id AND q.expires_at > n.moment RETURNING 1"
+        ),
         {"id": quote_id, "by": used_by},
     )
+    return spent is not None
 
 
 async def expire(session: AsyncSession, *, principal_id: str, quote_id: str) -> None:

@@ -87,7 +87,9 @@ async def _booked(session: AsyncSession, asset: str) -> dict[str, int]:
             "SELECT coalesce(o.reference, c.bank_reference, e.ref) AS reference,"
             " -sum(p.amount_minor) AS amount"
             " FROM postings p JOIN accounts a ON a.id = p.account_id"
-            " JOIN entries e ON e.id = p.entry_id LEFT JOIN payouts o ON o.ref = e.ref"
+            " JOIN entries e ON e.id = p.entry_id"
+            # What is kept aside goes by its sender's own words, which may be an id of ours.
+            " LEFT JOIN payouts o ON o.ref = e.ref AND e.kind <> 'bank.unattributed'"
             " LEFT JOIN bank_credits c ON c.entry_id = e.id"
             " WHERE a.path = :path GROUP BY 1"
         ),

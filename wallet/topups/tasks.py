@@ -11,13 +11,16 @@ from typing import Any
 
 import structlog
 from sqlalchemy import RowMapping, text
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import cases, jobs, ledger, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
+from wallet.errors import WalletError
 from wallet.ledger import accounts
-from wallet.money import AssetBook, Money
+from wallet.ledger.errors import LedgerError
+from wallet.money import AssetBook, Money, UnknownAsset
 from wallet.topups import booking, repository
 from wallet.topups.gateway import ChargeAnswer, ChargeOrder, Gateway, GatewaySilent, ListLine
 from wallet.topups.service import ADVANCE, notice
@@ -39,6 +42,8 @@ ASK_SELDOM_SECONDS = 30
 PATIENCE_SECONDS = 300  # after this long a silent gateway is asked seldom
 NEVER_TOLD = "It was not sent in time; nothing was taken."
 NO_TRANSFER = "No transfer of this amount arrived in time."
+# What is wrong with one line of the list, and not with the database or whoever reads it.
+REFUSED = (LedgerError, UnknownAsset, DataError, IntegrityError, TypeError)
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +103,7 @@ class TopupTasks:
     async def tick(self) -> None:
         """Read the gateway's list, then promise work on every top-up whose time has come."""
         for asset in await self._gateway.assets():
-            while await self._read(asset) == LIST_BATCH:
+            while await self._read(asset):
                 pass
         async with self._db.transaction() as session:
             due = await repository.take_due(
@@ -230,20 +235,37 @@ class TopupTasks:
 
     # The gateway's own list
 
-    async def _read(self, asset: str) -> int:
+    async def _read(self, asset: str) -> bool:
+        """Read a batch. Whether there may be more: it was full and led on."""
         name = self._gateway.name
         async with self._db.transaction() as session:
             after = await repository.last_line(session, gateway=name, asset=asset)
         lines = await self._gateway.lines(asset, after=after, limit=LIST_BATCH)
         if not lines:
-            return 0
+            return False
         async with self._db.transaction() as session:
             await repository.lock_list(session, name)
             after = await repository.last_line(session, gateway=name, asset=asset)
             for line in lines:
                 if line.line_id > after:  # else a rival read it meanwhile
-                    await self._keep(session, line)
-        return len(lines)
+                    await self._keep_or_leave(session, asset, line)
+            led_on = await repository.last_line(session, gateway=name, asset=asset) > after
+        return len(lines) == LIST_BATCH and led_on
+
+    async def _keep_or_leave(self, session: AsyncSession, asset: str, line: ListLine) -> None:
+        """A line that makes no sense, or that the books refuse, is a person's: those behind it are
+        read, and the auditor names the one that is missing."""
+        try:
+            async with session.begin_nested():
+                await self._keep(session, line)
+        except REFUSED as error:
+            problem = error.code if isinstance(error, WalletError) else type(error).__name__
+            await cases.open_case(
+                session, kind="statement_line_aside", asset=asset,
+                subject=f"{self._gateway.name} {asset} line {line.line_id}",
+                what=f"The list of {self._gateway.name} in {asset} has a line that cannot be kept.",
+                evidence={"problem": problem, "line": ascii(line)[:600]},
+            )  # fmt: skip
 
     async def _keep(self, session: AsyncSession, line: ListLine) -> None:
         """A line of a top-up is a reason to ask about it; one of nobody's is booked as such."""

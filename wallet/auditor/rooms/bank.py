@@ -13,7 +13,9 @@ _BANKED = (
     " coalesce(o.reference, c.bank_reference, e.ref) AS reference, -sum(p.amount_minor) AS amount"
     " FROM postings p"
     " JOIN accounts a ON a.id = p.account_id JOIN entries e ON e.id = p.entry_id"
-    " LEFT JOIN payouts o ON o.ref = e.ref LEFT JOIN bank_credits c ON c.topup_id = e.ref"
+    # What is kept aside goes by its sender's own words, which may be an id of ours.
+    " LEFT JOIN payouts o ON o.ref = e.ref AND e.kind <> 'bank.unattributed'"
+    " LEFT JOIN bank_credits c ON c.topup_id = e.ref AND e.kind <> 'bank.unattributed'"
     " WHERE a.path LIKE 'bank:%' GROUP BY 1, 2, 3),"
     # A line kept aside is held against the entry that settles it, once there is one.
     " told AS (SELECT bank, asset, reference, sum(amount_minor) AS amount FROM"
@@ -21,7 +23,8 @@ _BANKED = (
     "   SELECT k.bank, s.asset, 'line ' || s.id, s.amount_minor FROM bank_lines_aside k"
     "   JOIN simbank.statement s ON k.bank = 'simbank' AND s.asset = k.account AND s.id = k.line_id"
     "   WHERE EXISTS (SELECT FROM booked b WHERE b.bank = k.bank AND b.asset = s.asset"
-    "    AND b.reference = 'line ' || s.id)) t GROUP BY 1, 2, 3),"
+    "    AND b.reference = 'line ' || s.id) AND EXISTS (SELECT FROM entries e"
+    "    WHERE e.ref = 'line ' || s.id AND e.kind <> 'bank.unattributed')) t GROUP BY 1, 2, 3),"
     # A payout may be booked before its line is read, and its line read before the answer.
     " open AS (SELECT reference FROM payouts WHERE answer IS NULL OR answer = 'accepted'"
     "  UNION SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"

@@ -8,8 +8,8 @@ _PAID = "payments p JOIN quotes q ON q.id = p.quote_id"
 # The entries that a payment must have by now, by where it stands. From crypto there is no funding
 # step of its own; a cancelled one may have been converted or not, as its entries tell.
 _FIAT = "(q.source_asset IN ('EUR', 'USD', 'GBP', 'CNY', 'HKD', 'JPY', 'SGD', 'AED', 'MXN', 'BRL',"
-_FIAT += " 'INR', 'NGN') OR EXISTS (SELECT FROM entries e WHERE e.ref = p.id"
-_FIAT += " AND e.kind = 'payment.funded'))"
+_FIAT += " 'INR', 'NGN', 'KES', 'PHP', 'KWD', 'CHF') OR EXISTS (SELECT FROM entries e"
+_FIAT += " WHERE e.ref = p.id AND e.kind = 'payment.funded'))"
 _DEMANDED = f"""demanded AS (
     SELECT p.id, k.kind FROM {_PAID},
     LATERAL unnest(CASE

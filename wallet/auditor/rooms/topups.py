@@ -66,8 +66,10 @@ STRAYS = Cause(
     " SELECT entry_id, 'unattributed:' || bank || ':' || asset, asset, amount_minor"
     " FROM bank_strays",
     # What the bank took back by itself is nobody's to have: it has a line and no stray.
-    "SELECT entry_id FROM bank_strays UNION ALL SELECT e.id FROM entries e JOIN bank_lines l"
-    " ON l.reference = e.ref AND l.amount_minor < 0 WHERE e.kind = 'bank.unattributed'",
+    # A stray may share its reference with what the bank took back, or with a payout.
+    "SELECT entry_id FROM bank_strays UNION ALL SELECT e.id FROM entries e"
+    " WHERE e.kind = 'bank.unattributed' AND e.id NOT IN (SELECT entry_id FROM bank_strays)"
+    " AND e.ref IN (SELECT reference FROM bank_lines WHERE amount_minor < 0)",
 )
 RESOLVED = Cause(
     "resolution",
