@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,8 @@ from wallet.testing.trace import Trace, counted_ids
 
 ANVIL_EVERY = 10
 """`--node both`: seeds that end in 0 are played on Anvil."""
+TOLD_EVERY = 20
+"""Seeds of a process between two lines about how far it is."""
 
 
 @dataclass
@@ -92,7 +95,8 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str,
     digests: dict[int, str] = {}
     outcomes: dict[int, str] = {}
     wrong: list[str] = []
-    for seed in range(options.seed, options.seed + options.seeds)[options.part :: options.workers]:
+    share = range(options.seed, options.seed + options.seeds)[options.part :: options.workers]
+    for number, seed in enumerate(share, 1):
         anvil = options.node == "anvil" or (options.node == "both" and seed % ANVIL_EVERY == 0)
         names = plan(seed, options.fault, every_fault=options.every_fault)
         file = options.log / f"{seed}.log" if options.log else None
@@ -110,12 +114,32 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str,
                 wrong.append(f"seed {seed}: another outcome the second time")
             if not anvil and again.digest != played.digest:
                 wrong.append(f"seed {seed}: another log the second time")
+        if number % TOLD_EVERY == 0:
+            _progress(
+                f"{number} of {len(share)} seeds of part {options.part}", sums.values(), wrong
+            )
         if wrong or time.monotonic() > until:
             break
     return {
         "wrong": wrong, "digests": digests, "outcomes": outcomes, "seconds": seconds,
         "figures": {node: tally.figures() for node, tally in sums.items()},
     }  # fmt: skip
+
+
+def _progress(where: str, sums: Iterable[Tally], wrong: list[str]) -> None:
+    """A run of an hour that is ended before its time has told something."""
+    figures = [tally.figures() for tally in sums]
+    schedules, payments, off, stranded = (
+        sum(int(one[key]) for one in figures)
+        for key in ("schedules", "payments", "off", "stranded")
+    )
+    most = max(int(one["most_mined"]) for one in figures)
+    print(
+        f"{where}: {schedules} schedules, {payments} payments, mined at most {most}, off by {off},"
+        f" stranded {stranded}, {len(wrong)} wrong",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def main(arguments: list[str]) -> int:
