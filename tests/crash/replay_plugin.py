@@ -39,6 +39,7 @@ COMMANDS = (
     "wallet.deposits.arrivals:approve", "wallet.deposits.bearers:approve",
     "wallet.deposits.forks:approve", "wallet.treasury.moves:approve",
     "wallet.treasury.evacuate:warm_out", "wallet.onchain.approvals:approve",
+    "wallet.deposits.release:approve",
 )  # fmt: skip
 """All that happens in their caller's transaction, whose first argument is its session."""
 
