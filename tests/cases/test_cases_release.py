@@ -11,12 +11,12 @@ import pytest
 
 from chain.testing import AnvilProcess
 from tests.cases.conftest import Command, all_cases
+from tests.cases.test_cases_arrivals import halted
 from tests.faults_receive.conftest import Inbox, inbox
 from wallet.db import Database
 from wallet.deposits import release
 from wallet.deposits.credit import Crediter
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
-from wallet.onchain import tokens
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
@@ -28,8 +28,7 @@ USDC = 10**6
 async def halted_arrival(inbox: Inbox, amount: str = "3") -> str:
     """A deposit of a token that is halted while it comes; its id."""
     seam = inbox.seam
-    async with seam.db.transaction() as session:
-        await tokens.halt_token(session, network="local", asset="USDC", reason="it lies")
+    await halted(seam)
     await seam.pay_in(inbox.address, amount, "USDC")
     await seam.finish()
     return await aside(seam)
@@ -50,6 +49,17 @@ async def propose(bifold: Command, deposit: str, by: str = "ada") -> None:
 
 async def approve(bifold: Command, deposit: str, by: str = "ben") -> int:
     return await bifold("deposits", "approve-release", deposit, "--by", by)
+
+
+async def proposed_early(inbox: Inbox, bifold: Command) -> str:
+    """One that is proposed before its block is final."""
+    await halted(inbox.seam)
+    await inbox.seam.pay_in(inbox.address, "3", "USDC")
+    await inbox.seam.pass_once()
+    deposit = await aside(inbox.seam)
+    await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
+    await propose(bifold, deposit)
+    return deposit
 
 
 async def test_two_people_credit_it_once_its_token_goes_on(
@@ -111,13 +121,7 @@ async def test_a_new_proposal_takes_the_place_of_the_old_one(inbox: Inbox, bifol
 
 async def test_not_before_its_block_is_final(inbox: Inbox, bifold: Command) -> None:
     seam = inbox.seam
-    async with seam.db.transaction() as session:
-        await tokens.halt_token(session, network="local", asset="USDC", reason="it lies")
-    await seam.pay_in(inbox.address, "3", "USDC")
-    await seam.pass_once()
-    deposit = await aside(seam)
-    await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
-    await propose(bifold, deposit)
+    deposit = await proposed_early(inbox, bifold)
     with pytest.raises(InvalidState, match="not final"):
         await approve(bifold, deposit)
     await seam.finish()
@@ -129,13 +133,7 @@ async def test_what_a_reorganisation_took_away_is_not_released(
     inbox: Inbox, bifold: Command
 ) -> None:
     seam = inbox.seam
-    async with seam.db.transaction() as session:
-        await tokens.halt_token(session, network="local", asset="USDC", reason="it lies")
-    await seam.pay_in(inbox.address, "3", "USDC")
-    await seam.pass_once()
-    deposit = await aside(seam)
-    await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
-    await propose(bifold, deposit)
+    deposit = await proposed_early(inbox, bifold)
     await seam.dev.reorg(1)
     await seam.dev.mine(1)
     await seam.finish()
@@ -146,8 +144,7 @@ async def test_what_a_reorganisation_took_away_is_not_released(
 
 async def test_the_house_own_waits_until_nothing_is_missing(inbox: Inbox, bifold: Command) -> None:
     seam = inbox.seam
-    async with seam.db.transaction() as session:
-        await tokens.halt_token(session, network="local", asset="USDC", reason="it lies")
+    await halted(seam)
     hot = await seam.booked("USDC", "hot")
     [hot_address] = await seam.signer.hot_addresses()
     await seam.pay_in(hot_address, "7", "USDC")
