@@ -9,6 +9,7 @@ import structlog
 
 from chain.address import checked
 from keys.offline import explain, payment, read_sheet
+from wallet import cli_evacuate
 from wallet import cli_treasury_moves as moves
 from wallet.bootstrap import Services, build
 from wallet.cli_files import has_folder, make, may_be_made, naming, read_text
@@ -25,14 +26,23 @@ async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; 1 when a sent sheet is not mined with success."""
     services = build(settings, role="cli")
     try:
-        chosen.network = _network(services, chosen.network)
-        if chosen.action == "unsigned":
-            return await _unsigned(services, chosen)
-        if chosen.action == "send":
-            return await _send(services, chosen)
-        return await moves.run(services, chosen)
+        return await act(services, chosen)
     finally:
         await services.aclose()
+
+
+async def act(services: Services, chosen: argparse.Namespace) -> int:
+    """The same with services that are the caller's."""
+    if chosen.action == "evacuate":
+        every = chosen.network is None and len(services.chains) > 1
+        names = sorted(services.chains) if every else [_network(services, chosen.network)]
+        return await cli_evacuate.run(services, chosen, names)
+    chosen.network = _network(services, chosen.network)
+    if chosen.action == "unsigned":
+        return await _unsigned(services, chosen)
+    if chosen.action == "send":
+        return await _send(services, chosen)
+    return await moves.run(services, chosen)
 
 
 def _network(services: Services, told: str | None) -> str:

@@ -34,7 +34,11 @@ def add_treasury(commands: Subparsers) -> None:
         "--wait", type=float, default=120.0, metavar="SECONDS", help="how long for its block (120)"
     )
     for action in (unsigned, send, *_moves(actions)):
-        action.add_argument("--network", help="its name; needless where there is only one")
+        several = "all of them" if action.prog.endswith(" evacuate") else "it must be said"
+        action.add_argument(
+            "--network",
+            help=f"its name; without it the only one, and where there are several {several}",
+        )
 
 
 def _moves(actions: Subparsers) -> list[argparse.ArgumentParser]:

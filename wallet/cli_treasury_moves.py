@@ -1,29 +1,25 @@
-"""`bifold treasury …`: float bounds, proposals, capital, profit, freeze and evacuation."""
+"""`bifold treasury …`: float bounds, proposals, capital, profit and freeze."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import time
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
-from chain.errors import ChainError, FeeCeiling
 from wallet import custody, ledger
 from wallet.bootstrap import Services
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
-from wallet.money import Money, format_amount, parse_amount
+from wallet.money import format_amount, parse_amount
 from wallet.onchain import signers
-from wallet.onchain.freeze import frozen
-from wallet.treasury import casework, evacuate, hot, moves
-from wallet.treasury.hot import COMPROMISED, STANDBY
+from wallet.onchain.freeze import freeze_network, frozen
+from wallet.treasury import hot, moves
+from wallet.treasury.hot import STANDBY
 from wallet.treasury.routes import source
 
-LOOK_EVERY_SECONDS = 1.0
 log = structlog.get_logger("operator")
 
 
@@ -40,7 +36,6 @@ async def run(services: Services, chosen: argparse.Namespace) -> int:
         "freeze": _freeze,
         "unfreeze": _unfreeze,
         "standby": _standby,
-        "evacuate": _evacuate,
     }[chosen.action]
     if getattr(chosen, "by", None):
         log.warning(f"treasury.{chosen.action}", network=chosen.network, by=chosen.by)
@@ -212,7 +207,8 @@ async def _fund(services: Services, chosen: argparse.Namespace) -> int:
 
 
 async def _freeze(services: Services, chosen: argparse.Namespace) -> int:
-    await _write_freeze(services, chosen, reason=chosen.reason, to=None)
+    async with services.db.transaction() as session:
+        await freeze_network(session, chosen.network, reason=chosen.reason, by=chosen.by)
     print("Frozen: nothing of customers leaves on this network.")
     return 0
 
@@ -243,94 +239,3 @@ async def _standby(services: Services, chosen: argparse.Namespace) -> int:
         raise InvalidState(f"It is halted: {rows[address].halted_reason}.")
     print(f"{address} signs nothing until an evacuation makes it the hot address.")
     return 0
-
-
-async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
-    """Freeze, move everything to cold, retire the hot addresses; waits for it to be final. What
-    lies warm waits for operators' signatures, and this command does not wait for them."""
-    to, name = checked(chosen.to), chosen.network
-    async with services.db.transaction() as session:
-        house = await custody.house_addresses(session, network=name)
-        if house.get(to) != "cold":
-            raise InvalidField("That is not a cold address of the house.")
-        lanes = await hot.to_empty(session, name)
-    if lanes:
-        await _write_freeze(services, chosen, reason="evacuation", to=to)
-        print(f"Frozen. {len(lanes)} hot addresses are emptied to {to} …")
-    warm = 0 if chosen.hot_only else await _evacuate_warm(services, chosen, to)
-    if not lanes and not warm:
-        raise InvalidState("There is no address left that could be emptied.")
-    if not lanes:
-        return 0
-    began = time.monotonic()
-    while time.monotonic() - began < chosen.wait:
-        async with services.db.transaction() as session:
-            rows = {row.address: row for row in await signers.all_signers(session, name)}
-            stopped = await casework.stopped(session, name)
-        if stopped:
-            for what in stopped:
-                print(what)
-            print("Mend what it names, then order the evacuation again; the freeze stays.")
-            return 1
-        if all(one in rows and rows[one].halted_reason == COMPROMISED for one in lanes):
-            return await _evacuated(services, name, time.monotonic() - began)
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
-    print("Not done yet; the worker goes on. Look with: bifold treasury status")
-    return 1
-
-
-async def _evacuate_warm(services: Services, chosen: argparse.Namespace, to: str) -> int:
-    """Promise all that lies warm; how many payments wait for signatures now."""
-    try:
-        async with services.db.transaction() as session:
-            made = await evacuate.warm_out(
-                session, services.chains[chosen.network], services.assets, cold=to, by=chosen.by
-            )
-    except (ChainError, FeeCeiling, InvalidState) as error:
-        print(f"What lies warm could not be promised ({error.code}): order the evacuation again.")
-        return 0
-    for move in made:
-        print(f"{move.id}: {move.money} out of warm waits for operators' signatures:"
-              " bifold chain approvals")  # fmt: skip
-    return len(made)
-
-
-async def _evacuated(services: Services, name: str, seconds: float) -> int:
-    async with services.db.transaction() as session:
-        done = [move for move in await moves.moves(
-            session, services.assets, network=name, open_only=False)
-            if move.kind.startswith("evacuate") and move.state == "done"]  # fmt: skip
-        now = [row.address for row in await signers.all_signers(session, name)
-               if row.role == "hot" and row.halted_reason is None]  # fmt: skip
-    totals: dict[str, Money] = {}
-    for move in done:
-        code = move.money.asset.code
-        totals[code] = totals[code] + move.money if code in totals else move.money
-    for money in totals.values():
-        print(f"cold has  {money}")
-    print(f"Done in {seconds:.0f} s.", f"New hot: {', '.join(now)}." if now else
-          "No address was on standby: start the signer with one hot key more.")  # fmt: skip
-    print("Next: bifold keys rotate, then bifold treasury unfreeze. See docs/custody.md.")
-    return 0
-
-
-async def _write_freeze(
-    services: Services, chosen: argparse.Namespace, *, reason: str, to: str | None
-) -> None:
-    async with services.db.transaction() as session:
-        before = await frozen(session, chosen.network)
-        if before is not None and before.evacuate_to is not None and before.evacuate_to != to:
-            raise InvalidState("It is being evacuated already.", extra={"state": "frozen"})
-        await session.execute(
-            text("DELETE FROM network_freezes WHERE network = :network"),
-            {"network": chosen.network},
-        )
-        if to is not None:
-            await casework.try_again(session, chosen.network, by=chosen.by)
-        await session.execute(
-            text(
-                "INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
-                " VALUES (:network, :reason, :to, :by)"
-            ),
-            {"network": chosen.network, "reason": reason, "to": to, "by": chosen.by},
-        )

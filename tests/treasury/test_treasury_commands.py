@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import text
 
 from chain.address import checked
+from chain.client import ChainClient
 from chain.testing import AnvilProcess
 from keys.derivation import address_of, derive_key, path
 from keys.mnemonic import to_seed
 from keys.offline import read_sheet, sign_with_words
 from keys.secret import SecretText
-from wallet import cli, cli_treasury, cli_treasury_moves
+from wallet import cli, cli_treasury, custody
 from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.errors import InvalidField, InvalidState, NotFound
@@ -39,17 +40,20 @@ async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterat
 
 
 async def run(seam: Seam, *words: str) -> int:
-    chosen: argparse.Namespace = cli._parser().parse_args(
-        ["treasury", words[0], *words[1:], "--network", "local"]
-    )
+    return await on(seam, {"local": seam.chain}, *words, "--network", "local")
+
+
+async def on(seam: Seam, chains: dict[str, ChainClient], *words: str) -> int:
+    """The command where there are these networks."""
     services: Any = SimpleNamespace(
         db=seam.operators,
-        networks={"local": seam.network},
-        chains={"local": seam.chain},
+        networks={name: chain.network for name, chain in chains.items()},
+        chains=chains,
         assets=seam.assets,
         house=SimpleNamespace(hot=await seam.signer.hot_addresses()),
     )
-    return await cli_treasury_moves.run(cast(Services, services), chosen)
+    chosen = cli._parser().parse_args(["treasury", *words])
+    return await cli_treasury.act(cast(Services, services), chosen)
 
 
 async def test_a_day_of_the_treasury(seam: Seam, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,3 +185,63 @@ async def test_bounds_of_warm_need_a_warm_address(seam: Seam) -> None:
     with pytest.raises(InvalidField, match="No warm address"):
         await run(seam, "propose", "--kind", "to_warm", "--asset", "ETH", "--amount", "1",
                   "--by", "ada")  # fmt: skip
+
+
+async def test_one_order_is_for_every_network(
+    seam: Seam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key is the same on all of them, and a thief does not wait for the second command."""
+    chains = {"local": seam.chain}
+    for name in ("far", "near"):
+        chains[name] = await elsewhere(seam, name)
+    for name in ("local", "near"):
+        await on(seam, chains, "cold", "--address", COLD, "--by", "ada", "--network", name)
+    order = ("evacuate", "--to", COLD, "--by", "ada")
+    with pytest.raises(InvalidField):
+        await on(seam, chains, "evacuate", "--to", seam.faucet, "--by", "ada")
+    assert await seam.rows("SELECT 1 FROM network_freezes") == []
+    capsys.readouterr()
+    assert await on(seam, chains, *order, "--wait", "0") == 1
+    shown = capsys.readouterr().out
+    assert "local: Frozen. 2 hot addresses" in shown and "local: Not done yet" in shown
+    assert "near: Frozen. 2 hot addresses" in shown and "near: Not done yet" in shown
+    assert "far: frozen, but NOT emptied" in shown and "--network far" in shown
+    assert await freezes(seam) == {"local": COLD, "near": COLD, "far": None}
+    for _ in range(12):  # no worker serves the other two
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await freezes(seam) == {"local": None, "near": COLD, "far": None}
+    assert await seam.on_chain(COLD, "USDC") > 0
+
+
+async def test_a_network_that_is_evacuated_elsewhere_stops_no_other(
+    seam: Seam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chains = {"local": seam.chain, "near": await elsewhere(seam, "near")}
+    other = checked("0x00000000000000000000000000000000c01d0002")
+    for name in chains:
+        for address in (COLD, other):
+            await on(seam, chains, "cold", "--address", address, "--by", "ada", "--network", name)
+    order = ("evacuate", "--by", "ada", "--wait", "0", "--to")
+    assert await on(seam, chains, *order, other, "--network", "near") == 1
+    with pytest.raises(InvalidState):
+        await on(seam, chains, *order, COLD, "--network", "near")
+    capsys.readouterr()
+    assert await on(seam, chains, *order, COLD) == 1
+    assert "near: It is being evacuated already." in capsys.readouterr().out
+    assert await freezes(seam) == {"local": COLD, "near": other}
+
+
+async def freezes(seam: Seam) -> dict[str, str | None]:
+    rows = await seam.rows("SELECT network, evacuate_to FROM network_freezes")
+    return {row.network: row.evacuate_to for row in rows}
+
+
+async def elsewhere(seam: Seam, name: str) -> ChainClient:
+    """Another network of the same house, as its worker leaves it."""
+    async with seam.db.transaction() as session:
+        for address in await seam.signer.hot_addresses():
+            await custody.register_house_address(
+                session, network=name, address=address, place="hot"
+            )
+    return ChainClient(replace(seam.network, name=name), seam.chain.rpc)

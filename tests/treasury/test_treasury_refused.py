@@ -15,7 +15,7 @@ from sqlalchemy import text
 from chain.address import checked
 from chain.testing import AnvilProcess
 from keys.policy import Limit, Policy
-from wallet import cases, cli, cli_treasury_moves
+from wallet import cases, cli, cli_evacuate, cli_treasury
 from wallet.bootstrap import Services
 from wallet.cases import Case
 from wallet.db import Database
@@ -69,7 +69,7 @@ async def run(seam: Seam, *words: str) -> int:
         db=seam.operators, networks={"local": seam.network}, chains={"local": seam.chain},
         assets=seam.assets, house=SimpleNamespace(hot=await seam.signer.hot_addresses()),
     )  # fmt: skip
-    return await cli_treasury_moves.run(cast(Services, services), chosen)
+    return await cli_treasury.act(cast(Services, services), chosen)
 
 
 async def listed(seam: Seam) -> list[moves.Move]:
@@ -185,7 +185,7 @@ async def test_an_evacuation_that_the_signer_refuses_stops_with_a_reason(
     [one] = await found(seam)
     assert one.subject == f"local/USDC/evacuate/{hot}"
     async with seam.operators.transaction() as session:
-        assert await cli_treasury_moves.casework.stopped(session, "local") == [one.what]
+        assert await cli_evacuate.casework.stopped(session, "local") == [one.what]
     # A worker that starts anew knows it, too.
     seam.restart_worker()
     await seam.treasury.tick()
@@ -216,14 +216,14 @@ async def test_the_command_names_the_reason_and_ends(
     capsys.readouterr()
     # The same words with the order already given: nothing was mended, so it is told within a look.
     async with seam.operators.transaction() as session:
-        before = await cli_treasury_moves.casework.stopped(session, "local")
+        before = await cli_evacuate.casework.stopped(session, "local")
     assert len(before) == 1
     with pytest.MonkeyPatch.context() as patch:
 
         async def keep(*_: object, **__: object) -> None:
             return None
 
-        patch.setattr(cli_treasury_moves.casework, "try_again", keep)
+        patch.setattr(cli_evacuate.casework, "try_again", keep)
         assert await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "30") == 1
     shown = capsys.readouterr().out
     assert before[0] in shown and "order the evacuation again" in shown

@@ -15,7 +15,7 @@ from eth_account.signers.local import LocalAccount
 
 from chain.address import checked
 from chain.testing import AnvilProcess
-from wallet import cli, cli_approvals, cli_treasury_moves
+from wallet import cli, cli_approvals, cli_treasury
 from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.onchain import approvals, repository
@@ -61,7 +61,7 @@ async def run(seam: Seam, *words: str) -> int:
     chosen: argparse.Namespace = cli._parser().parse_args(
         ["treasury", *words, "--network", "local"]
     )
-    return await cli_treasury_moves.run(await services(seam), chosen)
+    return await cli_treasury.act(await services(seam), chosen)
 
 
 async def sign(seam: Seam, intent_id: str, key: LocalAccount, by: str | None) -> int:

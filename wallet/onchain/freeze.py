@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet.errors import InvalidState
 from wallet.onchain.errors import ChainUnavailable
 from wallet.onchain.network import NetworkStatus, require_usable
 
@@ -37,6 +38,28 @@ async def frozen(session: AsyncSession, network: str) -> Freeze | None:
         )
     ).one_or_none()
     return None if row is None else Freeze(row.reason, row.evacuate_to)
+
+
+async def freeze_network(
+    session: AsyncSession, network: str, *, reason: str, by: str, to: str | None = None
+) -> None:
+    """Freeze it, in place of a freeze that it may have. `to`: all hot addresses are emptied there.
+
+    Raises InvalidState where they are being emptied to somewhere else.
+    """
+    before = await frozen(session, network)
+    if before is not None and before.evacuate_to not in (None, to):
+        raise InvalidState("It is being evacuated already.", extra={"state": "frozen"})
+    await session.execute(
+        text("DELETE FROM network_freezes WHERE network = :network"), {"network": network}
+    )
+    await session.execute(
+        text(
+            "INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+            " VALUES (:network, :reason, :to, :by)"
+        ),
+        {"network": network, "reason": reason, "to": to, "by": by},
+    )
 
 
 async def emptying(session: AsyncSession, network: str) -> bool:
