@@ -41,10 +41,9 @@ from contracts.loader import artifact
 from wallet.deposits.backfill import ranges
 from wallet.processes import collect_seldom
 
-BLOCKS = 1_000
+BLOCKS = 5_000
 LOGS = 10
 PAID_EVERY = 10  # blocks
-AGAIN = 2  # times that the fast sides read in a round
 RANGE = 100  # blocks, as the scanner
 MATCHED = 1_000_000
 LOOKED_UP = 100_000
@@ -115,8 +114,7 @@ async def _measure(rounds: int) -> dict[str, Any]:
             }
             for _ in range(rounds):
                 for name, read in sides.items():
-                    times = 1 if "web3" in name else AGAIN
-                    found = await taken.take(name, read, items=BLOCKS, times=times)
+                    found = await taken.take(name, read, items=BLOCKS)
                     assert found in (None, _expected(name)), (name, found)
             await provider.disconnect()
     finally:

@@ -23,7 +23,7 @@ from chain.observe import (
     COINS_SWEPT_TOPIC,
     TRANSFER_TOPIC,
     TRANSFER_TOPICS,
-    bloom_bits,
+    bloom_mask,
     coins_swept_in,
     is_watched,
     may_hold_coin_sweeps,
@@ -206,5 +206,4 @@ def _mask(word: str) -> int:
     plain = word == "0x" + raw.hex() if len(raw) == 32 else len(word) == 42 and len(raw) == 20
     if not plain or word[:2] != "0x":
         raise ValueError
-    first, second, third = bloom_bits(raw)
-    return 1 << first | 1 << second | 1 << third
+    return bloom_mask(raw)
