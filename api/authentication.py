@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import islice
 from typing import Annotated
 
@@ -26,8 +27,31 @@ MAX_TOKEN_CHARS = 200
 
 
 def client_of(request: Request) -> str:
-    """Who asks, for counting tries: the peer's address. `X-Forwarded-For` is never believed."""
-    return request.client.host if request.client else "unknown"
+    """Who asks, for counting tries: the peer's address, or whom a proxy of ours says it serves.
+
+    `X-Forwarded-For` is read from its end, and only as far as `BIFOLD_TRUSTED_PROXIES` wrote it. An
+    IPv6 address counts as its /64: whoever has one has all of them.
+    """
+    client = _address(request.client.host if request.client else "")
+    proxies = state_of(request).services.settings.proxies
+    said = ",".join(request.headers.getlist("x-forwarded-for")).split(",") if proxies else []
+    while client is not None and said and any(client in proxy for proxy in proxies):
+        further = _address(said.pop().strip())
+        if further is None:  # nothing, or nothing that can be told apart: the proxy itself
+            break
+        client = further
+    if isinstance(client, IPv6Address):
+        return str(ip_network((client, 64), strict=False))
+    return "unknown" if client is None else str(client)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 @dataclass(frozen=True, slots=True)

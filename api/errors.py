@@ -220,12 +220,15 @@ class FieldError:
         return {"field": self.field, "code": self.code, "detail": self.detail}
 
 
+MOST_TOLD = 50  # of a body with ten thousand unknown fields
+
+
 class InvalidFields(InvalidField):
-    """Everything the schema refused, told at once; the first by precedence names the problem."""
+    """What the schema refused, told at once; the first by precedence names the problem."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__(errors[0].detail, field=errors[0].field)
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:MOST_TOLD])
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class HotRoute(StrictRoute):
         model = _model(endpoint)
 
         async def hot(request: Request) -> Response:
-            await take_body(request)
+            await take_body(request, bodiless=model is None)
             state = state_of(request)
             caller = await authenticate(state, bearer_token(request))
             given: dict[str, Any] = {

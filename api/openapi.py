@@ -57,11 +57,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, item in made["paths"].items():
         for method in METHODS:
             if method in item:
-                _finish(path, item[method])
+                _finish(path, item[method], method)
     return made
 
 
-def _finish(path: str, operation: dict[str, Any]) -> None:
+def _finish(path: str, operation: dict[str, Any], method: str) -> None:
     """Errors any route may answer, and headers."""
     responses = operation["responses"]
     unprocessable = responses.get("422", {}).get("content", {})
@@ -74,6 +74,8 @@ def _finish(path: str, operation: dict[str, Any]) -> None:
             codes += WITH_BODY
         elif operation.get("parameters"):
             codes += ("invalid_field",)
+        if method == "post" and "requestBody" not in operation:
+            codes += ("unknown_field",)  # somebody sends a body all the same
     for status, response in documented(codes).items():
         _merge(responses, str(status), response)
     for parameter in operation.get("parameters", ()):

@@ -9,11 +9,16 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from api import strict_json
-from api.errors import UnsupportedMediaType
+from api.errors import FieldError, InvalidFields, UnsupportedMediaType
+
+NONE_TAKEN = "This takes no body."
 
 
-async def take_body(request: Request) -> None:
-    """Parse the body, where there is one. Raises UnsupportedMediaType, MalformedJson, …"""
+async def take_body(request: Request, *, bodiless: bool = False) -> None:
+    """Parse the body, where there is one. `bodiless`: the route takes none, or `{}`.
+
+    Raises UnsupportedMediaType, MalformedJson, …, InvalidFields where there is something in it.
+    """
     body = await request.body()
     if body:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -22,6 +27,16 @@ async def take_body(request: Request) -> None:
         # Starlette keeps the parsed body here; handlers and dependencies share it.
         request._json = strict_json.parse(body)
         request.scope["bifold.json"] = request._json
+        if bodiless and request._json != {}:
+            names = list(request._json) if isinstance(request._json, dict) else [""]
+            raise InvalidFields(
+                [FieldError(_pointer(n), "unknown_field", NONE_TAKEN) for n in names]
+            )
+
+
+def _pointer(name: str) -> str:
+    """RFC 6901; the body itself where there is no name."""
+    return "/" + name.replace("~", "~0").replace("/", "~1") if name else ""
 
 
 class StrictRoute(APIRoute):
@@ -30,9 +45,10 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The usual handler behind the strict parser."""
         handle = super().get_route_handler()
+        bodiless = self.body_field is None
 
         async def strict(request: Request) -> Response:
-            await take_body(request)
+            await take_body(request, bodiless=bodiless)
             return await handle(request)
 
         return strict

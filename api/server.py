@@ -26,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
 from api.binding import is_private
+from api.body import MAX_BODY_BYTES
 from api.cork import Corked
 from api.web.events import Hub
 from chain.errors import ChainError
@@ -37,6 +38,8 @@ from wallet.processes import collect_seldom, leave_no_core
 from wallet.settings import Settings
 
 MAX_HEAD_BYTES = 32 * 1024
+# What a body may have around it: chunks of one byte each and their sizes, and no endless trailer.
+MAX_BESIDE_BYTES = 8 * MAX_BODY_BYTES
 HEAD_TIMEOUT_SECONDS = 10.0  # a head that trickles in (slow loris) is cut
 # A connection closed with unread bytes is reset, and the client never sees the refusal.
 LINGER_SECONDS = 1.0
@@ -53,10 +56,14 @@ class CannotListen(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """httptools keeps a growing head in memory without limit; this one counts it, and its time."""
+    """httptools keeps a growing head in memory without limit; this one counts it, and its time.
+
+    So does it with trailers, which uvicorn takes for headers: they are counted and thrown away.
+    """
 
     _in_head = True
     _head_bytes = 0
+    _beside_bytes = 0
     _timer: TimerHandle | None = None
     _refused = False
 
@@ -76,9 +83,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._timer is None:
                 self._timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._give_up)
+        else:
+            self._beside_bytes += len(data)  # what of it is body comes off again
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self._refused:
             self._refuse_head()
+        elif self._beside_bytes > MAX_BESIDE_BYTES:
+            self._refused = True
+            self._give_up()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_bytes -= len(body)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -98,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _begin_head(self) -> None:
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._beside_bytes = 0
 
     def _end_head(self) -> None:
         self._in_head = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -38,6 +39,11 @@ def _told(error: ValidationError) -> str:
     return f"{'; '.join(parts)} (docs/configuration.md), or {way_out}."
 
 
+def _proxies(told: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """`10.0.0.5, fd00::/8` as networks. Raises ValueError."""
+    return tuple(ip_network(one.strip()) for one in told.split(",") if one.strip())
+
+
 class Settings(BaseSettings):
     """One frozen record for every process of an instance."""
 
@@ -55,6 +61,7 @@ class Settings(BaseSettings):
     port: int = 8000
     admin_port: int = 8001
     public_url: str | None = None
+    trusted_proxies: str = ""
     data_dir: Path = Path(".bifold")
     networks_file: Path | None = None
     keys_file: Path | None = None
@@ -80,6 +87,13 @@ class Settings(BaseSettings):
         if wrong is not None:
             raise PydanticCustomError(ADDRESS, "{wrong}", {"wrong": wrong})
         return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, told: str) -> str:
+        """Raises where one of them is no address and no network."""
+        _proxies(told)
+        return told
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -112,6 +126,11 @@ class Settings(BaseSettings):
     def operator_url(self) -> str:
         """The database as operators' commands reach it."""
         return self.operator_database_url or self.database_url
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose word counts for whom they serve; empty: nobody's."""
+        return _proxies(self.trusted_proxies)
 
     @property
     def networks_path(self) -> Path:

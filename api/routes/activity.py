@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from api.errors import documented
 from api.route import StrictRoute
 from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, Page, View, shown
 from api.state import ServicesDep
+from api.turns import searches
 from wallet import activity
 from wallet.activity import Activity, ActivityFilter
 from wallet.clock import rfc3339
@@ -175,15 +177,17 @@ async def page(
     if asset is not None:
         services.assets.get(asset, field="/query/asset")
     behind = decode(cursor)
-    async with services.db.reading() as reader:
-        rows = await activity.page(
-            reader,
-            principal_id=caller.principal_id,
-            limit=limit,
-            cursor=behind,
-            assets=services.assets,
-            only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
-        )
+    searching = searches.turn(caller.principal_id) if q is not None else nullcontext()
+    with searching:
+        async with services.db.reading() as reader:
+            rows = await activity.page(
+                reader,
+                principal_id=caller.principal_id,
+                limit=limit,
+                cursor=behind,
+                assets=services.assets,
+                only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
+            )
     of_page, after = next_cursor(rows, limit, lambda row: (row.created_at, row.id))
     return shown({"data": [_raw(row) for row in of_page], "next_cursor": after})
 

@@ -170,7 +170,14 @@ async def me(caller: CallerDep, session: ReadSession) -> UserView:
     response_model=UserView,
     summary="Change the caller",
     responses=documented(
-        ("unauthenticated", "handle_unavailable", "unknown_asset", "invalid_field", "unknown_field")
+        (
+            "unauthenticated",
+            "handle_unavailable",
+            "unknown_asset",
+            "invalid_field",
+            "unknown_field",
+            "rate_limited",
+        )
     ),
 )
 async def change_me(body: UserChange, caller: CallerDep, services: ServicesDep) -> UserView:

@@ -181,13 +181,14 @@ class WithdrawalView(View):
     responses=documented(CODES),
 )
 async def estimate(
-    body: WithdrawalDraft, _caller: CallerDep, services: ServicesDep, request: Request
+    body: WithdrawalDraft, caller: CallerDep, services: ServicesDep, request: Request
 ) -> EstimateView:
     """In the withdrawn asset. Moves and promises nothing; needs no idempotency key."""
     plan = await state_of(request).planner.plan(
         network=body.network,
         money=body.money.money(services.assets),
         to_address=body.to_address,
+        principal_id=caller.principal_id,
     )
     return EstimateView(
         fee_expected=MoneyOut.of(plan.terms.expected),
@@ -221,7 +222,11 @@ async def create(
     async def before() -> None:
         planned.append(
             await state_of(request).planner.plan(
-                network=body.network, money=money, to_address=body.to_address, max_fee=max_fee
+                network=body.network,
+                money=money,
+                to_address=body.to_address,
+                max_fee=max_fee,
+                principal_id=caller.principal_id,
             )
         )
 

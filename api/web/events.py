@@ -45,10 +45,16 @@ class Hub:
             self._loop.call_soon_threadsafe(self._wake, Wake(0, None))
 
     def admit(self, session: SignedIn) -> None:
-        """Count one more stream. Raises RateLimited above five of one session."""
+        """Count one more stream, until `leave`. Raises RateLimited above five of one session."""
         if self._by_session[session.id] >= STREAMS_PER_SESSION:
             raise RateLimited("Too many live pages are open.", extra={"retry_after": 30})
         self._by_session[session.id] += 1
+
+    def leave(self, session: SignedIn) -> None:
+        """It has ended, or never began."""
+        self._by_session[session.id] -= 1
+        if not self._by_session[session.id]:
+            del self._by_session[session.id]
 
     async def stream(self, session: SignedIn, last_event_id: str | None) -> AsyncIterator[bytes]:
         """The events of this principal as they are published. `admit` came before."""
@@ -61,9 +67,6 @@ class Hub:
                 yield chunk
         finally:
             del self._waiting[woken]
-            self._by_session[session.id] -= 1
-            if not self._by_session[session.id]:
-                del self._by_session[session.id]
 
     async def _begin(self, last_event_id: str | None) -> int:
         async with self._services.db.transaction() as db:

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from api.turns import searches
+
 MONEY = {"amount": "1.25", "asset": "EUR"}
 
 
@@ -83,3 +85,15 @@ async def test_a_snapshot_writes_nothing_and_leaves_no_mark(world: Any) -> None:
         async with db.transaction() as session:
             assert await session.scalar(text("SHOW transaction_isolation")) == "read committed"
             assert await session.scalar(text("SHOW transaction_read_only")) == "off"
+
+
+async def test_one_person_searches_a_few_times_at_once(world: Any) -> None:
+    """A search reads all that somebody ever did, and keeps a connection for as long."""
+    ada, bob = await world.person(EUR="5.00"), await world.person()
+    with searches.turn(ada.id), searches.turn(ada.id):
+        busy = await ada.get("/v1/activity", q="rent")
+        assert (busy.status_code, busy.json()["code"]) == (503, "busy")
+        assert (await ada.get("/v1/activity")).status_code == 200
+        assert (await bob.get("/v1/activity", q="rent")).status_code == 200
+    assert (await ada.get("/v1/activity", q="rent")).status_code == 200
+    assert not searches._under_way

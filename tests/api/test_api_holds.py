@@ -181,6 +181,17 @@ class TestCapturing:
         assert (await eve.get(f"/v1/holds/{hold}")).status_code == 404
         assert (await eve.post(f"/v1/holds/{hold}/void")).status_code == 404
 
+    async def test_a_void_takes_no_amount(self, world: Any) -> None:
+        """Who thinks that a part is given back is told, before all of it is."""
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        for body in (eur("1.00"), ["x"], {str(n): n for n in range(3_000)}):
+            refused = await bob.post(f"/v1/holds/{hold}/void", body)
+            assert (refused.status_code, refused.json()["code"]) == (422, "unknown_field")
+            assert len(refused.content) < 8_192
+        assert (await ada.get(f"/v1/holds/{hold}")).json()["status"] == "open"
+        assert (await bob.post(f"/v1/holds/{hold}/void", {})).status_code == 200
+
     async def test_in_its_own_asset(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         hold = await open_hold(ada, bob)

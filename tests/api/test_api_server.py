@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import re
@@ -23,6 +24,8 @@ from api.server import CannotListen, bound, check_bind, configuration
 from wallet.bootstrap import RefusedToStart
 from wallet.settings import Settings
 from wallet.testing.pace import patience
+
+GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture
@@ -125,6 +128,45 @@ class TestHeads:
 
     async def test_nonsense_is_400(self, port: int) -> None:
         assert (await talk(port, b"nonsense\r\n\r\n", seconds=2)).startswith(b"HTTP/1.1 400 ")
+
+
+class TestTrailers:
+    CHUNKED = (
+        b"POST /v1/transfers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+
+    async def test_a_trailer_is_no_header(self, port: int) -> None:
+        """What stands behind a body was checked by no proxy in front of us."""
+        trailer = b"2\r\n{}\r\n0\r\nAuthorization: Bearer bfs_nobody\r\n\r\n"
+        got = await talk(port, self.CHUNKED + trailer, seconds=2)
+        assert got.startswith(b"HTTP/1.1 401 ")
+        assert b"Send a session token" in got  # not: this session is unknown
+
+    @pytest.mark.parametrize(
+        "start",
+        [b"0\r\nX-Endless: ", b"0\r\nX-Endless", b"2;extension="],
+        ids=["value", "name", "size"],
+    )
+    async def test_an_endless_trailer_is_cut(self, port: int, start: bytes) -> None:
+        """It was kept whole, and copied anew with every piece: one client held everybody up."""
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(self.CHUNKED + start)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            while sent < 8 * 1024 * 1024:
+                writer.write(b"a" * 65_536)
+                await writer.drain()
+                sent += 65_536
+        writer.close()
+        assert sent < 8 * 1024 * 1024
+        assert (await talk(port, GET, seconds=2)).startswith(b"HTTP/1.1 200 ")
+
+    async def test_a_body_in_chunks_of_one_byte_is_read(self, port: int) -> None:
+        """Five bytes of framing for each."""
+        body = b"".join(b"1\r\n%c\r\n" % byte for byte in b" " * 65_000 + b"{}") + b"0\r\n\r\n"
+        got = await talk(port, self.CHUNKED + body, seconds=3)
+        assert got.startswith(b"HTTP/1.1 401 "), got[:200]
 
 
 class TestHosts:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from wallet import identity
 from wallet.db import Database, Session
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, NotFound, RateLimited
 from wallet.identity import users
 from wallet.identity.errors import (
     EmailTaken,
@@ -122,6 +122,15 @@ class TestHandles:
                     await identity.change_user(session, user_id=person.id, handle=first)
             with pytest.raises(RecipientNotFound):
                 await identity.find_recipient(session, f"@{first}")
+
+    async def test_one_person_does_not_use_them_up(self, db: Database) -> None:
+        async with db.transaction() as session:
+            ada, bob = await register(session), await register(session, "bob@example.com")
+            for number in range(users.HANDLE_CHANGES):
+                await identity.change_user(session, user_id=ada.id, handle=f"countess_{number}")
+            with pytest.raises(RateLimited):
+                await identity.change_user(session, user_id=ada.id, handle="one_too_many")
+            await identity.change_user(session, user_id=bob.id, handle="one_too_many")
 
     async def test_a_proposed_handle_that_somebody_had_is_passed_over(
         self, db: Database, monkeypatch: pytest.MonkeyPatch

@@ -13,8 +13,8 @@ from wallet import crashpoints, payments, receivables
 from wallet.db import Database
 from wallet.fx.errors import LiquidityUnavailable
 from wallet.fx.quotes import LIFE_SECONDS
-from wallet.ledger import accounts
-from wallet.payments import repository
+from wallet.ledger import accounts, balance_of
+from wallet.payments import reading, repository, tasks
 from wallet.payments.gate import LATE_AFTER_SECONDS
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.payments import PaymentWorld
@@ -293,6 +293,27 @@ class TestLate:
         leg = next(leg for leg in made.legs if leg.kind == "payout")
         assert leg.reference is not None and await world.bank_payouts(leg.reference) == []
         await world.assert_sound()
+
+    async def test_a_bank_that_pays_it_all_the_same_is_named(self, world: PaymentWorld) -> None:
+        """As after a restored database: the bank was told, and this copy of the books was not. Its
+        line waited for an answer that never came, as in flight, for ever."""
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, 3)
+        await world.advance(LIFE_SECONDS["payment"] + LATE_AFTER_SECONDS + 1)
+        await world.tasks.advance(made.id)
+        async with world.db.transaction() as session:
+            row = await repository.lock(session, made.id)
+            assert row is not None
+            (payment,) = await reading.whole(session, [row], world.assets)
+        await world.bank.submit(tasks._order(payment))
+        await world.reader.tick()
+        await world.tasks.tick()
+        assert await world.bank_is_off_by() == {}
+        told = [event.type for event in (await world.see(made)).events]
+        assert told[-2:] == ["payment.failed", "bank.contradicted"]
+        async with world.db.transaction() as session:
+            aside = await balance_of(session, accounts.unattributed("simbank", "MXN"))
+        assert aside == -payment.target.minor
 
     async def test_what_the_bank_was_told_is_never_late(self, world: PaymentWorld) -> None:
         who = await world.person(EUR="50.00")

@@ -19,8 +19,8 @@ WHOLE = frozenset({
     "siwe_nonces", "chain_blocks", "users",
 })  # fmt: skip
 UPDATABLE = frozenset({
-    "bank_lines", "chain_attempts", "chain_intents", "deposits", "outgoing_usage", "payment_legs",
-    "payments", "payouts", "quotes", "scan_state", "withdrawals",
+    "bank_lines", "chain_attempts", "chain_intents", "deposits", "outgoing_usage", "quotes",
+    "scan_state", "withdrawals",
     "selfcustody_key",
 })  # fmt: skip
 DELETABLE = frozenset({"cold_gas", "fx_rates", "receivable_freezes", "watched"})
@@ -39,6 +39,36 @@ def test_no_right_is_wider_than_it_was_meant(database: ScratchDatabase) -> None:
     assert {name for name, _u, _d, truncate in rows if truncate} == set()
     assert {name for name, update, _d, _t in rows if update} == WHOLE | UPDATABLE
     assert {name for name, _u, delete, _t in rows if delete} == WHOLE | DELETABLE
+
+
+def test_a_payment_goes_where_its_payer_said(database: ScratchDatabase) -> None:
+    """Recipients are not rewritten; nor is which of them a payment is for. Until the order to the
+    bank was written down the application could name another one, and no audit said so."""
+    with psycopg.connect(database.conninfo("bifold_owner")) as owner:
+        columns = {
+            table: {
+                column
+                for (column,) in owner.execute(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+                    " AND has_column_privilege('bifold_app', attrelid, attnum, 'UPDATE')",
+                    (table,),
+                )
+            }
+            for table in ("payments", "payouts", "payment_legs")
+        }
+    assert columns == {
+        "payments": {
+            "status", "reason", "waiting_for", "waiting_until", "next_try_at", "refund_minor",
+            "updated_at", "ended_at",
+        },
+        "payouts": {"answer", "reason", "contradicted_at", "told_at", "answered_at"},
+        "payment_legs": {"status", "at"},
+    }  # fmt: skip
+    with (
+        psycopg.connect(database.conninfo("bifold_app")) as app,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        app.execute("UPDATE payments SET recipient_id = 'rcp_other'")
 
 
 def test_what_two_people_agreed_is_not_rewritten(database: ScratchDatabase) -> None:

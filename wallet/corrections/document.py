@@ -29,7 +29,7 @@ class EntryIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     note: str = Field(min_length=1, max_length=500)
-    reference: str | None = Field(default=None, min_length=1, max_length=100)
+    reference: str | None = Field(default=None, min_length=1, max_length=200)
     postings: list[PostingIn] = Field(min_length=2, max_length=MOST_POSTINGS)
 
 

@@ -17,9 +17,12 @@ from wallet.errors import InvalidField, NotFound
 from wallet.identity.errors import EmailTaken, HandleUnavailable, InvalidEmail, RecipientNotFound
 from wallet.identity.passwords import check_strength, hash_password
 from wallet.ids import is_id, new_id
+from wallet.throttle import hit
 
 HANDLE = re.compile(r"[a-z][a-z0-9_]{2,29}")
 HANDLE_TRIES = 8
+HANDLE_CHANGES = 10  # of one person
+DAY_SECONDS = 86_400
 MAX_NAME = 80
 SANDBOX_TIER = "sandbox"
 NEW_TIER = "none"
@@ -126,7 +129,8 @@ async def change_user(
     display_asset: str | None = None,
     handle: str | None = None,
 ) -> User:
-    """Change what is given. A handle once left is never given again. Raises HandleUnavailable."""
+    """Change what is given. A handle once left is never given again, so that a day has
+    HANDLE_CHANGES of them. Raises HandleUnavailable, RateLimited, InvalidField."""
     if handle is not None:
         await _change_handle(session, user_id=user_id, handle=handle)
     row = (
@@ -171,6 +175,8 @@ async def _change_handle(session: AsyncSession, *, user_id: str, handle: str) ->
     )
     if taken:
         raise HandleUnavailable("This handle is not free.", field="/handle")
+    # Each one left is nobody's for ever: one person may not use them up.
+    await hit(session, f"handle:{user_id}", limit=HANDLE_CHANGES, window_seconds=DAY_SECONDS)
     await session.execute(
         text("INSERT INTO retired_handles (handle) VALUES (:handle)"), {"handle": current}
     )

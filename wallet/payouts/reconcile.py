@@ -12,6 +12,7 @@ from wallet.ledger import balance_of
 from wallet.ledger.accounts import bank as bank_account
 from wallet.ledger.reconcile_line import ReconcileLine
 from wallet.payouts.lines import kept_aside, name_of
+from wallet.payouts.repository import NEVER_TOLD
 from wallet.payouts.simbank import BANK, account_balances, read_statement
 
 NAMED_LIMIT = 5  # references spelled out in a note; the rest are counted
@@ -103,8 +104,8 @@ async def _in_flight(session: AsyncSession, asset: str) -> set[str]:
     What is kept aside is read."""
     rows = await session.execute(
         text(
-            "SELECT reference FROM payouts WHERE asset = :asset"
-            " AND (answer IS NULL OR answer = 'accepted')"
+            "SELECT p.reference FROM payouts p WHERE p.asset = :asset"
+            f" AND (p.answer IS NULL OR p.answer = 'accepted') AND NOT {NEVER_TOLD}"
             " UNION SELECT s.reference FROM simbank.statement s WHERE s.asset = :asset"
             "  AND NOT EXISTS (SELECT FROM bank_lines l WHERE l.bank = :bank AND l.line_id = s.id)"
             "  AND NOT EXISTS (SELECT FROM bank_lines_aside k WHERE k.bank = :bank"

@@ -120,15 +120,23 @@ async def insert_line(
     )
 
 
+NEVER_TOLD = (
+    "(p.told_at IS NULL AND EXISTS"
+    " (SELECT FROM payments y WHERE y.id = p.ref AND y.ended_at IS NOT NULL))"
+)
+"""A payout whose payment ended before any bank was told: no answer comes, and no line may."""
+
+
 async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence[RowMapping]:
-    """Lines still open whose payout has had its last word, or that no payout knows."""
+    """Lines still open whose payout has had its last word or was never told, or that no payout
+    knows."""
     rows = await session.execute(
         text(
             "SELECT l.*, p.ref, p.amount_minor AS payout_minor, p.answer FROM bank_lines l"
             " LEFT JOIN payouts p ON p.reference = l.reference"
             " WHERE l.bank = :bank AND l.matched_at IS NULL AND l.problem IS NULL"
-            " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned'))"
-            " ORDER BY l.line_id LIMIT :limit"
+            " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned')"
+            f"  OR {NEVER_TOLD}) ORDER BY l.line_id LIMIT :limit"
         ),
         {"bank": bank, "limit": limit},
     )

@@ -6,9 +6,11 @@ The one question to the node is asked here, with no transaction open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,7 +25,7 @@ from wallet import clock, custody, ledger
 from wallet.crashpoints import hit
 from wallet.custody.errors import InvalidAddress, UnknownNetwork
 from wallet.db import Database
-from wallet.errors import InvalidField
+from wallet.errors import Busy, InvalidField
 from wallet.fx import rates
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, UnknownAsset
@@ -34,6 +36,10 @@ from wallet.withdrawals import fees
 from wallet.withdrawals.fees import FeeTerms
 
 NODE_TIMEOUT_SECONDS = 2.0
+ONE_PERSON_ASKS = 2
+"""Questions of one person to a node at once: whoever pays to contracts that take long to estimate
+holds up themselves, and not all who share the few turns at that node (`chain.rpc`)."""
+PATIENCE_SECONDS = 5.0  # so long one of them waits for its turn
 PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
@@ -71,14 +77,22 @@ class Planner:
         self._db = db
         self._chains = chains
         self._assets = assets
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def plan(
-        self, *, network: str, money: Money, to_address: str, max_fee: Money | None = None
+        self,
+        *,
+        network: str,
+        money: Money,
+        to_address: str,
+        max_fee: Money | None = None,
+        principal_id: str | None = None,
     ) -> Plan:
         """Check and price a withdrawal. Moves nothing, promises nothing.
 
-        Raises UnknownNetwork, UnknownAsset, InvalidAddress, ChainUnavailable, RateStale,
-        MaxFeeTooLow, InvalidField.
+        `principal_id`: who asks; None where it is the house itself. Raises UnknownNetwork,
+        UnknownAsset, InvalidAddress, ChainUnavailable, RateStale, MaxFeeTooLow, InvalidField, Busy
+        (too much of this person's is being asked).
         """
         chain = self._chains.get(network)
         if chain is None:
@@ -88,7 +102,8 @@ class Planner:
         to = check_destination(chain.network, money.asset.code, to_address)
         async with self._db.transaction() as session:
             basis = await self._basis(session, chain.network, money, to)
-        estimate = await self._estimate(chain, basis, money, to)
+        async with self._turn(principal_id):
+            estimate = await self._estimate(chain, basis, money, to)
         model = chain.network.fee_model
         if fees.gas_limit_for(estimate, model) > MAX_GAS:
             raise InvalidAddress(
@@ -120,6 +135,25 @@ class Planner:
             arrives_in_seconds=-(-blocks * chain.network.block_time_ms // 1000),
             expires_at=basis.now + PLAN_LIFE,
         )
+
+    @asynccontextmanager
+    async def _turn(self, principal_id: str | None) -> AsyncIterator[None]:
+        """One of the few that this person has at once. Raises Busy."""
+        if principal_id is None:
+            yield
+            return
+        turns = self._turns.get(principal_id)
+        if turns is None:
+            turns = self._turns[principal_id] = asyncio.Semaphore(ONE_PERSON_ASKS)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await turns.acquire()
+        except TimeoutError:
+            raise Busy("Too many of your withdrawals are being priced; try again.") from None
+        try:
+            yield
+        finally:
+            turns.release()
 
     async def _basis(
         self, session: AsyncSession, network: Network, money: Money, to: str

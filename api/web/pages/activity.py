@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from api import cursors
 from api.errors import InvalidCursor
+from api.turns import searches
 from api.web import receipts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
@@ -40,15 +42,17 @@ async def listed(visit: Member) -> Response:
         cursor = cursors.decode(visit.request.query_params.get("cursor"))
     except InvalidCursor:
         cursor = None
-    async with visit.services.db.reading() as reader:
-        rows = await activity.page(
-            reader,
-            principal_id=visit.member.id,
-            limit=ROWS,
-            cursor=cursor,
-            assets=visit.services.assets,
-            only=only,
-        )
+    searching = searches.turn(visit.member.id) if only.words is not None else nullcontext()
+    with searching:
+        async with visit.services.db.reading() as reader:
+            rows = await activity.page(
+                reader,
+                principal_id=visit.member.id,
+                limit=ROWS,
+                cursor=cursor,
+                assets=visit.services.assets,
+                only=only,
+            )
     shown, following = cursors.next_cursor(rows, ROWS, lambda row: (row.created_at, row.id))
     kept = {name: value for name, value in asked.items() if value}
     return visit.page(

@@ -6,10 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from api.web.events import Hub
 from api.web.route import WebRoute
 from api.web.visit import Visit, visitor
 from wallet.errors import RateLimited
+from wallet.identity import SignedIn
 
 router = APIRouter(route_class=WebRoute, include_in_schema=False)
 
@@ -25,10 +28,22 @@ async def live(visit: Annotated[Visit, Depends(visitor)]) -> Response:
         hub.admit(visit.session)
     except RateLimited:
         return visit.dressed(PlainTextResponse("Too many live pages are open.", 429))
-    return visit.dressed(
-        StreamingResponse(
-            hub.stream(visit.session, last),
+    return visit.dressed(_Stream(hub, visit.session, last))
+
+
+class _Stream(StreamingResponse):
+    """Gives its place back also where its client left before it began."""
+
+    def __init__(self, hub: Hub, session: SignedIn, last: str | None) -> None:
+        super().__init__(
+            hub.stream(session, last),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
-    )
+        self._hub, self._session = hub, session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.leave(self._session)

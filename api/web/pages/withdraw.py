@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from api.state import state_of
 from api.web import drafts
 from api.web.forms import money_of
 from api.web.holdings import Holding, spendable
@@ -19,7 +20,7 @@ from wallet.db import Session
 from wallet.errors import WalletError
 from wallet.ledger.errors import InsufficientFunds
 from wallet.money import AmountError, parse_amount
-from wallet.withdrawals import Plan, Planner
+from wallet.withdrawals import Plan
 
 FLOW = "withdraw"
 FIELDS = ("network", "to_address", "amount", "asset")
@@ -147,12 +148,12 @@ async def _planned(visit: Visit, values: dict[str, str]) -> Plan:
         limit = parse_amount(shown, money.asset) if shown else None
     except AmountError:
         limit = None
-    planner = Planner(services.db, services.chains, services.assets)
-    plan = await planner.plan(
+    plan = await state_of(visit.request).planner.plan(
         network=values.get("network", ""),
         money=money,
         to_address=values.get("to_address", ""),
         max_fee=limit,
+        principal_id=visit.member.id,
     )
     async with services.db.snapshot() as session:
         held = await spendable(session, services, visit.member.id)

@@ -26,7 +26,9 @@ _BANKED = (
     "    AND b.reference = 'line ' || s.id) AND EXISTS (SELECT FROM entries e"
     "    WHERE e.ref = 'line ' || s.id AND e.kind <> 'bank.unattributed')) t GROUP BY 1, 2, 3),"
     # A payout may be booked before its line is read, and its line read before the answer.
-    " open AS (SELECT reference FROM payouts WHERE answer IS NULL OR answer = 'accepted'"
+    # One whose payment ended before the bank was told has no answer, and waits for none.
+    " open AS (SELECT o.reference FROM payouts o WHERE o.answer = 'accepted' OR (o.answer IS NULL"
+    "  AND NOT EXISTS (SELECT FROM payments y WHERE y.id = o.ref AND y.status = 'failed'))"
     "  UNION SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"
     "  UNION SELECT s.reference FROM simbank.statement s WHERE NOT EXISTS"
     "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset) AND NOT EXISTS"
