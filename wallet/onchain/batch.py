@@ -317,19 +317,13 @@ class BatchFollower:
     ) -> None:
         """Final: each member that the contract says it paid is paid. Gas is shared evenly."""
         assert self.desk is not None and receipt is not None
-        told = _paid_events(receipt, intent.to_address)
         each, rest = divmod(intent.gas_fee_wei or 0, len(members))
         used = (intent.gas_used or 0) // len(members)
         for place, member in enumerate(members):
             token = self.desk.chain.network.token(member.asset)
-            wanted = (
-                member.to_address.lower(),
-                "" if token is None else token.contract.lower(),
-                member.amount_minor,
-            )
             share = each + (rest if place == 0 else 0)
             changes = _seen(intent) | {"gas_fee_wei": share, "gas_used": used}
-            if told.get(reference(member.id)) == wanted:
+            if token is not None and says_paid(token, member, receipt, intent.to_address):
                 await self.desk.move(
                     session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
                 )
@@ -350,6 +344,12 @@ def _seen(intent: Intent) -> dict[str, Any]:
     """Where the batch was mined, for its members; without its gas."""
     names = ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status")
     return {name: getattr(intent, name) for name in names}
+
+
+def says_paid(token: Token, member: Intent, receipt: Receipt, contract: str) -> bool:
+    """Whether the payout contract says in this receipt that it paid the member."""
+    wanted = (member.to_address.lower(), token.contract.lower(), member.amount_minor)
+    return _paid_events(receipt, contract).get(reference(member.id)) == wanted
 
 
 def _paid_events(receipt: Receipt, contract: str) -> dict[bytes, tuple[str, str, int]]:
