@@ -25,6 +25,7 @@ from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
 from chain.fee_models import gas_limit
 from chain.registry import Token
 from chain.transactions import MAX_GAS
+from keys.errors import SignerUnavailable
 from wallet import ledger
 from wallet.crashpoints import hit
 from wallet.ids import new_id
@@ -85,8 +86,15 @@ class Batcher:
             frozen_now = await frozen(session, self._desk.network) is not None
             if frozen_now or pauses.EVERY_ASSET in stopped:
                 return
-        for token in self._desk.chain.network.tokens:
-            fit = [one for one in queued if _fits(one, token)]
+        network = self._desk.chain.network
+        try:
+            limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
+        except SignerUnavailable:
+            return
+        for token in network.tokens:
+            # What an operator must sign for goes alone, signed or not: a batch has no such place.
+            most = None if limits is None else limits.above.get(token.contract)
+            fit = [one for one in queued if _fits(one, token, most)]
             if len(fit) >= BATCH_FROM and token.code not in stopped:
                 try:
                     await self._make(address, token, fit[:BATCH_MOST], head)
@@ -230,9 +238,11 @@ class Batcher:
         log.info("batch.made", batch=batch_id, token=token.code, members=len(members))
 
 
-def _fits(intent: Intent, token: Token) -> bool:
+def _fits(intent: Intent, token: Token, most: int | None) -> bool:
+    """`most`: what the signer lets pass without an operator (None: all)."""
     return (
         intent.asset == token.code
+        and (most is None or intent.amount_minor <= most)
         and intent.pinned_address is None
         and intent.data is None
         and not intent.alone
