@@ -322,6 +322,7 @@ class Deliverer:
             await self._replace(intent, attempts[-1], None)
             return False
         async with self._desk.db.transaction() as session:
+            await repository.lock_intent(session, intent.id)  # before its attempts, as everywhere
             for attempt in attempts:
                 if attempt.raw is None:
                     await repository.store_refused(
