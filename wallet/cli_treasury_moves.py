@@ -17,10 +17,11 @@ from wallet.bootstrap import Services
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
 from wallet.money import Money, format_amount, parse_amount
+from wallet.onchain import casework as halts
 from wallet.onchain import signers
 from wallet.onchain.freeze import frozen
 from wallet.treasury import casework, evacuate, hot, moves
-from wallet.treasury.hot import COMPROMISED, STANDBY
+from wallet.treasury.hot import STANDBY
 from wallet.treasury.routes import source
 
 LOOK_EVERY_SECONDS = 1.0
@@ -265,14 +266,18 @@ async def _evacuate(services: Services, chosen: argparse.Namespace) -> int:
     began = time.monotonic()
     while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
-            rows = {row.address: row for row in await signers.all_signers(session, name)}
+            freeze = await frozen(session, name)
+            ended = freeze is not None and freeze.evacuate_to is None  # the worker's word
+            for address in lanes if ended else ():
+                # One that a thief had used was halted before, and stays so for a service.
+                await halts.give_up(session, network=name, address=address, by=chosen.by)
             stopped = await casework.stopped(session, name)
         if stopped:
             for what in stopped:
                 print(what)
             print("Mend what it names, then order the evacuation again; the freeze stays.")
             return 1
-        if all(one in rows and rows[one].halted_reason == COMPROMISED for one in lanes):
+        if ended:
             return await _evacuated(services, name, time.monotonic() - began)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
     print("Not done yet; the worker goes on. Look with: bifold treasury status")
