@@ -96,6 +96,19 @@ async def data_fee(chain: Caller, fields: TxFields) -> DataFee:
     return fee
 
 
+async def beside_gas(
+    chain: Caller, *, asset: str, to: str, amount_minor: int, gas: int, cap: int
+) -> int:
+    """Wei that must lie there beside the amount and gas × cap, or an `op` node refuses the payment;
+    0 on other chains. Raises what `data_fee` raises."""
+    if chain.network.fee_model != "op":
+        return 0
+    fields = sample(
+        chain.network, asset=asset, to=to, amount_minor=max(amount_minor, 1), gas=gas, cap=cap
+    )
+    return (await data_fee(chain, fields)).bound
+
+
 def believable(receipt: Receipt, model: FeeModel, *, gas_limit: int, cap_wei: int) -> bool:
     """Whether our own transaction can have cost what this receipt says."""
     if receipt.gas_used * receipt.effective_gas_price > gas_limit * cap_wei:

@@ -137,6 +137,10 @@ class Network:
         """The listed token with this asset code, or None."""
         return next((token for token in self.tokens if token.code == code), None)
 
+    def lists(self, code: str) -> bool:
+        """Whether it is the coin, or a token of the file as it was read."""
+        return code == self.native_asset or self.token(code) is not None
+
 
 def load_networks(path: Path) -> dict[str, Network]:
     """Read the networks file. Keys are network names. Raises InvalidNetworks."""

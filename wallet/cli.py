@@ -199,8 +199,8 @@ def _add_chain(commands: Subparsers) -> None:
     chain = commands.add_parser("chain", help="what is stopped on the chain's side, and going on")
     actions = chain.add_subparsers(dest="action", metavar="ACTION", required=True)
     actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
-    review = actions.add_parser("resolve-review", help="end a withdrawal in review by proof")
-    review.add_argument("withdrawal", help="wdr_…")
+    review = actions.add_parser("resolve-review", help="end a payment in review by proof")
+    review.add_argument("payment", help="wdr_…, or int_… as its case names it")
     review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     for name, what in (
         ("cancel", "take a withdrawal back for its owner, at the house's cost"),

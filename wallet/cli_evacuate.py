@@ -16,10 +16,10 @@ from wallet import custody
 from wallet.bootstrap import Services
 from wallet.errors import InvalidField, InvalidState
 from wallet.money import Money
+from wallet.onchain import casework as halts
 from wallet.onchain import signers
 from wallet.onchain.freeze import freeze_network, frozen
 from wallet.treasury import casework, evacuate, hot, moves
-from wallet.treasury.hot import COMPROMISED
 
 LOOK_EVERY_SECONDS = 1.0
 log = structlog.get_logger("operator")
@@ -57,7 +57,7 @@ async def run(services: Services, chosen: argparse.Namespace, names: Sequence[st
         raise InvalidState("There is no address left that could be emptied.")
     began = time.monotonic()
     codes = await asyncio.gather(
-        *(_emptied(services, one, began, chosen.wait, say) for one in orders if one.lanes)
+        *(_emptied(services, chosen, one, began, say) for one in orders if one.lanes)
     )
     return int(any(codes) or any(one.told for one in orders))
 
@@ -131,20 +131,27 @@ async def _warm(
 
 
 async def _emptied(
-    services: Services, order: Order, began: float, patience: float, say: _Say
+    services: Services, chosen: argparse.Namespace, order: Order, began: float, say: _Say
 ) -> int:
     """Wait until the worker is done with one network, or stands."""
     name = order.network
-    while time.monotonic() - began < patience:
+    while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
-            rows = {row.address: row for row in await signers.all_signers(session, name)}
+            now = await frozen(session, name)
+            ended = now is not None and now.evacuate_to is None  # the worker's word
+            for address in order.lanes if ended else ():
+                # One that a thief had used was halted before, and stays so for a service.
+                await halts.give_up(session, network=name, address=address, by=chosen.by)
             stopped = await casework.stopped(session, name)
+        if now is None:
+            say(name, "Somebody let it go on: what is left at the hot addresses stays there.")
+            return 1
         if stopped:
             for what in stopped:
                 say(name, what)
             say(name, "Mend what it names, then order the evacuation again; the freeze stays.")
             return 1
-        if all(one in rows and rows[one].halted_reason == COMPROMISED for one in order.lanes):
+        if ended:
             await _tell(services, name, time.monotonic() - began, say)
             return 0
         await asyncio.sleep(LOOK_EVERY_SECONDS)

@@ -63,20 +63,24 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
-    """Only final blocks decide: settled, or given back, or it stays in review."""
+    """Only final blocks decide: settled, or given back, or it stays in review. A payment of the
+    house's own (a sweep, a move, a batch) goes by the id that its case names."""
     async with services.db.transaction() as session:
         row = (
             await session.execute(
-                text("SELECT intent_id, network FROM withdrawals WHERE id = :id"),
-                {"id": chosen.withdrawal},
+                text(
+                    "SELECT intent_id, network FROM withdrawals WHERE id = :id"
+                    " UNION ALL SELECT id, network FROM chain_intents WHERE id = :id"
+                ),
+                {"id": chosen.payment},
             )
         ).one_or_none()
     if row is None:
-        raise NotFound("There is no such withdrawal.")
+        raise NotFound("There is no such payment.")
     told = followers(services.assets, services.networks)
     desk = with_batches(Desk(services.db, services.chains[row.network], services.signer, told))
     done = await resolve(desk, row.intent_id, by=chosen.by)
-    print(f"{chosen.withdrawal}: {done.state} ({done.reason})")
+    print(f"{chosen.payment}: {done.state} ({done.reason})")
     return 0
 
 

@@ -215,12 +215,15 @@ async def _freeze(services: Services, chosen: argparse.Namespace) -> int:
 
 async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
     async with services.db.transaction() as session:
-        done = await session.scalar(
-            text("DELETE FROM network_freezes WHERE network = :network RETURNING 1"),
+        before = await frozen(session, chosen.network)
+        if before is None:
+            raise NotFound("That network is not frozen.")
+        await session.execute(
+            text("DELETE FROM network_freezes WHERE network = :network"),
             {"network": chosen.network},
         )
-    if done is None:
-        raise NotFound("That network is not frozen.")
+    if before.evacuate_to is not None:
+        print(f"Its evacuation to {before.evacuate_to} is broken off; what is left stays hot.")
     print("It goes on.")
     return 0
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
+from chain.address import checked
 from chain.errors import WrongChain
 from tests.cases.conftest import Command, all_cases, kinds
 from tests.onchain.test_onchain_strangers import OUTSIDE, _spend_from_hot
-from wallet import clock, crashpoints
+from wallet import clock, crashpoints, custody
 from wallet.errors import InvalidState, NotFound
 from wallet.onchain import Desk, tokens
 from wallet.onchain.casework import LateWatch, finality_seconds
 from wallet.testing.seam import Seam
+from wallet.treasury import moves
 from wallet.withdrawals import Withdrawal
 
 MINUTE = 60
+COLD = checked("0x00000000000000000000000000000000c01d0001")
 
 
 class Cut(BaseException):
@@ -88,6 +91,36 @@ async def test_a_foreign_transaction_is_two_cases_until_it_is_resolved(
         "payment_in_review": ("closed", "bea"), "signer_halted": ("closed", "cid")
     }  # fmt: skip
     assert "nonce used by a foreign transaction" in str(ended["payment_in_review"].closing_note)
+
+
+async def test_a_move_of_the_house_in_review_has_a_way_out_too(seam: Seam, bifold: Command) -> None:
+    """No withdrawal is behind it: its case names the payment, and the payment is ended by that."""
+    async with seam.operators.transaction() as session:
+        await custody.register_house_address(session, network="local", address=COLD, place="cold")
+        move = await moves.propose(
+            session, network="local", money=seam.money("5", "USDC"), kind="to_cold",
+            to_address=COLD, by="ada",
+        )  # fmt: skip
+        await moves.approve(
+            session, move, by="ben", chain=seam.chain, sender=await hot(seam), assets=seam.assets
+        )
+    await seam.automine(False)
+    await seam.pass_once()
+    await seam.node("anvil_dropAllTransactions")
+    await _spend_from_hot(seam, 0)
+    await seam.dev.mine(1)
+    await seam.automine(True)
+    await seam.pass_once()
+    await seam.finish()
+    [payment] = await seam.rows("SELECT id, state FROM chain_intents")
+    [made] = [one for one in await all_cases(seam.db) if one.kind == "payment_in_review"]
+    assert (payment.state, made.subject, made.status) == ("in_review", payment.id, "open")
+    with pytest.raises(NotFound):
+        await bifold("chain", "resolve-review", "int_01ARZ3NDEKTSV4RRFFQ69G5FAV", "--by", "bea")
+    await bifold("chain", "resolve-review", payment.id, "--by", "bea")
+    [row] = await seam.rows("SELECT state, reason FROM treasury_moves")
+    assert row.state == "failed" and "nonce used by a foreign transaction" in row.reason
+    assert (await all_cases(seam.db))[0].closed_by == "bea"
 
 
 async def test_nonces_that_no_row_knows_are_passed_by_a_persons_word(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -79,10 +80,20 @@ async def test_s15_the_old_one_is_mined_after_a_bump(case: Case) -> None:
 
 
 async def test_s16_a_cancel_that_the_original_outran(case: Case) -> None:
+    """The cancel was signed and in the pool; a miner took the original all the same."""
     made = await case.broadcast()
+    old = case.meddler.sent[0]
     await case.seam.cancel(case.ada, made.id)
+    for _ in range(3):
+        await case.seam.runner.tick()
+    assert [kind for kind, _, _ in await case.fields()] == ["pay", "cancel"]
+    assert len(set(case.meddler.sent)) == 2
+    await case.seam.node("anvil_dropAllTransactions")
+    await case.seam.node(SUBMIT, old)
+    case.meddler.lose_before = {SUBMIT}
     await case.seam.dev.mine(1)
     await case.settled_once(made)
+    assert [one.status for one in (await case.now(made)).attempts] == ["mined", "sent"]
     balance = await case.seam.balance(case.ada, "ETH")
     assert balance.held_minor == 0
     assert balance.total_minor == 9 * ETH - (await case.now(made)).fee.minor
@@ -234,6 +245,23 @@ async def test_s25_a_hot_wallet_that_is_short(case: Case, asset: str) -> None:
     assert await case.fields() == []  # no nonce burned
     await case.seam.node("anvil_setBalance", hot, hex(before))
     await case.settled_once(made, 10**6 if asset == "USDC" else ETH)
+
+
+async def test_s25_a_hot_wallet_that_has_gas_and_too_few_tokens(case: Case) -> None:
+    made = await case.withdraw("1", "USDC")
+    [hot] = await case.seam.signer.hot_addresses()
+
+    def drained(method: str, params: Sequence[object], answer: Any) -> Any:
+        asks = method == "eth_call" and f"0x70a08231{hot[2:].lower():0>64}" in str(params).lower()
+        return f"0x{10**6 - 1:064x}" if asks else answer
+
+    case.meddler.alter = drained
+    await case.seam.pass_once()
+    waiting = await case.now(made)
+    assert (waiting.status, waiting.waiting_for) == ("held", "liquidity")
+    assert await case.fields() == []  # no nonce burned
+    case.meddler.calm()
+    await case.settled_once(made, 10**6)
 
 
 @pytest.mark.parametrize("seconds", [7_200, 86_400])

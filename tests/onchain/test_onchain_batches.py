@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from eth_utils.address import to_checksum_address
 from sqlalchemy import text
 
 from chain.testing import AnvilProcess
+from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.testing.databases import ScratchDatabase
@@ -161,6 +163,26 @@ async def test_an_offender_is_left_out(seam: Seam) -> None:
     assert rows[0].n == 6
     assert (await seam.withdrawal(ada, strange.id)).status == "settled"
     assert await seam.differences() == []
+
+
+async def test_what_an_operator_must_sign_for_is_in_no_batch(seam: Seam) -> None:
+    """Also one that nobody has looked at yet: the signer would refuse the whole batch for it."""
+    ada = await allowed(seam)
+    [(chain_id, chain)] = seam.desk.policy.chains.items()
+    contract = seam.network.tokens[0].contract
+    limit = replace(chain.tokens[contract], approve_above=3 * 10**6)
+    seam.desk.policy = Policy(
+        {chain_id: replace(chain, tokens={contract: limit})}, frozenset({PAYEES[0]})
+    )
+    large = await seam.withdraw(ada, "4", "USDC", PAYEES[0])
+    for payee in PAYEES:
+        await seam.withdraw(ada, "3", "USDC", payee)
+    await seam.finish()
+    assert await paid(seam) == [7_000_000, *([3_000_000] * 5)]
+    assert (await purposes(seam))["payout_batch"] == 1
+    waits = await seam.withdrawal(ada, large.id)
+    assert (waits.status, waits.waiting_for) == ("held", "approval")
+    assert await seam.rows("SELECT 1 FROM chain_attempts WHERE refused IS NOT NULL") == []
 
 
 async def test_rows_that_somebody_altered_are_not_paid(

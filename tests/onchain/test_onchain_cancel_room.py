@@ -1,9 +1,10 @@
-"""A cancel that its bound has no room for any more: what was sent goes on being sent."""
+"""What was sent goes on being sent: while a cancel finds no room, and when a bump was lost."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -34,38 +35,71 @@ def _attempt(seq: int, kind: repository.AttemptKind, cap: int) -> Attempt:
     )  # fmt: skip
 
 
-async def test_bytes_that_a_node_forgot_are_sent_again_while_a_cancel_finds_no_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It was asked for while a bump was being signed, and that bump took the last room."""
-    intent = Intent(
-        id="int_1", purpose="withdrawal", ref="wdr_1", network="local", asset="ETH",
-        to_address=OUTSIDE, amount_minor=5, gas_limit=21_000, fee_ceiling_wei=12 * GWEI,
-        state=State.SENT, reason=None, waiting_for=None, from_address=SENDER, nonce=3,
-        mined_tx_hash=None, mined_kind=None, mined_block=None, mined_block_hash=None,
-        mined_status=None, gas_used=None, gas_fee_wei=None, passed_at_block=None,
-        cancel_requested_at=NOW + timedelta(seconds=1), speed_up_requested_at=None,
+def _intent(**changes: Any) -> Intent:
+    return replace(
+        Intent(
+            id="int_1", purpose="withdrawal", ref="wdr_1", network="local", asset="ETH",
+            to_address=OUTSIDE, amount_minor=5, gas_limit=21_000, fee_ceiling_wei=12 * GWEI,
+            state=State.SENT, reason=None, waiting_for=None, from_address=SENDER, nonce=3,
+            mined_tx_hash=None, mined_kind=None, mined_block=None, mined_block_hash=None,
+            mined_status=None, gas_used=None, gas_fee_wei=None, passed_at_block=None,
+            cancel_requested_at=None, speed_up_requested_at=None,
+        ),
+        **changes,
     )  # fmt: skip
 
-    @asynccontextmanager
-    async def transaction() -> AsyncIterator[None]:
-        yield None
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the attempts that the deliverer hands to the node, in order."""
+    handed: list[int] = []
 
     async def no_row(*_: object, **__: object) -> None:
         return None
 
-    sent: list[int] = []
-
     async def send(_: Deliverer, one: Intent, seq: int, raw: bytes) -> None:
-        sent.append(seq)
+        handed.append(seq)
 
     monkeypatch.setattr(repository, "set_waiting", no_row)
     monkeypatch.setattr(Deliverer, "_send", send)
+    return handed
+
+
+def _deliverer() -> Deliverer:
+    @asynccontextmanager
+    async def transaction() -> AsyncIterator[None]:
+        yield None
+
     network = SimpleNamespace(bump_percent=15)
     desk: Any = SimpleNamespace(
         db=SimpleNamespace(transaction=transaction), chain=SimpleNamespace(network=network)
     )
-    deliverer = Deliverer(cast(Desk, desk), rebroadcast_seconds=3.0, bump_seconds=1e9)
+    return Deliverer(cast(Desk, desk), rebroadcast_seconds=3.0, bump_seconds=1e9)
+
+
+async def test_bytes_that_a_node_forgot_are_sent_again_while_a_cancel_finds_no_room(
+    sent: list[int],
+) -> None:
+    """It was asked for while a bump was being signed, and that bump took the last room."""
+    intent = _intent(cancel_requested_at=NOW + timedelta(seconds=1))
     attempts = [_attempt(1, "pay", 10 * GWEI), _attempt(2, "bump", 11_500_000_000)]
-    await deliverer._deliver(intent, attempts, set(), lowest=True)
+    await _deliverer()._deliver(intent, attempts, set(), lowest=True)
     assert sent == [2, 1]
+
+
+@pytest.mark.parametrize("kind", ["bump", "cancel"])
+async def test_a_replacement_whose_request_was_lost_is_sent_again(
+    sent: list[int], kind: repository.AttemptKind
+) -> None:
+    """The node has the older bytes in its pool and never saw the newer ones: that they were handed
+    over once says nothing, and the older ones may be too cheap for hours."""
+    attempts = [_attempt(1, "pay", 10 * GWEI), _attempt(2, kind, 11_500_000_000)]
+    older, newer = (str(one.tx_hash) for one in attempts)
+    deliverer = _deliverer()
+    await deliverer._deliver(_intent(), attempts, {older}, lowest=False)
+    assert sent == [2]  # and not the older ones, which are there
+    await deliverer._deliver(_intent(), attempts, {newer}, lowest=False)
+    assert sent == [2]
+    attempts[1] = replace(attempts[1], seconds_since_sent=1.0)
+    await deliverer._deliver(_intent(), attempts, {older}, lowest=False)
+    assert sent == [2]  # not in every pass

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -12,8 +16,9 @@ from sqlalchemy import text
 from chain.address import checked
 from chain.testing.fake_node import FakeNode
 from tests.onchain.test_onchain_strangers import _spend_from_hot
+from wallet import cli_treasury_moves
 from wallet.db import Database
-from wallet.onchain import ChainUnavailable, signers
+from wallet.onchain import ChainUnavailable, casework, signers
 from wallet.testing.seam import Seam
 from wallet.treasury import hot
 
@@ -60,3 +65,41 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
         assert await signers.lost(session, network="local", address=address)
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to is None
+
+
+async def test_the_command_ends_with_an_address_that_a_thief_had_used(
+    seam: Seam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was halted before, for the thief's transaction: it is given up like the others, so that
+    nobody lets it go on by the case that was open about it."""
+    [address] = await seam.signer.hot_addresses()
+    await seam.pay_in(address, "10", "ETH")
+    await hot.introduce(seam.db, seam.chain, address)
+    async with seam.db.transaction() as session:
+        await casework.halt_signer(
+            session, network="local", address=address, reason="foreign_transaction"
+        )
+    services: Any = SimpleNamespace(
+        db=seam.operators, chains={"local": seam.chain}, assets=seam.assets
+    )
+    chosen = argparse.Namespace(network="local", to=COLD, by="ada", hot_only=True, wait=60.0)
+
+    async def worker() -> None:
+        while True:
+            with suppress(ChainUnavailable):
+                await seam.treasury.tick()
+                await seam.pass_once()
+                await seam.mine(seam.network.confirmations)
+            await asyncio.sleep(0.1)
+
+    working = asyncio.create_task(worker())
+    try:
+        assert await cli_treasury_moves._evacuate(services, chosen) == 0
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert "Done in" in capsys.readouterr().out
+    [row] = await seam.rows("SELECT halted_reason FROM chain_signers")
+    assert row.halted_reason == hot.COMPROMISED
+    [case] = await seam.rows("SELECT status, closed_by FROM cases WHERE kind = 'signer_halted'")
+    assert (case.status, case.closed_by) == ("closed", "ada")

@@ -25,6 +25,7 @@ from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
 from chain.fee_models import gas_limit
 from chain.registry import Token
 from chain.transactions import MAX_GAS
+from keys.errors import SignerUnavailable
 from wallet import ledger
 from wallet.crashpoints import hit
 from wallet.ids import new_id
@@ -85,8 +86,15 @@ class Batcher:
             frozen_now = await frozen(session, self._desk.network) is not None
             if frozen_now or pauses.EVERY_ASSET in stopped:
                 return
-        for token in self._desk.chain.network.tokens:
-            fit = [one for one in queued if _fits(one, token)]
+        network = self._desk.chain.network
+        try:
+            limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
+        except SignerUnavailable:
+            return
+        for token in network.tokens:
+            # What an operator must sign for goes alone, signed or not: a batch has no such place.
+            most = None if limits is None else limits.above.get(token.contract)
+            fit = [one for one in queued if _fits(one, token, most)]
             if len(fit) >= BATCH_FROM and token.code not in stopped:
                 try:
                     await self._make(address, token, fit[:BATCH_MOST], head)
@@ -230,9 +238,11 @@ class Batcher:
         log.info("batch.made", batch=batch_id, token=token.code, members=len(members))
 
 
-def _fits(intent: Intent, token: Token) -> bool:
+def _fits(intent: Intent, token: Token, most: int | None) -> bool:
+    """`most`: what the signer lets pass without an operator (None: all)."""
     return (
         intent.asset == token.code
+        and (most is None or intent.amount_minor <= most)
         and intent.pinned_address is None
         and intent.data is None
         and not intent.alone
@@ -317,19 +327,13 @@ class BatchFollower:
     ) -> None:
         """Final: each member that the contract says it paid is paid. Gas is shared evenly."""
         assert self.desk is not None and receipt is not None
-        told = _paid_events(receipt, intent.to_address)
         each, rest = divmod(intent.gas_fee_wei or 0, len(members))
         used = (intent.gas_used or 0) // len(members)
         for place, member in enumerate(members):
             token = self.desk.chain.network.token(member.asset)
-            wanted = (
-                member.to_address.lower(),
-                "" if token is None else token.contract.lower(),
-                member.amount_minor,
-            )
             share = each + (rest if place == 0 else 0)
             changes = _seen(intent) | {"gas_fee_wei": share, "gas_used": used}
-            if told.get(reference(member.id)) == wanted:
+            if token is not None and says_paid(token, member, receipt, intent.to_address):
                 await self.desk.move(
                     session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
                 )
@@ -350,6 +354,12 @@ def _seen(intent: Intent) -> dict[str, Any]:
     """Where the batch was mined, for its members; without its gas."""
     names = ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status")
     return {name: getattr(intent, name) for name in names}
+
+
+def says_paid(token: Token, member: Intent, receipt: Receipt, contract: str) -> bool:
+    """Whether the payout contract says in this receipt that it paid the member."""
+    wanted = (member.to_address.lower(), token.contract.lower(), member.amount_minor)
+    return _paid_events(receipt, contract).get(reference(member.id)) == wanted
 
 
 def _paid_events(receipt: Receipt, contract: str) -> dict[bytes, tuple[str, str, int]]:

@@ -77,6 +77,18 @@ async def resume_signer(
     return done
 
 
+async def give_up(session: AsyncSession, *, network: str, address: str, by: str) -> None:
+    """An evacuation has emptied it: nobody is to let it go on by the case of an earlier halt."""
+    await signers.give_up(session, network=network, address=address)
+    await cases.close_all(
+        session,
+        kinds=["signer_halted"],
+        subjects=[f"{network}/{address}"],
+        by=by,
+        note="it was emptied, and signs nothing any more",
+    )
+
+
 # Payments
 
 
@@ -210,4 +222,4 @@ async def _late(
     return [(repository.intent_of(row), row.first_at, row.hashes) for row in rows]
 
 
-__all__ = ["LateWatch", "finality_seconds", "halt_signer", "moved", "resume_signer"]
+__all__ = ["LateWatch", "finality_seconds", "give_up", "halt_signer", "moved", "resume_signer"]

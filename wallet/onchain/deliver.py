@@ -109,10 +109,9 @@ class Deliverer:
         sendable = [a for a in attempts if a.raw is not None]
         if not sendable:
             return
-        if not (any(a.tx_hash in known for a in sendable) and sendable[-1].sends):
-            for attempt in reversed(sendable):  # newest first; an older one may be the one taken
-                if self._due(attempt) and attempt.raw is not None:
-                    await self._send(intent, attempt.seq, attempt.raw)
+        for attempt in _missing(sendable, known):
+            if self._due(attempt) and attempt.raw is not None:
+                await self._send(intent, attempt.seq, attempt.raw)
         if wants_speed(intent, sendable):
             await self._replace(intent, sendable[-1], self._dearer(intent, sendable))
         elif lowest:
@@ -323,6 +322,7 @@ class Deliverer:
             await self._replace(intent, attempts[-1], None)
             return False
         async with self._desk.db.transaction() as session:
+            await repository.lock_intent(session, intent.id)  # before its attempts, as everywhere
             for attempt in attempts:
                 if attempt.raw is None:
                     await repository.store_refused(
@@ -350,3 +350,16 @@ class Deliverer:
                 tip_wei=fields.tip,
                 cap_wei=fields.cap,
             )
+
+
+def _missing(sendable: Sequence[Attempt], known: set[str]) -> Sequence[Attempt]:
+    """What the node is to be given again, newest first; an older one may be the one it takes.
+
+    Once it has one of them only the newest may be missing. That this was handed over before says
+    nothing: its request may have been lost, and the older one be too cheap for hours.
+    """
+    newest = sendable[-1]
+    if newest.tx_hash in known:
+        return ()
+    there = any(attempt.tx_hash in known for attempt in sendable)
+    return (newest,) if there else sendable[::-1]

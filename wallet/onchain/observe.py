@@ -145,6 +145,10 @@ class IntentObserver:
 
     async def _end(self, intent: Intent, attempt: Attempt, receipt: Receipt, at: datetime) -> None:
         """Final. The follower books it in the same transaction, so that nothing is between."""
+        if not self._desk.chain.network.lists(intent.asset):
+            # Its Transfer is the proof, and cannot be read until its contract is known again.
+            log.warning("intent.asset_unlisted", intent=intent.id, asset=intent.asset)
+            return
         to, reason = self._verdict(intent, attempt, receipt)
         changes: dict[str, Any] = {} if reason is None else {"reason": reason}
         async with self._desk.db.transaction() as session:

@@ -136,6 +136,11 @@ class Preparer:
             freeze = await frozen(session, desk.network)
             if freeze is not None:
                 queued = [intent for intent in queued if intent.purpose in freeze.lets]
+        # What was taken out of the networks file meanwhile waits, and holds up nobody else.
+        unlisted = [one.id for one in queued if not desk.chain.network.lists(one.asset)]
+        if unlisted:
+            await self._wait(unlisted, "review")
+            queued = [intent for intent in queued if intent.id not in unlisted]
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them
         else:
@@ -307,6 +312,8 @@ class Preparer:
         for other in (*open_intents, intent, *inside):
             needs[other.asset] = needs.get(other.asset, 0) + other.amount_minor
         for asset in sorted({native, intent.asset, *(member.asset for member in inside)}):
+            if not desk.chain.network.lists(asset):
+                continue  # of a batch that is out already, or that nobody will vouch for
             [balance] = await desk.chain.balances([address], asset, head.number)
             if balance < needs[asset]:
                 log.warning("signer.short", network=desk.network, address=address, asset=asset)

@@ -14,19 +14,20 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
-from chain.blocks import Receipt
+from chain.blocks import Block, Receipt
 from chain.errors import NodeGarbage, NodeRejected
-from chain.observe import net_transfers
+from chain.observe import net_transfers, verified_logs
 from chain.spent import Spent, spender
 from chain.transactions import decode_signed, decode_unsigned, encode_unsigned
 from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
+from wallet.onchain import batch, repository, signers
 from wallet.onchain import network as networks
-from wallet.onchain import repository, signers
 from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import OWN_PURPOSES
+from wallet.onchain.network import NetworkStatus
 from wallet.onchain.observe import says_paid
 from wallet.onchain.prepare import build_fields
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
@@ -51,7 +52,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     async with desk.db.transaction() as session:
         intent = await repository.get_intent(session, intent_id)
         sent_by = await repository.get_intent(session, intent.batch_id or intent_id)
-        status = await networks.read(session, desk.network)
+        seen = await networks.read(session, desk.network)
     if intent.state is not State.IN_REVIEW:
         raise InvalidState("It is not in review.", extra={"state": str(intent.state)})
     if sent_by.id != intent_id and sent_by.state is State.IN_REVIEW:
@@ -60,8 +61,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
             intent = await repository.get_intent(session, intent_id)
         if intent.state is not State.IN_REVIEW:
             return intent  # it went with its batch
-    if status is None or not status.fresh:
-        raise InvalidState("The node is not answering; nothing can be proved.")
+    status = _demand_readable(desk, intent, seen)
     async with desk.db.transaction() as session:
         attempts = (await repository.attempts_of(session, [sent_by.id]))[sent_by.id]
     await desk.chain.verify_identity()
@@ -97,6 +97,15 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     if moved is None:
         raise InvalidState("It has moved meanwhile; look again.")
     return moved
+
+
+def _demand_readable(desk: Desk, intent: Intent, status: NetworkStatus | None) -> NetworkStatus:
+    """The status. Raises InvalidState where nothing can be proved now."""
+    if status is None or not status.fresh:
+        raise InvalidState("The node is not answering; nothing can be proved.")
+    if not desk.chain.network.lists(intent.asset):
+        raise InvalidState(f"{intent.asset} is not listed on {desk.network}: list it, ask again.")
+    return status
 
 
 async def _final_receipt(
@@ -241,21 +250,42 @@ async def _judged(
         return State.FINAL_REVERTED, changes | {"reason": "reverted"}, at
     if intent.data is not None or intent.asset == desk.chain.network.native_asset:
         return State.FINAL_OK, changes | {"reason": "paid"}, at
-    token = desk.chain.network.token(intent.asset)
-    if token is not None and says_paid(token, intent, receipt):
+    # The block's receipts, which must add up to its header: what a node leaves out of one receipt
+    # proves nothing.
+    receipts = await _all_receipts(desk, block)
+    mine, tx = receipts[receipt.tx_index], block.transactions[receipt.tx_index]
+    token, member = desk.chain.network.token(intent.asset), intent.batch_id is not None
+    if token is not None and (
+        batch.says_paid(token, intent, mine, tx.to or "")
+        if member
+        else says_paid(token, intent, mine)
+    ):
         # Before any balance: who passes it on in the same block has had it all the same.
         return State.FINAL_OK, changes | {"reason": "its token says that it paid"}, at
-    sender = checked(block.transactions[receipt.tx_index].from_address)
-    pair, payer = (intent.asset, intent.to_address), (intent.asset, sender)
+    pair, payer = (intent.asset, intent.to_address), (intent.asset, checked(tx.from_address))
     found = await desk.chain.balance_changes(block, [pair, payer])
     moved = found[pair]
     if moved == intent.amount_minor:
         return State.FINAL_OK, changes | {"reason": "its recipient's balance grew by it"}, at
     told = "cannot be read any more" if moved is None else f"moved by {moved}"
-    if moved == 0:
-        logs = [one for each in await desk.chain.block_receipts(block) for one in each.logs]
-        known = net_transfers(logs, desk.chain.network.tokens).get((payer[0], sender.lower()), 0)
+    if moved == 0 and not member:
+        # What other transactions say alone: had this one taken anything, somebody has it.
+        logs = [one for each in receipts if each.tx_hash != mine.tx_hash for one in each.logs]
+        tokens = desk.chain.network.tokens
+        known = net_transfers(logs, tokens).get((payer[0], tx.from_address), 0)
         if found[payer] == known:
             return State.FINAL_REVERTED, changes | {"reason": "its recipient got nothing"}, at
-        told = "stood still, and its sender's moved as no log says"
+        told = "stood still, and its sender's did not"
     raise InvalidState(f"The recipient's balance {told}: that proves neither way.")
+
+
+async def _all_receipts(desk: Desk, block: Block) -> list[Receipt]:
+    """Of a block, with all its logs. Raises InvalidState where the node leaves any out."""
+    try:
+        receipts = await desk.chain.block_receipts(block)
+        verified_logs(block, receipts)
+    except (NodeRejected, NodeGarbage):
+        raise InvalidState(
+            f"This node does not show all that block {block.number} logged; ask another one."
+        ) from None
+    return receipts

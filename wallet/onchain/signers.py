@@ -194,6 +194,19 @@ async def halt_signer(session: AsyncSession, *, network: str, address: str, reas
     return done.one_or_none() is not None
 
 
+async def give_up(session: AsyncSession, *, network: str, address: str) -> None:
+    """It was emptied and signs nothing any more, whatever it was halted for before. An operator's
+    word: to a service the first reason stays (r0035)."""
+    await session.execute(
+        text(
+            "UPDATE chain_signers SET halted_reason = :reason, halted_at = clock_timestamp()"
+            " WHERE network = :network AND address = :address"
+            " AND halted_reason IS DISTINCT FROM :reason"
+        ),
+        {"network": network, "address": address, "reason": COMPROMISED},
+    )
+
+
 async def resume_signer(session: AsyncSession, *, network: str, address: str) -> bool:
     """Let a halted address give nonces again. False when it was not halted.
 

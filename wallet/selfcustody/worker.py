@@ -26,7 +26,7 @@ from chain.errors import (
     NodeTimeout,
     NodeUnavailable,
 )
-from chain.fee_models import gas_limit
+from chain.fee_models import beside_gas, gas_limit
 from chain.spent import by_no_transaction, spender
 from chain.transactions import (
     TxFields,
@@ -283,7 +283,11 @@ class SelfCustodyWorker:
         [held] = await chain.balances(
             [row.address], network.native_asset, (await chain.head()).number
         )
-        if held < gas * cap + (int(row.amount_minor) if token is None else 0):
+        fee = gas * cap + await beside_gas(
+            chain, asset=row.asset, to=row.to_address, amount_minor=int(row.amount_minor), gas=gas,
+            cap=cap,
+        )  # fmt: skip
+        if held < fee + (int(row.amount_minor) if token is None else 0):
             await self._fail(row, "too_little")
             return
         unsigned = encode_unsigned(fields(gas))

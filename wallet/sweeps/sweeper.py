@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain import fee_models
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeRejected
-from chain.fees import FeeQuote
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
 from keys.errors import KeysError
@@ -138,7 +137,8 @@ class Sweeper:
         except FeeCeiling:
             return None
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
-        return _Now(head.number, final, _price(fees), ceiling, treasury, place)
+        price = fees.base_fee + fees.tip
+        return _Now(head.number, final, price, ceiling, treasury, place)
 
     async def _given_up(self, session: AsyncSession, treasury: str, place: str | None) -> bool:
         """Whether the treasury is a hot address that is being emptied, or was: its key is lost."""
@@ -212,9 +212,7 @@ class Sweeper:
             if estimate is None:
                 continue
             gas = fee_models.gas_limit(estimate, self._network.fee_model)
-            reserve = gas * now.ceiling
-            if self._network.fee_model == "op":
-                reserve *= 2  # the L1 part is not in the gas units
+            reserve = await self._fee(now, native, one.minor, gas)
             [held] = await self._chain.balances([one.address], native, now.head)
             minor = min(one.minor, held) - reserve
             if minor < max(self._network.native_sweep_min, COIN_WORTH * gas * now.price, 1):
@@ -235,6 +233,12 @@ class Sweeper:
                 raise
         log.error("sweep.refused", network=self._network.name, address=one.address, asset=asset)
         return None
+
+    async def _fee(self, now: _Now, asset: str, minor: int, gas: int) -> int:
+        """Wei that must lie at the address beside what it pays."""
+        return gas * now.ceiling + await fee_models.beside_gas(
+            self._chain, asset=asset, to=now.treasury, amount_minor=minor, gas=gas, cap=now.ceiling
+        )
 
     # Tokens
 
@@ -270,7 +274,7 @@ class Sweeper:
         gas = fee_models.gas_limit(estimate, self._network.fee_model)
         native = self._network.native_asset
         [coins] = await self._chain.balances([one.address], native, now.head)
-        needed = gas * now.ceiling * (2 if self._network.fee_model == "op" else 1)
+        needed = await self._fee(now, token.code, minor, gas)
         if coins >= needed:
             await self._start(
                 now, "token", token.code, [one], gas=gas, to=now.treasury, minor=minor, pinned=one
@@ -444,7 +448,3 @@ class Sweeper:
         if kind == "delegated":
             # What they signed leaves with the transaction, and counts even if that reverts.
             await repository.retire(session, self._network.name, addresses)
-
-
-def _price(fees: FeeQuote) -> int:
-    return fees.base_fee + fees.tip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from chain.blocks import Receipt
 from chain.client import ChainClient
-from chain.fee_models import gas_limit
+from chain.fee_models import beside_gas, gas_limit
 from chain.outcomes import SendKind
 from chain.spent import spender
 from chain.transactions import (
@@ -78,7 +78,10 @@ async def prepare(
     draft = fields(21_000)
     estimate = await chain.estimate_gas(sender, draft.to, draft.value, draft.data)
     gas = gas_limit(estimate, network.fee_model)
-    if spent + gas * cap > coins:
+    fee = gas * cap + await beside_gas(
+        chain, asset=code, to=to, amount_minor=money.minor, gas=gas, cap=cap
+    )
+    if spent + fee > coins:
         raise InvalidField(
             f"The cold address holds too little {network.native_asset} for the fee beside it."
         )

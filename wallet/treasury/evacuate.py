@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import NodeRejected
+from chain.fee_models import beside_gas
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.ids import new_id
@@ -46,7 +47,11 @@ async def warm_out(
         minor = held - await _under_way(session, network.name, warm, code, native)
         if code == native and minor > 0:
             gas, ceiling = await bound(chain, sender=warm, to=cold, money=_one(assets, native))
-            minor -= gas * ceiling
+            # The data fee of an `op` chain for this payment, and for each that goes before it.
+            beside = await beside_gas(
+                chain, asset=native, to=cold, amount_minor=held, gas=gas, cap=ceiling
+            )
+            minor -= gas * ceiling + (1 + len(network.tokens)) * beside
         if minor < 1:
             continue
         move = Move(

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeRejected
-from chain.fee_models import gas_limit
+from chain.fee_models import beside_gas, gas_limit
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -61,7 +61,8 @@ class TreasuryWatch:
                 log.warning("treasury.waits", network=self._name, error=error.code)
 
     async def _evacuate(self, cold: str) -> None:
-        """Tokens first, the coin last, by a transfer that leaves nothing over.
+        """Tokens first, the coin last, by a transfer that leaves nothing over (on `op` chains: what
+        the data fee, which nobody knows beforehand, does not take of twice its estimate).
 
         What the signer has refused waits for a person (`casework`), and the address is not empty:
         its coins stay beside it, for they are the gas of the next try.
@@ -97,9 +98,12 @@ class TreasuryWatch:
             gas = gas_limit(
                 await chain.estimate_gas(address, cold, 1, b""), chain.network.fee_model
             )
-            if coins > gas * price:
+            fee = gas * price + await beside_gas(
+                chain, asset=native, to=cold, amount_minor=coins, gas=gas, cap=price
+            )
+            if coins > fee:
                 if not await self._held_back(address, native):
-                    await self._send(address, native, coins - gas * price, cold, exact=(gas, price))
+                    await self._send(address, native, coins - fee, cold, exact=(gas, price))
                 left += 1
         if left == 0 and lanes:
             await self._rotate(lanes)

@@ -73,13 +73,15 @@ async def lock_by_intent(session: AsyncSession, intent_id: str) -> Row | None:
 
 
 async def is_backed(session: AsyncSession, *, intent_id: str, ref: str) -> bool:
-    """Whether intent, withdrawal and hold say the same, and the money is its owner's."""
+    """Whether intent, withdrawal and hold say the same, and the money is its owner's. A withdrawal
+    calls nothing: what a call moves is in none of these figures."""
     return bool(
         await session.scalar(
             text(
                 "SELECT EXISTS (SELECT FROM chain_intents i JOIN withdrawals w"
                 "  ON w.intent_id = i.id AND w.network = i.network AND w.asset = i.asset"
                 "  AND w.amount_minor = i.amount_minor AND w.to_address = i.to_address"
+                "  AND i.data IS NULL AND i.authorizations IS NULL"
                 " JOIN holds h ON h.id = w.hold_id AND h.ref = w.id AND h.status = 'open'"
                 "  AND h.captured_minor = 0 AND h.released_minor = 0"
                 "  AND h.amount_minor = w.amount_minor + w.fee_bound_minor"
