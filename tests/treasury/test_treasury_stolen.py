@@ -16,7 +16,7 @@ from sqlalchemy import text
 from chain.address import checked
 from chain.testing.fake_node import FakeNode
 from tests.onchain.test_onchain_strangers import _spend_from_hot
-from wallet import cli_treasury_moves
+from wallet import cli_evacuate
 from wallet.db import Database
 from wallet.onchain import ChainUnavailable, casework, signers
 from wallet.testing.seam import Seam
@@ -94,7 +94,7 @@ async def test_the_command_ends_with_an_address_that_a_thief_had_used(
 
     working = asyncio.create_task(worker())
     try:
-        assert await cli_treasury_moves._evacuate(services, chosen) == 0
+        assert await cli_evacuate.run(services, chosen, ["local"]) == 0
     finally:
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
