@@ -18,10 +18,17 @@ from typing import TypeVar
 
 from chain import answerable, parse
 from chain.blocks import BlockRef, parse_ref
-from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import (
+    AnswerTooLarge,
+    ChainError,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.registry import Network
 from chain.rpc import SUBMISSION, Answer, Call, Rpc
-from chain.told import GET_BLOCK
+from chain.told import BLOCK_RECEIPTS, GET_BLOCK, GET_LOGS, GET_RECEIPT
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 30.0
@@ -30,6 +37,9 @@ MAX_LAG_BLOCKS = 5
 """A node further behind the best head is not read from while another one is not."""
 EXTRAS = "debug_"
 """Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
+IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
+"""What is asked again in parts where it is too much for one answer, as batches of receipts are: how
+long it is strangers decide, and no node fails by it."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -114,18 +124,22 @@ class FailoverRpc:
             lambda rpc: rpc.call(method, params),
             sends=method == SUBMISSION,
             extra=method.startswith(EXTRAS),
+            in_parts=method in IN_PARTS,
         )
 
     async def batch(self, calls: Sequence[Call]) -> list[object]:
         """A batch at the current node."""
-        return await self._use(lambda rpc: rpc.batch(calls), sends=_sends(calls))
+        return await self._use(
+            lambda rpc: rpc.batch(calls), sends=_sends(calls), in_parts=_in_parts(calls)
+        )
 
     async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
         """A batch at the current node, rejections in place."""
         extra = all(method.startswith(EXTRAS) for method, _ in calls)
         return await self._use(
-            lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra
-        )
+            lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra,
+            in_parts=_in_parts(calls),
+        )  # fmt: skip
 
     async def aclose(self) -> None:
         """Close every node's connections."""
@@ -133,15 +147,16 @@ class FailoverRpc:
             await node.rpc.aclose()
 
     async def _use(
-        self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool, extra: bool = False
-    ) -> T:
+        self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool, extra: bool = False,
+        in_parts: bool = False,
+    ) -> T:  # fmt: skip
         tries = len(self._nodes) if self._retry_reads and not sends else 1
         for left in reversed(range(tries)):
             node = await self._serving()
             try:
                 answer = await work(node.rpc)
             except FAILURES as error:
-                if extra:
+                if extra or (in_parts and isinstance(error, AnswerTooLarge)):
                     raise
                 self.failed(node, error)
                 if left == 0:
@@ -262,6 +277,10 @@ class FailoverRpc:
             state = "lagging"
         number = node.head.number if node.head else None
         return NodeHealth(node.position, state, number, node.problem)
+
+
+def _in_parts(calls: Sequence[Call]) -> bool:
+    return len(calls) > 1 and {method for method, _ in calls} <= IN_PARTS | {GET_RECEIPT}
 
 
 def _sends(calls: Sequence[Call]) -> bool:

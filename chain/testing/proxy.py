@@ -148,7 +148,7 @@ class _ThroughProxy(JsonRpc):
         super().__init__("http://fake.invalid")
         self._proxy = proxy
 
-    async def _exchange(self, body: bytes) -> bytes:
+    async def _exchange(self, body: bytes, most: int) -> bytes:
         return await self._proxy.exchange(body)
 
 
