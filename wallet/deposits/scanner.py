@@ -294,8 +294,7 @@ class Scanner:
             if seen.is_coin_sweep and seen.from_address in held
         }  # fmt: skip
         found = await known.found_by_balance(
-            session, self._network, self._chain.network.native_asset,
-            [seen.to_address for seen, _ in arrived if seen.trace_path], block.number,
+            session, self._network, [seen.to_address for seen, _ in arrived], block.number,
         )  # fmt: skip
         unknown = await known.unknown_of_ours(
             session, self._network,
@@ -303,8 +302,6 @@ class Scanner:
         )  # fmt: skip
         rows = []
         for seen, moved in arrived:
-            if seen.trace_path and seen.to_address in found:
-                continue  # scanned again: the balance finder has booked it since
             if seen.is_coin_sweep and seen.from_address not in held:
                 continue  # anybody can emit such a log
             if seen.trace_path and (seen.tx_hash, seen.from_address) in swept:
@@ -323,6 +320,8 @@ class Scanner:
             row = await repository.move_orphan(
                 session, self._network, block, seen, is_move=is_move, quarantine=quarantine
             )
+            if row is None and (seen.to_address, seen.asset) in found:
+                continue  # scanned again: the balance finder has booked it since
             if row is None:
                 row = await repository.insert_deposit(
                     session,
