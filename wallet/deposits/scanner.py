@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,7 +43,7 @@ DEEP = 2  # times the confirmations below the head: read in ranges
 BLOCKS_PER_TICK = 500
 CREDITS_PER_TICK = 500
 SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
-WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues an address
+WATCH_OVERLAP = 1_000  # addresses; more than are being issued at any moment
 Arrival = tuple[ObservedDeposit, bool]
 """What the logs say, and whether balances agree."""
 log = structlog.get_logger(__name__)
@@ -64,7 +63,7 @@ class Scanner:
         self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
         self._watched = Watched()
         self._cold: dict[str, str] = {}
-        self._watched_until: datetime | None = None
+        self._watched_until: int | None = None
         self._settled: Settled | None = None
         self._waits_at = ""
 
@@ -353,21 +352,21 @@ class Scanner:
         return None
 
     async def _refresh_watch(self) -> None:
-        since = self._watched_until
+        last = self._watched_until  # an index: they grow, and a clock may be set back
         async with self._db.transaction() as session:
             house = await custody.house_addresses(session, network=self._network)
             issued = await custody.issued_since(
                 session,
                 network=self._network,
-                since=None if since is None else since - WATCH_OVERLAP,
+                after_index=None if last is None else last - WATCH_OVERLAP,
             )
-            until = await custody.newest_issue(session, network=self._network)
+            newest = await custody.newest_issue(session, network=self._network)
         self._watched.update(address.lower() for address in issued)
         self._watched.update(
             address.lower() for address, place in house.items() if place != "faucet"
         )
         self._cold = {a.lower(): a for a, place in house.items() if place == "cold"}
-        self._watched_until = until
+        self._watched_until = newest
 
     # Confirming and crediting
 
