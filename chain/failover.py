@@ -35,6 +35,9 @@ BACKOFF_LAST_SECONDS = 30.0
 STANDBY_PROBE_SECONDS = 5.0
 MAX_LAG_BLOCKS = 5
 """A node further behind the best head is not read from while another one is not."""
+STILL_SECONDS = 120.0
+"""A node that answers, is so far behind and has had no new block for so long has no say in what is
+final; one that is behind and follows has."""
 EXTRAS = "debug_"
 """Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
 IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
@@ -58,6 +61,7 @@ class Node:
     not_before: float = 0.0
     head: BlockRef | None = None
     probed_at: float | None = None
+    moved_at: float = 0.0
     problem: str = ""
 
     @property
@@ -232,8 +236,40 @@ class FailoverRpc:
             return False
         self._block1 = self._block1 or first
         node.verified, node.problem, node.not_before = True, "", 0.0
+        if head is not None and (node.head is None or node.head.hash != head.hash):
+            node.moved_at = self._clock()
         node.head, node.probed_at = head, self._clock()
         return True
+
+    # What all of them hold
+
+    async def shared(self, number: int) -> tuple[int, frozenset[str]]:
+        """The highest block at or below `number` that every other node has that is well, and what
+        its hash is there: of what is final no single node has the say, however far ahead it claims
+        to be. Nodes that fail, or stand still far behind, are not waited for."""
+        others = [node for node in self._nodes if node is not self._current]
+        able = [node for node in others if await self._has_a_say(node)]
+        heads = [node.head.number for node in able if node.head is not None]
+        height = min([number, *heads])
+        answers = [await self._block_of(node, height) for node in able]
+        return height, frozenset(answer for answer in answers if answer is not None)
+
+    async def _has_a_say(self, node: Node) -> bool:
+        now = self._clock()
+        if node.not_before > now or not await self._verify(node):
+            return False
+        best = max((one.head.number for one in self._nodes if one.head), default=0)
+        behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
+        return not (behind and now - node.moved_at > STILL_SECONDS)
+
+    async def _block_of(self, node: Node, number: int) -> str | None:
+        """None: it failed."""
+        try:
+            answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+            return "none" if answer is None else parse_ref(answer).hash
+        except (*FAILURES, NodeRejected) as error:
+            self.failed(node, error)
+            return None
 
     # Watching all of them
 
