@@ -6,7 +6,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chain.balances import PAIRS_AT_ONCE, Pair, balance_changes
-from chain.blocks import Block, Log, Receipt
+from chain.blocks import Block, Log, Receipt, parse_ref
+from chain.errors import NodeGarbage
 from chain.lanes import in_lanes
 from chain.observe import (
     ObservedDeposit,
@@ -26,6 +27,7 @@ from chain.ranges import Range, logs_in
 from chain.receipts import Ahead, BlockReceipts, receipts_of
 from chain.registry import Network, Token
 from chain.rpc import Rpc
+from chain.told import GET_BLOCK
 from chain.window import Window
 
 Checked = tuple[ObservedDeposit, bool]
@@ -141,12 +143,23 @@ class Arrivals:
         wanted = [(block.number, pair) for block, many, _ in found for pair in _pairs(many)]
         moved = await balance_changes(self.rpc, self.network, wanted, self.pairs)
         changes = dict(zip(wanted, moved, strict=True))
-        return [
+        checked = [
             _judged(many, net_transfers(logs, self.network.tokens), block.number, changes)
             if any(deposit.contract is not None for deposit in many)
             else [(deposit, True) for deposit in many]
             for block, many, logs in found
         ]
+        for (block, _, _), many in zip(found, checked, strict=True):
+            if not all(right for _, right in many):
+                await self._must_stand(block)
+        return checked
+
+    async def _must_stand(self, block: Block) -> None:
+        """Balances are asked by height: those of another fork contradict nothing. Raises
+        NodeGarbage where the block is another one by now."""
+        answer = await self.rpc.call(GET_BLOCK, (hex(block.number), False))
+        if answer is None or parse_ref(answer).hash != block.hash:
+            raise NodeGarbage("the chain changed while balances were read")
 
 
 def _pairs(deposits: Iterable[ObservedDeposit]) -> list[Pair]:

@@ -61,6 +61,7 @@ class ChainClient:
     def __init__(self, network: Network, rpc: Rpc) -> None:
         self.network = network
         self.rpc = rpc
+        self._shared = getattr(rpc, "shared", None)  # where several nodes stand behind it
         self._block_receipts = BlockReceipts(rpc)
         self._arrivals = Arrivals(rpc, network, self._block_receipts)
 
@@ -136,7 +137,9 @@ class ChainClient:
         self, numbers: Sequence[int]
     ) -> tuple[list[BlockRef | None], BlockRef, int]:
         """Like `block_refs`, with the head and the newest final height of the very node that gives
-        them: of two nodes one may be far behind, and what is final for one is not for the other."""
+        them: of two nodes one may be far behind, and what is final for one is not for the other.
+        Where there are several, final is what all of them hold: one that claims to be far ahead
+        makes nothing final by itself."""
         heights: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
         tags = ["latest"] if self.network.finality == "depth" else ["latest", "finalized"]
         answers = await self.rpc.batch([*heights, *((GET_BLOCK, (tag, False)) for tag in tags)])
@@ -148,7 +151,15 @@ class ChainClient:
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         head = parse_ref(latest)
-        return refs, head, self._final(head, *finalized)
+        return refs, head, await self.agreed(self._final(head, *finalized))
+
+    async def agreed(self, final: int) -> int:
+        """So much of it as all nodes hold alike; −1 where they hold different blocks there."""
+        if self._shared is None or final < 0:
+            return final
+        height, hashes = await self._shared(final)
+        ours = await self.block_ref(height) if hashes else None
+        return height if not hashes or (ours and hashes == {ours.hash}) else -1
 
     async def full_block(self, number: int) -> Block | None:
         """The canonical block at this height with its transactions, or None."""

@@ -40,6 +40,14 @@ class NodeGarbage(ChainError):
     code = "node_garbage"
 
 
+class AnswerTooLarge(NodeGarbage):
+    """The answer is longer than is read at once. Strangers have a part in how long bulk answers
+    are: what was asked together may be asked in parts."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the node's answer is larger than {most} bytes")
+
+
 class NodeRejected(ChainError):
     """The node answered with a JSON-RPC error object.
 

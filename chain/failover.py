@@ -18,18 +18,31 @@ from typing import TypeVar
 
 from chain import answerable, parse
 from chain.blocks import BlockRef, parse_ref
-from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import (
+    AnswerTooLarge,
+    ChainError,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.registry import Network
 from chain.rpc import SUBMISSION, Answer, Call, Rpc
-from chain.told import GET_BLOCK
+from chain.told import BLOCK_RECEIPTS, GET_BLOCK, GET_LOGS, GET_RECEIPT
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 30.0
 STANDBY_PROBE_SECONDS = 5.0
 MAX_LAG_BLOCKS = 5
 """A node further behind the best head is not read from while another one is not."""
+STILL_SECONDS = 120.0
+"""A node that answers, is so far behind and has had no new block for so long has no say in what is
+final; one that is behind and follows has."""
 EXTRAS = "debug_"
 """Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
+IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
+"""What is asked again in parts where it is too much for one answer, as batches of receipts are: how
+long it is strangers decide, and no node fails by it."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -48,6 +61,7 @@ class Node:
     not_before: float = 0.0
     head: BlockRef | None = None
     probed_at: float | None = None
+    moved_at: float = 0.0
     problem: str = ""
 
     @property
@@ -114,18 +128,22 @@ class FailoverRpc:
             lambda rpc: rpc.call(method, params),
             sends=method == SUBMISSION,
             extra=method.startswith(EXTRAS),
+            in_parts=method in IN_PARTS,
         )
 
     async def batch(self, calls: Sequence[Call]) -> list[object]:
         """A batch at the current node."""
-        return await self._use(lambda rpc: rpc.batch(calls), sends=_sends(calls))
+        return await self._use(
+            lambda rpc: rpc.batch(calls), sends=_sends(calls), in_parts=_in_parts(calls)
+        )
 
     async def batch_answers(self, calls: Sequence[Call]) -> list[Answer]:
         """A batch at the current node, rejections in place."""
         extra = all(method.startswith(EXTRAS) for method, _ in calls)
         return await self._use(
-            lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra
-        )
+            lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra,
+            in_parts=_in_parts(calls),
+        )  # fmt: skip
 
     async def aclose(self) -> None:
         """Close every node's connections."""
@@ -133,15 +151,16 @@ class FailoverRpc:
             await node.rpc.aclose()
 
     async def _use(
-        self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool, extra: bool = False
-    ) -> T:
+        self, work: Callable[[Rpc], Awaitable[T]], *, sends: bool, extra: bool = False,
+        in_parts: bool = False,
+    ) -> T:  # fmt: skip
         tries = len(self._nodes) if self._retry_reads and not sends else 1
         for left in reversed(range(tries)):
             node = await self._serving()
             try:
                 answer = await work(node.rpc)
             except FAILURES as error:
-                if extra:
+                if extra or (in_parts and isinstance(error, AnswerTooLarge)):
                     raise
                 self.failed(node, error)
                 if left == 0:
@@ -217,8 +236,40 @@ class FailoverRpc:
             return False
         self._block1 = self._block1 or first
         node.verified, node.problem, node.not_before = True, "", 0.0
+        if head is not None and (node.head is None or node.head.hash != head.hash):
+            node.moved_at = self._clock()
         node.head, node.probed_at = head, self._clock()
         return True
+
+    # What all of them hold
+
+    async def shared(self, number: int) -> tuple[int, frozenset[str]]:
+        """The highest block at or below `number` that every other node has that is well, and what
+        its hash is there: of what is final no single node has the say, however far ahead it claims
+        to be. Nodes that fail, or stand still far behind, are not waited for."""
+        others = [node for node in self._nodes if node is not self._current]
+        able = [node for node in others if await self._has_a_say(node)]
+        heads = [node.head.number for node in able if node.head is not None]
+        height = min([number, *heads])
+        answers = [await self._block_of(node, height) for node in able]
+        return height, frozenset(answer for answer in answers if answer is not None)
+
+    async def _has_a_say(self, node: Node) -> bool:
+        now = self._clock()
+        if node.not_before > now or not await self._verify(node):
+            return False
+        best = max((one.head.number for one in self._nodes if one.head), default=0)
+        behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
+        return not (behind and now - node.moved_at > STILL_SECONDS)
+
+    async def _block_of(self, node: Node, number: int) -> str | None:
+        """None: it failed."""
+        try:
+            answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+            return "none" if answer is None else parse_ref(answer).hash
+        except (*FAILURES, NodeRejected) as error:
+            self.failed(node, error)
+            return None
 
     # Watching all of them
 
@@ -262,6 +313,10 @@ class FailoverRpc:
             state = "lagging"
         number = node.head.number if node.head else None
         return NodeHealth(node.position, state, number, node.problem)
+
+
+def _in_parts(calls: Sequence[Call]) -> bool:
+    return len(calls) > 1 and {method for method, _ in calls} <= IN_PARTS | {GET_RECEIPT}
 
 
 def _sends(calls: Sequence[Call]) -> bool:

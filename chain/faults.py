@@ -46,6 +46,7 @@ class FaultyRpc:
     def __init__(self, inner: Rpc, switch: FaultSwitch) -> None:
         self._inner = inner
         self._switch = switch
+        self.shared = getattr(inner, "shared", None)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call through the faults."""

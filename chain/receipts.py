@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from chain import parse
 from chain.blocks import Block, Receipt, parse_receipt
-from chain.errors import ChainError, NodeGarbage, NodeRejected
+from chain.errors import AnswerTooLarge, ChainError, NodeGarbage, NodeRejected, NodeTimeout
 from chain.lanes import in_lanes, split
 from chain.rpc import MAX_BATCH, Call, Rpc
 from chain.told import BLOCK_RECEIPTS, GET_RECEIPT
@@ -22,10 +22,20 @@ _METHOD_MISSING = (-32601, -32700)  # Anvil and geth; Ganache uses the second.
 
 
 async def receipts_of(rpc: Rpc, tx_hashes: Sequence[str]) -> list[Receipt | None]:
-    """In the order asked; None for a transaction that is not mined. Raises NodeGarbage."""
+    """In the order asked; None for a transaction that is not mined. Raises NodeGarbage.
+
+    What is too much for one answer is asked in halves: anybody whom we pay may have his contract
+    log without end, and hides no other payment's receipt by it.
+    """
 
     async def some(part: Sequence[str]) -> list[Receipt | None]:
-        answers = await rpc.batch([(GET_RECEIPT, (item,)) for item in part])
+        try:
+            answers = await rpc.batch([(GET_RECEIPT, (item,)) for item in part])
+        except (AnswerTooLarge, NodeRejected) as error:
+            if len(part) == 1 or not _too_large(error):
+                raise
+            half = len(part) // 2
+            return [*await some(part[:half]), *await some(part[half:])]
         found = [None if answer is None else parse_receipt(answer) for answer in answers]
         for wanted, receipt in zip(part, found, strict=True):
             if receipt is not None and receipt.tx_hash != wanted.lower():
@@ -35,6 +45,11 @@ async def receipts_of(rpc: Rpc, tx_hashes: Sequence[str]) -> list[Receipt | None
     return list(itertools.chain.from_iterable(await in_lanes(split(tx_hashes, MAX_BATCH), some)))
 
 
+def _too_large(error: ChainError) -> bool:
+    """Whether it is too much for one answer, as we say it or as nodes do."""
+    return isinstance(error, AnswerTooLarge) or "too large" in str(error).lower()
+
+
 class BlockReceipts:
     """All receipts of blocks. `by_block`: whether the node knows `eth_getBlockReceipts`, once a
     first block has shown it."""
@@ -42,9 +57,11 @@ class BlockReceipts:
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc
         self.by_block: bool | None = None
+        self._heavy = ""
 
     async def of(self, block: Block) -> list[Receipt]:
-        """In order. One call where the node has it, else a batch by transaction.
+        """In order. One call where the node has it, and they are not too much for one answer or for
+        the time it may take; else a batch by transaction.
 
         Raises NodeGarbage when they are not those of the block's transactions.
         """
@@ -70,14 +87,18 @@ class BlockReceipts:
         return found
 
     async def _in_one_call(self, block: Block) -> list[Receipt] | None:
-        if self.by_block is False:
+        if self.by_block is False or self._heavy == block.hash:
             return None
         try:
             answer = await self._rpc.call(BLOCK_RECEIPTS, (block.hash,))
-        except NodeRejected as error:
-            if error.rpc_code not in _METHOD_MISSING:
+        except NodeTimeout:
+            self._heavy = block.hash  # the next time in parts
+            raise
+        except (AnswerTooLarge, NodeRejected) as error:
+            if isinstance(error, NodeRejected) and error.rpc_code in _METHOD_MISSING:
+                self.by_block = False
+            elif not _too_large(error):
                 raise
-            self.by_block = False
             return None
         self.by_block = True
         if answer is None:

@@ -15,12 +15,22 @@ from typing import Protocol
 import aiohttp
 import orjson
 
-from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import (
+    AnswerTooLarge,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.told import Answers, Method
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 DEFAULT_MAX_BYTES = 16 * 1024 * 1024  # A full mainnet block with its transactions is below 4 MB.
 MAX_BATCH = 100  # Calls in one HTTP request; longer batches are split. Many providers stop here.
+LARGE = 4
+"""Times `max_bytes` a bulk answer to a single call may have: for some gas anybody fills a block, or
+a transaction, with so many logs, and who reads it could not go on. What is longer than `max_bytes`
+is read in its method's shape or not at all."""
 READS_AT_ONCE = 8
 """Of one process to one node. What waits for its turn waits without a clock, and a submission waits
 for no read."""
@@ -56,7 +66,8 @@ class JsonRpc:
 
     `max_bytes` caps one HTTP answer, `timeout_seconds` one HTTP exchange from connect to last
     byte. Raises NodeUnavailable (no connection, or an HTTP status that says so), NodeTimeout,
-    NodeGarbage (anything that is no JSON-RPC answer to what was asked) and NodeRejected.
+    NodeGarbage (anything that is no JSON-RPC answer to what was asked), of it AnswerTooLarge, and
+    NodeRejected.
     """
 
     def __init__(
@@ -77,11 +88,13 @@ class JsonRpc:
         """One call; its `result`."""
         request_id = next(self._ids)
         async with self._turn((method,)):
-            body = await self._exchange(_dumps(_request(request_id, method, params)))
+            request = _dumps(_request(request_id, method, params))
+            body = await self._exchange(request, self._most([method]))
         if isinstance(method, Method):
             told = method.alone(body)
             if told is not None and told.id == request_id:
                 return told.result
+        self._must_be_small(body)
         outcome = _answer(_loads(body), request_id)
         if isinstance(outcome, NodeRejected):
             raise outcome
@@ -112,10 +125,11 @@ class JsonRpc:
         ids = [next(self._ids) for _ in calls]
         requests = [_request(id_, *call) for id_, call in zip(ids, calls, strict=True)]
         async with self._turn(method for method, _ in calls):
-            body = await self._exchange(_dumps(requests))
+            body = await self._exchange(_dumps(requests), self._most([name for name, _ in calls]))
         told = _told(calls, body)
         if told is not None and [item.id for item in told] == ids:
             return [item.result for item in told]
+        self._must_be_small(body)
         document = _loads(body)  # a rejection among them, another order, or nothing to be believed
         if isinstance(document, dict):  # A node that refuses the whole batch answers one object.
             refusal = _rejection(document)
@@ -127,13 +141,24 @@ class JsonRpc:
             raise NodeGarbage("the node answered a batch with wrong ids")
         return [_answer(by_id[id_], id_) for id_ in ids]
 
+    def _most(self, methods: Sequence[str]) -> int:
+        """Bytes that the answer to these calls may have."""
+        alone = len(methods) == 1 and isinstance(methods[0], Method)
+        return LARGE * self._max_bytes if alone else self._max_bytes
+
+    def _must_be_small(self, body: bytes) -> None:
+        """What is read as any JSON takes many times its length in memory."""
+        if len(body) > self._max_bytes:
+            raise AnswerTooLarge(self._max_bytes)
+
     def _turn(self, methods: Iterable[str]) -> AbstractAsyncContextManager[None]:
         return nullcontext() if SUBMISSION in methods else self._reads
 
-    async def _exchange(self, body: bytes) -> bytes:
-        """Send one HTTP request, once, and return the body of its answer. Fakes override this."""
+    async def _exchange(self, body: bytes, most: int) -> bytes:
+        """Send one HTTP request, once, and return the body of its answer, of at most so many bytes.
+        Fakes override this."""
         try:
-            return await self._post(body)
+            return await self._post(body, most)
         except TimeoutError:
             raise NodeTimeout("the node did not answer in time") from None
         except aiohttp.InvalidURL:
@@ -145,7 +170,7 @@ class JsonRpc:
         except (aiohttp.ClientError, ValueError):
             raise NodeGarbage("the node's answer is not HTTP") from None
 
-    async def _post(self, body: bytes) -> bytes:
+    async def _post(self, body: bytes, most: int) -> bytes:
         session = self._open_session()
         async with session.post(
             self._url, data=body, headers=_HEADERS, allow_redirects=False
@@ -157,25 +182,10 @@ class JsonRpc:
                 raise NodeUnavailable(f"the node answered HTTP {status}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise NodeGarbage("the node compressed an answer although asked not to")
-            text = await self._read_capped(response)
+            text = await _read_capped(response, most)
             if status >= 400 and not text.lstrip().startswith((b"{", b"[")):
                 raise NodeUnavailable(f"the node answered HTTP {status}")
             return text
-
-    async def _read_capped(self, response: aiohttp.ClientResponse) -> bytes:
-        announced = response.content_length
-        if announced is not None and announced > self._max_bytes:
-            response.close()
-            raise NodeGarbage(f"the node's answer is larger than {self._max_bytes} bytes")
-        parts: list[bytes] = []
-        total = 0
-        async for chunk in response.content.iter_any():  # what came, without cutting it up
-            total += len(chunk)
-            if total > self._max_bytes:
-                response.close()
-                raise NodeGarbage(f"the node's answer is larger than {self._max_bytes} bytes")
-            parts.append(chunk)
-        return b"".join(parts)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -187,6 +197,22 @@ class JsonRpc:
                 trust_env=False,
             )
         return self._session
+
+
+async def _read_capped(response: aiohttp.ClientResponse, most: int) -> bytes:
+    announced = response.content_length
+    if announced is not None and announced > most:
+        response.close()
+        raise AnswerTooLarge(most)
+    parts: list[bytes] = []
+    total = 0
+    async for chunk in response.content.iter_any():  # what came, without cutting it up
+        total += len(chunk)
+        if total > most:
+            response.close()
+            raise AnswerTooLarge(most)
+        parts.append(chunk)
+    return b"".join(parts)
 
 
 def _request(request_id: int, method: str, params: Sequence[object]) -> dict[str, object]:

@@ -126,7 +126,8 @@ async def _demand_final(services: Services, chosen: argparse.Namespace) -> None:
         status = await networks.read(session, chosen.network)
     if status is None:
         raise NotFound("Nothing was seen of this network yet.")
-    final = await final_number(chain, status=status, head=await chain.head())
+    told = await final_number(chain, status=status, head=await chain.head())
+    final = await chain.agreed(told)
     address = checked(chosen.address)
     count = await chain.nonce(address)
     if final < 0 or await chain.nonce_at(address, final) != count:

@@ -404,7 +404,7 @@ class _MemoryRpc(JsonRpc):
         super().__init__("http://fake.invalid")
         self._node = node
 
-    async def _exchange(self, body: bytes) -> bytes:
+    async def _exchange(self, body: bytes, most: int) -> bytes:
         return await self._node.exchange(body)
 
 

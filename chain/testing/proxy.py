@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from chain.errors import NodeGarbage, NodeTimeout, NodeUnavailable
+from chain.errors import AnswerTooLarge, NodeGarbage, NodeTimeout, NodeUnavailable
 from chain.rpc import DEFAULT_MAX_BYTES, JsonRpc
 
 ReplyFault = Literal["none", "drop_reply", "drop_request", "hang", "huge", "redirect"]
@@ -137,7 +137,7 @@ class MemoryProxy:
         if self.fault == "hang":
             raise NodeTimeout("the node did not answer in time")
         if self.fault == "huge":
-            raise NodeGarbage(f"the node's answer is larger than {DEFAULT_MAX_BYTES} bytes")
+            raise AnswerTooLarge(DEFAULT_MAX_BYTES)
         raise NodeUnavailable("the node closed the connection before its answer")
 
 
@@ -148,7 +148,7 @@ class _ThroughProxy(JsonRpc):
         super().__init__("http://fake.invalid")
         self._proxy = proxy
 
-    async def _exchange(self, body: bytes) -> bytes:
+    async def _exchange(self, body: bytes, most: int) -> bytes:
         return await self._proxy.exchange(body)
 
 

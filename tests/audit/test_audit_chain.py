@@ -75,6 +75,27 @@ def test_a_node_without_receipts_breaks_nothing(books: Books, httpserver: HTTPSe
     assert "no receipt of a payment that its block has" in (report.chains[0].unknown or "")
 
 
+def test_receipts_too_long_for_one_answer_are_asked_one_by_one(
+    books: Books, httpserver: HTTPServer
+) -> None:
+    """Whom we pay decides how long they are; geth answers 25 MB at once."""
+    [url] = books.instance.networks["local"].rpc_urls
+    refused = []
+
+    def forward(request: Request) -> Response:
+        asked = json.loads(request.get_data())
+        answers: list[dict[str, Any]] = httpx2.post(url, json=asked).json()
+        if len([one for one in asked if one["method"] == "eth_getTransactionReceipt"]) > 1:
+            refused.append(len(asked))
+            error = {"code": -32003, "message": "response too large"}
+            answers = [{"jsonrpc": "2.0", "id": one["id"], "error": error} for one in asked]
+        return Response(json.dumps(answers), content_type="application/json")
+
+    httpserver.expect_request("/").respond_with_handler(forward)
+    report = books.audit(instance=with_node(books, httpserver.url_for("/")), ask_chain=True)
+    assert refused and report.findings == [] and report.chains[0].unknown is None
+
+
 def test_a_node_without_receipts_still_shows_a_deficit(
     books: Books, httpserver: HTTPServer
 ) -> None:

@@ -93,7 +93,7 @@ class Slow(JsonRpc):
         self.under_way: list[str] = []
         self.go = asyncio.Event()
 
-    async def _exchange(self, body: bytes) -> bytes:
+    async def _exchange(self, body: bytes, most: int) -> bytes:
         asked = orjson.loads(body)
         self.under_way.append(asked["method"])
         if asked["method"] != SUBMISSION:

@@ -171,7 +171,7 @@ async def test_d21_a_node_that_refuses_for_a_while(inbox: Inbox, error: str) -> 
     await seam.pay_in(inbox.address, "1", "USDC")
     refusal = NodeRejected(-32005, "limit exceeded" if error == "rate" else "query returned more")
     if error == "time":
-        inbox.meddler.lose_after = {"eth_getBlockReceipts"}
+        inbox.meddler.lose_after = {"eth_getBlockReceipts", "eth_getTransactionReceipt"}
     else:
         inbox.meddler.alter = lambda method, _, answer: (
             refusal if method == "eth_getBlockReceipts" else answer

@@ -125,6 +125,14 @@ async def test_d06_logs_that_only_look_like_transfers(lying: Inbox, lie: str) ->
     assert await lying.rows() == []
 
 
+async def test_d06_an_approval_has_the_shape_of_a_transfer_and_is_none(inbox: Inbox) -> None:
+    """Of a listed token, three topics and one word: only the event's name says what it is."""
+    contract = inbox.seam.network.tokens[0].contract
+    await inbox.call(contract, "approve(address,uint256)", inbox.address, 5 * USDC)
+    await inbox.seam.finish()
+    assert await inbox.rows() == []
+
+
 async def test_d07_a_log_without_a_change_of_balance(lying: Inbox) -> None:
     contract = lying.seam.network.tokens[0].contract
     await lying.call(contract, "transfer(address,uint256)", lying.address, 5 * USDC)

@@ -122,25 +122,27 @@ async def owners(
     return {row.address: row.principal_id for row in rows}
 
 
-async def issued_since(session: AsyncSession, *, network: str, since: datetime | None) -> list[str]:
-    """Addresses of this network made after `since` (None: all). For the scanner's watch."""
+async def issued_since(
+    session: AsyncSession, *, network: str, after_index: int | None
+) -> list[str]:
+    """Addresses of this network with a higher index (None: all). For the scanner's watch."""
     rows = await session.execute(
         text(
             "SELECT address FROM deposit_addresses WHERE network = :network"
-            " AND (CAST(:since AS timestamptz) IS NULL OR created_at > :since)"
+            " AND (CAST(:after AS bigint) IS NULL OR derivation_index > :after)"
         ),
-        {"network": network, "since": since},
+        {"network": network, "after": after_index},
     )
     return [row.address for row in rows]
 
 
-async def newest_issue(session: AsyncSession, *, network: str) -> datetime | None:
-    """When the newest committed address of this network was made."""
+async def newest_issue(session: AsyncSession, *, network: str) -> int | None:
+    """The highest index of a committed address of this network."""
     found = await session.execute(
-        text("SELECT max(created_at) FROM deposit_addresses WHERE network = :network"),
+        text("SELECT max(derivation_index) FROM deposit_addresses WHERE network = :network"),
         {"network": network},
     )
-    newest: datetime | None = found.scalar_one()
+    newest: int | None = found.scalar_one()
     return newest
 
 

@@ -140,7 +140,8 @@ async def approve(
 async def _insert_deposit(
     session: AsyncSession, row: Any, deposit_id: str, entry_id: str | None
 ) -> None:
-    """What the person sees: a credited deposit. Its log index is below −1: there is no log."""
+    """What the person sees: a credited deposit. Its log index is below −1: there is no log; and no
+    other's of its transaction, which may have brought several, found at different blocks."""
     await session.execute(
         text(
             "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
@@ -148,7 +149,7 @@ async def _insert_deposit(
             " entry_id) SELECT :id, :network, :hash, :number, :time, :tx,"
             "  least(coalesce(min(log_index), -1), -1) - 1, :asset, :zero, :address, :minor,"
             "  :principal, 'credited', :entry FROM deposits"
-            "  WHERE network = :network AND block_hash = :hash AND tx_hash = :tx"
+            "  WHERE network = :network AND tx_hash = :tx"
         ),
         {
             "id": deposit_id, "network": row.network, "hash": row.block_hash,

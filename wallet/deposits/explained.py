@@ -15,6 +15,16 @@ COUNTED = (
     "d.status NOT IN ('orphaned', 'ignored') AND (CAST(:doubted AS text) IS NULL"
     " OR d.id = :doubted OR d.status <> 'quarantined' OR d.entry_id IS NOT NULL)"
 )
+THERE = (
+    "CASE WHEN l.id IS NULL THEN d.block_number <= :number"
+    " WHEN l.again_block_number IS NOT NULL THEN l.again_block_number <= :number"
+    # Lost, and its block stands: the node that left it was wrong; the scanner undoes the loss.
+    " ELSE d.block_number <= :number AND EXISTS (SELECT FROM chain_blocks b WHERE"
+    "  b.network = d.network AND b.number = d.block_number AND b.hash = d.block_hash) END"
+)
+"""Whether it lies there at block `number` of the chain that is followed."""
+NOT_ONE = ""
+"""No deposit's id: of those that are set aside none is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +78,11 @@ async def explained(
             "SELECT address, sum(minor)::numeric AS minor FROM ("
             f" SELECT d.to_address AS address, d.amount_minor AS minor FROM deposits d {NOW_AT}"
             "  WHERE d.network = :network AND d.asset = :asset AND d.to_address = ANY(:addresses)"
-            f"  AND {COUNTED} AND CASE WHEN l.id IS NULL"
-            "   THEN d.block_number <= :number"
-            "   ELSE coalesce(l.again_block_number <= :number, false) END"
+            f"  AND {COUNTED} AND {THERE}"
             f" UNION ALL SELECT d.from_address, -d.amount_minor FROM deposits d {NOW_AT}"
             "  WHERE d.is_move AND d.network = :network AND d.asset = :asset"
             "  AND d.from_address = ANY(:addresses)"
-            f"  AND {COUNTED} AND CASE WHEN l.id IS NULL"
-            "   THEN d.block_number <= :number"
-            "   ELSE coalesce(l.again_block_number <= :number, false) END"
+            f"  AND {COUNTED} AND {THERE}"
             " UNION ALL SELECT address, minor FROM deposit_moves"
             "  WHERE network = :network AND asset = :asset AND address = ANY(:addresses)"
             "  AND block_number <= :number"

@@ -11,17 +11,17 @@ from wallet.onchain.freeze import OWN_PURPOSES
 
 
 async def found_by_balance(
-    session: AsyncSession, network: str, asset: str, addresses: Sequence[str], block: int
-) -> set[str]:
-    """Addresses whose unexplained coins up to this block are in the books already."""
+    session: AsyncSession, network: str, addresses: Sequence[str], block: int
+) -> set[tuple[str, str]]:
+    """(address, asset) of which what no row explained up to this block is in the books already."""
     rows = await session.execute(
         text(
-            "SELECT DISTINCT address FROM unattributed_arrivals WHERE network = :network"
-            " AND asset = :asset AND address = ANY(:addresses) AND at_block >= :block"
+            "SELECT DISTINCT address, asset FROM unattributed_arrivals WHERE network = :network"
+            " AND address = ANY(:addresses) AND at_block >= :block"
         ),
-        {"network": network, "asset": asset, "addresses": list(addresses), "block": block},
+        {"network": network, "addresses": list(addresses), "block": block},
     )
-    return set(rows.scalars())
+    return {(row.address, row.asset) for row in rows}
 
 
 async def held_by_us(session: AsyncSession, network: str, addresses: Sequence[str]) -> set[str]:

@@ -132,6 +132,28 @@ async def seen_again(
     return found is not None
 
 
+async def found_again(
+    session: AsyncSession, network: str, asset: str, address: str, minor: int, number: int, at: str
+) -> str | None:
+    """Which loss of an arrival that balances found and people assigned is there again, among the
+    `minor` units more than known at final block `number`, hash `at`; remembers where."""
+    found: str | None = await session.scalar(
+        text(
+            "UPDATE deposit_losses SET again_block_hash = :hash, again_block_number = :number"
+            " WHERE id = (SELECT l.id FROM deposit_losses l JOIN deposits d ON d.id = l.deposit_id"
+            "  JOIN unattributed_arrivals a ON a.deposit_id = d.id WHERE l.network = :network"
+            "  AND l.return_entry_id IS NULL AND l.again_block_hash IS NULL AND d.asset = :asset"
+            "  AND d.to_address = :address AND d.amount_minor <= :minor"
+            "  ORDER BY d.amount_minor DESC, l.id LIMIT 1) RETURNING id"
+        ),
+        {
+            "network": network, "asset": asset, "address": address, "minor": minor,
+            "number": number, "hash": at,
+        },
+    )  # fmt: skip
+    return found
+
+
 async def forget_above(session: AsyncSession, network: str, number: int) -> None:
     """Blocks above this are left: what was seen again in them is lost again."""
     await session.execute(

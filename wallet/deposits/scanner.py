@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -44,7 +43,7 @@ DEEP = 2  # times the confirmations below the head: read in ranges
 BLOCKS_PER_TICK = 500
 CREDITS_PER_TICK = 500
 SCAN_ALL_BELOW = 10_000  # a chain shorter than this when we first see it is scanned from its start
-WATCH_OVERLAP = timedelta(minutes=5)  # longer than any transaction that issues an address
+WATCH_OVERLAP = 1_000  # addresses; more than are being issued at any moment
 Arrival = tuple[ObservedDeposit, bool]
 """What the logs say, and whether balances agree."""
 log = structlog.get_logger(__name__)
@@ -64,7 +63,7 @@ class Scanner:
         self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
         self._watched = Watched()
         self._cold: dict[str, str] = {}
-        self._watched_until: datetime | None = None
+        self._watched_until: int | None = None
         self._settled: Settled | None = None
         self._waits_at = ""
 
@@ -294,8 +293,7 @@ class Scanner:
             if seen.is_coin_sweep and seen.from_address in held
         }  # fmt: skip
         found = await known.found_by_balance(
-            session, self._network, self._chain.network.native_asset,
-            [seen.to_address for seen, _ in arrived if seen.trace_path], block.number,
+            session, self._network, [seen.to_address for seen, _ in arrived], block.number,
         )  # fmt: skip
         unknown = await known.unknown_of_ours(
             session, self._network,
@@ -303,8 +301,6 @@ class Scanner:
         )  # fmt: skip
         rows = []
         for seen, moved in arrived:
-            if seen.trace_path and seen.to_address in found:
-                continue  # scanned again: the balance finder has booked it since
             if seen.is_coin_sweep and seen.from_address not in held:
                 continue  # anybody can emit such a log
             if seen.trace_path and (seen.tx_hash, seen.from_address) in swept:
@@ -323,6 +319,8 @@ class Scanner:
             row = await repository.move_orphan(
                 session, self._network, block, seen, is_move=is_move, quarantine=quarantine
             )
+            if row is None and (seen.to_address, seen.asset) in found:
+                continue  # scanned again: the balance finder has booked it since
             if row is None:
                 row = await repository.insert_deposit(
                     session,
@@ -354,21 +352,21 @@ class Scanner:
         return None
 
     async def _refresh_watch(self) -> None:
-        since = self._watched_until
+        last = self._watched_until  # an index: they grow, and a clock may be set back
         async with self._db.transaction() as session:
             house = await custody.house_addresses(session, network=self._network)
             issued = await custody.issued_since(
                 session,
                 network=self._network,
-                since=None if since is None else since - WATCH_OVERLAP,
+                after_index=None if last is None else last - WATCH_OVERLAP,
             )
-            until = await custody.newest_issue(session, network=self._network)
+            newest = await custody.newest_issue(session, network=self._network)
         self._watched.update(address.lower() for address in issued)
         self._watched.update(
             address.lower() for address, place in house.items() if place != "faucet"
         )
         self._cold = {a.lower(): a for a, place in house.items() if place == "cold"}
-        self._watched_until = until
+        self._watched_until = newest
 
     # Confirming and crediting
 

@@ -2,8 +2,9 @@
 
 Coins paid inside a contract, by a self-destruct or as a block reward have no transaction to the
 address; coins at an address that was given out for another network, or not given out at all, are
-not scanned. All of that shows as a balance above what the deposits explain. It is booked at once
-against `unattributed`, so that books and chain agree, and waits for an operator (`arrivals`).
+not scanned, nor is a token while it is not listed. All of that shows as a balance above what the
+deposits explain. It is booked at once against `unattributed`, so that books and chain agree, and
+waits for an operator (`arrivals`).
 """
 
 from __future__ import annotations
@@ -20,17 +21,28 @@ from wallet import cases, ledger
 from wallet.crashpoints import hit
 from wallet.custody.addresses import Deriver
 from wallet.db import Database
-from wallet.deposits import lineage
-from wallet.deposits.explained import Final, explained, final_block, moving_out, still_stands
+from wallet.deposits import lineage, losses
+from wallet.deposits.explained import (
+    NOT_ONE,
+    Final,
+    explained,
+    final_block,
+    moving_out,
+    still_stands,
+)
 from wallet.deposits.lineage import Tip
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
+from wallet.onchain import tokens
 
 TICK_SECONDS = 15.0
 ADDRESSES_PER_TICK = 2_000
 AHEAD = 20
 """Addresses of our seed watched beyond those given out: BIP-44's gap limit."""
+FOUND_AT_ONCE = 20
+"""Addresses where more lies of one asset than is known, in one look: a token that tells of balances
+without end fills no books before somebody halts it."""
 log = structlog.get_logger(__name__)
 
 
@@ -45,21 +57,28 @@ class SurplusFinder:
         self._assets = assets
         self._deriver = deriver
         self._network = chain.network.name
-        self._after = ""
+        self._after = self._elsewhere_after = ""
+        self._rounds = 0
         self._ahead: tuple[int, list[str]] = (-1, [])
 
     async def tick(self) -> None:
         """One share of the addresses, at the newest final block. Safe to repeat."""
         async with self._db.transaction() as session:
             final = await final_block(session, self._network)
+            stopped = await tokens.halted(session, self._network)
             issued = await _issued(session, self._network, self._after, ADDRESSES_PER_TICK)
             beyond = await self._beyond(session)
-        self._after = issued[-1] if len(issued) == ADDRESSES_PER_TICK else ""
+        listed = [token.code for token in self._chain.network.tokens if token.code not in stopped]
+        native = self._chain.network.native_asset
+        # Tokens come to watched addresses by their logs, but for those that came before the address
+        # was watched or the token listed: one of them for each round through the addresses.
+        turn = listed[self._rounds % len(listed)] if listed else native
+        self._after = _next(issued)
+        self._rounds += not self._after
         if final is None:
             return
-        native = self._chain.network.native_asset
-        codes = [native, *(token.code for token in self._chain.network.tokens)]
-        for code, addresses in [(native, issued), *((code, beyond) for code in codes)]:
+        looks = [(code, issued) for code in dict.fromkeys((native, turn))]
+        for code, addresses in [*looks, *((code, beyond) for code in (native, *listed))]:
             try:
                 await self._compare(final, code, addresses)
             except (NodeUnavailable, NodeTimeout) as error:
@@ -69,14 +88,19 @@ class SurplusFinder:
                 log.warning("surplus.not_read", network=self._network, asset=code, error=error.code)
 
     async def _beyond(self, session: AsyncSession) -> list[str]:
-        """Addresses of ours that the scanner does not watch on this network."""
+        """Addresses of ours that the scanner does not watch on this network, some at a time."""
         elsewhere = await session.execute(
             text(
                 "SELECT address FROM deposit_addresses WHERE network <> :network"
-                " ORDER BY created_at DESC LIMIT :most"
+                " AND address > :after ORDER BY address LIMIT :most"
             ),
-            {"network": self._network, "most": ADDRESSES_PER_TICK},
-        )
+            {
+                "network": self._network, "after": self._elsewhere_after,
+                "most": ADDRESSES_PER_TICK,
+            },
+        )  # fmt: skip
+        others = list(elsewhere.scalars())
+        self._elsewhere_after = _next(others)
         first = int(
             await session.scalar(
                 text("SELECT coalesce(max(derivation_index), -1) + 1 FROM deposit_addresses")
@@ -86,7 +110,7 @@ class SurplusFinder:
         if self._ahead[0] != first:
             ahead = [self._deriver.address(index) for index in range(first, first + AHEAD)]
             self._ahead = (first, ahead)
-        return [*elsewhere.scalars(), *self._ahead[1]]
+        return [*others, *self._ahead[1]]
 
     async def _compare(self, final: Final, asset: str, addresses: Sequence[str]) -> None:
         if not addresses:
@@ -97,15 +121,20 @@ class SurplusFinder:
             return  # the node is on another fork: its balances say nothing here
         async with self._db.transaction() as session:
             known = await explained(session, self._network, asset, addresses, final.number)
+            sure = known
+            if asset != self._chain.network.native_asset:  # a log alone is no token that came
+                sure = await explained(
+                    session, self._network, asset, addresses, final.number, doubted=NOT_ONE
+                )
             moving = await moving_out(session, self._network, addresses)
-        for address, balance in zip(addresses, balances, strict=True):
-            if address in moving:
-                continue
-            surplus = balance - known.get(address, 0)
-            if surplus > 0:
-                await self._settle(final, asset, address, balance)
-            elif surplus < 0:
-                await self._missing(final, asset, address, -surplus)
+        held = {a: b for a, b in zip(addresses, balances, strict=True) if a not in moving}
+        more = [address for address in held if held[address] > known.get(address, 0)]
+        for address in more[:FOUND_AT_ONCE]:
+            await self._settle(final, asset, address, held[address])
+        for address in held:
+            missing = sure.get(address, 0) - held[address]
+            if missing > 0:
+                await self._missing(final, asset, address, missing)
 
     async def _missing(self, final: Final, asset: str, address: str, minor: int) -> None:
         """Less lies there than arrived, and no sweep of ours took it."""
@@ -151,12 +180,16 @@ class SurplusFinder:
                 return
             if minor <= 0 or not await still_stands(session, self._network, final):
                 return
-            await self._book(session, final, asset, address, minor)
+            again = await losses.found_again(
+                session, self._network, asset, address, minor, final.number, final.hash
+            )
+            if again is None:
+                await self._book(session, final, asset, address, minor)
             hit("surplus.before_commit")
         hit("surplus.after_commit")
         log.warning(
-            "deposit.unattributed", network=self._network, address=address, asset=asset,
-            block=final.number,
+            "deposit.unattributed" if again is None else "deposit.found_again",
+            network=self._network, address=address, asset=asset, block=final.number, loss=again,
         )  # fmt: skip
 
     async def _book(
@@ -215,6 +248,11 @@ async def unscanned_addresses(session: AsyncSession, network: str) -> list[str]:
         {"network": network},
     )
     return list(rows.scalars())
+
+
+def _next(page: Sequence[str]) -> str:
+    """After which address the next share begins; none: with the first one again."""
+    return page[-1] if len(page) == ADDRESSES_PER_TICK else ""
 
 
 async def _issued(session: AsyncSession, network: str, after: str, limit: int) -> list[str]:

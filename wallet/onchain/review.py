@@ -65,7 +65,8 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     async with desk.db.transaction() as session:
         attempts = (await repository.attempts_of(session, [sent_by.id]))[sent_by.id]
     await desk.chain.verify_identity()
-    final = await final_number(desk.chain, status=status, head=await desk.chain.head())
+    told = await final_number(desk.chain, status=status, head=await desk.chain.head())
+    final = await desk.chain.agreed(told)
     mined, lost = await _final_receipt(desk, attempts, final), None
     if mined is None:
         spent = await _shown(desk, sent_by, final)

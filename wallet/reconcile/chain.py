@@ -144,7 +144,7 @@ async def _read_books(session: AsyncSession, chain: ChainClient, *, final: bool)
     if tip is None:
         return _Books(block=None)
     books = _Books(block=tip)
-    books.issued = await custody.issued_since(session, network=network.name, since=None)
+    books.issued = await custody.issued_since(session, network=network.name, after_index=None)
     books.issued += await unscanned_addresses(session, network.name)
     books.house = await custody.house_addresses(session, network=network.name)
     places: list[Place] = ["deposit", "hot"]
