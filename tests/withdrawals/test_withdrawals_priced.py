@@ -24,11 +24,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The node takes its time over payments to SLOW."""
     exchange = JsonRpc._exchange
 
-    async def dragging(rpc: JsonRpc, body: bytes) -> bytes:
+    async def dragging(rpc: JsonRpc, body: bytes, most: int) -> bytes:
         if b"eth_estimateGas" in body:
             slow = SLOW.encode() in body.lower()
             await asyncio.sleep(SLOW_SECONDS if slow else USUAL_SECONDS)
-        return await exchange(rpc, body)
+        return await exchange(rpc, body, most)
 
     monkeypatch.setattr(JsonRpc, "_exchange", dragging)
 
