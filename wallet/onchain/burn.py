@@ -56,8 +56,9 @@ async def burnt(desk: Desk, address: str, *, final: int) -> bool:
     [receipt] = await desk.chain.receipts([row.tx_hash])
     if receipt is None:
         # Sent a second time it would run a second time, and that gas is in no book: a slow node
-        # is given time first.
-        if row.due and await desk.chain.nonce(address) == 0:
+        # is given time first, and one that has it and waits for a block is sent nothing.
+        [there] = await desk.chain.known([row.tx_hash])
+        if row.due and not there and await desk.chain.nonce(address) == 0:
             await _send(desk, address, bytes(row.raw))
         return False
     if receipt.block_number > final:
