@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,19 @@ def call_data(signature: str, *args: Any) -> bytes:
     """Call data of `name(type,…)`."""
     types = signature[signature.index("(") + 1 : -1].split(",")
     return bytes(keccak(text=signature)[:4] + encode(types, list(args)))
+
+
+def code_that_calls(calls: Sequence[tuple[str, bytes]]) -> str:
+    """Code of a contract that makes these calls (to, data), one after the other."""
+    code = b""
+    for to, data in calls:
+        for at in range(0, len(data), 32):
+            word = data[at : at + 32].ljust(32, b"\0")
+            code += b"\x7f" + word + b"\x61" + at.to_bytes(2, "big") + b"\x52"  # MSTORE
+        nothing = b"\x60\x00"
+        code += nothing * 2 + b"\x61" + len(data).to_bytes(2, "big") + nothing * 2
+        code += b"\x73" + bytes.fromhex(to[2:]) + b"\x5a\xf1\x50"  # GAS CALL POP
+    return "0x" + code.hex()
 
 
 @dataclass

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from chain.testing import AnvilProcess
-from tests.faults_receive.conftest import Inbox, call_data
+from tests.faults_receive.conftest import Inbox, call_data, code_that_calls
 from wallet import ledger
 from wallet.db import Database
 from wallet.deposits.arrivals import FourEyesRequired, approve, arrivals, propose
@@ -97,6 +99,24 @@ async def test_d04_five_hundred_logs_in_one_transaction(inbox: Inbox) -> None:
     await seam.finish()
     assert (await inbox.total("USDC"), await inbox.total("USDC", bob)) == (5_500, 26)
     assert len(await inbox.rows()) == 502
+
+
+async def test_d04_one_transaction_that_pays_several_people(inbox: Inbox) -> None:
+    """Each log to whom it names, whatever stands beside it."""
+    seam = inbox.seam
+    bob = await seam.person()
+    token, relay = seam.network.tokens[0].contract, "0x00000000000000000000000000000000004e1a70"
+    payees = [inbox.address, await seam.address(bob), OUTSIDE, inbox.address]
+    pay = "transfer(address,uint256)"
+    calls = [(token, call_data(pay, to, 10 + n)) for n, to in enumerate(payees)]
+    await seam.node("anvil_setCode", relay, code_that_calls(calls))
+    await seam.pay_in(relay, "1", "USDC")
+    mined = await seam.dev.wait_mined(await seam.dev.call_contract(relay, b""))
+    await seam.finish()
+    assert mined.status == 1 and len(mined.logs) == 4
+    assert (await inbox.total("USDC"), await inbox.total("USDC", bob)) == (10 + 13, 11)
+    assert sorted(row[2] for row in await inbox.rows()) == [10, 11, 13]
+    assert await seam.differences() == []
 
 
 async def test_d05_a_fake_token_of_the_same_name(inbox: Inbox) -> None:
@@ -224,6 +244,55 @@ async def test_d11_a_payment_that_was_undone_inside(inbox: Inbox) -> None:
     async with seam.db.transaction() as session:
         assert await arrivals(session, seam.assets) == []
     assert await inbox.rows() == [] and await inbox.total("ETH") == 0
+
+
+@pytest.mark.parametrize("how", ["coinbase", "withdrawal"])
+async def test_d12_what_the_chain_itself_pays(inbox: Inbox, how: str) -> None:
+    """A block's fees, or coins that a consensus layer hands out: no transaction brings them."""
+    seam = inbox.seam
+    if how == "coinbase":
+        nobody = (await seam.node("eth_coinbase")) or "0x" + "00" * 20
+        await seam.node("anvil_setCoinbase", inbox.address)
+        await seam.dev.wait_mined(await seam.dev.send_native(OUTSIDE, 1))
+        await seam.node("anvil_setCoinbase", nobody)
+    else:
+        await seam.node("anvil_setBalance", inbox.address, hex(777))
+    came = await seam.on_chain(inbox.address, "ETH")
+    await seam.finish()
+    assert came > 0 and await inbox.rows() == []
+    for _ in range(2):
+        await inbox.finder.tick()
+    async with seam.db.transaction() as session:
+        [found] = await arrivals(session, seam.assets)
+    assert (found.money.minor, found.address) == (came, inbox.address)
+    assert await inbox.total("ETH") == 0 and await seam.differences() == []
+
+
+async def test_d13_a_token_that_rebases(inbox: Inbox) -> None:
+    """What a person was credited stays; more is nobody's yet, less is named."""
+    seam = inbox.seam
+    await seam.pay_in(inbox.address, "1", "USDC")
+    await seam.finish()
+
+    async def becomes(minor: int) -> None:
+        slot = keccak(encode(["address", "uint256"], [inbox.address, 0]))
+        word = "0x" + minor.to_bytes(32, "big").hex()
+        await seam.node(
+            "anvil_setStorageAt", seam.network.tokens[0].contract, "0x" + slot.hex(), word
+        )
+        await seam.finish()
+        await inbox.finder.tick()
+
+    await becomes(3 * USDC)
+    assert await inbox.total("USDC") == USDC
+    async with seam.db.transaction() as session:
+        [found] = await arrivals(session, seam.assets)
+    assert found.money.minor == 2 * USDC and await seam.differences() == []
+    await becomes(USDC // 2)
+    assert await inbox.total("USDC") == USDC
+    [case] = await seam.rows("SELECT kind, status FROM cases WHERE kind = 'deposit_shortfall'")
+    assert case.status == "open"
+    assert len(await seam.differences()) == 1
 
 
 async def test_d13_a_token_that_keeps_a_fee(inbox: Inbox) -> None:
