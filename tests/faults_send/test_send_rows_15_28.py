@@ -18,6 +18,7 @@ from tests.faults_send.conftest import OUTSIDE, Case
 from wallet import clock, crashpoints
 from wallet.custody import InvalidAddress
 from wallet.onchain import ChainUnavailable
+from wallet.onchain.unsent import UnsentWatch
 from wallet.testing.meddler import SUBMIT
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI
 
@@ -149,6 +150,24 @@ async def test_s20_status_zero_gives_the_amount_back_and_keeps_the_gas(case: Cas
     assert await case.seam.differences() == []
 
 
+async def test_s20_a_token_that_reverts_is_given_back_and_its_gas_kept(case: Case) -> None:
+    made = await case.broadcast("5", "USDC")
+    contract = case.seam.network.tokens[0].contract
+    code = await case.seam.node("eth_getCode", contract, "latest")
+    await case.seam.node("anvil_setCode", contract, REVERTS)
+    await case.seam.automine(True)
+    await case.seam.dev.mine(1)
+    await case.seam.node("anvil_setCode", contract, code)
+    await case.finish()
+    done = await case.now(made)
+    assert (done.status, done.failure_code) == ("failed", "reverted")
+    balance = await case.seam.balance(case.ada, "USDC")
+    assert balance.held_minor == 0 and await case.paid("USDC") == 0
+    assert done.fee.minor > 0  # in the token that was withdrawn
+    assert len(await case.fields()) == 1  # never again by itself
+    assert await case.seam.differences() == []
+
+
 async def test_s21_success_without_a_transfer_is_looked_at(case: Case) -> None:
     made = await case.broadcast("5", "USDC")
     await case.seam.node(
@@ -171,6 +190,20 @@ async def test_s22_another_chain_id(case: Case) -> None:
         await case.withdraw()
     [state] = await case.seam.rows("SELECT healthy, detail FROM network_state")
     assert not state.healthy and "chain 1" in state.detail
+    case.meddler.calm()
+    await case.seam.observer.tick()
+    await case.settled_once(made)
+
+
+async def test_s22_what_has_its_nonce_already_is_not_signed_for_another_chain(case: Case) -> None:
+    made = await case.withdraw()
+    await crash_at(case, "intent.after_commit_allocated")
+    case.meddler.alter = lambda method, _, answer: "0x1" if method == "eth_chainId" else answer
+    for _ in range(3):
+        await case.seam.observer.tick()
+        await case.seam.runner.tick()
+    assert [tx_hash for _, _, tx_hash in await case.fields()] == [None]  # given, and not signed
+    assert case.meddler.sent == []
     case.meddler.calm()
     await case.seam.observer.tick()
     await case.settled_once(made)
@@ -243,6 +276,11 @@ async def test_s25_a_hot_wallet_that_is_short(case: Case, asset: str) -> None:
     waiting = await case.now(made)
     assert (waiting.status, waiting.waiting_for) == ("held", "liquidity")
     assert await case.fields() == []  # no nonce burned
+    async with case.seam.db.transaction() as session:
+        await clock.advance(session, seconds=1_801)
+    await UnsentWatch(case.seam.db, case.seam.network).tick()
+    [alarm] = await case.seam.rows("SELECT kind, what FROM cases WHERE status = 'open'")
+    assert alarm.kind == "payment_unsent" and "holds too little" in alarm.what
     await case.seam.node("anvil_setBalance", hot, hex(before))
     await case.settled_once(made, 10**6 if asset == "USDC" else ETH)
 

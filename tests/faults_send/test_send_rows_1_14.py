@@ -16,8 +16,9 @@ from chain.outcomes import SendKind, classify_rejection
 from keys.derivation import HOT_ACCOUNT, derive_key, path
 from keys.testing import test_seed as seed_of_tests
 from tests.faults_send.conftest import Case
-from wallet import crashpoints
+from wallet import clock, crashpoints
 from wallet.errors import WalletError
+from wallet.onchain.casework import LateWatch
 from wallet.testing.meddler import SUBMIT
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI
 
@@ -216,6 +217,11 @@ async def test_s13_a_base_fee_above_the_bound_alarms_and_keeps_the_hold(case: Ca
     assert len(attempts) > 1 and {tx.nonce for _, tx, _ in attempts} == {0}
     assert all(tx.cap <= intent.fee_ceiling_wei for _, tx, _ in attempts)
     assert (await case.seam.balance(case.ada, "ETH")).held_minor >= ETH
+    async with case.seam.db.transaction() as session:
+        await clock.advance(session, seconds=901)
+    await LateWatch(case.seam.db, case.seam.network).tick()
+    [alarm] = await case.seam.rows("SELECT kind, what FROM cases WHERE status = 'open'")
+    assert alarm.kind == "payment_late" and "waits for fees" in alarm.what
     await case.seam.node("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
     await case.settled_once(made)
 
