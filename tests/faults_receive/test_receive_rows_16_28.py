@@ -18,7 +18,7 @@ from chain.client import ChainClient
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.registry import Token
 from chain.testing import AnvilProcess
-from tests.faults_receive.conftest import Inbox
+from tests.faults_receive.conftest import Inbox, call_data, code_that_calls
 from wallet import crashpoints
 from wallet.db import Database
 from wallet.deposits import Scanner, SurplusFinder
@@ -140,11 +140,8 @@ async def test_d19_a_node_that_leaves_logs_out(inbox: Inbox, left_out: str) -> N
         most = 1 if left_out == "one log" else 0
         return [{**r, "logs": r["logs"][:most]} for r in answer]
 
-    sprayer = await inbox.deploy("ManyTransfers")
-    await seam.pay_in(sprayer, "1", "USDC")
-    await seam.pass_once()
-    token, spray = seam.network.tokens[0].contract, "spray(address,address,uint256,uint256)"
-    await inbox.call(sprayer, spray, token, inbox.address, USDC // 4, 4)
+    await pay_each(inbox, [OUTSIDE, inbox.address], USDC)
+    await seam.observer.tick()
     inbox.meddler.alter = silent
     for _ in range(3):
         with pytest.raises(NodeGarbage):
@@ -152,6 +149,40 @@ async def test_d19_a_node_that_leaves_logs_out(inbox: Inbox, left_out: str) -> N
     inbox.meddler.calm()
     await seam.finish()
     assert await inbox.total("USDC") == USDC and await inbox.gaps() == 0
+
+
+async def test_d19_a_log_that_no_bloom_misses_is_not_lost(inbox: Inbox) -> None:
+    """The same words stand in the header by another log of the block: balances tell."""
+    seam = inbox.seam
+
+    def shortened(method: str, _: object, answer: Any) -> Any:
+        if method != "eth_getBlockReceipts" or not isinstance(answer, list):
+            return answer
+        return [{**r, "logs": r["logs"][:1]} for r in answer]
+
+    await pay_each(inbox, [inbox.address] * 3, USDC)
+    inbox.meddler.alter = shortened
+    await seam.finish()
+    inbox.meddler.calm()
+    await seam.finish()
+    assert await inbox.rows() == [("USDC", "quarantined", USDC, "balance_differs")]
+    await inbox.finder.tick()
+    async with seam.db.transaction() as session:
+        [rest] = await arrivals(session, seam.assets)
+    assert rest.money.minor == 2 * USDC and rest.address == inbox.address
+    assert await inbox.total("USDC") == 0 and await seam.differences() == []
+
+
+async def pay_each(inbox: Inbox, payees: list[str], minor: int) -> None:
+    """One transaction with a transfer of the token to each of these."""
+    seam, relay = inbox.seam, "0x00000000000000000000000000000000004e1a70"
+    token = seam.network.tokens[0].contract
+    pay = "transfer(address,uint256)"
+    calls = [(token, call_data(pay, to, minor)) for to in payees]
+    await seam.node("anvil_setCode", relay, code_that_calls(calls))
+    await seam.pay_in(relay, "100", "USDC")
+    await seam.pass_once()
+    await seam.dev.wait_mined(await seam.dev.call_contract(relay, b"", gas=1_000_000))
 
 
 async def test_d20_a_head_that_goes_backwards(inbox: Inbox) -> None:
