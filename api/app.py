@@ -46,9 +46,12 @@ from api.web.router import mount as mount_web
 from wallet.bootstrap import Services
 from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
+from wallet.turns import Turns
 from wallet.withdrawals import Planner
 
 FAULTS_REFRESH_SECONDS = 1.0
+# A search by words reads all that somebody ever did, and holds a connection meanwhile.
+SEARCHES_AT_ONCE = 2  # of one person
 log = structlog.get_logger("api")
 
 
@@ -60,6 +63,7 @@ def create_app(services: Services) -> FastAPI:
         figures=Figures(),
         planner=Planner(services.db, services.chains, services.assets),
         writer=GroupWriter(services.db),
+        searches=Turns(SEARCHES_AT_ONCE),
     )
 
     @asynccontextmanager

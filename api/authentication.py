@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ CACHE_SECONDS = 1.0  # the longest a revoked session may still work (decision 17
 CACHE_MOST = 4_096
 LOOKED_UP_MOST = 256  # tokens in one look-up
 MAX_TOKEN_CHARS = 200
+WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([^\]]*)\](?::[0-9]+)?")
 
 
 def client_of(request: Request) -> str:
@@ -46,8 +48,11 @@ def client_of(request: Request) -> str:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """`203.0.113.1` or `2001:db8::1`, also as proxies write them with a port."""
+    with_port = WITH_PORT.fullmatch(text)
+    bare = with_port[1] or with_port[2] if with_port else text
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(bare.partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -74,7 +74,7 @@ def _finish(path: str, operation: dict[str, Any], method: str) -> None:
             codes += WITH_BODY
         elif operation.get("parameters"):
             codes += ("invalid_field",)
-        if method == "post" and "requestBody" not in operation:
+        if method in ("post", "delete") and "requestBody" not in operation:
             codes += ("unknown_field",)  # somebody sends a body all the same
     for status, response in documented(codes).items():
         _merge(responses, str(status), response)

@@ -15,7 +15,7 @@ NONE_TAKEN = "This takes no body."
 
 
 async def take_body(request: Request, *, bodiless: bool = False) -> None:
-    """Parse the body, where there is one. `bodiless`: the route takes none, or `{}`.
+    """Parse the body, where there is one. `bodiless`: the route takes none, `null` or `{}`.
 
     Raises UnsupportedMediaType, MalformedJson, …, InvalidFields where there is something in it.
     """
@@ -27,7 +27,7 @@ async def take_body(request: Request, *, bodiless: bool = False) -> None:
         # Starlette keeps the parsed body here; handlers and dependencies share it.
         request._json = strict_json.parse(body)
         request.scope["bifold.json"] = request._json
-        if bodiless and request._json != {}:
+        if bodiless and request._json is not None and request._json != {}:
             names = list(request._json) if isinstance(request._json, dict) else [""]
             raise InvalidFields(
                 [FieldError(_pointer(n), "unknown_field", NONE_TAKEN) for n in names]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from api.authentication import CallerCache
     from api.metrics import Figures
     from wallet.group_commit import GroupWriter
+    from wallet.turns import Turns
     from wallet.withdrawals import Planner
 
 
@@ -27,6 +28,7 @@ class State:
     figures: Figures
     planner: Planner
     writer: GroupWriter
+    searches: Turns
 
 
 def state_of(request: Request) -> State:

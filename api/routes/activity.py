@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -15,8 +15,7 @@ from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
 from api.errors import documented
 from api.route import StrictRoute
 from api.schemas import MOMENT_EXAMPLE, Moment, MoneyOut, Page, View, shown
-from api.state import ServicesDep
-from api.turns import searches
+from api.state import ServicesDep, state_of
 from wallet import activity
 from wallet.activity import Activity, ActivityFilter
 from wallet.clock import rfc3339
@@ -154,6 +153,7 @@ def _raw(line: Activity) -> dict[str, object]:
 async def page(
     caller: CallerDep,
     services: ServicesDep,
+    request: Request,
     kind: Annotated[Kind | None, Query(description="Only this kind.", examples=["deposit"])] = None,
     asset: Annotated[
         str | None, Query(description="Only lines that touch this asset.", examples=["EUR"])
@@ -177,17 +177,17 @@ async def page(
     if asset is not None:
         services.assets.get(asset, field="/query/asset")
     behind = decode(cursor)
+    searches = state_of(request).searches
     searching = searches.turn(caller.principal_id) if q is not None else nullcontext()
-    with searching:
-        async with services.db.reading() as reader:
-            rows = await activity.page(
-                reader,
-                principal_id=caller.principal_id,
-                limit=limit,
-                cursor=behind,
-                assets=services.assets,
-                only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
-            )
+    async with searching, services.db.reading() as reader:
+        rows = await activity.page(
+            reader,
+            principal_id=caller.principal_id,
+            limit=limit,
+            cursor=behind,
+            assets=services.assets,
+            only=ActivityFilter(kind=kind, asset=asset, since=since, until=until, words=q),
+        )
     of_page, after = next_cursor(rows, limit, lambda row: (row.created_at, row.id))
     return shown({"data": [_raw(row) for row in of_page], "next_cursor": after})
 

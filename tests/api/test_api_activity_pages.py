@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from api.turns import searches
+from wallet import turns
 
 MONEY = {"amount": "1.25", "asset": "EUR"}
 
@@ -87,13 +89,25 @@ async def test_a_snapshot_writes_nothing_and_leaves_no_mark(world: Any) -> None:
             assert await session.scalar(text("SHOW transaction_read_only")) == "off"
 
 
-async def test_one_person_searches_a_few_times_at_once(world: Any) -> None:
+async def test_one_person_searches_a_few_times_at_once(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A search reads all that somebody ever did, and keeps a connection for as long."""
     ada, bob = await world.person(EUR="5.00"), await world.person()
-    with searches.turn(ada.id), searches.turn(ada.id):
+    searches = world.http._transport.app.state.bifold.searches
+    async with searches.turn(ada.id), searches.turn(ada.id):
+        monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.05)
         busy = await ada.get("/v1/activity", q="rent")
         assert (busy.status_code, busy.json()["code"]) == (503, "busy")
         assert (await ada.get("/v1/activity")).status_code == 200
         assert (await bob.get("/v1/activity", q="rent")).status_code == 200
     assert (await ada.get("/v1/activity", q="rent")).status_code == 200
-    assert not searches._under_way
+    gc.collect()
+    assert not searches._of
+
+
+async def test_who_searches_more_at_once_waits_for_their_turn(world: Any) -> None:
+    """As who types on while the first answer is on its way, or opens three pages of it."""
+    ada = await world.person(EUR="5.00")
+    found = await asyncio.gather(*(ada.get("/v1/activity", q="rent") for _ in range(12)))
+    assert {one.status_code for one in found} == {200}

@@ -192,6 +192,16 @@ class TestCapturing:
         assert (await ada.get(f"/v1/holds/{hold}")).json()["status"] == "open"
         assert (await bob.post(f"/v1/holds/{hold}/void", {})).status_code == 200
 
+    async def test_a_void_takes_null_for_no_body(self, world: Any) -> None:
+        """As clients that always write a body do where they have none."""
+        ada, bob = await world.person(EUR="10.00"), await world.person()
+        hold = await open_hold(ada, bob)
+        json = {"Content-Type": "application/json", "Idempotency-Key": "v1"}
+        for sent, replayed in ((b"null", None), (b"", "true")):
+            voided = await bob.send("POST", f"/v1/holds/{hold}/void", content=sent, headers=json)
+            assert voided.status_code == 200, voided.text
+            assert voided.headers.get("Idempotent-Replayed") == replayed
+
     async def test_in_its_own_asset(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         hold = await open_hold(ada, bob)

@@ -315,6 +315,37 @@ class TestLate:
             aside = await balance_of(session, accounts.unattributed("simbank", "MXN"))
         assert aside == -payment.target.minor
 
+    @pytest.mark.parametrize("steps", [0, 2, 3])
+    async def test_what_it_paid_for_a_payment_that_goes_on_is_booked_once(
+        self, world: PaymentWorld, steps: int
+    ) -> None:
+        """As after a restored database that had the payment and not yet its order: the line was
+        booked aside as of no order of ours, and the payment then booked the same money again."""
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, steps)
+        await world.bank.submit(tasks._order(made))
+        await world.reader.tick()
+        assert await world.bank_is_off_by() == {}
+        assert (await world.finish(made)).status == "completed"
+        async with world.db.transaction() as session:
+            aside = await balance_of(session, accounts.unattributed("simbank", "MXN"))
+        assert aside == 0
+        await world.assert_sound()
+
+    async def test_what_it_paid_for_a_payment_that_is_cancelled_is_named(
+        self, world: PaymentWorld
+    ) -> None:
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, 2)
+        await world.bank.submit(tasks._order(made))
+        await world.reader.tick()
+        assert (await world.cancel(made)).status == "cancelled"
+        await world.reader.tick()
+        async with world.db.transaction() as session:
+            aside = await balance_of(session, accounts.unattributed("simbank", "MXN"))
+        assert aside == -made.target.minor
+        await world.assert_sound()
+
     async def test_what_the_bank_was_told_is_never_late(self, world: PaymentWorld) -> None:
         who = await world.person(EUR="50.00")
         made = await world.pay(who, "40.00")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chain.rpc import JsonRpc
+from wallet import turns
 from wallet.errors import Busy, WalletError
 from wallet.testing.seam import Seam
 from wallet.withdrawals import Plan
@@ -63,7 +64,7 @@ async def test_one_person_with_slow_contracts_is_in_nobody_elses_way(seam: Seam)
 async def test_who_asks_too_much_at_once_is_told_so(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pricing, "PATIENCE_SECONDS", SLOW_SECONDS / 4)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", SLOW_SECONDS / 4)
     await seam.fund_house()
     ada = await seam.person()
     told: list[Any] = await asyncio.gather(

@@ -125,18 +125,25 @@ NEVER_TOLD = (
     " (SELECT FROM payments y WHERE y.id = p.ref AND y.ended_at IS NOT NULL))"
 )
 """A payout whose payment ended before any bank was told: no answer comes, and no line may."""
+HAS_ITS_WORD = (
+    "(p.answer IN ('settled', 'refused', 'returned')"
+    f" OR {NEVER_TOLD} OR (p.reference IS NULL AND NOT EXISTS"
+    " (SELECT FROM payment_legs g JOIN payments y ON y.id = g.payment_id"
+    "  WHERE g.id = l.reference AND g.kind = 'payout' AND y.ended_at IS NULL)))"
+)
+"""Of a line `l` and its payout `p`, if any: nothing more is to come that would explain the line. A
+payment that goes on will give its order, by its leg's id: only a restored database has not."""
 
 
 async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence[RowMapping]:
-    """Lines still open whose payout has had its last word or was never told, or that no payout
-    knows."""
+    """Lines still open that wait for nothing: their payout has had its last word or was never told,
+    or no payment knows them."""
     rows = await session.execute(
         text(
             "SELECT l.*, p.ref, p.amount_minor AS payout_minor, p.answer FROM bank_lines l"
             " LEFT JOIN payouts p ON p.reference = l.reference"
             " WHERE l.bank = :bank AND l.matched_at IS NULL AND l.problem IS NULL"
-            " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned')"
-            f"  OR {NEVER_TOLD}) ORDER BY l.line_id LIMIT :limit"
+            f" AND {HAS_ITS_WORD} ORDER BY l.line_id LIMIT :limit"
         ),
         {"bank": bank, "limit": limit},
     )

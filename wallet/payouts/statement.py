@@ -36,9 +36,7 @@ DUE = (
     f" WHERE l.bank = '{BANK}' AND l.asset = a.asset), (SELECT max(k.line_id)"
     f" FROM bank_lines_aside k WHERE k.bank = '{BANK}' AND k.account = a.asset)))) OR"
     " EXISTS (SELECT FROM bank_lines l LEFT JOIN payouts p ON p.reference = l.reference"
-    " WHERE l.matched_at IS NULL AND l.problem IS NULL"
-    " AND (p.reference IS NULL OR p.answer IN ('settled', 'refused', 'returned')"
-    f" OR {repository.NEVER_TOLD}))"
+    f" WHERE l.matched_at IS NULL AND l.problem IS NULL AND {repository.HAS_ITS_WORD})"
 )
 BATCH = 200
 # Which lines agree with which last answer; each moves the payout's whole amount.

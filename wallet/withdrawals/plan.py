@@ -6,11 +6,10 @@ The one question to the node is asked here, with no transaction open.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from weakref import WeakValueDictionary
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,13 +24,14 @@ from wallet import clock, custody, ledger
 from wallet.crashpoints import hit
 from wallet.custody.errors import InvalidAddress, UnknownNetwork
 from wallet.db import Database
-from wallet.errors import Busy, InvalidField
+from wallet.errors import InvalidField
 from wallet.fx import rates
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, UnknownAsset
 from wallet.onchain import ChainUnavailable, NetworkStatus, require_usable
 from wallet.onchain import repository as chain_repository
 from wallet.onchain.prepare import estimate_gas, would_revert
+from wallet.turns import Turns
 from wallet.withdrawals import fees
 from wallet.withdrawals.fees import FeeTerms
 
@@ -39,7 +39,6 @@ NODE_TIMEOUT_SECONDS = 2.0
 ONE_PERSON_ASKS = 2
 """Questions of one person to a node at once: whoever pays to contracts that take long to estimate
 holds up themselves, and not all who share the few turns at that node (`chain.rpc`)."""
-PATIENCE_SECONDS = 5.0  # so long one of them waits for its turn
 PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
@@ -77,7 +76,7 @@ class Planner:
         self._db = db
         self._chains = chains
         self._assets = assets
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._asks = Turns(ONE_PERSON_ASKS)
 
     async def plan(
         self,
@@ -102,7 +101,7 @@ class Planner:
         to = check_destination(chain.network, money.asset.code, to_address)
         async with self._db.transaction() as session:
             basis = await self._basis(session, chain.network, money, to)
-        async with self._turn(principal_id):
+        async with nullcontext() if principal_id is None else self._asks.turn(principal_id):
             estimate = await self._estimate(chain, basis, money, to)
         model = chain.network.fee_model
         if fees.gas_limit_for(estimate, model) > MAX_GAS:
@@ -135,25 +134,6 @@ class Planner:
             arrives_in_seconds=-(-blocks * chain.network.block_time_ms // 1000),
             expires_at=basis.now + PLAN_LIFE,
         )
-
-    @asynccontextmanager
-    async def _turn(self, principal_id: str | None) -> AsyncIterator[None]:
-        """One of the few that this person has at once. Raises Busy."""
-        if principal_id is None:
-            yield
-            return
-        turns = self._turns.get(principal_id)
-        if turns is None:
-            turns = self._turns[principal_id] = asyncio.Semaphore(ONE_PERSON_ASKS)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await turns.acquire()
-        except TimeoutError:
-            raise Busy("Too many of your withdrawals are being priced; try again.") from None
-        try:
-            yield
-        finally:
-            turns.release()
 
     async def _basis(
         self, session: AsyncSession, network: Network, money: Money, to: str

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api import cursors
 from api.errors import InvalidCursor
-from api.turns import searches
+from api.state import state_of
 from api.web import receipts
 from api.web.route import WebRoute
 from api.web.visit import Visit, member
@@ -42,17 +42,17 @@ async def listed(visit: Member) -> Response:
         cursor = cursors.decode(visit.request.query_params.get("cursor"))
     except InvalidCursor:
         cursor = None
+    searches = state_of(visit.request).searches
     searching = searches.turn(visit.member.id) if only.words is not None else nullcontext()
-    with searching:
-        async with visit.services.db.reading() as reader:
-            rows = await activity.page(
-                reader,
-                principal_id=visit.member.id,
-                limit=ROWS,
-                cursor=cursor,
-                assets=visit.services.assets,
-                only=only,
-            )
+    async with searching, visit.services.db.reading() as reader:
+        rows = await activity.page(
+            reader,
+            principal_id=visit.member.id,
+            limit=ROWS,
+            cursor=cursor,
+            assets=visit.services.assets,
+            only=only,
+        )
     shown, following = cursors.next_cursor(rows, ROWS, lambda row: (row.created_at, row.id))
     kept = {name: value for name, value in asked.items() if value}
     return visit.page(
