@@ -134,12 +134,13 @@ class ChainClient:
 
     @answerable()
     async def refs_of_now(
-        self, numbers: Sequence[int]
+        self, numbers: Sequence[int], *, settled: int = -1
     ) -> tuple[list[BlockRef | None], BlockRef, int]:
         """Like `block_refs`, with the head and the newest final height of the very node that gives
         them: of two nodes one may be far behind, and what is final for one is not for the other.
         Where there are several, final is what is so for all of them: one that claims to be far
-        ahead makes nothing final by itself."""
+        ahead makes nothing final by itself. They are not asked again for what is not above
+        `settled`, a height on which they agreed before."""
         heights: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
         tags = ["latest"] if self.network.finality == "depth" else ["latest", "finalized"]
         answers = await self.rpc.batch([*heights, *((GET_BLOCK, (tag, False)) for tag in tags)])
@@ -151,7 +152,8 @@ class ChainClient:
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         head = parse_ref(latest)
-        return refs, head, await self.agreed(self._final(head, *finalized))
+        final = self._final(head, *finalized)
+        return refs, head, final if final <= settled else await self.agreed(final)
 
     async def agreed(self, final: int) -> int:
         """So much of it as is final for all nodes; −1 where they hold different blocks there."""

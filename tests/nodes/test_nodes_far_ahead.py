@@ -95,6 +95,45 @@ async def test_what_is_claimed_on_top_of_the_true_head_confirms_nothing(
         await seam.close()
 
 
+async def test_the_others_are_asked_when_more_would_be_final_and_not_twice_a_second(
+    db: Database, tmp_path: Path
+) -> None:
+    node, other, asked = FakeNode(), FakeNode(), 0
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4, transport=node.transport
+    )
+    try:
+        ada = await seam.person()
+        address = await seam.address(ada)
+        await seam.mine(5)
+        other.chain = node.chain
+        exchange = other.exchange
+
+        async def counted(body: bytes) -> bytes:
+            nonlocal asked
+            asked += 1
+            return await exchange(body)
+
+        other.exchange = counted  # type: ignore[method-assign]
+        several = FailoverRpc(seam.network, [node.transport(), other.transport()])
+        seam.chain = ChainClient(seam.network, several)
+        await seam.observer.tick()
+        seam.scanner = Scanner(seam.db, seam.chain, seam.assets)
+        await seam.pay_in(address, "1", "ETH")
+        await seam.scanner.tick()
+        before = asked
+        for _ in range(3):
+            await seam.scanner.tick()
+        assert (before > 0, asked - before) == (True, 0)
+        node.chain.mine(4)
+        await seam.observer.tick()
+        await seam.scanner.tick()
+        assert asked > before
+        assert (await seam.balance(ada, "ETH")).total_minor == 10**18
+    finally:
+        await seam.close()
+
+
 @pytest.mark.parametrize("limps", [False, True])
 async def test_a_node_that_stands_still_is_not_waited_for_for_ever(
     db: Database, tmp_path: Path, limps: bool
