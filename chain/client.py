@@ -134,12 +134,13 @@ class ChainClient:
 
     @answerable()
     async def refs_of_now(
-        self, numbers: Sequence[int]
+        self, numbers: Sequence[int], *, settled: int = -1
     ) -> tuple[list[BlockRef | None], BlockRef, int]:
         """Like `block_refs`, with the head and the newest final height of the very node that gives
         them: of two nodes one may be far behind, and what is final for one is not for the other.
-        Where there are several, final is what all of them hold: one that claims to be far ahead
-        makes nothing final by itself."""
+        Where there are several, final is what is so for all of them: one that claims to be far
+        ahead makes nothing final by itself. They are not asked again for what is not above
+        `settled`, a height on which they agreed before."""
         heights: list[Call] = [(GET_BLOCK, (hex(number), False)) for number in numbers]
         tags = ["latest"] if self.network.finality == "depth" else ["latest", "finalized"]
         answers = await self.rpc.batch([*heights, *((GET_BLOCK, (tag, False)) for tag in tags)])
@@ -151,10 +152,11 @@ class ChainClient:
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         head = parse_ref(latest)
-        return refs, head, await self.agreed(self._final(head, *finalized))
+        final = self._final(head, *finalized)
+        return refs, head, final if final <= settled else await self.agreed(final)
 
     async def agreed(self, final: int) -> int:
-        """So much of it as all nodes hold alike; −1 where they hold different blocks there."""
+        """So much of it as is final for all nodes; −1 where they hold different blocks there."""
         if self._shared is None or final < 0:
             return final
         height, hashes = await self._shared(final)
@@ -200,11 +202,8 @@ class ChainClient:
         return self._final(head, await self.rpc.call(GET_BLOCK, ("finalized", False)))
 
     def _final(self, head: BlockRef, finalized: object = None) -> int:
-        by_depth = max(head.number - self.network.confirmations + 1, -1)
-        if self.network.finality == "depth":
-            return by_depth
-        by_tag = -1 if finalized is None else parse_ref(finalized).number
-        return by_tag if self.network.finality == "tag" else min(by_depth, by_tag)
+        tagged = -1 if finalized is None else parse_ref(finalized).number
+        return self.network.final(head.number, tagged)
 
     # Logs and receipts
 

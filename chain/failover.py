@@ -61,6 +61,8 @@ class Node:
     not_before: float = 0.0
     head: BlockRef | None = None
     probed_at: float | None = None
+    newest: str = ""
+    """Hash of the head it told last; a failure does not forget it."""
     moved_at: float = 0.0
     problem: str = ""
 
@@ -236,22 +238,26 @@ class FailoverRpc:
             return False
         self._block1 = self._block1 or first
         node.verified, node.problem, node.not_before = True, "", 0.0
-        if head is not None and (node.head is None or node.head.hash != head.hash):
-            node.moved_at = self._clock()
+        if head is not None and node.newest != head.hash:
+            node.newest, node.moved_at = head.hash, self._clock()
         node.head, node.probed_at = head, self._clock()
         return True
 
     # What all of them hold
 
     async def shared(self, number: int) -> tuple[int, frozenset[str]]:
-        """The highest block at or below `number` that every other node has that is well, and what
-        its hash is there: of what is final no single node has the say, however far ahead it claims
-        to be. Nodes that fail, or stand still far behind, are not waited for."""
+        """The highest block at or below `number` that is final for every other node that is well,
+        and what its hash is there: of what is final no single node has the say, however far ahead
+        it claims to be. Nodes that fail, or stand still far behind, are not waited for."""
         others = [node for node in self._nodes if node is not self._current]
-        able = [node for node in others if await self._has_a_say(node)]
-        heads = [node.head.number for node in able if node.head is not None]
-        height = min([number, *heads])
-        answers = [await self._block_of(node, height) for node in able]
+        told = [
+            (node, await self._final_of(node)) for node in others if await self._has_a_say(node)
+        ]
+        able = [(node, final) for node, final in told if final is not None]
+        height = min([number, *(final for _, final in able)])
+        if height < 0:
+            return height, frozenset()
+        answers = [await self._block_of(node, height) for node, _ in able]
         return height, frozenset(answer for answer in answers if answer is not None)
 
     async def _has_a_say(self, node: Node) -> bool:
@@ -261,6 +267,23 @@ class FailoverRpc:
         best = max((one.head.number for one in self._nodes if one.head), default=0)
         behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
         return not (behind and now - node.moved_at > STILL_SECONDS)
+
+    async def _final_of(self, node: Node) -> int | None:
+        """None: it failed. By depth alone where it does not know what finality is: such a node
+        cannot serve, and has not been waited for."""
+        if node.head is None:
+            return None
+        head, tagged = node.head.number, node.head.number
+        if self._network.finality != "depth":
+            try:
+                answer = await node.rpc.call(GET_BLOCK, ("finalized", False))
+                tagged = -1 if answer is None else parse_ref(answer).number
+            except NodeRejected:
+                tagged = max(head - self._network.confirmations + 1, -1)
+            except FAILURES as error:
+                self.failed(node, error)
+                return None
+        return self._network.final(head, tagged)
 
     async def _block_of(self, node: Node, number: int) -> str | None:
         """None: it failed."""

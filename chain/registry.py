@@ -141,6 +141,13 @@ class Network:
         """Whether it is the coin, or a token of the file as it was read."""
         return code == self.native_asset or self.token(code) is not None
 
+    def final(self, head: int, tagged: int) -> int:
+        """Newest final height for a node with this head and `finalized` block (−1: none yet)."""
+        by_depth = max(head - self.confirmations + 1, -1)
+        if self.finality == "depth":
+            return by_depth
+        return tagged if self.finality == "tag" else min(by_depth, tagged)
+
 
 def load_networks(path: Path) -> dict[str, Network]:
     """Read the networks file. Keys are network names. Raises InvalidNetworks."""

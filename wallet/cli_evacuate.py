@@ -95,7 +95,8 @@ async def _order(
                     await freeze_network(session, name, reason="evacuation", by=chosen.by)
                 orders.append(Order(name, [], (
                     f"frozen, but NOT emptied: {to} is no cold address there. Tell it with:"
-                    f" bifold treasury cold --network {name}, then order it again."
+                    f" bifold treasury cold --network {name}, then order it again with"
+                    f" --network {name}: elsewhere the new hot address would be emptied, too."
                 )))  # fmt: skip
                 continue
             told = None
@@ -122,7 +123,7 @@ async def _warm(
             )
     except (ChainError, FeeCeiling, InvalidState) as error:
         say(name, f"What lies warm could not be promised ({error.code}):"
-                  " order the evacuation again.")  # fmt: skip
+                  f" order the evacuation again with --network {name}.")  # fmt: skip
         return 0
     for move in made:
         say(name, f"{move.id}: {move.money} out of warm waits for operators' signatures:"
@@ -149,7 +150,8 @@ async def _emptied(
         if stopped:
             for what in stopped:
                 say(name, what)
-            say(name, "Mend what it names, then order the evacuation again; the freeze stays.")
+            say(name, "Mend what it names, then order the evacuation again with"
+                      f" --network {name}; the freeze stays.")  # fmt: skip
             return 1
         if ended:
             await _tell(services, name, time.monotonic() - began, say)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from chain.address import checked
+from chain.client import ChainClient
 from chain.testing.fake_node import FakeNode
 from wallet import ledger
 from wallet.auditor.rooms import receiving
@@ -70,6 +73,42 @@ async def test_addresses_of_another_network_are_all_looked_at_in_turn(
         await finder.tick()
     assert sorted(await found(seam)) == [(oldest, "ETH", 2 * ETHER), (oldest, "USDC", 10**6)]
     assert await seam.differences() == []
+
+
+async def test_of_other_networks_addresses_one_token_is_asked_at_a_time(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands, looked at every 15 s: each token more is not as much again."""
+    monkeypatch.setattr(surplus, "ADDRESSES_PER_TICK", 2)
+    monkeypatch.setattr(surplus, "AHEAD", 0)
+    ada = await seam.person()
+    addresses = [seam.deriver.address(index) for index in range(3)]
+    for index, address in enumerate(addresses):
+        await seam.rows(
+            "INSERT INTO deposit_addresses (id, principal_id, network, derivation_index, address,"
+            " is_current) VALUES (:id, :who, 'elsewhere', :index, :address, false) RETURNING 1",
+            id=f"adr_{index}", who=ada, index=index, address=address,
+        )  # fmt: skip
+    await seam.finish()
+    usdc = seam.network.tokens[0]
+    others = (replace(usdc, code="EURC", contract=checked("0x" + "e1" * 20)),
+              replace(usdc, code="USDT", contract=checked("0x" + "d7" * 20)))  # fmt: skip
+    chain = ChainClient(replace(seam.network, tokens=(usdc, *others)), seam.chain.rpc)
+    asked: list[tuple[str, str]] = []
+
+    async def balances(of: list[str], asset: str, _: int) -> list[int]:
+        asked.extend((one, asset) for one in of)
+        return [0] * len(of)
+
+    monkeypatch.setattr(chain, "balances", balances)
+    finder = SurplusFinder(seam.db, chain, seam.assets, seam.deriver)
+    most = 0
+    for _ in range(6):  # two shares, three tokens
+        before = len(asked)
+        await finder.tick()
+        most = max(most, len(asked) - before)
+    assert most == 2 * 2  # of two addresses the coin and one token
+    assert set(asked) == set(product(addresses, ("ETH", "USDC", "EURC", "USDT")))
 
 
 async def test_tokens_that_came_before_the_address_was_anybodys_are_found(seam: Seam) -> None:

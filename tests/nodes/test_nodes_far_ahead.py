@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chain.client import ChainClient
-from chain.failover import STILL_SECONDS, FailoverRpc
+from chain.errors import NodeUnavailable
+from chain.failover import BACKOFF_LAST_SECONDS, STILL_SECONDS, FailoverRpc
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.deposits import Scanner
@@ -62,9 +63,82 @@ async def test_a_node_that_claims_to_be_far_ahead_credits_nobody(
         await seam.close()
 
 
-async def test_a_node_that_stands_still_is_not_waited_for_for_ever(
+async def test_what_is_claimed_on_top_of_the_true_head_confirms_nothing(
     db: Database, tmp_path: Path
 ) -> None:
+    """All of them have the newest true block; it may be reorganised away like any other."""
+    honest, liar, clock = FakeNode(), FakeNode(), Clock()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4,
+        transport=honest.transport,
+    )  # fmt: skip
+    try:
+        ada = await seam.person()
+        address = await seam.address(ada)
+        await seam.mine(5)
+        several = FailoverRpc(seam.network, [liar.transport(), honest.transport()], clock=clock)
+        seam.chain = ChainClient(seam.network, several)
+        seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
+        seam.scanner = Scanner(seam.db, seam.chain, seam.assets)
+        await seam.pay_in(address, "1", "ETH")
+        liar.chain = copy.deepcopy(honest.chain)
+        liar.chain._forks = 1  # its blocks from here on are its own
+        liar.chain.mine(AHEAD)
+        for mined, credited in ((0, 0), (2, 0), (1, 1)):
+            clock.now += 10
+            honest.chain.mine(mined)
+            for _ in range(2):
+                await seam.observer.tick()
+                await seam.scanner.tick()
+            assert (await seam.balance(ada, "ETH")).total_minor == credited * 10**18
+    finally:
+        await seam.close()
+
+
+async def test_the_others_are_asked_when_more_would_be_final_and_not_twice_a_second(
+    db: Database, tmp_path: Path
+) -> None:
+    node, other, asked = FakeNode(), FakeNode(), 0
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4, transport=node.transport
+    )
+    try:
+        ada = await seam.person()
+        address = await seam.address(ada)
+        await seam.mine(5)
+        other.chain = node.chain
+        exchange = other.exchange
+
+        async def counted(body: bytes) -> bytes:
+            nonlocal asked
+            asked += 1
+            return await exchange(body)
+
+        other.exchange = counted  # type: ignore[method-assign]
+        several = FailoverRpc(seam.network, [node.transport(), other.transport()])
+        seam.chain = ChainClient(seam.network, several)
+        await seam.observer.tick()
+        seam.scanner = Scanner(seam.db, seam.chain, seam.assets)
+        await seam.pay_in(address, "1", "ETH")
+        await seam.scanner.tick()
+        before = asked
+        for _ in range(3):
+            await seam.scanner.tick()
+        assert (before > 0, asked - before) == (True, 0)
+        node.chain.mine(4)
+        await seam.observer.tick()
+        await seam.scanner.tick()
+        assert asked > before
+        assert (await seam.balance(ada, "ETH")).total_minor == 10**18
+    finally:
+        await seam.close()
+
+
+@pytest.mark.parametrize("limps", [False, True])
+async def test_a_node_that_stands_still_is_not_waited_for_for_ever(
+    db: Database, tmp_path: Path, limps: bool
+) -> None:
+    """Nor where it fails now and then: that it is back is no new block."""
     node, still, clock = FakeNode(), FakeNode(), Clock()
     seam = await Seam.open(
         db, "http://fake.invalid", tmp_path / "signer", confirmations=4, transport=node.transport
@@ -83,6 +157,9 @@ async def test_a_node_that_stands_still_is_not_waited_for_for_ever(
         for wait, credited in ((10, 0), (STILL_SECONDS, 1)):
             clock.now += wait
             node.chain.mine(10)
+            if limps:
+                several.failed(several._nodes[1], NodeUnavailable("429"))
+                clock.now += BACKOFF_LAST_SECONDS
             await seam.observer.tick()
             await seam.scanner.tick()
             assert (await seam.balance(ada, "ETH")).total_minor == credited * 10**18

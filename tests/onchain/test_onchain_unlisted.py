@@ -13,6 +13,7 @@ from chain.registry import Network
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain import prepare
 from wallet.onchain.review import resolve
 from wallet.testing.seam import Seam
 
@@ -49,6 +50,19 @@ async def test_what_waits_in_it_holds_up_nobody(seam: Seam) -> None:
     await seam.finish()
     assert (await seam.withdrawal(ada, first.id)).status == "settled"
     assert await seam.on_chain(OUTSIDE, "USDC") == 10**6
+
+
+async def test_however_many_wait_in_it(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are looked at in one pass."""
+    monkeypatch.setattr(prepare, "MAX_QUEUE_LOOK", 2)
+    ada, file = await seam.funded_person(), seam.network
+    waiting = [await seam.withdraw(ada, "1", "USDC", OUTSIDE) for _ in range(3)]
+    other = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    _read(seam, replace(file, tokens=()))
+    await seam.finish()
+    assert (await seam.withdrawal(ada, other.id)).status == "settled"
+    said = {(await seam.withdrawal(ada, one.id)).waiting_for for one in waiting}
+    assert said == {"review"}
 
 
 async def test_what_was_sent_of_it_is_not_called_paid_unseen(seam: Seam) -> None:

@@ -18,11 +18,13 @@ from chain.testing.fake_node import FakeNode
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_evacuate
 from wallet.db import Database
-from wallet.onchain import ChainUnavailable, casework, signers
+from wallet.onchain import ChainUnavailable, casework, prepare, signers
+from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import Seam
 from wallet.treasury import hot
 
 COLD = checked("0x00000000000000000000000000000000c01d0001")
+OUTSIDE = checked("0x00000000000000000000000000000000000A11cE")
 
 
 @pytest.fixture
@@ -65,6 +67,29 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
         assert await signers.lost(session, network="local", address=address)
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to is None
+
+
+async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many: they queued before it, and a thief can see to that."""
+    monkeypatch.setattr(prepare, "MAX_QUEUE_LOOK", 2)
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    mallory = await seam.funded_person()
+    waiting = [await seam.withdraw(mallory, "0.01", "ETH", OUTSIDE) for _ in range(3)]
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    for _ in range(8):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "ETH") > 0
+    assert {(await seam.withdrawal(mallory, one.id)).status for one in waiting} == {"held"}
 
 
 async def test_the_command_ends_with_an_address_that_a_thief_had_used(

@@ -372,7 +372,7 @@ class Scanner:
 
     async def _promote(self, tip: Tip, status: NetworkStatus) -> None:
         """Confirmations from blocks we followed ourselves, never from a head we only heard of."""
-        [ours], _, there = await self._chain.refs_of_now([tip.number])
+        [ours], _, there = await self._chain.refs_of_now([tip.number], settled=tip.final_number)
         if ours is None or ours.hash != tip.hash:
             return
         # Not above what is final for the node that showed our block: another may answer by now.

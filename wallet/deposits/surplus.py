@@ -10,6 +10,7 @@ waits for an operator (`arrivals`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import text
@@ -46,6 +47,19 @@ without end fills no books before somebody halts it."""
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class _Round:
+    """A way through addresses, share by share; `count`: how often all of them were looked at."""
+
+    after: str = ""
+    count: int = 0
+
+    def went(self, page: Sequence[str]) -> None:
+        """The next share begins after this one; behind the last, with the first one again."""
+        self.after = page[-1] if len(page) == ADDRESSES_PER_TICK else ""
+        self.count += not self.after
+
+
 class SurplusFinder:
     """Compares balances of our addresses on one network with what arrived, some at a time."""
 
@@ -57,8 +71,7 @@ class SurplusFinder:
         self._assets = assets
         self._deriver = deriver
         self._network = chain.network.name
-        self._after = self._elsewhere_after = ""
-        self._rounds = 0
+        self._issued, self._elsewhere = _Round(), _Round()
         self._ahead: tuple[int, list[str]] = (-1, [])
 
     async def tick(self) -> None:
@@ -66,19 +79,21 @@ class SurplusFinder:
         async with self._db.transaction() as session:
             final = await final_block(session, self._network)
             stopped = await tokens.halted(session, self._network)
-            issued = await _issued(session, self._network, self._after, ADDRESSES_PER_TICK)
-            beyond = await self._beyond(session)
+            issued = await _share(session, self._network, self._issued, elsewhere=False)
+            others = await _share(session, self._network, self._elsewhere, elsewhere=True)
+            ahead = await self._next_ones(session)
         listed = [token.code for token in self._chain.network.tokens if token.code not in stopped]
         native = self._chain.network.native_asset
         # Tokens come to watched addresses by their logs, but for those that came before the address
         # was watched or the token listed: one of them for each round through the addresses.
-        turn = listed[self._rounds % len(listed)] if listed else native
-        self._after = _next(issued)
-        self._rounds += not self._after
+        looks = []
+        for way, page in ((self._issued, issued), (self._elsewhere, others)):
+            turn = listed[way.count % len(listed)] if listed else native
+            looks += [(code, page) for code in dict.fromkeys((native, turn))]
+            way.went(page)
         if final is None:
             return
-        looks = [(code, issued) for code in dict.fromkeys((native, turn))]
-        for code, addresses in [*looks, *((code, beyond) for code in (native, *listed))]:
+        for code, addresses in [*looks, *((code, ahead) for code in (native, *listed))]:
             try:
                 await self._compare(final, code, addresses)
             except (NodeUnavailable, NodeTimeout) as error:
@@ -87,20 +102,8 @@ class SurplusFinder:
             except ChainError as error:  # a token that says nothing hides no other's coins
                 log.warning("surplus.not_read", network=self._network, asset=code, error=error.code)
 
-    async def _beyond(self, session: AsyncSession) -> list[str]:
-        """Addresses of ours that the scanner does not watch on this network, some at a time."""
-        elsewhere = await session.execute(
-            text(
-                "SELECT address FROM deposit_addresses WHERE network <> :network"
-                " AND address > :after ORDER BY address LIMIT :most"
-            ),
-            {
-                "network": self._network, "after": self._elsewhere_after,
-                "most": ADDRESSES_PER_TICK,
-            },
-        )  # fmt: skip
-        others = list(elsewhere.scalars())
-        self._elsewhere_after = _next(others)
+    async def _next_ones(self, session: AsyncSession) -> list[str]:
+        """The addresses that are given out next, on whatever network."""
         first = int(
             await session.scalar(
                 text("SELECT coalesce(max(derivation_index), -1) + 1 FROM deposit_addresses")
@@ -110,7 +113,7 @@ class SurplusFinder:
         if self._ahead[0] != first:
             ahead = [self._deriver.address(index) for index in range(first, first + AHEAD)]
             self._ahead = (first, ahead)
-        return [*others, *self._ahead[1]]
+        return self._ahead[1]
 
     async def _compare(self, final: Final, asset: str, addresses: Sequence[str]) -> None:
         if not addresses:
@@ -250,17 +253,13 @@ async def unscanned_addresses(session: AsyncSession, network: str) -> list[str]:
     return list(rows.scalars())
 
 
-def _next(page: Sequence[str]) -> str:
-    """After which address the next share begins; none: with the first one again."""
-    return page[-1] if len(page) == ADDRESSES_PER_TICK else ""
-
-
-async def _issued(session: AsyncSession, network: str, after: str, limit: int) -> list[str]:
+async def _share(session: AsyncSession, network: str, way: _Round, *, elsewhere: bool) -> list[str]:
+    """The next ones of this network, or of all others: the scanner does not watch those here."""
     rows = await session.execute(
         text(
-            "SELECT address FROM deposit_addresses WHERE network = :network AND address > :after"
-            " ORDER BY address LIMIT :limit"
+            f"SELECT address FROM deposit_addresses WHERE network {'<>' if elsewhere else '='}"
+            " :network AND address > :after ORDER BY address LIMIT :limit"
         ),
-        {"network": network, "after": after, "limit": limit},
+        {"network": network, "after": way.after, "limit": ADDRESSES_PER_TICK},
     )
     return list(rows.scalars())

@@ -124,6 +124,9 @@ class Preparer:
             waiting = await pauses.paused(session)
             if waiting:
                 await pauses.say_so(session, desk.network)
+            leave = await tokens.leaving(session, desk.chain.network)
+            freeze = await frozen(session, desk.network)
+            # What may not go now is left out here: however much it is, it hides nothing that may.
             queued = await repository.intents_in(
                 session,
                 network=desk.network,
@@ -131,16 +134,10 @@ class Preparer:
                 sender=address,
                 limit=MAX_QUEUE_LOOK,
                 paused=waiting,
+                assets=leave,
+                purposes=None if freeze is None else freeze.lets,
             )
             lanes = await repository.lanes(session, desk.network)
-            freeze = await frozen(session, desk.network)
-            if freeze is not None:
-                queued = [intent for intent in queued if intent.purpose in freeze.lets]
-        # What was taken out of the networks file meanwhile waits, and holds up nobody else.
-        unlisted = [one.id for one in queued if not desk.chain.network.lists(one.asset)]
-        if unlisted:
-            await self._wait(unlisted, "review")
-            queued = [intent for intent in queued if intent.id not in unlisted]
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them
         else:

@@ -96,20 +96,17 @@ async def insert_intent(session: AsyncSession, values: Mapping[str, Any]) -> Non
 
 async def get_intent(session: AsyncSession, intent_id: str) -> Intent:
     """The intent as it is now."""
-    row = (
-        await session.execute(text("SELECT * FROM chain_intents WHERE id = :id"), {"id": intent_id})
-    ).one()
-    return intent_of(row)
+    one = {"id": intent_id}
+    found = await session.execute(text("SELECT * FROM chain_intents WHERE id = :id"), one)
+    return intent_of(found.one())
 
 
 async def lock_intent(session: AsyncSession, intent_id: str) -> Intent:
     """The intent, locked against every other move until the commit."""
-    row = (
-        await session.execute(
-            text("SELECT * FROM chain_intents WHERE id = :id FOR UPDATE"), {"id": intent_id}
-        )
-    ).one()
-    return intent_of(row)
+    found = await session.execute(
+        text("SELECT * FROM chain_intents WHERE id = :id FOR UPDATE"), {"id": intent_id}
+    )
+    return intent_of(found.one())
 
 
 async def update_intent(
@@ -117,16 +114,14 @@ async def update_intent(
 ) -> Intent:
     """Write `changes` (columns named by our own code) and return the row."""
     sets = ", ".join(f"{name} = :{name}" for name in changes)
-    row = (
-        await session.execute(
-            text(
-                f"UPDATE chain_intents SET {sets}, updated_at = clock_timestamp()"
-                " WHERE id = :intent_id RETURNING *"
-            ),
-            {**changes, "intent_id": intent_id},
-        )
-    ).one()
-    return intent_of(row)
+    changed = await session.execute(
+        text(
+            f"UPDATE chain_intents SET {sets}, updated_at = clock_timestamp()"
+            " WHERE id = :intent_id RETURNING *"
+        ),
+        {**changes, "intent_id": intent_id},
+    )
+    return intent_of(changed.one())
 
 
 async def stamp_request(
@@ -135,15 +130,11 @@ async def stamp_request(
     column: Literal["cancel_requested_at", "speed_up_requested_at"],
 ) -> Intent:
     """Note a wish for this intent, by the database's real clock."""
-    row = (
-        await session.execute(
-            text(
-                f"UPDATE chain_intents SET {column} = clock_timestamp() WHERE id = :id RETURNING *"
-            ),
-            {"id": intent_id},
-        )
-    ).one()
-    return intent_of(row)
+    stamped = await session.execute(
+        text(f"UPDATE chain_intents SET {column} = clock_timestamp() WHERE id = :id RETURNING *"),
+        {"id": intent_id},
+    )
+    return intent_of(stamped.one())
 
 
 async def set_waiting(
@@ -173,9 +164,12 @@ async def intents_in(
     sender: str | None = None,
     limit: int = 1_000,
     paused: Collection[str] = (),
+    assets: Collection[str] | None = None,
+    purposes: Collection[str] | None = None,
 ) -> list[Intent]:
     """Intents in these states: by nonce where they have one, then oldest first. `address`: those
-    sent from there; `sender`: those that may be (None: all); `paused`: assets only the house moves.
+    sent from there; `sender`: those that may be (None: all); `paused`: assets only the house moves;
+    `assets`, `purposes`: of these alone.
 
     Who waits for lower fees comes after who does not, and who would pay most first among them: a
     crowd of tiny payments that hardly pay anything is looked at last.
@@ -185,6 +179,8 @@ async def intents_in(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
             " AND (batch_id IS NULL OR state <> 'queued')"
+            " AND (CAST(:assets AS text[]) IS NULL OR asset = ANY(:assets))"
+            " AND (CAST(:purposes AS text[]) IS NULL OR purpose = ANY(:purposes))"
             " AND (NOT :paused && ARRAY[asset, '*'] OR purpose IN ('sweep', 'top_up', 'treasury'))"
             " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
             "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
@@ -200,6 +196,8 @@ async def intents_in(
             "sender": sender,
             "limit": limit,
             "paused": list(paused),
+            "assets": None if assets is None else list(assets),
+            "purposes": None if purposes is None else list(purposes),
         },
     )
     return [intent_of(row) for row in rows]

@@ -67,6 +67,8 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     await desk.chain.verify_identity()
     told = await final_number(desk.chain, status=status, head=await desk.chain.head())
     final = await desk.chain.agreed(told)
+    if final < 0:
+        raise InvalidState("Nothing is final for all nodes just now; ask again.")
     mined, lost = await _final_receipt(desk, attempts, final), None
     if mined is None:
         spent = await _shown(desk, sent_by, final)

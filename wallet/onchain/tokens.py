@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
 from chain.errors import ChainError
+from chain.registry import Network
 from wallet import cases
 from wallet.db import Database
 from wallet.onchain.errors import ChainUnavailable
@@ -23,6 +24,23 @@ async def halted(session: AsyncSession, network: str) -> dict[str, str]:
         {"network": network},
     )
     return {row.asset: row.reason for row in rows}
+
+
+async def leaving(session: AsyncSession, network: Network) -> list[str]:
+    """Assets that may leave: listed and not stopped. What waits in others says that a person looks
+    at it; however many they are, they are in nobody's way."""
+    stopped = await halted(session, network.name)
+    listed = [network.native_asset, *(token.code for token in network.tokens)]
+    leave = [asset for asset in listed if asset not in stopped]
+    await session.execute(
+        text(
+            "UPDATE chain_intents SET waiting_for = 'review' WHERE network = :network"
+            " AND state = 'queued' AND batch_id IS NULL AND asset <> ALL(:leave)"
+            " AND waiting_for IS DISTINCT FROM 'review'"
+        ),
+        {"network": network.name, "leave": leave},
+    )
+    return leave
 
 
 async def halt_token(session: AsyncSession, *, network: str, asset: str, reason: str) -> None:
