@@ -22,6 +22,7 @@ from wallet.testing.meddler import Meddler
 from wallet.testing.seam import Seam
 
 __all__ = ["db", "seam"]
+RELAY = "0x00000000000000000000000000000000004e1a70"
 
 
 def call_data(signature: str, *args: Any) -> bytes:
@@ -72,6 +73,17 @@ class Inbox:
     ) -> Receipt:
         data = call_data(signature, *args)
         tx = await self.seam.dev.call_contract(contract, data, wei=wei, gas=gas)
+        return await self.seam.dev.wait_mined(tx)
+
+    async def pay_together(self, *paid: tuple[str, int]) -> Receipt:
+        """One transaction with a transfer of USDC to each of these: (address, smallest units)."""
+        token = self.seam.network.tokens[0].contract
+        pay = "transfer(address,uint256)"
+        code = code_that_calls([(token, call_data(pay, to, minor)) for to, minor in paid])
+        await self.seam.node("anvil_setCode", RELAY, code)
+        await self.seam.pay_in(RELAY, "100", "USDC")
+        await self.seam.pass_once()
+        tx = await self.seam.dev.call_contract(RELAY, b"", gas=1_000_000)
         return await self.seam.dev.wait_mined(tx)
 
     async def total(self, asset: str, who: str | None = None) -> int:

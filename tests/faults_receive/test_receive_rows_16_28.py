@@ -18,7 +18,7 @@ from chain.client import ChainClient
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.registry import Token
 from chain.testing import AnvilProcess
-from tests.faults_receive.conftest import Inbox, call_data, code_that_calls
+from tests.faults_receive.conftest import Inbox
 from wallet import crashpoints
 from wallet.db import Database
 from wallet.deposits import Scanner, SurplusFinder
@@ -140,7 +140,7 @@ async def test_d19_a_node_that_leaves_logs_out(inbox: Inbox, left_out: str) -> N
         most = 1 if left_out == "one log" else 0
         return [{**r, "logs": r["logs"][:most]} for r in answer]
 
-    await pay_each(inbox, [OUTSIDE, inbox.address], USDC)
+    await inbox.pay_together((OUTSIDE, USDC), (inbox.address, USDC))
     await seam.observer.tick()
     inbox.meddler.alter = silent
     for _ in range(3):
@@ -160,7 +160,7 @@ async def test_d19_a_log_that_no_bloom_misses_is_not_lost(inbox: Inbox) -> None:
             return answer
         return [{**r, "logs": r["logs"][:1]} for r in answer]
 
-    await pay_each(inbox, [inbox.address] * 3, USDC)
+    await inbox.pay_together(*[(inbox.address, USDC)] * 3)
     inbox.meddler.alter = shortened
     await seam.finish()
     inbox.meddler.calm()
@@ -171,18 +171,6 @@ async def test_d19_a_log_that_no_bloom_misses_is_not_lost(inbox: Inbox) -> None:
         [rest] = await arrivals(session, seam.assets)
     assert rest.money.minor == 2 * USDC and rest.address == inbox.address
     assert await inbox.total("USDC") == 0 and await seam.differences() == []
-
-
-async def pay_each(inbox: Inbox, payees: list[str], minor: int) -> None:
-    """One transaction with a transfer of the token to each of these."""
-    seam, relay = inbox.seam, "0x00000000000000000000000000000000004e1a70"
-    token = seam.network.tokens[0].contract
-    pay = "transfer(address,uint256)"
-    calls = [(token, call_data(pay, to, minor)) for to in payees]
-    await seam.node("anvil_setCode", relay, code_that_calls(calls))
-    await seam.pay_in(relay, "100", "USDC")
-    await seam.pass_once()
-    await seam.dev.wait_mined(await seam.dev.call_contract(relay, b"", gas=1_000_000))
 
 
 async def test_d20_a_head_that_goes_backwards(inbox: Inbox) -> None:

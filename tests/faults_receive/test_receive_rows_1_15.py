@@ -11,7 +11,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from chain.testing import AnvilProcess
-from tests.faults_receive.conftest import Inbox, call_data, code_that_calls
+from tests.faults_receive.conftest import Inbox, call_data
 from wallet import ledger
 from wallet.db import Database
 from wallet.deposits.arrivals import FourEyesRequired, approve, arrivals, propose
@@ -105,13 +105,8 @@ async def test_d04_one_transaction_that_pays_several_people(inbox: Inbox) -> Non
     """Each log to whom it names, whatever stands beside it."""
     seam = inbox.seam
     bob = await seam.person()
-    token, relay = seam.network.tokens[0].contract, "0x00000000000000000000000000000000004e1a70"
     payees = [inbox.address, await seam.address(bob), OUTSIDE, inbox.address]
-    pay = "transfer(address,uint256)"
-    calls = [(token, call_data(pay, to, 10 + n)) for n, to in enumerate(payees)]
-    await seam.node("anvil_setCode", relay, code_that_calls(calls))
-    await seam.pay_in(relay, "1", "USDC")
-    mined = await seam.dev.wait_mined(await seam.dev.call_contract(relay, b"", gas=1_000_000))
+    mined = await inbox.pay_together(*((to, 10 + n) for n, to in enumerate(payees)))
     await seam.finish()
     assert mined.status == 1 and len(mined.logs) == 4
     assert (await inbox.total("USDC"), await inbox.total("USDC", bob)) == (10 + 13, 11)
