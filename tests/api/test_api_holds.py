@@ -181,27 +181,6 @@ class TestCapturing:
         assert (await eve.get(f"/v1/holds/{hold}")).status_code == 404
         assert (await eve.post(f"/v1/holds/{hold}/void")).status_code == 404
 
-    async def test_a_void_takes_no_amount(self, world: Any) -> None:
-        """Who thinks that a part is given back is told, before all of it is."""
-        ada, bob = await world.person(EUR="10.00"), await world.person()
-        hold = await open_hold(ada, bob)
-        for body in (eur("1.00"), ["x"], {str(n): n for n in range(3_000)}):
-            refused = await bob.post(f"/v1/holds/{hold}/void", body)
-            assert (refused.status_code, refused.json()["code"]) == (422, "unknown_field")
-            assert len(refused.content) < 8_192
-        assert (await ada.get(f"/v1/holds/{hold}")).json()["status"] == "open"
-        assert (await bob.post(f"/v1/holds/{hold}/void", {})).status_code == 200
-
-    async def test_a_void_takes_null_for_no_body(self, world: Any) -> None:
-        """As clients that always write a body do where they have none."""
-        ada, bob = await world.person(EUR="10.00"), await world.person()
-        hold = await open_hold(ada, bob)
-        json = {"Content-Type": "application/json", "Idempotency-Key": "v1"}
-        for sent, replayed in ((b"null", None), (b"", "true")):
-            voided = await bob.send("POST", f"/v1/holds/{hold}/void", content=sent, headers=json)
-            assert voided.status_code == 200, voided.text
-            assert voided.headers.get("Idempotent-Replayed") == replayed
-
     async def test_in_its_own_asset(self, world: Any) -> None:
         ada, bob = await world.person(EUR="10.00"), await world.person()
         hold = await open_hold(ada, bob)
