@@ -18,10 +18,12 @@ from wallet.errors import InvalidField, InvalidState
 from wallet.money import Money
 from wallet.onchain import casework as halts
 from wallet.onchain import signers
-from wallet.onchain.freeze import freeze_network, frozen
+from wallet.onchain.freeze import Freeze, freeze_network, frozen
 from wallet.treasury import casework, evacuate, hot, moves
 
 LOOK_EVERY_SECONDS = 1.0
+ORDERED, NOWHERE = "evacuation", "evacuation, and no cold address"
+"""Why it is frozen. An order that is done leaves the first of them, and no place to go to."""
 log = structlog.get_logger("operator")
 
 
@@ -92,17 +94,18 @@ async def _order(
             lanes = await hot.to_empty(session, name)
             if name not in cold:
                 if await frozen(session, name) is None:
-                    await freeze_network(session, name, reason="evacuation", by=chosen.by)
+                    await freeze_network(session, name, reason=NOWHERE, by=chosen.by)
                 orders.append(Order(name, [], (
                     f"frozen, but NOT emptied: {to} is no cold address there. Tell it with:"
-                    f" bifold treasury cold --network {name}, then order it again with"
-                    f" --network {name}: elsewhere the new hot address would be emptied, too."
+                    f" bifold treasury cold --network {name}, then order it again."
                 )))  # fmt: skip
                 continue
             told = None
+            if len(names) > 1 and _ended(await frozen(session, name)):
+                lanes = []  # what is hot there now came after; only its name empties that, too
             if lanes:
                 try:
-                    await freeze_network(session, name, reason="evacuation", by=chosen.by, to=to)
+                    await freeze_network(session, name, reason=ORDERED, by=chosen.by, to=to)
                     await casework.try_again(session, name, by=chosen.by)
                 except InvalidState as refusal:
                     if len(names) == 1:
@@ -110,6 +113,11 @@ async def _order(
                     lanes, told = [], refusal.detail
             orders.append(Order(name, lanes, told))
     return orders
+
+
+def _ended(freeze: Freeze | None) -> bool:
+    """Whether the worker has done what was ordered, and nobody has changed the freeze since."""
+    return freeze is not None and freeze.reason == ORDERED and freeze.evacuate_to is None
 
 
 async def _warm(
@@ -139,7 +147,7 @@ async def _emptied(
     while time.monotonic() - began < chosen.wait:
         async with services.db.transaction() as session:
             now = await frozen(session, name)
-            ended = now is not None and now.evacuate_to is None  # the worker's word
+            ended = _ended(now)
             for address in order.lanes if ended else ():
                 # One that a thief had used was halted before, and stays so for a service.
                 await halts.give_up(session, network=name, address=address, by=chosen.by)

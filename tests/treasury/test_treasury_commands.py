@@ -212,6 +212,14 @@ async def test_one_order_is_for_every_network(
         await seam.mine(seam.network.confirmations)
     assert await freezes(seam) == {"local": None, "near": COLD, "far": None}
     assert await seam.on_chain(COLD, "USDC") > 0
+    # Again, as the third network has been told of the cold address: what is done stays done.
+    async with seam.operators.transaction() as session:
+        await custody.register_house_address(session, network="far", address=COLD, place="cold")
+    capsys.readouterr()
+    assert await on(seam, chains, *order, "--wait", "0") == 1
+    shown = capsys.readouterr().out
+    assert "far: Frozen. 2 hot addresses" in shown and "local:" not in shown
+    assert await freezes(seam) == {"local": None, "near": COLD, "far": COLD}
 
 
 async def test_a_network_that_is_evacuated_elsewhere_stops_no_other(
