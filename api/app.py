@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -43,13 +44,14 @@ from api.routes import (
 from api.sandbox import chain, gateway, house
 from api.state import State
 from api.web.router import mount as mount_web
-from wallet.bootstrap import Services
-from wallet.errors import WalletError
+from wallet.bootstrap import RefusedToStart, Services
+from wallet.errors import DatabaseUnavailable, WalletError
 from wallet.group_commit import GroupWriter
 from wallet.turns import Turns
 from wallet.withdrawals import Planner
 
 FAULTS_REFRESH_SECONDS = 1.0
+LEARN_SECONDS = 1.0
 # A search by words reads all that somebody ever did, and holds a connection meanwhile.
 SEARCHES_AT_ONCE = 2  # of one person
 log = structlog.get_logger("api")
@@ -68,7 +70,7 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with _background(services):
+        async with _learning(services), _background(services):
             yield
         await state.writer.aclose()
         await services.aclose()
@@ -146,6 +148,37 @@ def _routes(app: FastAPI, services: Services) -> None:
         app.include_router(topups.router)
         app.include_router(cards.router)
         app.include_router(gateway.router)
+
+
+@asynccontextmanager
+async def _learning(services: Services) -> AsyncIterator[None]:
+    """What was listed once is known before anything is served; where the database is away, as soon
+    as it is back."""
+    task = None
+    try:
+        await services.learn_assets()
+    except DatabaseUnavailable:
+        task = asyncio.create_task(_learn(services))
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _learn(services: Services) -> None:
+    while True:
+        await asyncio.sleep(LEARN_SECONDS)
+        try:
+            await services.learn_assets()
+        except RefusedToStart as error:
+            log.error("assets.terms_changed", why=str(error))
+            signal.raise_signal(signal.SIGTERM)
+        except WalletError:
+            continue
+        return
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from keys.public import PublicKeys, read_public
 from keys.remote import RemoteSigner
 from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.signer import Signer
-from wallet import custody, faults
+from wallet import custody, faults, listed
 from wallet.db import Database
 from wallet.errors import WalletError
 from wallet.money import FIAT, Asset, AssetBook, chain_asset
@@ -65,6 +65,14 @@ class Services:
         more had children of the xpub."""
         known = self.networks.get(network)
         return self.deriver if known is None else custody.deriver_of(known, self.deriver)
+
+    async def learn_assets(self) -> None:
+        """Know what was listed once; nothing may be listed under other terms than before.
+        Raises RefusedToStart."""
+        try:
+            await listed.remember(self.db, self.assets)
+        except listed.TermsChanged as error:
+            raise RefusedToStart(str(error)) from None
 
     async def refresh_faults(self) -> None:
         """Sandbox: take over the faults that are switched on now."""
@@ -126,6 +134,17 @@ def build(settings: Settings, *, role: Role) -> Services:
         deriver=DepositDeriver(house.deposit_xpub),
         signer=_signer(settings, house) if role == "worker" else NoSigner(),
     )
+
+
+async def opened(settings: Settings) -> Services:
+    """For one command of an operator. Raises RefusedToStart."""
+    services = build(settings, role="cli")
+    try:
+        await services.learn_assets()
+    except BaseException:
+        await services.aclose()
+        raise
+    return services
 
 
 def _database_url(settings: Settings, role: Role) -> str:

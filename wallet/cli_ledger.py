@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.bootstrap import Services, build
+from wallet.bootstrap import Services, opened
 from wallet.cli_files import read_bytes
 from wallet.clock import rfc3339
 from wallet.corrections import service
@@ -23,7 +23,7 @@ from wallet.settings import Settings
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; the exit code says how it went."""
-    services = build(settings, role="cli")
+    services = await opened(settings)
     try:
         return await run(services, chosen)
     finally:
@@ -132,8 +132,8 @@ async def _entry(session: AsyncSession, entry_id: str, assets: AssetBook) -> dic
 
 
 def _line(path: str, asset: str, minor: int, assets: AssetBook) -> dict[str, str]:
-    """Smallest units where the asset is not listed any more."""
-    scale = assets.get(asset).scale if asset in assets else 0
+    """Smallest units where nobody knows the asset any more."""
+    scale = assets.scale(asset)
     return {"account": path, "asset": asset, "amount": format_amount(minor, scale)}
 
 

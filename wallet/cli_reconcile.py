@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import orjson
 
 from wallet import ledger
-from wallet.bootstrap import build
+from wallet.bootstrap import opened
 from wallet.clock import rfc3339
 from wallet.ledger.reconcile_line import ReconcileLine
 from wallet.money import AssetBook, format_amount
@@ -29,7 +29,7 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _now(settings: Settings, *, as_json: bool, final: bool) -> int:
-    services = build(settings, role="cli")
+    services = await opened(settings)
     try:
         report = await chain_lines(services.db, services.chains, final=final)
         lines = [*report.lines, *await bank_lines(services.db)]
@@ -59,7 +59,7 @@ async def _now(settings: Settings, *, as_json: bool, final: bool) -> int:
 
 
 def _line_document(line: ReconcileLine, assets: AssetBook) -> dict[str, object]:
-    scale = assets.get(line.asset).scale
+    scale = assets.scale(line.asset)
     return {
         "account": line.account,
         "asset": line.asset,
@@ -95,7 +95,7 @@ def _aligned(rows: Cells, *, left: Sequence[int]) -> str:
 
 async def _history(settings: Settings, *, as_json: bool, readings: int) -> int:
     """1 when the newest reading does not agree, or there is none."""
-    services = build(settings, role="cli")
+    services = await opened(settings)
     try:
         async with services.db.transaction() as session:
             kept = await history.newest(session, limit=readings)
@@ -122,7 +122,7 @@ def _show(one: Kept, assets: AssetBook) -> None:
         if read.unknown_reason:
             sys.stdout.write(f"    not known  {read.source}: {read.unknown_reason}\n")
     for line in one.off:
-        scale = assets.get(line.asset).scale if line.asset in assets else 0
+        scale = assets.scale(line.asset)
         minor = format_amount(int(line.difference_minor), scale)
         sys.stdout.write(f"    differs    {line.account}: {minor} {line.asset}; {line.note}\n")
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Identity,
+    Integer,
     LargeBinary,
     Numeric,
     SmallInteger,
@@ -29,6 +30,17 @@ class SandboxClock(SQLModel, table=True):
     __tablename__ = "sandbox_clock"
     only_row: bool = Field(default=True, primary_key=True)
     offset_seconds: int = Field(sa_column=Column(BigInteger, nullable=False))
+
+
+class AssetTerms(SQLModel, table=True):
+    """What one unit of a coin or token is; written once, when it is first listed."""
+
+    __tablename__ = "asset_terms"
+    code: str = Field(primary_key=True, sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    scale: int = Field(sa_column=Column(Integer, nullable=False))
+    name: str = Field(sa_type=Text)
+    listed_at: datetime = Field(sa_type=STAMP)
 
 
 class ProcessState(SQLModel, table=True):

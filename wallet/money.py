@@ -178,10 +178,13 @@ FIAT: tuple[Asset, ...] = (
 
 
 class AssetBook:
-    """The assets this instance lists: the fiat table plus what its networks carry."""
+    """The assets this instance lists: the fiat table plus what its networks carry. What was listed
+    once and is not any more can still be read, in balances and histories; nothing new is done
+    in it."""
 
     def __init__(self, assets: Iterable[Asset]) -> None:
         self._by_code: dict[str, Asset] = {}
+        self._retired: dict[str, Asset] = {}
         for asset in assets:
             known = self._by_code.setdefault(asset.code, asset)
             if known != asset:
@@ -194,9 +197,29 @@ class AssetBook:
             raise UnknownAsset("This asset is not listed here.", field=field)
         return asset
 
+    def retire(self, asset: Asset) -> None:
+        """Know an asset for what is stored in it. One that is listed stays listed."""
+        if asset.code not in self._by_code:
+            self._retired[asset.code] = asset
+
+    def known(self, code: object, *, field: str | None = None) -> Asset:
+        """The asset of that code, listed or not any more. Raises UnknownAsset."""
+        retired = self._retired.get(code) if isinstance(code, str) else None
+        return self.get(code, field=field) if retired is None else retired
+
+    def scale(self, code: str) -> int:
+        """Decimals to show an asset with; none where nobody knows it."""
+        one = self._by_code.get(code) or self._retired.get(code)
+        return 0 if one is None else one.scale
+
     def money(self, code: str, minor: int) -> Money:
-        """Money from stored minor units."""
-        return Money(int(minor), self.get(code))
+        """Money from stored minor units, also of an asset that is not listed any more."""
+        return Money(int(minor), self.known(code))
+
+    @property
+    def retired(self) -> list[Asset]:
+        """What was listed once."""
+        return list(self._retired.values())
 
     def __iter__(self) -> Iterator[Asset]:
         return iter(self._by_code.values())

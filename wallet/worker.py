@@ -54,6 +54,7 @@ async def main(settings: Settings) -> int:
 
 async def run(services: Services, *, runner: JobRunner | None = None) -> None:
     """Jobs and loops of this process, until cancelled."""
+    await services.learn_assets()
     jobs = runner or JobRunner(services.db.dsn)
     loops = wire(services, jobs) + _house_keeping(services)
     async with asyncio.TaskGroup() as group:

@@ -175,7 +175,7 @@ async def page(
 ) -> Response:
     """Transfers, deposits, withdrawals, conversions, payments and top-ups, newest first."""
     if asset is not None:
-        services.assets.get(asset, field="/query/asset")
+        services.assets.known(asset, field="/query/asset")
     behind = decode(cursor)
     searches = state_of(request).searches
     searching = searches.turn(caller.principal_id) if q is not None else nullcontext()

@@ -52,7 +52,7 @@ async def balances(caller: CallerDep, services: ServicesDep) -> Response:
 
 def _raw(row: Holding, assets: AssetBook) -> dict[str, str]:
     """One asset as `BalanceView` writes it."""
-    scale = assets.get(row.asset).scale
+    scale = assets.known(row.asset).scale
     return {
         "asset": row.asset,
         "available": format_amount(row.total_minor - row.held_minor, scale),

@@ -125,7 +125,7 @@ async def get(
 ) -> Response:
     """Opening, every line with its running balance, closing; at most 366 days or 10,000 lines, as
     `pdf` 2,000. What camt.053 cannot say exactly (coins, very long amounts) is refused: 406."""
-    known = services.assets.get(asset, field="/query/asset")
+    known = services.assets.known(asset, field="/query/asset")
     made = await statement_files.read(
         services, principal_id=caller.principal_id, asset=known, since=since, until=until, form=form
     )

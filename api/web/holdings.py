@@ -57,7 +57,7 @@ async def holdings(session: Session, services: Services, principal_id: str) -> l
     coming = await pending(session, services, principal_id)
     found: dict[str, Holding] = {}
     for one in await ledger.balances(session, principal_id=principal_id):
-        asset = services.assets.get(one.asset)
+        asset = services.assets.known(one.asset)
         found[one.asset] = Holding(
             asset,
             Money(one.available_minor, asset),
@@ -124,4 +124,5 @@ async def total_of(session: Session, held: Sequence[Holding], display: Asset) ->
 async def spendable(session: Session, services: Services, principal_id: str) -> list[Holding]:
     """What a form may offer: assets with something available."""
     everything = await holdings(session, services, principal_id)
-    return [one for one in everything if one.available.minor > 0]
+    listed = services.assets
+    return [one for one in everything if one.available.minor > 0 and one.asset.code in listed]

@@ -258,7 +258,7 @@ async def _check_principal(session: AsyncSession, principal_id: str, eur_minor: 
 
 def view(row: RowMapping, assets: AssetBook) -> Quote:
     """The stored row as people see it."""
-    source, target = assets.get(row["source_asset"]), assets.get(row["target_asset"])
+    source, target = assets.known(row["source_asset"]), assets.known(row["target_asset"])
     fee = Money(int(row["fee_minor"]), source)
     spread = Money(int(row["spread_minor"]), source)
     return Quote(
@@ -307,13 +307,15 @@ async def take(
 ) -> Quote:
     """Spend a quote for `used_by`, once. Its row stays locked until the commit.
 
-    Raises NotFound, InvalidField (another kind), QuoteUsed, QuoteExpired.
+    Raises NotFound, InvalidField (another kind), UnknownAsset, QuoteUsed, QuoteExpired.
     """
     row = await repository.find(session, principal_id=principal_id, quote_id=quote_id, lock=True)
     if row is None:
         raise NotFound("There is no such quote.", field="/quote_id")
     if row["kind"] != kind:
         raise InvalidField(f"This quote is for a {row['kind']}.", field="/quote_id")
+    for code in (row["source_asset"], row["target_asset"]):
+        assets.get(code, field="/quote_id")
     if row["used_at"] is not None:
         raise QuoteUsed("This quote has been used.", field="/quote_id")
     if not await repository.mark_used(session, quote_id=quote_id, used_by=used_by):

@@ -94,9 +94,7 @@ class ReconcileWatch:
         if line.difference == 0:
             return "its sums agree and its references do not"
         minor = abs(line.difference)
-        amount = str(minor)
-        if line.asset in self._assets:
-            amount = format_amount(minor, self._assets.get(line.asset).scale)
+        amount = format_amount(minor, self._assets.scale(line.asset))
         more = "more" if line.difference > 0 else "less"
         return (
             f"{amount} {line.asset} ({minor} of the smallest unit) {more} is there than the books"

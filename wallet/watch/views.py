@@ -138,7 +138,7 @@ def _item(
 def _held(one: RowMapping, assets: AssetBook) -> Held:
     return Held(
         network=one["network"],
-        money=Money(int(one["amount_minor"]), assets.get(one["asset"])),
+        money=Money(int(one["amount_minor"]), assets.known(one["asset"])),
         block_number=int(one["block_number"]),
         as_of=one["read_at"].astimezone(UTC),
         age_seconds=max(0.0, float(one["age_seconds"])),

@@ -39,7 +39,7 @@ async def home(visit: Annotated[Visit, Depends(member)]) -> Response:
     services, person = visit.services, visit.member
     async with services.db.snapshot() as session:
         held = await holdings(session, services, person.id)
-        total = await total_of(session, held, services.assets.get(person.display_asset))
+        total = await total_of(session, held, services.assets.known(person.display_asset))
         rows = await activity.page(
             await reader_of(session),
             principal_id=person.id,

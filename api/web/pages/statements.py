@@ -41,7 +41,8 @@ async def enter(visit: Member) -> Response:
         shown |= _figures(made.statement) | {"files": _files(values, made.statement)}
     except WalletError as error:
         shown["errors"] = {_at(error): drafts.refusal_of(error)}
-    return visit.page("statements.html", values=values, assets=list(visit.services.assets), **shown)
+    assets = [*visit.services.assets, *visit.services.assets.retired]
+    return visit.page("statements.html", values=values, assets=assets, **shown)
 
 
 @router.get("/statements/file")
@@ -71,7 +72,7 @@ async def _made(visit: Visit, values: dict[str, str], form: StatementForm) -> Ma
     return await statement_files.read(
         visit.services,
         principal_id=visit.member.id,
-        asset=visit.services.assets.get(values["asset"], field="/query/asset"),
+        asset=visit.services.assets.known(values["asset"], field="/query/asset"),
         since=since,
         until=last + timedelta(days=1),
         form=form,

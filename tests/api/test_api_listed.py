@@ -1,0 +1,133 @@
+"""An asset that is on no list any more: its holders still see it; nothing new is done in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from tests.api.conftest import PASSWORD, World
+from wallet.bootstrap import RefusedToStart
+from wallet.money import AssetBook, UnknownAsset, chain_asset
+from wallet.testing.databases import ScratchDatabase
+
+
+async def delist(world: World, code: str) -> None:
+    """As after a restart with a networks file that does not name it."""
+    assets = world.services.assets
+    await world.services.learn_assets()
+    left = AssetBook(one for one in assets if one.code != code)
+    assets._by_code.pop(code)  # the app under test was made over this very book
+    world.services.assets = left
+    await world.services.learn_assets()
+    for one in left.retired:
+        assets.retire(one)
+    world.services.assets = assets
+
+
+async def test_what_was_in_it_is_still_shown(world: World) -> None:
+    ada, bob = await world.person(USDC="20", EUR="5.00"), await world.person(EUR="1.00")
+    money = {"amount": "1.5", "asset": "USDC"}
+    sent = await ada.post("/v1/transfers", {"to": bob.id, "money": money})
+    assert sent.status_code == 201, sent.text
+    held = await ada.post("/v1/holds", {"to": bob.id, "money": money, "expires_in_seconds": 600})
+    assert held.status_code == 201, held.text
+    await delist(world, "USDC")
+
+    assert await ada.available("USDC") == "17.000000"
+    assert await bob.available("USDC") == "1.500000"
+    for query in ({}, {"asset": "USDC"}):
+        rows = (await ada.get("/v1/activity", **query)).json()["data"]
+        assert money | {"amount": "1.500000"} in [row["money"] for row in rows]
+    since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    for form in ("application/json", "text/csv", "application/pdf"):
+        shown = await ada.send(
+            "GET", "/v1/statements", params={"asset": "USDC", "from": since},
+            headers={"Accept": form},
+        )  # fmt: skip
+        assert shown.status_code == 200, shown.text
+    assert (await ada.get(f"/v1/transfers/{sent.json()['id']}")).json()["money"]["asset"] == "USDC"
+    # What is held goes back; nothing else may be done with it.
+    assert (await ada.post(f"/v1/holds/{held.json()['id']}/void")).status_code == 200
+    refused = await ada.post("/v1/transfers", {"to": bob.id, "money": money})
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_asset")
+    other = {"amount": "1.00", "asset": "EUR"}
+    assert (await ada.post("/v1/transfers", {"to": bob.id, "money": other})).status_code == 201
+
+
+async def test_the_pages_of_its_holders_open(world: World) -> None:
+    """All of them were refused, the front page first, as long as one unit of it was there."""
+    ada = await world.person(USDC="20", EUR="5.00")
+    async with world.services.db.transaction() as session:
+        await session.execute(
+            text("UPDATE users SET display_asset = 'USDC' WHERE id = :id"), {"id": ada.id}
+        )
+    await delist(world, "USDC")
+    async with world.services.db.transaction() as session:
+        email = await session.scalar(text("SELECT email FROM users WHERE id = :id"), {"id": ada.id})
+    door = await world.http.get("/sign-in")
+    found = re.search('name="csrf" value="([^"]+)"', door.text)
+    assert found is not None
+    fields = {"email": email, "password": PASSWORD, "csrf": found[1]}
+    entered = await world.http.post("/sign-in", data=fields)
+    assert entered.status_code == 303, entered.text
+    for path in (
+        "/home",
+        "/activity",
+        "/statements",
+        "/send",
+        "/convert",
+        "/withdraw",
+        "/settings",
+    ):
+        page = await world.http.get(path)
+        assert page.status_code == 200, (path, page.text)
+    assert "20.000000" in (await world.http.get("/home")).text.replace("\u2009", "").replace(
+        ",", ""
+    )
+
+
+async def test_a_quote_in_it_is_not_taken(world: World) -> None:
+    ada = await world.person(USDC="20", EUR="50.00")
+    asked = {"source_asset": "EUR", "target_asset": "USDC", "source_amount": "10.00"}
+    quote = await ada.post("/v1/quotes", asked | {"kind": "conversion"})
+    assert quote.status_code == 201, quote.text
+    await delist(world, "USDC")
+    refused = await ada.post("/v1/conversions", {"quote_id": quote.json()["id"]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "unknown_asset")
+    assert await ada.available("EUR") == "50.00"
+
+
+async def test_an_asset_keeps_its_decimals(world: World) -> None:
+    """Under others every stored balance of it would be another amount."""
+    await world.services.learn_assets()
+    before = world.services.assets
+    changed = [dataclasses.replace(one, scale=18) if one.code == "USDC" else one for one in before]
+    world.services.assets = AssetBook(changed)
+    with pytest.raises(RefusedToStart, match="USDC was a token of 6 decimals"):
+        await world.services.learn_assets()
+    world.services.assets = AssetBook([*before, chain_asset("NEW", "token", 0, "New")])
+    await world.services.learn_assets()  # what is new is written down
+    world.services.assets = before
+    await world.services.learn_assets()
+    assert before.known("NEW").scale == 0
+    with pytest.raises(UnknownAsset):
+        before.get("NEW")
+
+
+def test_terms_are_not_rewritten(database: ScratchDatabase) -> None:
+    with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as owner:
+        owner.execute(
+            "INSERT INTO asset_terms (code, kind, scale, name) VALUES ('X', 'token', 6, 'X')"
+        )
+        for deed in ("UPDATE asset_terms SET scale = 0", "DELETE FROM asset_terms"):
+            with pytest.raises(psycopg.Error):
+                owner.execute(deed)
+    with psycopg.connect(database.conninfo("bifold_app"), autocommit=True) as app:
+        for deed in ("UPDATE asset_terms SET scale = 0", "DELETE FROM asset_terms"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(deed)
