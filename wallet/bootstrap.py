@@ -136,17 +136,6 @@ def build(settings: Settings, *, role: Role) -> Services:
     )
 
 
-async def opened(settings: Settings) -> Services:
-    """For one command of an operator. Raises RefusedToStart."""
-    services = build(settings, role="cli")
-    try:
-        await services.learn_assets()
-    except BaseException:
-        await services.aclose()
-        raise
-    return services
-
-
 def _database_url(settings: Settings, role: Role) -> str:
     """As whom this process reaches the database."""
     if role == "cli":

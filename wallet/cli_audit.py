@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from wallet import audits
-from wallet.bootstrap import opened
+from wallet.bootstrap import build
 from wallet.clock import rfc3339
 from wallet.processes import die_with_parent
 from wallet.settings import Settings
@@ -30,7 +30,7 @@ def audit(arguments: Sequence[str]) -> int:
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """List the pauses (1 while there are any), or accept what was looked at."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         async with services.db.transaction() as session:
             if chosen.action == "pauses":

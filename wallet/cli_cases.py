@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import cases
-from wallet.bootstrap import opened
+from wallet.bootstrap import build
 from wallet.cases import KINDS, Case, Kind
 from wallet.clock import rfc3339
 from wallet.errors import InvalidField, InvalidState
@@ -51,7 +51,7 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """List (1 while any is open), show one, or close one."""
     if chosen.action == "list" and chosen.kind is not None and chosen.kind not in KINDS:
         raise InvalidField(f"There is no such kind; there are {', '.join(KINDS)}.")
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         async with services.db.transaction() as session:
             if chosen.action == "list":

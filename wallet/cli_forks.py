@@ -10,7 +10,7 @@ import sys
 
 import orjson
 
-from wallet.bootstrap import Services, opened
+from wallet.bootstrap import Services, build
 from wallet.deposits import bearers, forks
 from wallet.deposits.losses import Loss, losses
 from wallet.errors import NotFound
@@ -21,7 +21,7 @@ ACTIONS = frozenset({"losses", "propose-fork", "approve-fork", "propose-bearer",
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """List losses, propose to follow the node's chain, or agree."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         if chosen.action == "losses":
             async with services.db.transaction() as session:

@@ -7,7 +7,7 @@ import sys
 
 import orjson
 
-from wallet.bootstrap import Services, opened
+from wallet.bootstrap import Services, build
 from wallet.deposits import release
 from wallet.deposits.casework import words
 from wallet.deposits.credit import Crediter
@@ -21,7 +21,7 @@ ACTIONS = frozenset({"quarantined", "release", "approve-release"})
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """List (1 while there are any), say that one is good, or agree."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         if chosen.action == "approve-release":
             return await _approve(services, chosen)

@@ -10,20 +10,21 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.bootstrap import Services, opened
+from wallet.bootstrap import Services, build
 from wallet.cli_files import read_bytes
 from wallet.clock import rfc3339
 from wallet.corrections import service
 from wallet.corrections.document import MOST_BYTES, read_batch
 from wallet.corrections.service import Correction
 from wallet.errors import NotFound
+from wallet.listed import recall
 from wallet.money import AssetBook, format_amount
 from wallet.settings import Settings
 
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; the exit code says how it went."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         return await run(services, chosen)
     finally:
@@ -32,10 +33,9 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
 
 async def run(services: Services, chosen: argparse.Namespace) -> int:
     """The same with services that are there already."""
-    if chosen.action == "list":
-        return await _list(services, chosen)
-    if chosen.action == "show":
-        return await _show(services, chosen)
+    if chosen.action in ("list", "show"):
+        await recall(services.db, services.assets)
+        return await (_list if chosen.action == "list" else _show)(services, chosen)
     async with services.db.transaction() as session:
         said = await _act(session, services.assets, chosen)
     print(said)

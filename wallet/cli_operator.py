@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
 from wallet import cli_approvals
-from wallet.bootstrap import Services, opened
+from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
@@ -36,7 +36,7 @@ log = structlog.get_logger("operator")
 
 async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     """Show what is halted, or let one thing go on."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
@@ -193,7 +193,7 @@ def _line(*parts: str) -> None:
 
 async def deposits(settings: Settings, chosen: argparse.Namespace) -> int:
     """List unattributed arrivals, propose an owner, or approve a proposal."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         async with services.db.transaction() as session:
             if chosen.action == "unattributed":

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import orjson
 
 from wallet import ledger
-from wallet.bootstrap import opened
+from wallet.bootstrap import build
 from wallet.clock import rfc3339
 from wallet.ledger.reconcile_line import ReconcileLine
+from wallet.listed import recall
 from wallet.money import AssetBook, format_amount
 from wallet.payouts.reconcile import bank_lines
 from wallet.reconcile import chain_lines, history
@@ -29,8 +30,9 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
 
 
 async def _now(settings: Settings, *, as_json: bool, final: bool) -> int:
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
+        await recall(services.db, services.assets)
         report = await chain_lines(services.db, services.chains, final=final)
         lines = [*report.lines, *await bank_lines(services.db)]
         async with services.db.snapshot() as session:
@@ -95,8 +97,9 @@ def _aligned(rows: Cells, *, left: Sequence[int]) -> str:
 
 async def _history(settings: Settings, *, as_json: bool, readings: int) -> int:
     """1 when the newest reading does not agree, or there is none."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
+        await recall(services.db, services.assets)
         async with services.db.transaction() as session:
             kept = await history.newest(session, limit=readings)
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.bootstrap import opened
+from wallet.bootstrap import build
 from wallet.clock import rfc3339
 from wallet.money import AssetBook
 from wallet.settings import Settings
@@ -41,7 +41,7 @@ HINT = (
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     """List (1 while there is anything), propose, or approve."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         async with services.db.transaction() as session:
             if chosen.action == "unattributed":

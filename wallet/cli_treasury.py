@@ -11,7 +11,7 @@ from chain.address import checked
 from keys.offline import explain, payment, read_sheet
 from wallet import cli_evacuate
 from wallet import cli_treasury_moves as moves
-from wallet.bootstrap import Services, opened
+from wallet.bootstrap import Services, build
 from wallet.cli_files import has_folder, make, may_be_made, naming, read_text
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.money import parse_amount
@@ -24,7 +24,7 @@ log = structlog.get_logger("operator")
 
 async def treasury(settings: Settings, chosen: argparse.Namespace) -> int:
     """Do the chosen action; 1 when a sent sheet is not mined with success."""
-    services = await opened(settings)
+    services = build(settings, role="cli")
     try:
         return await act(services, chosen)
     finally:

@@ -11,6 +11,12 @@ from sqlalchemy import text
 from wallet.db import Database
 from wallet.money import Asset, AssetBook, chain_asset
 
+TERMS = ("code", "kind", "scale", "name")
+INSERT = text(
+    "INSERT INTO asset_terms (code, kind, scale, name) VALUES (:code, :kind, :scale, :name)"
+    " ON CONFLICT (code) DO NOTHING"
+)
+
 
 class TermsChanged(ValueError):
     """An asset is listed under other terms than those that its balances were made by."""
@@ -19,28 +25,26 @@ class TermsChanged(ValueError):
 async def remember(db: Database, assets: AssetBook) -> None:
     """Write down what is listed and was not before; retire in `assets` what is not any more.
     Raises TermsChanged."""
+    known = await recall(db, assets)
     async with db.transaction() as session:
-        known = {row.code: row for row in await session.execute(text("SELECT * FROM asset_terms"))}
         for asset in assets:
-            before = known.pop(asset.code, None)
+            before = known.get(asset.code)
             if asset.kind == "fiat":
                 continue  # a table of the code, not of the operator
-            if before is not None and (before.kind, before.scale) != (asset.kind, asset.scale):
+            if before is None:
+                await session.execute(INSERT, {name: getattr(asset, name) for name in TERMS})
+            elif (before.kind, before.scale) != (asset.kind, asset.scale):
                 raise TermsChanged(
                     f"{asset.code} was a {before.kind} of {before.scale} decimals and is listed as"
                     f" a {asset.kind} of {asset.scale}: give the new one another code."
                 )
-            if before is None:
-                await session.execute(
-                    text(
-                        "INSERT INTO asset_terms (code, kind, scale, name) VALUES"
-                        " (:code, :kind, :scale, :name) ON CONFLICT (code) DO NOTHING"
-                    ),
-                    {
-                        "code": asset.code, "kind": asset.kind, "scale": asset.scale,
-                        "name": asset.name,
-                    },
-                )  # fmt: skip
-    for row in known.values():
-        retired: Asset = chain_asset(row.code, row.kind, row.scale, row.name)
-        assets.retire(retired)
+
+
+async def recall(db: Database, assets: AssetBook) -> dict[str, Asset]:
+    """Retire in `assets` what is not listed any more. The terms of all that ever was, by code."""
+    async with db.transaction() as session:
+        rows = await session.execute(text("SELECT code, kind, scale, name FROM asset_terms"))
+        known = {row.code: chain_asset(*row) for row in rows}
+    for asset in known.values():
+        assets.retire(asset)
+    return known
