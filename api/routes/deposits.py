@@ -22,6 +22,7 @@ from wallet.db import Session
 from wallet.deposits import Deposit
 from wallet.errors import NotFound
 from wallet.ids import is_id
+from wallet.onchain.network import require_addresses
 from wallet.throttle import hit
 
 router = APIRouter(prefix="/v1", tags=["deposits"], route_class=StrictRoute)
@@ -130,7 +131,7 @@ class DepositView(View):
     summary="Where to send coins",
     responses=documented(
         ("unauthenticated", "unknown_network", "too_many_addresses", "address_mismatch",
-         "rate_limited")
+         "rate_limited", "chain_unavailable")
     ),
 )  # fmt: skip
 async def issue(body: DepositAddressCreate, caller: CallerDep, services: ServicesDep) -> Response:
@@ -146,6 +147,7 @@ async def issue(body: DepositAddressCreate, caller: CallerDep, services: Service
                 limit=FRESH_PER_HOUR,
                 window_seconds=3600,
             )
+        await require_addresses(session, services.networks[body.network])
         return await custody.issue_address(
             session,
             principal_id=caller.principal_id,

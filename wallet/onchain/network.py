@@ -17,8 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.client import ChainClient, ChainIdentity
 from chain.errors import ChainError, FeeCeiling, WrongChain
+from chain.factory import ForeignFactory, demand_factory
 from chain.failover import Disagreement, FailoverRpc, NodeHealth
 from chain.fees import FeeQuote
+from chain.registry import Network
 from wallet import cases
 from wallet.cases import HOUSE, Kind
 from wallet.crashpoints import hit
@@ -82,6 +84,16 @@ async def require_usable(session: AsyncSession, network: str) -> NetworkStatus:
     if status.halted_reason is not None:
         raise ChainUnavailable("This network is halted for review; nothing is sent on it now.")
     return status
+
+
+async def require_addresses(session: AsyncSession, network: Network) -> None:
+    """Whether an address of this network may be given out: a key-less one is somebody's only where
+    its factory is, which the observer asks first. Raises ChainUnavailable."""
+    if network.deposit_kind != "create2":
+        return
+    status = await read(session, network.name)
+    if status is None or status.as_of is None:
+        raise ChainUnavailable("This network was not looked at yet; try again in a moment.")
 
 
 async def halt(
@@ -170,6 +182,7 @@ class NetworkObserver:
         self._chain = chain
         self._nodes = nodes
         self._network = chain.network.name
+        self._factory_known = False
 
     async def tick(self) -> None:
         """Write what the node says now. A node that is away makes the row grow old, no more.
@@ -180,8 +193,14 @@ class NetworkObserver:
             return
         try:
             identity = await self._chain.verify_identity()
+            if not self._factory_known:
+                await demand_factory(self._chain)
+                self._factory_known = True
             head = await self._chain.head()
             fees, detail = await self._fees()
+        except ForeignFactory as error:
+            await self._note(f"{error}.", wrong="wrong_chain")
+            return
         except WrongChain as error:
             await self._note(
                 f"{error}. Run ./dev clean or use the right node.", wrong="wrong_chain"

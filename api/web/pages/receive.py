@@ -25,6 +25,7 @@ from wallet.custody import DepositAddress
 from wallet.errors import NotFound
 from wallet.money import UnknownAsset
 from wallet.onchain import ChainUnavailable
+from wallet.onchain.network import require_addresses
 
 FAUCET_NATIVE_WEI = 10**18
 FAUCET_TOKENS = 1_000
@@ -147,6 +148,7 @@ def _payable(network: Network) -> list[tuple[str, int, str]]:
 async def _address(visit: Visit, network: Network) -> DepositAddress:
     """This person's current address there, derived anew before it is shown."""
     async with visit.services.db.transaction() as session:
+        await require_addresses(session, network)
         return await custody.issue_address(
             session,
             principal_id=visit.member.id,
