@@ -1,4 +1,4 @@
-"""`bifold deposits quarantined|release|approve-release`: deposits that were set aside."""
+"""`bifold deposits quarantined|release|approve-release|dismiss-release`: deposits that were set aside."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from wallet.errors import InvalidState, NotFound
 from wallet.reconcile.chain import read_network
 from wallet.settings import Settings
 
-ACTIONS = frozenset({"quarantined", "release", "approve-release"})
+ACTIONS = frozenset({"quarantined", "release", "approve-release", "dismiss-release"})
 
 
 async def command(settings: Settings, chosen: argparse.Namespace) -> int:
-    """List (1 while there are any), say that one is good, or agree."""
+    """List (1 while there are any), say that one is good, agree, or take it back."""
     services = build(settings, role="cli")
     try:
         if chosen.action == "approve-release":
@@ -29,6 +29,10 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
             if chosen.action == "quarantined":
                 found = await release.held_back(session, services.assets)
                 return _show(found, as_json=chosen.json)
+            if chosen.action == "dismiss-release":
+                await release.dismiss(session, chosen.deposit, by=chosen.by)
+                print(f"{chosen.deposit}: stays set aside.")
+                return 0
             await release.propose(session, chosen.deposit, reason=chosen.reason, by=chosen.by)
         print(f"{chosen.deposit}: to be released; somebody else approves.")
         return 0

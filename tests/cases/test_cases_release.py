@@ -100,6 +100,27 @@ async def test_two_people_credit_it_once_its_token_goes_on(
     assert capsys.readouterr().out.endswith("Nothing is set aside.\n")
 
 
+async def test_a_proposal_is_taken_back(
+    inbox: Inbox, bifold: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was the wrong one: nobody approves it later by mistake."""
+    deposit = await halted_arrival(inbox)
+    await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
+    await propose(bifold, deposit)
+    assert await bifold("deposits", "dismiss-release", deposit, "--by", "ben") == 0
+    assert f"{deposit}: stays set aside." in capsys.readouterr().out
+    for again in (
+        approve(bifold, deposit),
+        bifold("deposits", "dismiss-release", deposit, "--by", "ben"),
+    ):
+        with pytest.raises(InvalidState, match="Nobody has proposed"):
+            await again
+    assert await inbox.total("USDC") == 0
+    await propose(bifold, deposit)
+    assert await approve(bifold, deposit) == 0
+    assert await inbox.total("USDC") == 3 * USDC
+
+
 async def test_a_new_proposal_takes_the_place_of_the_old_one(inbox: Inbox, bifold: Command) -> None:
     deposit = await halted_arrival(inbox)
     await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")

@@ -101,13 +101,7 @@ async def propose(session: AsyncSession, deposit_id: str, *, reason: str, by: st
     if not reason.strip():
         raise InvalidField("Say why.")
     await _lock(session, deposit_id)
-    await session.execute(
-        text(
-            "UPDATE deposit_releases SET state = 'dismissed', ended_by = :by,"
-            " ended_at = clock_timestamp() WHERE deposit_id = :deposit AND state = 'proposed'"
-        ),
-        {"by": by, "deposit": deposit_id},
-    )
+    await _dismiss(session, deposit_id, by=by)
     await session.execute(
         text(
             "INSERT INTO deposit_releases (id, deposit_id, reason, proposed_by)"
@@ -116,6 +110,26 @@ async def propose(session: AsyncSession, deposit_id: str, *, reason: str, by: st
         {"id": new_id("rel"), "deposit": deposit_id, "reason": reason.strip(), "by": by},
     )
     log.warning("deposit.release_proposed", deposit=deposit_id, by=by)
+
+
+async def dismiss(session: AsyncSession, deposit_id: str, *, by: str) -> None:
+    """Take a proposal back: it stays set aside. Raises NotFound, InvalidState (none there)."""
+    await _lock(session, deposit_id)
+    if not await _dismiss(session, deposit_id, by=by):
+        raise InvalidState("Nobody has proposed to release it.", extra={"state": "quarantined"})
+    log.warning("deposit.release_dismissed", deposit=deposit_id, by=by)
+
+
+async def _dismiss(session: AsyncSession, deposit_id: str, *, by: str) -> bool:
+    """Whether there was one."""
+    ended = await session.execute(
+        text(
+            "UPDATE deposit_releases SET state = 'dismissed', ended_by = :by, ended_at ="
+            " clock_timestamp() WHERE deposit_id = :deposit AND state = 'proposed' RETURNING 1"
+        ),
+        {"by": by, "deposit": deposit_id},
+    )
+    return ended.one_or_none() is not None
 
 
 async def look(db: Database, chain: ChainClient, found: HeldBack) -> Sight:
