@@ -1,4 +1,4 @@
-"""`bifold deposits quarantined|release|approve-release|dismiss-release`: deposits that were set aside."""
+"""`bifold deposits quarantined|release|approve-release|dismiss-release`: what was set aside."""
 
 from __future__ import annotations
 
