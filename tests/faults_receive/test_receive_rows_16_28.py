@@ -1,8 +1,10 @@
-"""The fault matrix of receiving, row by row: D16 to D28 (docs/chain.md, "Receiving")."""
+"""The fault matrix of receiving, row by row: D16 to D28 (docs/chain.md, "Receiving").
+
+D22 has a module of its own, test_receive_two_scanners.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 from dataclasses import replace
@@ -21,7 +23,7 @@ from chain.testing import AnvilProcess
 from tests.faults_receive.conftest import Inbox
 from wallet import crashpoints
 from wallet.db import Database
-from wallet.deposits import Scanner, SurplusFinder
+from wallet.deposits import SurplusFinder
 from wallet.deposits.arrivals import arrivals
 from wallet.onchain import ChainUnavailable, tokens
 from wallet.onchain.intents import IntentDraft, create_intent
@@ -211,18 +213,6 @@ async def test_d21_a_node_that_refuses_for_a_while(inbox: Inbox, error: str) -> 
     inbox.meddler.calm()
     await seam.finish()
     assert await inbox.total("USDC") == USDC and await inbox.gaps() == 0
-
-
-async def test_d22_two_scanners_at_once(inbox: Inbox) -> None:
-    seam = inbox.seam
-    rivals = [Scanner(seam.db, seam.client(seam.url), seam.assets) for _ in range(2)]
-    for _ in range(4):
-        await seam.pay_in(inbox.address, "1", "USDC")
-        await seam.dev.mine(3)
-        await asyncio.gather(seam.scanner.tick(), *(rival.tick() for rival in rivals))
-    await seam.finish()
-    assert await inbox.total("USDC") == 4 * USDC
-    assert len(await inbox.rows()) == 4 and await inbox.gaps() == 0
 
 
 async def test_d23_amounts_beyond_everything(lying: Inbox) -> None:
