@@ -1,6 +1,7 @@
 """The fault matrix of sending, row by row: S1 to S14 (docs/chain.md, "Sending").
 
-Modules of their own have S9 (test_send_database_gone), S10 and S11 (test_send_two_workers).
+Modules of their own have S9 (test_send_database_gone), S10 and S11 (test_send_two_workers), S12
+(test_send_nonce_gaps).
 """
 
 from __future__ import annotations
@@ -147,20 +148,6 @@ async def test_s08_a_crash_before_the_mark_sends_it_again(case: Case) -> None:
 
 async def test_s09_a_crash_before_the_commit_of_the_mark(case: Case) -> None:
     await one_set_of_bytes_after(case, "intent.before_commit_sent", sends_before=1)
-
-
-async def test_s12_a_gap_in_the_nonces_is_filled_with_the_same_bytes(case: Case) -> None:
-    await case.seam.automine(False)
-    made = [await case.withdraw("0.1") for _ in range(3)]
-    await case.seam.pass_once()
-    first = (await case.fields())[0][2]
-    await case.seam.node("anvil_dropTransaction", first)
-    await case.seam.dev.mine(1)
-    await case.seam.pass_once()
-    again = case.meddler.sent[3:]
-    assert case.meddler.sent[0] in again and set(again) <= set(case.meddler.sent[:3])
-    await case.settled_once(made[0], 3 * ETH // 10)
-    assert [kind for kind, _, _ in await case.fields()] == ["pay"] * 3
 
 
 async def test_s13_a_base_fee_above_the_bound_alarms_and_keeps_the_hold(case: Case) -> None:
