@@ -24,7 +24,10 @@ from wallet.testing.seam import Seam
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSWER_SECONDS = 20.0
-STANDS_SECONDS = 0.7
+WAITING = (
+    "SELECT count(*) AS n FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 class Rival:
@@ -137,15 +140,19 @@ async def together(pair: Sequence[Rival], *loops: str, meet: str) -> list[str | 
     return where
 
 
-async def behind(first: Rival, second: Rival, *loops: str, at: str) -> bool:
-    """One pass of `first`, which stands at `at`, inside a transaction, while `second` begins its
-    own. Whether `second` had to wait for it."""
+async def behind(seam: Seam, pair: Sequence[Rival], *loops: str, at: str) -> bool:
+    """One pass of the first, which stands at `at`, inside a transaction, while the second plays its
+    own. Whether the second had to wait for a row of the first; else it has ended by itself."""
+    first, second = pair
     first.tell(do="pass", loops=loops, meet=at)
     assert (await first.told()).get("at") == at
     second.tell(do="pass", loops=loops)
     answer = asyncio.create_task(second.told())
-    done, _ = await asyncio.wait({answer}, timeout=patience(STANDS_SECONDS))
+    waits = False
+    while not (waits or answer.done()):
+        waits = (await seam.rows(WAITING))[0].n > 0
+        await asyncio.sleep(0.02)
     first.tell()
     await first.told()
     await answer
-    return not done
+    return waits

@@ -100,7 +100,7 @@ async def test_d22_one_comes_in_the_middle_of_the_other_s_transaction(
     async with rivals(inbox.seam, tmp_path / "rivals") as pair:
         for number, point in enumerate(points, 1):
             await paid_and_final(inbox)
-            assert await behind(*pair, *SCAN, at=point), point
+            assert await behind(inbox.seam, pair, *SCAN, at=point), point
             for rival in pair:
                 await rival.play(*SCAN)
             await credited_once(inbox, number)

@@ -6,9 +6,11 @@ which is the same to it; the process and the signer are told another time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -22,6 +24,7 @@ from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import GWEI
 
 ETH = 10**18
+ROOT = Path(__file__).resolve().parents[2]
 JUMPS = [7_200, -7_200, 86_400, -86_400]
 OF_THE_CHAIN = ["block_time", "head_time", "event_at"]  # no clock of ours stamps these
 
@@ -141,3 +144,19 @@ async def test_s26_business_time_that_moves_ends_nothing_early(case: Case, secon
     assert (await case.now(made)).status == "broadcast"
     assert [kind for kind, _, _ in await case.fields()] == ["pay"]
     await case.settled_once(made)
+
+
+def test_s26_nothing_that_waits_goes_by_the_wall_clock() -> None:
+    """Time-outs and pauses are counted by the monotonic clock, what is stored by the database's."""
+    asking = {
+        str(path.relative_to(ROOT)): found
+        for room in ("chain", "keys", "wallet/onchain", "wallet/deposits", "wallet/jobs")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if (found := re.findall(r"\btime\.time\(|\bdatetime\.now\(", path.read_text("utf-8")))
+    }
+    assert asking == {
+        "keys/desk.py": ["datetime.now("],  # the day of a limit, which never goes back
+        "keys/selfcustody.py": ["datetime.now("],  # stamps what it writes down
+        "wallet/onchain/burn.py": ["datetime.now("],  # when something was booked
+        "wallet/onchain/review.py": ["datetime.now("],
+    }

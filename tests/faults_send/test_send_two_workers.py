@@ -53,7 +53,7 @@ async def test_s10_one_wins_the_row_and_the_other_sees_it_in_progress(
         for point in ("intent.before_commit_allocated", "intent.before_commit_signed",
                       "intent.before_send"):  # fmt: skip
             made.append(await queued(case))
-            assert not await behind(first, second, *PASS, at=point), point
+            assert not await behind(case.seam, (first, second), *PASS, at=point), point
             assert not [name for name in second.seen if name.startswith("intent.")]
         assert first.seen["intent.after_commit_sent"] == 3
     await mined_once(case, made, 3 * ETH // 4)
@@ -69,7 +69,7 @@ async def test_s10_without_the_lease_the_row_decides(case: Case, tmp_path: Path)
         assert sum(await passed(pair, "intent.after_commit_sent")) > 0
         for point in ("intent.before_commit_allocated", "intent.before_commit_sent"):
             made.append(await queued(case))
-            assert await behind(*pair, *PASS, at=point), point
+            assert await behind(case.seam, pair, *PASS, at=point), point
         made.append(await queued(case))
         first, second = pair
         first.tell(do="pass", loops=PASS, meet="intent.before_sign")
