@@ -18,6 +18,8 @@ from psycopg import sql
 
 from tests.faults_send.conftest import Case
 from wallet import clock
+from wallet import networks as shown
+from wallet.monitor import vitals
 from wallet.onchain import ChainUnavailable
 from wallet.onchain import network as networks
 from wallet.testing.databases import ScratchDatabase
@@ -128,9 +130,12 @@ async def test_s26_what_a_node_said_before_a_jump_is_old(
     async with case.seam.db.transaction() as session:
         with pytest.raises(ChainUnavailable):
             await networks.require_usable(session, "local")
+        assert not (await shown.states(session))["local"].healthy
+        assert not (await vitals(session)).networks[0].well
     await case.seam.observer.tick()
     async with case.seam.db.transaction() as session:
         await networks.require_usable(session, "local")
+        assert (await shown.states(session))["local"].healthy
 
 
 @pytest.mark.parametrize("seconds", [7_200, 86_400])
