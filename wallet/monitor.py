@@ -28,7 +28,8 @@ class NetworkVitals:
     @property
     def well(self) -> bool:
         """Seen a moment ago, in order, not halted."""
-        fresh = self.age_seconds is not None and self.age_seconds <= NETWORK_FRESH_SECONDS
+        # Not said after now either, by a clock that was set back since.
+        fresh = self.age_seconds is not None and abs(self.age_seconds) <= NETWORK_FRESH_SECONDS
         return self.healthy and fresh and not self.halted
 
 
@@ -43,7 +44,7 @@ class ProcessVitals:
     @property
     def well(self) -> bool:
         """It said so, and lately."""
-        return self.healthy and self.age_seconds <= PROCESS_FRESH_SECONDS
+        return self.healthy and abs(self.age_seconds) <= PROCESS_FRESH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,11 +29,12 @@ async def states(session: AsyncSession) -> dict[str, NetworkView]:
     rows = await session.execute(
         text(
             "SELECT network, head_number, as_of, snapshot_block, healthy AND halted_reason IS NULL"
-            " AND as_of > clock_timestamp() - :fresh * interval '1 second' AS well,"
+            # Nor long after now, by a clock that was set back since.
+            " AND abs(extract(epoch FROM clock_timestamp() - as_of)) < :fresh AS well,"
             " coalesce(halted_reason, detail) AS detail,"
             " (SELECT count(*) FROM network_nodes k WHERE k.network = network_state.network"
             "  AND k.state IN ('serving', 'standby')"
-            "  AND k.at > clock_timestamp() - :fresh * interval '1 second') AS nodes_well"
+            "  AND abs(extract(epoch FROM clock_timestamp() - k.at)) < :fresh) AS nodes_well"
             " FROM network_state"
         ),
         {"fresh": NETWORK_FRESH_SECONDS},

@@ -1,12 +1,13 @@
-"""The fault matrix of receiving, row by row: D16 to D28 (docs/chain.md, "Receiving")."""
+"""The fault matrix of receiving, row by row: D16 to D28 (docs/chain.md, "Receiving").
+
+Modules of their own have D22 (test_receive_two_scanners) and D23 (test_receive_amounts).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,10 @@ from chain.address import to_checksum
 from chain.client import ChainClient
 from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.registry import Token
-from chain.testing import AnvilProcess
 from tests.faults_receive.conftest import Inbox
 from wallet import crashpoints
 from wallet.db import Database
-from wallet.deposits import Scanner, SurplusFinder
+from wallet.deposits import SurplusFinder
 from wallet.deposits.arrivals import arrivals
 from wallet.onchain import ChainUnavailable, tokens
 from wallet.onchain.intents import IntentDraft, create_intent
@@ -31,21 +31,10 @@ from wallet.testing.seam import GWEI, Seam
 
 USDC = 10**6
 OUTSIDE = "0x00000000000000000000000000000000000A11cE"
-HOLDS_A_LOT = 2**256 - 1
 
 
 class Crash(BaseException):
     """The process dies here."""
-
-
-@pytest.fixture
-async def lying(db: Database, anvil: AnvilProcess, tmp_path: Path) -> Any:
-    """A network that lists a token which logs what it never moves."""
-    seam = await Seam.open(db, anvil.url, tmp_path / "signer", contract_name="LyingToken")
-    ada = await seam.person()
-    inbox = Inbox(seam, None, ada, await seam.address(ada))  # type: ignore[arg-type]
-    yield inbox
-    await seam.close()
 
 
 async def test_d16_retired_and_unknown_addresses_of_our_seed(inbox: Inbox) -> None:
@@ -211,33 +200,6 @@ async def test_d21_a_node_that_refuses_for_a_while(inbox: Inbox, error: str) -> 
     inbox.meddler.calm()
     await seam.finish()
     assert await inbox.total("USDC") == USDC and await inbox.gaps() == 0
-
-
-async def test_d22_two_scanners_at_once(inbox: Inbox) -> None:
-    seam = inbox.seam
-    rivals = [Scanner(seam.db, seam.client(seam.url), seam.assets) for _ in range(2)]
-    for _ in range(4):
-        await seam.pay_in(inbox.address, "1", "USDC")
-        await seam.dev.mine(3)
-        await asyncio.gather(seam.scanner.tick(), *(rival.tick() for rival in rivals))
-    await seam.finish()
-    assert await inbox.total("USDC") == 4 * USDC
-    assert len(await inbox.rows()) == 4 and await inbox.gaps() == 0
-
-
-async def test_d23_amounts_beyond_everything(lying: Inbox) -> None:
-    """Stored exactly, left to a person; one poison log stops nobody."""
-    seam = lying.seam
-    contract = seam.network.tokens[0].contract
-    for amount in (HOLDS_A_LOT, 2**128 + 1):
-        await lying.call(contract, "transfer(address,uint256)", lying.address, amount)
-    await seam.pay_in(lying.address, "1", "ETH")
-    await seam.finish()
-    rows = await lying.rows()
-    assert [(r[1], r[2]) for r in rows if r[0] == "USDC"] == [
-        ("quarantined", HOLDS_A_LOT), ("quarantined", 2**128 + 1)
-    ]  # fmt: skip
-    assert await lying.total("ETH") == 10**18 and await lying.total("USDC") == 0
 
 
 async def test_d24_decimals_that_change_stop_the_token_alone(inbox: Inbox) -> None:

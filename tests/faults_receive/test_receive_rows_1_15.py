@@ -1,4 +1,7 @@
-"""The fault matrix of receiving, row by row: D1 to D15 (docs/chain.md, "Receiving")."""
+"""The fault matrix of receiving, row by row: D1 to D15 (docs/chain.md, "Receiving").
+
+D14 has a module of its own, test_receive_poisoning.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from chain.testing import AnvilProcess
-from tests.faults_receive.conftest import Inbox, call_data
+from tests.faults_receive.conftest import Inbox
 from wallet import ledger
 from wallet.db import Database
 from wallet.deposits.arrivals import FourEyesRequired, approve, arrivals, propose
@@ -301,16 +304,6 @@ async def test_d13_a_token_that_keeps_a_fee(inbox: Inbox) -> None:
     await seam.finish()
     assert await inbox.rows() == [("USDC", "credited", 989, None)]
     assert await seam.on_chain(inbox.address, "USDC") == 989 == await inbox.total("USDC")
-
-
-async def test_d14_transfers_of_nothing(inbox: Inbox) -> None:
-    seam = inbox.seam
-    contract = seam.network.tokens[0].contract
-    await inbox.call(contract, "transfer(address,uint256)", inbox.address, 0)
-    poison = call_data("transferFrom(address,address,uint256)", inbox.address, OUTSIDE, 0)
-    await seam.dev.wait_mined(await seam.dev.call_contract(contract, poison))
-    await seam.finish()
-    assert await inbox.rows() == []
 
 
 async def test_d15_dust_is_credited_and_costs_nothing(inbox: Inbox) -> None:

@@ -1,4 +1,7 @@
-"""The fault matrix of sending, row by row: S15 to S28 (docs/chain.md, "What can go wrong")."""
+"""The fault matrix of sending, row by row: S15 to S28 (docs/chain.md, "Sending").
+
+Modules of their own have S17 (test_send_node_restarts) and S26 (test_send_clock_jumps).
+"""
 
 from __future__ import annotations
 
@@ -98,17 +101,6 @@ async def test_s16_a_cancel_that_the_original_outran(case: Case) -> None:
     balance = await case.seam.balance(case.ada, "ETH")
     assert balance.held_minor == 0
     assert balance.total_minor == 9 * ETH - (await case.now(made)).fee.minor
-
-
-async def test_s17_a_node_that_forgot_its_pool(case: Case) -> None:
-    made = await case.broadcast()
-    await case.seam.node("anvil_dropAllTransactions")
-    await case.seam.pass_once()
-    assert len(case.meddler.sent) == 2 and len(set(case.meddler.sent)) == 1
-    asked = [m for m in case.meddler.asked if m == "eth_getTransactionCount"]
-    assert asked  # `latest` only, and never where the nonce comes from:
-    assert [tx.nonce for _, tx, _ in await case.fields()] == [0]
-    await case.settled_once(made)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 6])
@@ -300,19 +292,6 @@ async def test_s25_a_hot_wallet_that_has_gas_and_too_few_tokens(case: Case) -> N
     assert await case.fields() == []  # no nonce burned
     case.meddler.calm()
     await case.settled_once(made, 10**6)
-
-
-@pytest.mark.parametrize("seconds", [7_200, 86_400])
-async def test_s26_a_clock_that_jumps_ends_nothing_early(case: Case, seconds: int) -> None:
-    """Business time moves; rebroadcast and bumps go by the database's real clock, not by it."""
-    made = await case.broadcast()
-    async with case.seam.db.transaction() as session:
-        await clock.advance(session, seconds=seconds)
-    for _ in range(3):
-        await case.seam.pass_once()
-    assert (await case.now(made)).status == "broadcast"
-    assert [kind for kind, _, _ in await case.fields()] == ["pay"]
-    await case.settled_once(made)
 
 
 @pytest.mark.parametrize("answer", [7, [], {"number": "0x1"}, "0x" + "f" * 5_000, None])

@@ -1,15 +1,17 @@
-"""The fault matrix of sending, row by row: S1 to S14 (docs/chain.md, "What can go wrong")."""
+"""The fault matrix of sending, row by row: S1 to S14 (docs/chain.md, "Sending").
+
+Modules of their own have S9 (test_send_database_gone), S10 and S11 (test_send_two_workers), S12
+(test_send_nonce_gaps).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from eth_account import Account
-from sqlalchemy.exc import OperationalError
 
 from chain.errors import NodeRejected
 from chain.outcomes import SendKind, classify_rejection
@@ -17,7 +19,6 @@ from keys.derivation import HOT_ACCOUNT, derive_key, path
 from keys.testing import test_seed as seed_of_tests
 from tests.faults_send.conftest import Case
 from wallet import clock, crashpoints
-from wallet.errors import WalletError
 from wallet.onchain.casework import LateWatch
 from wallet.testing.meddler import SUBMIT
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI
@@ -147,58 +148,6 @@ async def test_s08_a_crash_before_the_mark_sends_it_again(case: Case) -> None:
 
 async def test_s09_a_crash_before_the_commit_of_the_mark(case: Case) -> None:
     await one_set_of_bytes_after(case, "intent.before_commit_sent", sends_before=1)
-
-
-async def test_s09_the_database_goes_away_after_the_broadcast(case: Case) -> None:
-    """The commit that would say "sent" fails: intent and bytes were durable before."""
-    made = await case.withdraw()
-
-    def break_it(name: str) -> None:
-        if name == "intent.before_commit_sent":
-            raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
-
-    crashpoints.install(break_it)
-    try:
-        with pytest.raises((OperationalError, WalletError)):
-            for _ in range(3):
-                await case.seam.pass_once()
-    finally:
-        crashpoints.install(None)
-    assert len(case.meddler.sent) == 1
-    case.stand()
-    await case.settled_once(made)
-    assert len(set(case.meddler.sent)) == 1
-
-
-async def test_s10_two_workers_and_one_intent(case: Case) -> None:
-    made = await case.withdraw()
-    rivals = [case.seam.runner, case.seam.new_runner(), case.seam.new_runner()]
-    await asyncio.gather(*(rival.tick() for rival in rivals))
-    await case.settled_once(made)
-    assert len(await case.fields()) == 1 and len(set(case.meddler.sent)) == 1
-
-
-async def test_s11_two_workers_and_one_address(case: Case) -> None:
-    made = [await case.withdraw("0.1") for _ in range(6)]
-    rivals = [case.seam.runner, case.seam.new_runner()]
-    for _ in range(4):
-        await asyncio.gather(*(rival.tick() for rival in rivals))
-    await case.settled_once(made[0], 6 * ETH // 10)
-    assert [tx.nonce for _, tx, _ in await case.fields()] == list(range(6))
-
-
-async def test_s12_a_gap_in_the_nonces_is_filled_with_the_same_bytes(case: Case) -> None:
-    await case.seam.automine(False)
-    made = [await case.withdraw("0.1") for _ in range(3)]
-    await case.seam.pass_once()
-    first = (await case.fields())[0][2]
-    await case.seam.node("anvil_dropTransaction", first)
-    await case.seam.dev.mine(1)
-    await case.seam.pass_once()
-    again = case.meddler.sent[3:]
-    assert case.meddler.sent[0] in again and set(again) <= set(case.meddler.sent[:3])
-    await case.settled_once(made[0], 3 * ETH // 10)
-    assert [kind for kind, _, _ in await case.fields()] == ["pay"] * 3
 
 
 async def test_s13_a_base_fee_above_the_bound_alarms_and_keeps_the_hold(case: Case) -> None:

@@ -46,6 +46,26 @@ async def test_a_payment_leaves_once_and_touches_no_books(stage: Stage) -> None:
     assert (await stage.seam.balance(ada, "ETH")).available_minor == 0
 
 
+async def test_a_clock_that_was_set_back_holds_up_no_payment(stage: Stage) -> None:
+    """What a node has forgotten goes again, though it was sent, by the clock, after now."""
+    ada, account = await funded(stage)
+    await stage.seam.automine(False)
+    made = await stage.begin(ada, account, "2", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    sent = await stage.send(ada, made.id)
+    assert sent.state == "sent"
+    await stage.seam.node("anvil_dropAllTransactions")
+    await stage.seam.rows(
+        "UPDATE selfcustody_sends SET sent_at = sent_at + interval '2 hours' RETURNING 1"
+    )
+    await stage.worker.tick()
+    assert await stage.seam.node("eth_getTransactionByHash", sent.tx_hash) is not None
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 2 * 10**18
+
+
 async def test_new_words_come_back_to_the_browser_and_lie_nowhere(
     stage: Stage, database: ScratchDatabase
 ) -> None:

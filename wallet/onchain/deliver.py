@@ -119,7 +119,8 @@ class Deliverer:
 
     def _due(self, attempt: Attempt) -> bool:
         since = attempt.seconds_since_sent
-        return since is None or since >= self._rebroadcast_seconds
+        # Less than nothing: the database's clock was set back, and would hold it up for as long.
+        return since is None or not 0 <= since < self._rebroadcast_seconds
 
     # Signing
 
@@ -291,7 +292,7 @@ class Deliverer:
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
         """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling."""
         newest = attempts[-1]
-        if newest.age_seconds < self._bump_seconds:
+        if 0 <= newest.age_seconds < self._bump_seconds:  # below: the clock was set back
             return
         try:
             fees = await self._desk.chain.fees()

@@ -54,7 +54,8 @@ class NetworkStatus:
     @property
     def fresh(self) -> bool:
         """Whether the node has spoken lately."""
-        return self.age_seconds is not None and self.age_seconds <= STALE_AFTER_SECONDS
+        # Said long after now: the clock was set back, and nobody knows how old it is.
+        return self.age_seconds is not None and abs(self.age_seconds) <= STALE_AFTER_SECONDS
 
     @property
     def usable(self) -> bool:

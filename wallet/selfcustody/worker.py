@@ -420,8 +420,10 @@ class SelfCustodyWorker:
         async with self._db.transaction() as session:
             found = await session.scalar(
                 text(
-                    "SELECT sent_at IS NULL OR sent_at < clock_timestamp()"
-                    " - make_interval(secs => :wait) FROM selfcustody_sends WHERE id = :id"
+                    # Nor is one sent after now, by a clock that was set back since.
+                    "SELECT sent_at IS NULL OR sent_at NOT BETWEEN clock_timestamp()"
+                    " - make_interval(secs => :wait) AND clock_timestamp()"
+                    " FROM selfcustody_sends WHERE id = :id"
                 ),
                 {"id": send_id, "wait": REBROADCAST_SECONDS},
             )

@@ -99,6 +99,8 @@ class Seam:
         confirmations: int = 8,
         local_snapshots: bool = False,
         contract_name: str = "TestToken",
+        decimals: int = 6,
+        supply: int = TOKEN_SUPPLY,
         sweeps: Literal["", "prefund", "eip7702", "create2"] = "",
         batches: bool = False,
         cold: str | None = None,
@@ -107,6 +109,7 @@ class Seam:
     ) -> Self:
         """Deploy a token, know the house, set the rates. The chain is the caller's to stop.
 
+        `decimals` and `supply` (its smallest units): of that token.
         `sweeps`: by which means deposit addresses are emptied, to hot address 0 ("": not at all);
         `batches`: the payout contract is there. `cold`: an address of the house that holds nothing
         yet. `warm`: operators (EIP-55) two of whom may move what lies warm; none: there is no warm
@@ -116,8 +119,8 @@ class Seam:
         dev = DevNode(rpc)
         faucet = (await dev.accounts())[0]
         args: dict[str, tuple[object, ...]] = {
-            "TestToken": ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet),
-            "RegulatedToken": ("USD Coin", "USDC", 6, TOKEN_SUPPLY, faucet),
+            "TestToken": ("USD Coin", "USDC", decimals, supply, faucet),
+            "RegulatedToken": ("USD Coin", "USDC", decimals, supply, faucet),
         }
         contract = await dev.deploy(artifact(contract_name), args.get(contract_name, ()))
         desk = _desk(folder, hot_keys, contract, warm=bool(warm))
@@ -142,7 +145,7 @@ class Seam:
             min_tip_wei=GWEI,
             max_fee_wei=500 * GWEI,
             bump_percent=15,
-            tokens=(Token("USDC", contract, 6),),
+            tokens=(Token("USDC", contract, decimals),),
             local_snapshots=local_snapshots,
             contracts=ours,
             supports=("eip7702",) if sweeps == "eip7702" else (),
