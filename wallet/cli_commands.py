@@ -69,7 +69,7 @@ def _operate(chosen: argparse.Namespace) -> int:
 
 
 def _unreachable(error: BaseException) -> str:
-    """Why, in the driver's words: of them the first line, which names the server and no password."""
+    """Why, in the driver's words: their first line, which names the server and no password."""
     why = str(getattr(error, "orig", error)).partition("\n")[0]
     return f"the database cannot be reached: {why}"
 
