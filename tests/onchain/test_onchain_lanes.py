@@ -250,7 +250,7 @@ async def test_the_operators_status_names_a_freeze_and_fails(
     lanes: Seam, capsys: pytest.CaptureFixture[str]
 ) -> None:
     services = cast(Services, SimpleNamespace(networks={"local": lanes.network}))
-    async with lanes.db.transaction() as session:
+    async with lanes.operators.transaction() as session:
         await freeze_network(session, "local", reason="a drill", by="ada")
         assert await cli_operator._status(session, services) == 1
     told = " ".join(capsys.readouterr().out.split())
