@@ -184,7 +184,8 @@ class NetworkObserver:
             fees, detail = await self._fees()
         except WrongChain as error:
             await self._note(
-                f"{error}. Run ./dev clean or use the right node.", wrong="wrong_chain"
+                f"{error}. Use the right node; a sandbox may begin anew by ./dev clean.",
+                wrong="wrong_chain",
             )
             return
         except ChainError as error:
@@ -196,7 +197,8 @@ class NetworkObserver:
             if pinned is not None and identity.block1_hash != pinned:
                 await self._mark(
                     session,
-                    "Block 1 of this node is another one. Run ./dev clean or use the right node.",
+                    "Block 1 of this node is another one. Use the right node; a sandbox"
+                    " may begin anew by ./dev clean.",
                     wrong="wrong_chain",
                 )
                 return
