@@ -21,6 +21,25 @@ REQUEST_ID = {
     "description": "Names this request in our records.",
     "schema": {"type": "string", "example": "req_01JD3VQ4T0Z8Y6X5W4V3T2S1R0"},
 }
+ULID = "01JD3VQ4T0Z8Y6X5W4V3T2S1R0"
+LOCATIONS = {  # what is made there, and its place; other answers of 201 and 202 name none
+    "/v1/sessions": f"/v1/sessions/ses_{ULID}",
+    "/v1/sessions/siwe": f"/v1/sessions/ses_{ULID}",
+    "/v1/users": "/v1/me",
+    "/v1/deposit-addresses": "/v1/deposit-addresses",
+    "/v1/transfers": f"/v1/transfers/trf_{ULID}",
+    "/v1/holds": f"/v1/holds/hld_{ULID}",
+    "/v1/quotes": f"/v1/quotes/quo_{ULID}",
+    "/v1/conversions": f"/v1/conversions/cnv_{ULID}",
+    "/v1/withdrawals": f"/v1/withdrawals/wdr_{ULID}",
+    "/v1/recipients": f"/v1/recipients/rcp_{ULID}",
+    "/v1/self-custody/accounts": f"/v1/self-custody/requests/scr_{ULID}",
+    "/v1/self-custody/accounts/{account_id}/export": f"/v1/self-custody/requests/scr_{ULID}",
+    "/v1/self-custody/sends": f"/v1/self-custody/sends/scs_{ULID}",
+    "/v1/watched": f"/v1/watched/wat_{ULID}",
+    "/v1/payments": f"/v1/payments/pay_{ULID}",
+    "/v1/topups": f"/v1/topups/top_{ULID}",
+}
 ALWAYS = ("internal", "busy", "database_unavailable")
 WITH_BODY = (
     "malformed_json", "body_too_large", "request_timeout", "unsupported_media_type",
@@ -87,10 +106,10 @@ def _finish(path: str, operation: dict[str, Any], method: str) -> None:
     for response in responses.values():
         response.setdefault("headers", {})["X-Request-Id"] = REQUEST_ID
     for status in ("201", "202"):
-        if status in responses:
+        if status in responses and path in LOCATIONS:
             responses[status]["headers"]["Location"] = {
                 "description": "Where the made resource is.",
-                "schema": {"type": "string", "example": "/v1/me"},
+                "schema": {"type": "string", "example": LOCATIONS[path]},
             }
 
 

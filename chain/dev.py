@@ -62,7 +62,7 @@ class DevNode:
         Raises DevNodeFailed when the node cannot, or the chain is shorter than that.
         """
         head = await self._height()
-        if not 1 <= depth <= head:
+        if not 1 <= depth <= await self.deepest():
             raise DevNodeFailed(f"a reorg of depth {depth} is impossible at height {head}")
         first = head - depth + 1
         for _ in range(_REORG_TRIES):
@@ -74,6 +74,21 @@ class DevNode:
             if await self._holds(range(first, head)):
                 return head
         raise DevNodeFailed(f"the node lost blocks from {first} to {head} and does not heal")
+
+    async def deepest(self) -> int:
+        """How many of the newest blocks `reorg` may replace.
+
+        Anvil 1.7.1 loses the code of every contract when it goes back to a block below the one it
+        was loaded at: whoever loads a node marks that block by `evm_snapshot` (`wallet.sandbox`).
+        """
+        head = await self._height()
+        try:
+            told = await self._rpc.call("anvil_metadata")
+        except NodeRejected:  # no Anvil: it says what it can when it is asked
+            return head
+        marks = told.get("snapshots") if isinstance(told, dict) else None
+        began = [int(number) for number, _ in marks.values()] if isinstance(marks, dict) else []
+        return head - min(began, default=0)
 
     async def _height(self) -> int:
         return parse.quantity(await self._rpc.call("eth_blockNumber"), "eth_blockNumber")

@@ -198,7 +198,9 @@ def _add_audit(commands: Subparsers) -> None:
 def _add_chain(commands: Subparsers) -> None:
     chain = commands.add_parser("chain", help="what is stopped on the chain's side, and going on")
     actions = chain.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("status", help="networks, nodes, signers and tokens; exit 1 when one halts")
+    actions.add_parser(
+        "status", help="networks, nodes, signers and tokens; exit 1 when one is halted or frozen"
+    )
     review = actions.add_parser("resolve-review", help="end a payment in review by proof")
     review.add_argument("payment", help="wdr_…, or int_… as its case names it")
     review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")

@@ -12,7 +12,7 @@ from chain.errors import ChainError
 from keys.errors import KeysError
 from wallet.cli_files import system_words
 from wallet.database_url import fault
-from wallet.errors import Forbidden, WalletError
+from wallet.errors import DatabaseUnavailable, Forbidden, WalletError
 from wallet.settings import RUNNING_SANDBOX, InvalidSettings, Settings
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -62,6 +62,16 @@ def _operate(chosen: argparse.Namespace) -> int:
                 "the database's role may not do that; operators' commands need"
                 " BIFOLD_OPERATOR_DATABASE_URL (docs/configuration.md)."
             ) from None
+        except DatabaseUnavailable as error:
+            if error.__cause__ is None:
+                raise
+            raise DatabaseUnavailable(_unreachable(error.__cause__)) from None
+
+
+def _unreachable(error: BaseException) -> str:
+    """Why, in the driver's words: their first line, which names the server and no password."""
+    why = str(getattr(error, "orig", error)).partition("\n")[0]
+    return f"the database cannot be reached: {why}"
 
 
 async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
@@ -122,9 +132,7 @@ def _migrate() -> int:
     except OperationalError as error:
         if sqlstate(error) is not None:
             raise
-        why = str(error.orig).partition("\n")[0]
-        print(f"bifold: the database cannot be reached: {why}", file=sys.stderr)
-        return 1
+        raise DatabaseUnavailable(_unreachable(error)) from None
     except ProgrammingError as error:
         if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
             raise

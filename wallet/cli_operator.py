@@ -26,6 +26,7 @@ from wallet.onchain import Desk, casework, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.finality import final_number
+from wallet.onchain.freeze import frozen
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
 from wallet.withdrawals import cancel_for, speed_up_for
@@ -175,6 +176,9 @@ async def _status(session: AsyncSession, services: Services) -> int:
             _line("  signer", signer.address, "halted" if signer.halted_reason else "signing",
                   signer.halted_reason or f"next nonce {signer.next_nonce}")  # fmt: skip
             stopped |= signer.halted_reason is not None
+        if (freeze := await frozen(session, name)) is not None:
+            _line("  freeze", "payments of customers", "waiting", freeze.reason)
+            stopped = True
         for asset, why in (await tokens.halted(session, name)).items():
             _line("  token", asset, "halted", why)
             stopped = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.authentication import CallerDep
 from api.cursors import DEFAULT_LIMIT, CursorText, Limit, decode, next_cursor
@@ -22,7 +24,20 @@ from wallet.ids import is_id
 router = APIRouter(prefix="/v1", tags=["events"], route_class=StrictRoute)
 
 TYPES_MOST = 20
-EventType = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\.([a-z_]{1,40}|\*)$")]
+TYPE = r"^[a-z_]{1,40}\.([a-z_]{1,40}|\*)$"
+
+
+def _event_type(told: str) -> str:
+    if re.fullmatch(TYPE, told) is None:
+        raise PydanticCustomError(
+            "invalid_field", "A type, for example topup.succeeded, or topup.* for all of a kind."
+        )
+    return told
+
+
+EventType = Annotated[
+    str, AfterValidator(_event_type), WithJsonSchema({"type": "string", "pattern": TYPE})
+]
 
 
 class EventView(View):

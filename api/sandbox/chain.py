@@ -23,7 +23,7 @@ from chain.errors import ChainError, NodeRejected
 from chain.errors import InvalidAddress as ChainInvalidAddress
 from wallet.bootstrap import Services
 from wallet.custody import InvalidAddress, UnknownNetwork
-from wallet.errors import WalletError
+from wallet.errors import InvalidField, WalletError
 from wallet.money import Money, UnknownAsset
 from wallet.onchain import NetworkStatus
 from wallet.onchain.network import read
@@ -86,7 +86,8 @@ class Reorg(Schema):
     depth: int = Field(
         ge=1,
         le=MAX_REORG_DEPTH,
-        description="How many of the newest blocks are replaced by empty ones.",
+        description="How many of the newest blocks are replaced by empty ones; not those that were"
+        " there when the node started.",
         examples=[3],
     )
 
@@ -193,5 +194,11 @@ async def mine(body: Mine, services: ServicesDep) -> HeadView:
 )
 async def reorg(body: Reorg, services: ServicesDep) -> HeadView:
     """Deeper than finality, and the network halts until an operator looks: that is the point."""
-    head = await _node(services, body.network).reorg(body.depth)
+    node = _node(services, body.network)
+    if body.depth > (deepest := await node.deepest()):
+        raise InvalidField(
+            f"At most {deepest} now: what was there when the node started stays. Mine more first.",
+            field="/depth",
+        )
+    head = await node.reorg(body.depth)
     return HeadView(network=body.network, head_block=head)

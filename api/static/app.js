@@ -79,10 +79,11 @@ document.addEventListener("alpine:init", () => {
 
 (() => {
   const language = document.documentElement.lang || "en";
+  const hour = language.startsWith("en") ? "numeric" : "2-digit"; /* 3:04 AM, 03:04 */
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
   const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
-  const sameYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-  const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+  const sameYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour, minute: "2-digit" });
+  const clock = new Intl.DateTimeFormat(language, { hour, minute: "2-digit" });
   const full = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
 
   function said(moment) {

@@ -239,6 +239,7 @@ class TestTypes:
         ada = await world.person()
         answer = await ada.get("/v1/events", type=bad)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+        assert "for example topup.succeeded" in answer.json()["detail"]
         many = await ada.get("/v1/events", type=["one.made"] * 21)
         assert many.status_code == 422
 

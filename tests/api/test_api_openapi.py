@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.errors import STATUS
+from api.openapi import LOCATIONS
 from wallet.settings import Settings
 
 SNAPSHOT = Path(__file__).parent / "openapi_snapshot.txt"
@@ -126,6 +127,20 @@ class TestComplete:
             "POST /v1/payments/{payment_id}/cancel",
         }  # fmt: skip
 
+    def test_a_location_is_told_where_one_is_sent_and_is_a_path_of_ours(
+        self, document: dict[str, Any]
+    ) -> None:
+        places = {
+            name: response["headers"]["Location"]["schema"]["example"]
+            for name, operation in operations(document)
+            for response in operation["responses"].values()
+            if "Location" in response.get("headers", {})
+        }
+        assert places.keys() == {f"POST {path}" for path in LOCATIONS}
+        known = {path.partition("{")[0] for path in document["paths"]}
+        assert {place.rpartition("/")[0] + "/" for place in places.values()} <= known | {"/v1/"}
+        assert places["POST /v1/topups"].startswith("/v1/topups/top_")
+
     def test_every_request_body_is_closed(self, document: dict[str, Any]) -> None:
         schemas = document["components"]["schemas"]
         for name, operation in operations(document):
@@ -149,6 +164,12 @@ class TestSnapshot:
         if os.environ.get(REWRITE) == "1":
             SNAPSHOT.write_text(now, encoding="utf-8")
         assert now == SNAPSHOT.read_text(encoding="utf-8")
+
+    async def test_what_has_no_place_of_its_own_names_none(self, world: Any) -> None:
+        address = {"address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"}
+        asked = await world.http.post("/v1/siwe/nonces", json=address)
+        assert asked.status_code == 201 and "Location" not in asked.headers
+        assert "/v1/siwe/nonces" not in LOCATIONS
 
     async def test_it_is_served(self, world: Any, document: dict[str, Any]) -> None:
         served = await world.http.get("/openapi.json")

@@ -108,6 +108,11 @@ class TestBlocks:
         head = mined.json()["head_block"]
         again = await world.http.post("/sandbox/reorg", json={"network": "local", "depth": 2})
         assert again.json()["head_block"] == head
+        deep = {"network": "local", "depth": head + 1}
+        refused = await world.http.post("/sandbox/reorg", json=deep)
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_field")
+        assert refused.json()["errors"][0]["field"] == "/depth"
+        assert refused.json()["detail"].startswith(f"At most {head} now: ")
 
     @pytest.mark.parametrize("blocks", [0, -1, 1_001, 1.5, "5", True, None])
     async def test_odd_numbers_of_blocks_are_refused(self, world: Any, blocks: Any) -> None:

@@ -150,6 +150,26 @@ class TestSnapshot:
                 assert await client.block_ref(head.number - depth) == below
             await rpc.aclose()
 
+    async def test_no_reorg_takes_back_what_was_there_when_the_node_was_loaded(
+        self, on_anvil: Bench, tmp_path: Path
+    ) -> None:
+        """Anvil 1.7.1 would go there and lose the code of every contract."""
+        await on_anvil.dev.mine(5)
+        async with reloaded(await on_anvil.dev.dump_state(), tmp_path) as process:
+            rpc = process.rpc()
+            dev, client = DevNode(rpc), ChainClient(local_network(on_anvil.usdc), rpc)
+            assert await dev.deepest() == (await client.head()).number
+            await rpc.call("evm_snapshot")
+            assert await dev.deepest() == 0
+            await dev.mine(3)
+            with pytest.raises(DevNodeFailed, match="impossible"):
+                await dev.reorg(4)
+            code = await rpc.call("eth_getCode", (on_anvil.usdc, "latest"))
+            await dev.reorg(3)
+            assert len(str(code)) > 2
+            assert await rpc.call("eth_getCode", (on_anvil.usdc, "latest")) == code
+            await rpc.aclose()
+
     async def test_only_order_and_old_hashes_differ_from_anvils_own(self, on_anvil: Bench) -> None:
         await on_anvil.dev.mine(300)
         raw_answer = await on_anvil.rpc.call("anvil_dumpState", (True,))

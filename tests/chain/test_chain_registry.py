@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chain import registry
 from chain.address import checked
 from chain.errors import InvalidNetworks
 from chain.registry import Network, Token, dump_networks, load_networks
@@ -101,3 +102,14 @@ def test_other_shapes_are_refused(tmp_path: Path) -> None:
     dump_networks(path, twins)
     with pytest.raises(InvalidNetworks, match="same chain_id"):
         load_networks(path)
+
+
+def test_the_page_explains_every_key_and_its_example_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chain.md").read_text("utf-8")
+    part = page.partition("## The networks file\n")[2].partition("\n## ")[0]
+    for key in (*registry._TYPES, "sweep_min"):
+        assert f"`{key}`" in part, key
+    path = tmp_path / "networks.toml"
+    path.write_text(part.partition("```toml\n")[2].partition("```")[0])
+    [read] = load_networks(path).values()
+    assert read.finality == "both" and [token.code for token in read.tokens] == ["USDC"]

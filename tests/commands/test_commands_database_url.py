@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,22 @@ def test_the_one_that_is_wrong_is_named(
     monkeypatch.setenv(name, f"postgresql+psycopg://u:{HIDDEN}@/d")
     assert main(["migrate" if which == "MIGRATION_" else "worker"]) == 1
     one_line(capsys.readouterr().err, name, "names no host")
+
+
+@pytest.mark.parametrize("command", [("cases", "list"), ("treasury", "status"), ("migrate",)])
+def test_where_nobody_serves_it_says_so_and_why(
+    house: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    """A wrong host, name or role stays wrong: that is no reason to try again in a moment."""
+    house()
+    monkeypatch.setenv("BIFOLD_DATABASE_URL", f"postgresql+psycopg://u:{HIDDEN}@127.0.0.1:9/d")
+    assert main(list(command)) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("bifold: the database cannot be reached: ") and "port 9" in told
+    assert told.count("\n") == 1 and HIDDEN not in told
 
 
 def test_the_sandbox_says_so_too() -> None:

@@ -18,6 +18,7 @@ from wallet import cli_operator
 from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.onchain import deliver, repository
+from wallet.onchain.freeze import freeze_network
 from wallet.onchain.prepare import MAX_IN_FLIGHT, share
 from wallet.testing.seam import Seam
 
@@ -243,3 +244,14 @@ async def test_the_operators_status_names_a_late_payment_and_fails(
         monkeypatch.setattr(cli_operator, "OVERDUE_SECONDS", 0.0)
         assert await cli_operator._status(session, services) == 1
     assert f"payment {intent.id}" in " ".join(capsys.readouterr().out.split())
+
+
+async def test_the_operators_status_names_a_freeze_and_fails(
+    lanes: Seam, capsys: pytest.CaptureFixture[str]
+) -> None:
+    services = cast(Services, SimpleNamespace(networks={"local": lanes.network}))
+    async with lanes.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a drill", by="ada")
+        assert await cli_operator._status(session, services) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "freeze payments of customers waiting a drill" in told

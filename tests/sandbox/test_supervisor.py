@@ -253,6 +253,10 @@ class TestDeaths:
         assert until(lambda: answers(node), 40)  # started is not yet listening
         assert until(lambda: ready(sandbox), 40)
         assert node.call("eth_getTransactionReceipt", tx_hash) is not None
+        told = node.call("anvil_metadata")
+        assert isinstance(told, dict)
+        [mark] = told["snapshots"].values()  # no reorganisation goes below it: `DevNode.deepest`
+        assert mark[0] >= height
 
 
 class TestRefusals:

@@ -204,7 +204,8 @@ class NetworkObserver:
             return
         except WrongChain as error:
             await self._note(
-                f"{error}. Run ./dev clean or use the right node.", wrong="wrong_chain"
+                f"{error}. Use the right node; a sandbox may begin anew by ./dev clean.",
+                wrong="wrong_chain",
             )
             return
         except ChainError as error:
@@ -216,7 +217,8 @@ class NetworkObserver:
             if pinned is not None and identity.block1_hash != pinned:
                 await self._mark(
                     session,
-                    "Block 1 of this node is another one. Run ./dev clean or use the right node.",
+                    "Block 1 of this node is another one. Use the right node; a sandbox"
+                    " may begin anew by ./dev clean.",
                     wrong="wrong_chain",
                 )
                 return

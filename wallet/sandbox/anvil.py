@@ -149,7 +149,10 @@ class Anvil:
             if not self.child.healthy:
                 return False
             try:
-                return await asyncio.to_thread(self.node.quantity, "eth_chainId") == CHAIN_ID
+                ours = await asyncio.to_thread(self.node.quantity, "eth_chainId") == CHAIN_ID
+                if ours and self.loaded is not None:  # a mark: `DevNode.deepest`
+                    await asyncio.to_thread(self.node.call, "evm_snapshot")
+                return ours
             except NodeError:
                 await asyncio.sleep(POLL_SECONDS)
         await self.child.kill()

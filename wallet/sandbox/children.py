@@ -87,11 +87,13 @@ async def spawn(launch: Launch, log_path: Path) -> asyncio.subprocess.Process:
             os.close(descriptor)
 
 
-def last_words(log_path: Path) -> str:
-    """The last line of a log, for a message to a person."""
+def last_words(log_path: Path, since: int = 0) -> str:
+    """The last line of a log, for a message to a person; none from before `since`, its length when
+    the process began: what an earlier one said is not why this one ended."""
     try:
         with log_path.open("rb") as file:
-            file.seek(max(0, log_path.stat().st_size - 4096))
+            length = log_path.stat().st_size
+            file.seek(max(since if since <= length else 0, length - 4096))
             lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line]
     except OSError:
         return ""
@@ -110,6 +112,7 @@ class Child:
     restarts: int = 0
     state: str = "starting"
     started_at: float = 0.0
+    log_since: int = 0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -125,6 +128,8 @@ class Child:
         return self._stopping.is_set()
 
     async def start(self) -> None:
+        with contextlib.suppress(OSError):
+            self.log_since = self.log_path.stat().st_size
         self.process = await spawn(self.launch(), self.log_path)
         self.started_at = time.monotonic()
         self.state = "running" if not self.restarts else f"running, restarted {self.restarts} times"
@@ -142,7 +147,8 @@ class Child:
             lived = time.monotonic() - self.started_at
             pause = pause_after(lived, pause)
             self.restarts += 1
-            self.state = f"ended with {code} after {lived:.1f} s: {last_words(self.log_path)}"
+            said = last_words(self.log_path, self.log_since)
+            self.state = f"ended with {code} after {lived:.1f} s" + (f": {said}" if said else "")
             log.warning("%s %s", self.name, self.state)
             await asyncio.sleep(pause)
 
