@@ -147,8 +147,9 @@ class TestRateFeed:
         async with bed.db.transaction() as session:
             await session.execute(
                 text(
-                    "INSERT INTO fx_rates (asset, as_of, eur_price, source, simulated) SELECT asset,"
-                    " as_of + interval '1 hour', eur_price * 2, source, true FROM fx_rates"
+                    "INSERT INTO fx_rates (asset, as_of, eur_price, source, simulated)"
+                    " SELECT asset, as_of + interval '1 hour', eur_price * 2, source, true"
+                    " FROM fx_rates"
                 )
             )
         assert (await newest(bed))["ETH"] == 2500

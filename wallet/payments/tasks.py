@@ -62,7 +62,8 @@ class PaymentTasks:
         known: bool | None = None
         while True:
             try:
-                return await self._go_on(payment_id, known)
+                await self._go_on(payment_id, known)
+                return
             except gate.AskFirst as first:
                 known = await self._known(first.payment)
             if known is None:
