@@ -63,6 +63,7 @@ def create_app(services: Services) -> FastAPI:
         services=services,
         callers=CallerCache(services.db),
         figures=Figures(),
+        readiness=health.Looks(services),
         planner=Planner(services.db, services.chains, services.assets),
         writer=GroupWriter(services.db),
         searches=Turns(SEARCHES_AT_ONCE),

@@ -14,6 +14,7 @@ from wallet.db import Session
 if TYPE_CHECKING:
     from api.authentication import CallerCache
     from api.metrics import Figures
+    from api.routes.health import Looks
     from wallet.group_commit import GroupWriter
     from wallet.turns import Turns
     from wallet.withdrawals import Planner
@@ -26,6 +27,7 @@ class State:
     services: Services
     callers: CallerCache
     figures: Figures
+    readiness: Looks
     planner: Planner
     writer: GroupWriter
     searches: Turns

@@ -126,22 +126,25 @@ class Collector:
         self._db = db
         self._assets = assets
         self._outgoing = outgoing
+        self._behind = ""
 
     async def tick(self) -> None:
-        """Everybody who owes something, each in a transaction of their own. Safe to repeat."""
+        """Everybody who owes something, each in a transaction of their own: COLLECT_AT_ONCE of
+        them, the next time those behind. Safe to repeat."""
         async with self._db.transaction() as session:
             # Who owes and had nothing to freeze (closed, or frozen by somebody else) is among them.
             rows = await session.execute(
                 text(
-                    "SELECT principal_id FROM receivable_freezes"
+                    "SELECT who FROM (SELECT principal_id AS who FROM receivable_freezes"
                     " UNION SELECT split_part(a.path, ':', 2) FROM accounts a"
                     " JOIN account_balances b ON b.id = a.id"
-                    " WHERE a.path LIKE 'receivable:%' AND b.balance_minor < 0"
-                    " ORDER BY principal_id LIMIT :most"
+                    " WHERE a.path LIKE 'receivable:%' AND b.balance_minor < 0) d"
+                    " WHERE who > :behind ORDER BY who LIMIT :most"
                 ),
-                {"most": COLLECT_AT_ONCE},
+                {"behind": self._behind, "most": COLLECT_AT_ONCE},
             )
             people = list(rows.scalars())
+        self._behind = people[-1] if len(people) == COLLECT_AT_ONCE else ""
         for principal_id in people:
             try:
                 await self._settle(principal_id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import time
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -20,6 +22,8 @@ from wallet.monitor import Vitals, newest_revision, vitals
 router = APIRouter(tags=["health"])
 
 NEEDED_REVISION = newest_revision()
+LOOK_SECONDS = 0.5
+"""So long one look at what is down is told to all who ask: anybody may, and it is not cheap."""
 
 
 class Alive(View):
@@ -50,16 +54,34 @@ async def livez() -> Alive:
     summary="Is the instance ready",
     responses={503: {"model": Readiness, "description": "Something named in `down` is missing."}},
 )
-async def readyz(services: ServicesDep) -> Response:
+async def readyz(request: Request) -> Response:
     """200 when all is well; 503 with the names of what is down."""
-    down = await what_is_down(services)
+    down = await state_of(request).readiness.down()
     view = Readiness(status="not_ready" if down else "ready", down=down)
     return Response(
         view.model_dump_json(), status_code=503 if down else 200, media_type="application/json"
     )
 
 
-async def what_is_down(services: Services) -> list[str]:
+class Looks:
+    """What is down, by one look at a time, however many ask."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._looking = asyncio.Lock()
+        self._until = 0.0
+        self._down: list[str] = []
+
+    async def down(self) -> list[str]:
+        """As of LOOK_SECONDS ago at most."""
+        async with self._looking:
+            if time.monotonic() >= self._until:
+                self._down = await _what_is_down(self._services)
+                self._until = time.monotonic() + LOOK_SECONDS
+            return self._down
+
+
+async def _what_is_down(services: Services) -> list[str]:
     """Names, in a stable order; empty when all is well."""
     try:
         async with services.db.transaction() as session:

@@ -18,7 +18,7 @@ from api.state import ReadSession, ServicesDep, state_of
 from wallet import identity
 from wallet.db import Session
 from wallet.errors import NotFound
-from wallet.identity import SignedIn, User
+from wallet.identity import SignedIn
 from wallet.ids import is_id
 
 public = APIRouter(prefix="/v1", tags=["sessions"], route_class=StrictRoute)
@@ -75,16 +75,16 @@ async def sign_in(body: SessionCreate, request: Request, services: ServicesDep) 
     async with services.db.transaction() as session:
         await identity.count_try(session, email=body.email, client=client)
     agent = agent_of(request)
+    user = await identity.authenticate(services.db, email=body.email, password=body.password)
 
-    async def work(session: Session) -> tuple[User, SignedIn]:
-        user = await identity.authenticate(session, email=body.email, password=body.password)
+    async def work(session: Session) -> SignedIn:
         opened = await identity.open_session(
             session, principal_id=user.id, kind="api", user_agent=agent
         )
         await identity.forgive_try(session, email=body.email, client=client)
-        return user, opened
+        return opened
 
-    user, opened = await services.db.run(work)
+    opened = await services.db.run(work)
     assert opened.token is not None
     made = SessionMade(token=opened.token, expires_at=opened.expires_at, user=UserView.of(user))
     return Response(

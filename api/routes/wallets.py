@@ -184,9 +184,9 @@ async def link(
         me = await identity.get_user(session, caller.principal_id)
         await identity.count_try(session, email=me.email, client=client)
     proof = await _proof(body, services, "link", caller.principal_id)
+    await identity.authenticate(services.db, email=me.email, password=body.password)
 
     async def work(session: Session) -> LinkedWallet:
-        await identity.authenticate(session, email=me.email, password=body.password)
         await identity.forgive_try(session, email=me.email, client=client)
         return await linked.link(session, principal_id=caller.principal_id, proof=proof)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
+
+from wallet.db import POOL_OVERFLOW, POOL_SIZE
+from wallet.identity import sessions
 
 PASSWORD = "an unlikely passphrase 7"
 ADA = {
@@ -82,6 +86,33 @@ class TestSignIn:
         await world.http.post("/v1/users", json=ADA)
         for _ in range(12):
             assert (await sign_in(world)).status_code == 201
+
+    async def test_who_signs_in_keeps_no_connection_from_others(
+        self, world: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Right passwords are counted against nobody. While they waited for the two threads that
+        hash, each had a connection in hand, and nobody else had any."""
+        somebody = await world.person(EUR="1.00")
+        enough = asyncio.Event()
+        verify = sessions.verify_password
+
+        async def slow(encoded: str | None, password: str) -> bool:
+            await enough.wait()
+            return await verify(encoded, password)
+
+        monkeypatch.setattr(sessions, "verify_password", slow)
+        many = [
+            asyncio.create_task(sign_in(world, f"person{n}@example.org"))
+            for n in range(POOL_SIZE + POOL_OVERFLOW + 4)
+        ]
+        await asyncio.sleep(0.5)
+        try:
+            async with asyncio.timeout(3):
+                assert await somebody.available("EUR") == "1.00"
+        finally:
+            enough.set()
+            answers = [answer.status_code for answer in await asyncio.gather(*many)]
+        assert answers.count(201) == 1 and answers.count(401) == len(many) - 1
 
 
 class TestAuthentication:

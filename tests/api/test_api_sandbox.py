@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from api.app import create_app
+from api.routes import health
 from wallet import cases
 from wallet.settings import Settings
 
@@ -264,6 +265,26 @@ class TestHealth:
         async with observed.services.db.transaction() as session:
             await session.execute(text("UPDATE network_state SET halted_reason = 'deep reorg'"))
         assert (await observed.http.get("/readyz")).json()["down"] == ["network:local"]
+
+    async def test_many_who_ask_at_once_cost_one_look(
+        self, observed: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Anybody may ask, and a look reads every network's blocks: forty a second kept both
+        processors and all connections from everybody."""
+        looks = []
+        look = health.vitals
+
+        async def counted(session: Any) -> Any:
+            looks.append(session)
+            return await look(session)
+
+        monkeypatch.setattr(health, "vitals", counted)
+        asked = await asyncio.gather(*(observed.http.get("/readyz") for _ in range(50)))
+        assert {ready.status_code for ready in asked} == {200}
+        assert len(looks) == 1
+        await asyncio.sleep(health.LOOK_SECONDS)
+        await observed.http.get("/readyz")
+        assert len(looks) == 2
 
     async def test_an_older_schema_is_down(self, observed: Any, database: Any) -> None:
         import psycopg

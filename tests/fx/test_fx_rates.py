@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from wallet.fx import rates
 from wallet.fx.errors import RateStale
-from wallet.fx.feed import TABLE, Price, RateFeed, SimulatedRates
+from wallet.fx.feed import DUE, TABLE, Price, RateFeed, SimulatedRates
 from wallet.money import Money
 from wallet.testing.exchange import ExchangeBed
 
@@ -138,6 +138,34 @@ class TestRateFeed:
         await bed.advance(3601)
         await RateFeed(bed.db, source=Offering(ETH="25000")).tick()
         assert (await newest(bed))["ETH"] == 25000
+
+    async def test_a_clock_that_was_set_back_leaves_no_price_standing(
+        self, bed: ExchangeBed
+    ) -> None:
+        """What had been stamped before was the newest price, and fresh, until that hour came
+        again: nothing else was stamped meanwhile."""
+        async with bed.db.transaction() as session:
+            await session.execute(
+                text(
+                    "INSERT INTO fx_rates (asset, as_of, eur_price, source, simulated)"
+                    " SELECT asset, as_of + interval '1 hour', eur_price * 2, source, true"
+                    " FROM fx_rates"
+                )
+            )
+        assert (await newest(bed))["ETH"] == 2500
+        await bed.advance(61)
+        async with bed.db.transaction() as session:
+            assert await session.scalar(text("SELECT " + DUE))
+        await RateFeed(bed.db, source=Offering(ETH="2400")).tick()
+        assert (await newest(bed))["ETH"] == 2400
+        for _ in range(3600 // 250):
+            await bed.advance(250)
+            async with bed.db.transaction() as session:
+                mid = await rates.mid(
+                    session, source=bed.assets.get("ETH"), target=bed.assets.get("EUR")
+                )
+            assert mid.mid == 2400
+            await RateFeed(bed.db, source=Offering(ETH="2400")).tick()
 
     async def test_is_silent_while_the_fault_is_on(self, bed: ExchangeBed) -> None:
         await bed.advance(61)

@@ -141,10 +141,9 @@ async def resolve_many(
 class TestAuthenticate:
     async def test_the_right_pair_is_the_person(self, db: Database) -> None:
         principal = await person(db)
-        async with db.transaction() as session:
-            for email in ("ada@example.com", "ADA@example.com"):
-                user = await identity.authenticate(session, email=email, password=PASSWORD)
-                assert user.id == principal
+        for email in ("ada@example.com", "ADA@example.com"):
+            user = await identity.authenticate(db, email=email, password=PASSWORD)
+            assert user.id == principal
 
     @pytest.mark.parametrize(
         ("email", "password"),
@@ -161,21 +160,19 @@ class TestAuthenticate:
         self, db: Database, email: str, password: str
     ) -> None:
         await person(db)
-        async with db.transaction() as session:
-            with pytest.raises(InvalidCredentials) as refused:
-                await identity.authenticate(session, email=email, password=password)
+        with pytest.raises(InvalidCredentials) as refused:
+            await identity.authenticate(db, email=email, password=password)
         assert refused.value.detail == "E-mail or password is wrong."
 
     async def test_an_unknown_address_takes_as_long_as_a_wrong_password(self, db: Database) -> None:
         await person(db)
         taken: dict[str, list[float]] = {"ada@example.com": [], "bob@example.com": []}
-        async with db.transaction() as session:
-            for _ in range(25):
-                for email, times in taken.items():
-                    started = time.perf_counter()
-                    with pytest.raises(InvalidCredentials):
-                        await identity.authenticate(session, email=email, password="wrong one 123")
-                    times.append(time.perf_counter() - started)
+        for _ in range(25):
+            for email, times in taken.items():
+                started = time.perf_counter()
+                with pytest.raises(InvalidCredentials):
+                    await identity.authenticate(db, email=email, password="wrong one 123")
+                times.append(time.perf_counter() - started)
         known, unknown = (statistics.median(times) for times in taken.values())
         assert abs(known - unknown) < 0.3 * known, (known, unknown)
 

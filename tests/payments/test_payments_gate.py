@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import crashpoints, payments, receivables
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.fx.errors import LiquidityUnavailable
 from wallet.fx.quotes import LIFE_SECONDS
 from wallet.ledger import accounts, balance_of
@@ -332,18 +333,51 @@ class TestLate:
         assert aside == 0
         await world.assert_sound()
 
-    async def test_what_it_paid_for_a_payment_that_is_cancelled_is_named(
-        self, world: PaymentWorld
-    ) -> None:
+    async def test_what_its_line_shows_as_paid_is_not_given_back(self, world: PaymentWorld) -> None:
+        """It was taken back by its payer all the same: theirs, and paid."""
         who = await world.person(EUR="50.00")
         made = await at(world, who, 2)
         await world.bank.submit(tasks._order(made))
         await world.reader.tick()
-        assert (await world.cancel(made)).status == "cancelled"
+        with pytest.raises(InvalidState):
+            await world.cancel(made)
+        assert (await world.finish(made)).status == "completed"
+        assert await world.balance(who, "EUR") == "10.00"
+        await world.assert_sound()
+
+    @pytest.mark.parametrize("reason", ["late", "owes"])
+    @pytest.mark.parametrize("steps", [0, 1, 2, 3])
+    async def test_what_it_knows_of_is_not_called_off(
+        self, world: PaymentWorld, steps: int, reason: str
+    ) -> None:
+        """As after a restored database, whose quotes are over: whatever had been on its way was
+        given back, and had been paid. The bank is asked first."""
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, steps)
+        await world.bank.submit(tasks._order(made))
+        if reason == "late":
+            await world.advance(LIFE_SECONDS["payment"] + LATE_AFTER_SECONDS + 1)
+        else:
+            await charge(world, who, "30.00")
+        await world.tasks.advance(made.id)
+        assert (await world.finish(made)).status == "completed"
         await world.reader.tick()
+        assert await world.bank_is_off_by() == {}
         async with world.db.transaction() as session:
             aside = await balance_of(session, accounts.unattributed("simbank", "MXN"))
-        assert aside == -made.target.minor
+        assert aside == 0
+        await world.assert_sound()
+
+    async def test_silence_is_no_reason_to_call_it_off(self, world: PaymentWorld) -> None:
+        who = await world.person(EUR="50.00")
+        made = await at(world, who, 2)
+        await world.advance(LIFE_SECONDS["payment"] + LATE_AFTER_SECONDS + 1)
+        await world.fault("payout_silent", on=True)
+        await world.tasks.advance(made.id)
+        assert (await world.see(made)).status == "settling"
+        await world.fault("payout_silent", on=False)
+        await world.tasks.advance(made.id)
+        assert (await world.see(made)).status == "cancelled"
         await world.assert_sound()
 
     async def test_what_the_bank_was_told_is_never_late(self, world: PaymentWorld) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from sqlalchemy import text
 
 from wallet import receivables
@@ -136,3 +137,27 @@ async def test_what_cannot_be_taken_back_of_one_holds_up_nobody_else(world: Topu
     await receivables.Collector(world.db, world.assets, [Outgoing()]).tick()
     assert await world.balance(first, "EUR") == "5.00"
     assert await world.balance(second, "EUR") == "0.00"
+
+
+async def test_many_who_owe_and_have_nothing_hold_up_nobody_behind_them(
+    world: TopupWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many are looked at in one pass: always the same ones, so that whoever came behind them
+    stayed frozen with the money in hand."""
+    monkeypatch.setattr(receivables, "COLLECT_AT_ONCE", 2)
+    people = [await world.person() for _ in range(5)]
+    for who in people:
+        async with world.db.transaction() as session:
+            await receivables.charge(
+                session, principal_id=who, money=world.money("5.00", "EUR"), ref=who, meta={},
+                against=accounts.gateway(GATEWAY, "EUR"), kind="test.charged",
+            )  # fmt: skip
+    last = sorted(people)[-1]
+    await world.give(last, "5.00", "EUR")
+    collector = receivables.Collector(world.db, world.assets)
+    for _ in range(3):
+        await collector.tick()
+    assert await world.balance(last, "EUR") == "0.00"
+    await world.give(first := sorted(people)[0], "5.00", "EUR")  # and they have their turn again
+    await collector.tick()
+    assert await world.balance(first, "EUR") == "0.00"

@@ -24,7 +24,7 @@ TICK_SECONDS = 1
 STAMP_SECONDS = 60
 # All assets are stamped together; one of them tells.
 DUE = (
-    "coalesce((SELECT max(as_of) FROM fx_rates WHERE asset = 'USD')"
+    f"coalesce((SELECT max(as_of) FROM fx_rates WHERE asset = 'USD' AND {rates.NOT_AHEAD})"
     f" <= bifold_now() - interval '{STAMP_SECONDS} seconds', true)"
 )
 KEEP_DAYS = 7
@@ -141,7 +141,7 @@ class RateFeed:
                 else:
                     log.error("rate refused", asset=price.asset, price=str(price.eur_price))
             await session.execute(
-                text("DELETE FROM fx_rates WHERE as_of < :oldest"),
+                text(f"DELETE FROM fx_rates WHERE as_of < :oldest OR NOT {rates.NOT_AHEAD}"),
                 {"oldest": now - timedelta(days=KEEP_DAYS)},
             )
 

@@ -20,6 +20,9 @@ from wallet.money import Asset, Money
 EUR = "EUR"
 EUR_SCALE = 2
 MAX_AGE_SECONDS = 300  # the feed re-stamps each minute; five missed in a row is stale
+AHEAD_SECONDS = 60
+"""A price of later than that was stamped by a clock that has been set back since: it is none."""
+NOT_AHEAD = f"as_of <= bifold_now() + interval '{AHEAD_SECONDS} seconds'"
 MID_DIGITS = 14
 LEAST_MID = Decimal("1e-11")
 """Below it those digits may be off by more than half a percent: more than some spreads take."""
@@ -59,7 +62,7 @@ async def prices(session: AsyncSession) -> dict[str, EurPrice]:
     rows = await session.execute(
         text(
             "SELECT DISTINCT ON (asset) asset, eur_price, as_of, simulated FROM fx_rates"
-            " ORDER BY asset, as_of DESC"
+            f" WHERE {NOT_AHEAD} ORDER BY asset, as_of DESC"
         )
     )
     return {row.asset: EurPrice(row.asset, row.eur_price, row.as_of, row.simulated) for row in rows}
@@ -72,7 +75,7 @@ async def _fresh_price(session: AsyncSession, asset: Asset, now: datetime) -> Eu
         await session.execute(
             text(
                 "SELECT eur_price, as_of, simulated FROM fx_rates WHERE asset = :asset"
-                " ORDER BY as_of DESC LIMIT 1"
+                f" AND {NOT_AHEAD} ORDER BY as_of DESC LIMIT 1"
             ),
             {"asset": asset.code},
         )

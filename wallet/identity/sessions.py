@@ -13,6 +13,7 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet.db import Database
 from wallet.errors import NotFound
 from wallet.identity.errors import InvalidCredentials, InvalidEmail, Unauthenticated
 from wallet.identity.passwords import verify_password
@@ -49,23 +50,26 @@ class SignedIn:
 _COLUMNS = "id, principal_id, kind, user_agent, created_at, last_seen_at, expires_at"
 
 
-async def authenticate(session: AsyncSession, *, email: str, password: str) -> User:
+async def authenticate(db: Database, *, email: str, password: str) -> User:
     """The user behind e-mail and password. Raises InvalidCredentials.
 
-    Tries are counted by the caller with `count_try`, in a transaction of its own.
+    Outside any transaction: who waits for the threads that hash has no connection in hand. Tries
+    are counted by the caller with `count_try`, in a transaction of its own.
     """
     try:
         _shown, key = normal_email(email)
     except InvalidEmail:  # costs the same as a wrong one
         key = ""
-    row = (
-        await session.execute(
-            text("SELECT id, password_hash FROM users WHERE email_key = :key"), {"key": key}
-        )
-    ).one_or_none()
+    async with db.transaction() as session:
+        row = (
+            await session.execute(
+                text("SELECT id, password_hash FROM users WHERE email_key = :key"), {"key": key}
+            )
+        ).one_or_none()
     if not await verify_password(row.password_hash if row else None, password) or row is None:
         raise InvalidCredentials("E-mail or password is wrong.")
-    return await get_user(session, row.id)
+    async with db.transaction() as session:
+        return await get_user(session, row.id)
 
 
 async def count_try(session: AsyncSession, *, email: str, client: str) -> None:

@@ -3,7 +3,8 @@
 Not while its owner owes the house, and not long after its quote, as a rate is promised for a time:
 then it ends, and everything returns. Not while the auditor holds back one of its assets: then it
 waits, and goes on when an operator has looked. Once the bank may have heard of the order, only the
-bank's own word counts.
+bank's own word counts: it is asked before anything ends, as a restored database does not know what
+was told.
 """
 
 from __future__ import annotations
@@ -33,15 +34,35 @@ PATIENCE_SECONDS = 300  # one that waits for longer than this is looked at seldo
 log = structlog.get_logger(__name__)
 
 
+class AskFirst(Exception):
+    """It is to end here, if its bank does not know of it."""
+
+    def __init__(self, payment: Payment) -> None:
+        super().__init__(payment.id)
+        self.payment = payment
+
+
 async def stays(
-    session: AsyncSession, payment: Payment, row: RowMapping, books: PaymentBooks
+    session: AsyncSession,
+    payment: Payment,
+    row: RowMapping,
+    books: PaymentBooks,
+    *,
+    known: bool | None,
 ) -> bool:
-    """Whether it does not go on now: ended or put off here. `row` is locked, its bank untold."""
-    if await owes(session, payment.principal_id):
-        await _end(session, payment, row, books, MONEY_OWED)
-        return True
-    if row["now"] > payment.quote.expires_at + timedelta(seconds=LATE_AFTER_SECONDS):
-        await _end(session, payment, row, books, TOO_LATE)
+    """Whether it does not go on now: ended or put off here. `row` is locked, its bank untold as far
+    as these books know.
+
+    `known`: whether the bank says that it has the order; None: it was not asked. Raises AskFirst.
+    """
+    if known:
+        return False
+    late = row["now"] > payment.quote.expires_at + timedelta(seconds=LATE_AFTER_SECONDS)
+    owing = await owes(session, payment.principal_id)
+    if owing or late:
+        if known is None:
+            raise AskFirst(payment)
+        await _end(session, payment, row, books, MONEY_OWED if owing else TOO_LATE)
         return True
     assets = {payment.source.asset.code, payment.target.asset.code}
     # What is only converted stays inside; the bank is told of nothing.

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import clock, jobs, outbox, pauses
 from wallet.crashpoints import hit
-from wallet.errors import InvalidField, NotFound
+from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.fx import quotes
 from wallet.fx.corridors import Corridor, corridor
 from wallet.fx.errors import LiquidityUnavailable
@@ -22,6 +22,7 @@ from wallet.payments import reading, recipients, repository
 from wallet.payments.books import PaymentBooks, notice
 from wallet.payments.states import check_move
 from wallet.payments.views import Payment
+from wallet.payouts import repository as payouts
 from wallet.risk import limits
 
 ADVANCE = "payments.advance"
@@ -161,6 +162,10 @@ async def cancel(
         session, assets=assets, principal_id=principal_id, payment_id=payment_id
     )
     route = corridor(assets, payment.corridor)
+    order = next(leg.reference for leg in payment.legs if leg.kind == "payout")
+    if await payouts.is_listed(session, bank=route.bank, reference=order or ""):
+        # These books were restored, and do not know yet that it was told.
+        raise InvalidState("Its bank has paid it already.", extra={"state": row["status"]})
     await call_off(session, payment, books_of(payment_id, payment.quote, route))
     hit("payment.cancelled")
     return await reading.get(

@@ -59,6 +59,18 @@ class PaymentTasks:
 
     async def advance(self, payment_id: str) -> None:
         """Go on as far as possible now. Does nothing to a payment that has ended."""
+        known: bool | None = None
+        while True:
+            try:
+                await self._go_on(payment_id, known)
+                return
+            except gate.AskFirst as first:
+                known = await self._known(first.payment)
+            if known is None:
+                return  # the sweep comes again
+
+    async def _go_on(self, payment_id: str, known: bool | None) -> None:
+        """`known` as in `gate.stays`. Raises AskFirst."""
         while True:
             async with self._db.transaction() as session:
                 row = await repository.lock(session, payment_id)
@@ -66,9 +78,17 @@ class PaymentTasks:
                     return
                 if row["status"] == "paying_out":
                     break
-                if not await self._step(session, row):
+                if not await self._step(session, row, known):
                     return
-        await self._ask_bank(payment_id)
+        await self._ask_bank(payment_id, known)
+
+    async def _known(self, payment: Payment) -> bool | None:
+        """Whether the bank has the order; None while it is silent."""
+        try:
+            return await self._rails[payment.rail].query(_order(payment).reference) is not None
+        except BankSilent:
+            log.info("payment.bank_silent", payment=payment.id)
+            return None
 
     async def tick(self) -> None:
         """Promise work on every open payment whose time has come."""
@@ -85,12 +105,14 @@ class PaymentTasks:
                     detail="The bank did otherwise than it had said; an operator looks at it.",
                 )
 
-    async def _step(self, session: AsyncSession, row: RowMapping) -> bool:
+    async def _step(
+        self, session: AsyncSession, row: RowMapping, known: bool | None = None
+    ) -> bool:
         """One transition. False when it does not go on now."""
         after, step = self._steps[row["status"]]
         check_move(row["status"], after)
         (payment,) = await reading.whole(session, [row], self._assets)
-        if await gate.stays(session, payment, row, self._books(payment)):
+        if await gate.stays(session, payment, row, self._books(payment), known=known):
             return False
         await step(session, payment)
         await repository.set_status(session, payment_id=payment.id, status=after, ended=False)
@@ -118,7 +140,7 @@ class PaymentTasks:
         await payouts.insert(session, _order(payment), ref=payment.id)
         await _event(session, payment, "paying_out", f"By {payment.rail.upper()}.")
 
-    async def _ask_bank(self, payment_id: str) -> None:
+    async def _ask_bank(self, payment_id: str, known: bool | None) -> None:
         """Tell the bank the first time; later ask, and tell again only what it never heard of."""
         async with self._db.transaction() as session:
             row = await repository.lock(session, payment_id)
@@ -127,7 +149,8 @@ class PaymentTasks:
             (payment,) = await reading.whole(session, [row], self._assets)
             order, rail = _order(payment), self._rails[payment.rail]
             untold = not await payouts.is_told(session, reference=order.reference)
-            if untold and await gate.stays(session, payment, row, self._books(payment)):
+            books = self._books(payment)
+            if untold and await gate.stays(session, payment, row, books, known=known):
                 return
             first = await payouts.mark_told(session, reference=order.reference)
         answer: BankAnswer | None = None

@@ -150,6 +150,18 @@ async def unmatched(session: AsyncSession, *, bank: str, limit: int) -> Sequence
     return rows.mappings().all()
 
 
+async def is_listed(session: AsyncSession, *, bank: str, reference: str) -> bool:
+    """Whether the bank's statement, as far as it was read, shows the order of this reference."""
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM bank_lines WHERE bank = :bank AND reference = :reference"
+            " AND kind = 'payout' LIMIT 1"
+        ),
+        {"bank": bank, "reference": reference},
+    )
+    return found is not None
+
+
 async def moved_before(session: AsyncSession, line: RowMapping) -> bool:
     """Whether an earlier line says the same of the same payout: the bank did it twice."""
     found = await session.scalar(

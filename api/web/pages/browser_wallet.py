@@ -71,9 +71,10 @@ async def link(visit: Member) -> Response:
         fields = await visit.form()
         await _count_password(visit)
         proof = await _proof(visit, fields, "link")
+        await _password(visit, fields.get("password", ""))
 
         async def linked(session: Session) -> LinkedWallet:
-            await _password(visit, session, fields.get("password", ""))
+            await _forgive(visit, session)
             return await wallets.link(
                 session, principal_id=visit.member.id, proof=proof, browser=_browser(visit)
             )
@@ -90,13 +91,14 @@ async def unlink(visit: Member) -> Response:
     fields = await visit.form()
 
     async def work(session: Session) -> None:
-        await _password(visit, session, fields.get("password", ""))
+        await _forgive(visit, session)
         await wallets.unlink(
             session, principal_id=visit.member.id, address=fields.get("address", "")
         )
 
     try:
         await _count_password(visit)
+        await _password(visit, fields.get("password", ""))
         await visit.services.db.run(work)
     except WalletError as error:
         return drafts.tell(visit, "/settings", error, at=AT)
@@ -142,9 +144,12 @@ async def _count_password(visit: Visit) -> None:
         await identity.count_try(session, email=visit.member.email, client=client_of(visit.request))
 
 
-async def _password(visit: Visit, session: Session, password: str) -> None:
+async def _password(visit: Visit, password: str) -> None:
+    await identity.authenticate(visit.services.db, email=visit.member.email, password=password)
+
+
+async def _forgive(visit: Visit, session: Session) -> None:
     email = visit.member.email
-    await identity.authenticate(session, email=email, password=password)
     await identity.forgive_try(session, email=email, client=client_of(visit.request))
 
 

@@ -56,8 +56,8 @@ async def sign_in(visit: AnyVisit) -> Response:
     try:
         async with visit.services.db.transaction() as session:
             await identity.count_try(session, email=email, client=client_of(visit.request))
+        user = await identity.authenticate(visit.services.db, email=email, password=password)
         async with visit.services.db.transaction() as session:
-            user = await identity.authenticate(session, email=email, password=password)
             await enter(visit, session, user.id)
             await identity.forgive_try(session, email=email, client=client_of(visit.request))
     except WalletError as error:

@@ -248,10 +248,12 @@ CHECKS = (
         "payout_answer_off",
         "a payment ended as its bank last said",
         "SELECT p.id, NULL, o.asset, o.answer, p.status FROM payments p"
-        " JOIN payouts o ON o.ref = p.id WHERE NOT CASE p.status"
+        " JOIN payouts o ON o.ref = p.id WHERE (CASE p.status"
         "  WHEN 'completed' THEN o.answer = 'settled' WHEN 'returned' THEN o.answer = 'returned'"
-        "  WHEN 'failed' THEN o.answer = 'refused' WHEN 'paying_out' THEN"
-        "   coalesce(o.answer, 'accepted') = 'accepted' ELSE false END",
+        # Called off before the bank was told: it has nothing to say.
+        "  WHEN 'failed' THEN coalesce(o.answer = 'refused', o.told_at IS NULL)"
+        "  WHEN 'paying_out' THEN coalesce(o.answer, 'accepted') = 'accepted'"
+        " ELSE false END) IS NOT TRUE",
     ),
     Check(
         "payout_uncaused",

@@ -97,6 +97,18 @@ CHECKS = (
         pauses=False,
     ),
     Check(
+        "event_withdrawal_off",
+        "a withdrawal pays what its owner was told when it was asked for, and there",
+        "SELECT w.id, w.network, w.asset, concat_ws(' ', e.principal_id, e.data #>>"
+        " '{money,amount}', e.data #>> '{money,asset}', 'to', e.data->>'to_address'),"
+        " concat_ws(' ', w.principal_id, w.amount_minor, w.asset, 'to', w.to_address)"
+        " FROM events e JOIN withdrawals w ON w.id = e.ref WHERE e.type = 'withdrawal.held'"
+        " AND (w.principal_id <> e.principal_id OR lower(w.to_address) <>"
+        "   lower(e.data->>'to_address') OR w.network <> e.data->>'network'"
+        "  OR w.asset <> e.data #>> '{money,asset}' OR w.amount_minor::text <>"
+        "   ltrim(replace(e.data #>> '{money,amount}', '.', ''), '0'))",
+    ),
+    Check(
         "event_gap",
         "events are numbered 1, 2, 3 … without a gap",
         "SELECT 'events', NULL, NULL, max(seq) - min(seq) + 1, count(*) FROM events"
