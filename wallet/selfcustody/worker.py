@@ -55,7 +55,6 @@ DUE = (
 )
 REBROADCAST_SECONDS = 3.0
 ASK_AGAIN_SECONDS = 300.0  # a node that does not show what used a nonce up is asked less often
-REQUESTS_PER_TICK = 8
 REPLY_SECONDS = 600.0
 """A sealed reply is for the page that waits for it; who reads the signer's memory a week later
 finds none in the database."""
@@ -133,18 +132,9 @@ class SelfCustodyWorker:
 
     async def _answer(self) -> None:
         async with self._db.transaction() as session:
-            rows = (
-                await session.execute(
-                    text(
-                        "SELECT r.*, a.sealed, r.created_at < clock_timestamp()"
-                        " - make_interval(secs => :late) AS late FROM selfcustody_requests r"
-                        " LEFT JOIN selfcustody_accounts a ON a.id = r.account_id"
-                        " WHERE r.state = 'queued' ORDER BY r.created_at LIMIT :most"
-                    ),
-                    {"most": REQUESTS_PER_TICK, "late": REQUEST_SECONDS},
-                )
-            ).all()
+            rows = await self._turns.boxes(session, late_seconds=REQUEST_SECONDS)
         for row in rows:
+            self._turns.answered(row)
             if row.late:
                 await self._refuse(row, "not_answered")
                 continue
