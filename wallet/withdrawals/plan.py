@@ -41,6 +41,11 @@ ONE_PERSON_ASKS = 2
 holds up themselves, and not all who share the few turns at that node (`chain.rpc`)."""
 PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
+CODE_GAS = 250_000
+"""Of a payment of the coin, for the recipient's code; wallets and splitters take far less. A payment
+counts with all its gas against the signer's day of fees, and its payer pays what is used: code that
+asked for much and used nothing could stop everybody for the day. (On Arbitrum L1's part lies in the
+gas.)"""
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
 INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
 LAST_RESERVED_ADDRESS = 0xFFFF  # precompiled contracts live in the low range
@@ -104,7 +109,9 @@ class Planner:
         async with nullcontext() if principal_id is None else self._asks.turn(principal_id):
             estimate = await self._estimate(chain, basis, money, to)
         model = chain.network.fee_model
-        if fees.gas_limit_for(estimate, model) > MAX_GAS:
+        coin = money.asset.code == chain.network.native_asset
+        most = CODE_GAS if coin and model != "arbitrum" else MAX_GAS
+        if fees.gas_limit_for(estimate, model) > most:
             raise InvalidAddress(
                 "This address takes more gas than any payment may use.", field="/to_address"
             )
