@@ -15,7 +15,7 @@ SLOW = 3 * 10**15
 
 @pytest.fixture
 def tried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What was tried out; a payment of SLOW wei goes to code that takes longer than anybody waits."""
+    """What was tried out; a payment of SLOW wei goes to code that takes longer than one waits."""
     asked: list[int] = []
     plain = stage.seam.chain.estimate_gas
 

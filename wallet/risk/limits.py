@@ -1,8 +1,9 @@
 """The daily limit of outgoing external value: withdrawals and payments, nothing else.
 
 What was tried and came back does not count, but has a bound of its own: the signer counts all that
-it signs in a day, and cannot know what a cancel or a revert took back. A sliding window of business time. Reserve before any ledger account is locked: the principal's row
-is the lock, and it comes first everywhere.
+it signs in a day, and cannot know what a cancel or a revert took back. A sliding window of business
+time. Reserve before any ledger account is locked: the principal's row is the lock, and it comes
+first everywhere.
 """
 
 from __future__ import annotations

@@ -42,10 +42,9 @@ holds up themselves, and not all who share the few turns at that node (`chain.rp
 PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
 CODE_GAS = 250_000
-"""Of a payment of the coin, for the recipient's code; wallets and splitters take far less. A payment
-counts with all its gas against the signer's day of fees, and its payer pays what is used: code that
-asked for much and used nothing could stop everybody for the day. (On Arbitrum L1's part lies in the
-gas.)"""
+"""Of a payment of the coin, for the recipient's code; wallets and splitters take far less. Its
+gas counts whole against the signer's day of fees, and its payer pays what is used: code that asks
+for much and uses nothing could stop everybody for the day. (On Arbitrum L1's part lies in it.)"""
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
 INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
 LAST_RESERVED_ADDRESS = 0xFFFF  # precompiled contracts live in the low range
