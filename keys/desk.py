@@ -178,7 +178,8 @@ class SigningDesk:
         if not self.journal.book.knows(entry):
             if entry.kind != "bump" and spend is not None and spend.limit is not None:
                 self._check_day(entry, spend.limit.per_day)
-            if tx.value or tx.data:
+            saved = spend is not None and spend.limit is None
+            if (tx.value or tx.data) and not saved:
                 self._check_fees(entry)
             self.journal.append(entry)
         return Admitted(address, tx, request.deposit_index)
@@ -352,7 +353,8 @@ class SigningDesk:
 
     def _check_fees(self, entry: Entry) -> None:
         """Not for transfers of nothing, which are counted and never refused: they use 21,000 gas,
-        and a payment that must not go out would jam its address for the day."""
+        and a payment that must not go out would jam its address for the day. Nor for what goes to
+        the treasury's list: an evacuation waits for nobody's fees."""
         per_day, book = self.policy.chains[entry.chain_id].fees_per_day, self.journal.book
         if per_day is None:
             return

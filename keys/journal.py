@@ -24,6 +24,9 @@ from keys.secret import Secret
 JOURNAL_FILE: Final = "journal.log"
 FORMAT: Final = b"bifold signer journal 1\n"
 MAX_LINE_BYTES: Final = 4_096
+TAIL_BYTES: Final = 8 * 1024 * 1024
+"""More than all requests at once can have had written when a sync failed or was never reached."""
+CHUNK_BYTES: Final = 65_536
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +53,8 @@ class Journal:
     @classmethod
     def open(cls, path: Path, key: Secret) -> Self:
         """Read an existing journal. Raises `JournalCorrupt` when it is missing or altered (a lost
-        journal is never begun anew by itself) and `VaultLocked` when another signer has it."""
+        journal is never begun anew by itself), `VaultLocked` when another signer has it and
+        `JournalFailed` when the disk does not take its end."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -59,6 +63,7 @@ class Journal:
         journal._lock(path)
         try:
             journal._replay()
+            journal._write_tail_again(path)
         except BaseException:
             journal.close()
             raise
@@ -133,6 +138,20 @@ class Journal:
                 self._learn_line(line, number)
                 end += len(line)
 
+    def _write_tail_again(self, path: Path) -> None:
+        """Make durable what was read: a signer that was killed, or whose sync failed, leaves lines
+        in the page cache that no disk has. After a failed sync they count as clean there, so they
+        are written again, the same bytes in their place. Raises `JournalFailed`."""
+        try:
+            end = os.fstat(self._descriptor).st_size
+            # Apart from the descriptor that appends: there the system would write behind the end.
+            with open(path, "r+b", buffering=0) as file:
+                for at in range(max(0, end - TAIL_BYTES), end, CHUNK_BYTES):
+                    _write_at(file.fileno(), os.pread(file.fileno(), CHUNK_BYTES, at), at)
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise JournalFailed(f"the journal cannot be written: {error.strerror}") from error
+
     def _learn_line(self, line: bytes, number: int) -> None:
         """Check one line's MAC and learn its entry. Raises `JournalCorrupt`."""
         mac, _, text = line[:-1].partition(b" ")
@@ -149,6 +168,13 @@ class Journal:
         log.warning("journal: cut an unfinished last line after byte %d", end)
         os.ftruncate(self._descriptor, end)
         os.fsync(self._descriptor)
+
+
+def _write_at(descriptor: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, at)
+        view, at = view[written:], at + written
 
 
 def _mac(key: Secret, previous: bytes, text: bytes) -> bytes:

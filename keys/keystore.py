@@ -29,6 +29,9 @@ PSEUDORANDOM: Final = "hmac-sha256"
 KEY_BYTES: Final = 32
 MAX_FILE_BYTES: Final = 65_536
 MAX_DERIVED_BYTES: Final = 64
+MAX_LANES_BYTES: Final = 16_384
+"""What all lanes of scrypt start with (128 r p; 1,024 by geth's standard). The library makes it 32
+bytes at a time, in Python, and copies all of it each time: a few megabytes take it minutes."""
 LIBRARY_ERRORS: Final = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError)
 _ADDRESS: Final = re.compile(r"(?:0x)?([0-9a-fA-F]{40})")
 
@@ -126,9 +129,11 @@ def _check_cost(cost: Mapping[str, Any], limits: Limits) -> None:
     """A file from outside may not exhaust the host."""
     if any(type(number) is not int or number < 1 for number in cost.values()):
         raise InvalidKeystore("malformed key derivation parameters")
+    lanes = 128 * cost.get("r", 1) * cost.get("p", 1)
     if (
         not KEY_BYTES <= cost["dklen"] <= MAX_DERIVED_BYTES
-        or 128 * cost.get("n", 1) * cost.get("r", 1) * cost.get("p", 1) > limits.scrypt_bytes
+        or lanes > MAX_LANES_BYTES
+        or lanes * cost.get("n", 1) > limits.scrypt_bytes
         or cost.get("c", 1) > limits.pbkdf2_rounds
     ):
         raise InvalidKeystore("the key file asks for too much work")

@@ -306,10 +306,10 @@ def _payment(
 ) -> Spend | None:
     if amount == 0:
         raise SignerRefused("zero_value", "a payment carries something")
-    to_warm = chain.warm is not None and recipient == ours.warm
-    if to_warm or recipient in chain.treasury_to:
+    if chain.warm is not None and recipient == ours.warm:
         return None
-    return Spend(asset, amount, chain.limit(asset), largest=amount, to=recipient)
+    limit = None if recipient in chain.treasury_to else chain.limit(asset)
+    return Spend(asset, amount, limit, largest=amount, to=recipient)
 
 
 def _token_transfer(chain: ChainPolicy, tx: UnsignedTx) -> tuple[str, int]:

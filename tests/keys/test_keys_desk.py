@@ -41,6 +41,7 @@ from keys.testing import (
 HOT = TEST_HOT_ADDRESSES[0]
 TOKEN = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 PAYEE = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+COLD = "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc"
 
 
 def _sign(desk: SigningDesk, payload: bytes, intent: str = "wdr_1", kind: Kind = "pay") -> SignedTx:
@@ -226,6 +227,20 @@ class TestFeesOfADay:
             intent="a",
             kind="bump",
         )
+        assert self._fees(desk) == 60
+        desk.journal.close()
+
+    def test_an_evacuation_is_not_stopped_by_what_others_used_up(self, tmp_path: Path) -> None:
+        """Gas limits of customers' payments use the day's fees up: what is saved waits for none."""
+        desk = self._desk(tmp_path, gwei=10)
+        [(number, chain)] = desk.policy.chains.items()
+        desk.policy = Policy({number: replace(chain, treasury_to=frozenset({COLD}))})
+        _sign(desk, native_payload(0, cap=10 * 10**9), intent="a")
+        with pytest.raises(SignerRefused, match="day_limit_reached"):
+            _sign(desk, native_payload(1, cap=10**9), intent="b")
+        all_of_it = {"to": COLD, "value": 10**21}
+        _sign(desk, native_payload(1, **all_of_it, cap=40 * 10**9), intent="c")
+        _sign(desk, native_payload(1, **all_of_it, cap=50 * 10**9), intent="c", kind="bump")
         assert self._fees(desk) == 60
         desk.journal.close()
 

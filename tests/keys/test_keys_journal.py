@@ -74,6 +74,42 @@ class TestReplay:
         assert len(again.book) == 0
         again.close()
 
+    def test_lines_that_a_killed_signer_never_synced_are_on_disk_before_they_count(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They stand in the page cache: the same request is signed without another line. After a
+        sync that failed the cache calls them clean, so that a sync alone would write nothing."""
+        _written(path, PAY, NEXT)
+        done: list[tuple[str, bytes]] = []
+        real_pwrite, real_fsync = os.pwrite, os.fsync
+
+        def pwrite(descriptor: int, data: bytes, at: int) -> int:
+            done.append(("write", bytes(data)))
+            return real_pwrite(descriptor, data, at)
+
+        def fsync(descriptor: int) -> None:
+            done.append(("sync", b""))
+            real_fsync(descriptor)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+        monkeypatch.setattr(os, "fsync", fsync)
+        before = path.read_bytes()
+        Journal.open(path, KEY).close()
+        assert done[-1][0] == "sync"
+        assert b"".join(data for _, data in done) == before == path.read_bytes()
+
+    def test_a_disk_that_takes_them_no_more_stops_the_start(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _written(path, PAY)
+
+        def failing(_descriptor: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", failing)
+        with pytest.raises(JournalFailed):
+            Journal.open(path, KEY)
+
     def test_a_line_torn_anywhere_is_cut_off(self, path: Path) -> None:
         """Whatever part of the last line a crash left behind, the lines before it stay."""
         _written(path, PAY)

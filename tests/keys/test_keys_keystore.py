@@ -100,6 +100,19 @@ class TestDecrypt:
         with pytest.raises(InvalidKeystore, match="too much work"):
             keystore.decrypt(made, SecretText("x"), keystore.SIGNER)
 
+    @pytest.mark.parametrize("many", [{"r": 1, "p": 2**20}, {"r": 2**20, "p": 1}])
+    def test_many_cheap_lanes_are_refused_unopened(
+        self, many: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What they start with grows by 32 bytes and is copied whole each time: days for these."""
+        opened: list[object] = []
+        monkeypatch.setattr(Account, "decrypt", lambda *given: opened.append(given) or b"")
+        made = copy.deepcopy(VECTORS["test2"]["json"])
+        made["crypto"]["kdfparams"] |= {"n": 2, **many}
+        with pytest.raises(InvalidKeystore, match="too much work"):
+            keystore.decrypt(made, SecretText("testpassword"), keystore.SIGNER)
+        assert opened == []
+
     @pytest.mark.parametrize("address", ["0x" + "11" * 20, "not an address", 5])
     def test_a_file_that_names_another_address(self, address: object) -> None:
         named = VECTORS["test1"]["json"] | {"address": "008aeeda4d805471df9b2a5b0f38a0c3bcba786b"}

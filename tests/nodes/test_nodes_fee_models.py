@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from chain.client import ChainClient
 from chain.fee_models import GET_L1_FEE, GET_OPERATOR_FEE, GET_UPPER_BOUND, ORACLE
 from chain.registry import FeeModel
 from chain.transactions import decode_unsigned
 from tests.chain.test_chain_fee_models import _oracle
+from wallet.custody.errors import InvalidAddress
 from wallet.onchain import ChainUnavailable
 from wallet.testing.seam import Seam
 
@@ -52,3 +55,21 @@ async def test_arbitrum_cancel_keeps_a_limit_that_covers_l1(seam: Seam) -> None:
     assert (await seam.withdrawal(ada, made.id)).status == "cancelled"
     assert await seam.on_chain(OUTSIDE, "ETH") == 0
     assert await seam.differences() == []
+
+
+async def test_arbitrum_gas_of_l1_is_nobodys_code(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its part of an estimate may be large; the code of a recipient has no more than elsewhere."""
+    _with_model(seam, "arbitrum")
+    plain = ChainClient.estimate_gas
+
+    async def with_l1(self: ChainClient, *given: Any) -> int:
+        return 400_000 + await plain(self, *given)
+
+    monkeypatch.setattr(ChainClient, "estimate_gas", with_l1)
+    assert (await seam.plan("1", "ETH", OUTSIDE)).terms.gas_limit == 631_500
+    greedy = "0x00000000000000000000000000000000000A11C0"
+    await seam.node("anvil_setCode", greedy, "0x62004000" + "5b" + "6001900380600457" + "00")
+    with pytest.raises(InvalidAddress):  # 430,000 gas of its own
+        await seam.plan("1", "ETH", greedy)

@@ -105,3 +105,22 @@ class TestRelease:
             await limits.release_outgoing(session, "pay_1")
             await limits.release_outgoing(session, "pay_1")
             assert (await limits.usage(session, "usr_a")).remaining_minor == LIMIT
+
+    async def test_what_is_tried_and_taken_back_has_a_bound_of_its_own(self, db: Database) -> None:
+        """The signer counts what it signed, also what was cancelled or reverted after that: one
+        person could have used its day up for everybody by payments that never arrive."""
+        for turn in range(limits.MOST_TRIED):
+            async with db.transaction() as session:
+                await reserve(session, LIMIT, f"pay_{turn}")
+                await limits.release_outgoing(session, f"pay_{turn}")
+        async with db.transaction() as session:
+            now = await limits.usage(session, "usr_a")
+            assert (now.used_minor, now.remaining_minor) == (0, 0)
+            await reserve(session, LIMIT, "pay_b", who="usr_b")
+        with pytest.raises(LimitExceeded) as refused:
+            async with db.transaction() as session:
+                await reserve(session, 1, "pay_x")
+        assert "taken back" in refused.value.detail
+        await age(db, "pay_0", "24 hours")
+        async with db.transaction() as session:
+            await reserve(session, LIMIT, "pay_x")

@@ -39,6 +39,18 @@ async def test_a_contract_that_burns_more_gas_than_may_be_signed_is_refused(seam
     assert (await seam.balance(person, "ETH")).held_minor == 0
 
 
+async def test_code_that_asks_for_much_gas_and_may_use_none_of_it_is_refused(seam: Seam) -> None:
+    """Each payment counts with all its gas against the day's fees of the signer: some dozens of
+    them stopped everybody's withdrawals until the next day, for the price of plain ones."""
+    person = await seam.funded_person()
+    greedy = await _deploy(seam, BURNER.replace("088b80", "004000"))  # 430,000 gas
+    with pytest.raises(InvalidAddress):
+        await seam.withdraw(person, "0.001", "ETH", greedy)
+    assert (await seam.balance(person, "ETH")).held_minor == 0
+    usual = await _deploy(seam, BURNER.replace("088b80", "001000"))  # 107,000 + 21,000 gas
+    assert (await seam.withdraw(person, "0.001", "ETH", usual)).to_address == usual
+
+
 async def test_a_crowd_that_waits_for_cheaper_gas_is_not_in_anybodys_way(seam: Seam) -> None:
     person = await seam.funded_person()
     insert = (

@@ -144,3 +144,13 @@ async def test_labels_and_paths_are_text(world: World, eve: httpx2.AsyncClient) 
         policy = page.headers["content-security-policy"]
         assert "unsafe" not in policy and "frame-ancestors 'none'" in policy
         assert page.headers["cache-control"] == "private, no-store"
+
+
+async def test_new_words_get_no_passphrase_of_their_own_that_nobody_can_read(
+    world: World, eve: httpx2.AsyncClient
+) -> None:
+    """Typed once and unseen, with a slip: the words that were written down bring nothing back."""
+    await served(world)
+    page = (await eve.get("/own-accounts")).text
+    [field] = [one for one in page.splitlines() if 'data-secret="extension"' in one]
+    assert 'data-only="import" hidden' in field

@@ -75,8 +75,8 @@ class Stage:
         browser = Browser(bytes.fromhex(key))
         return nonce, browser.seal((purpose, who, nonce), asked), browser
 
-    async def imported(self, who: str) -> selfcustody.Account:
-        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": 7}
+    async def imported(self, who: str, index: int = 7) -> selfcustody.Account:
+        asked = {"mnemonic": TEST_MNEMONIC, "passphrase": PASSPHRASE, "index": index}
         nonce, box, _ = await self.box("import", who, asked)
         async with self.seam.db.transaction() as session:
             await selfcustody.ask(
@@ -84,7 +84,7 @@ class Stage:
             )
         await self.worker.tick()
         async with self.seam.db.transaction() as session:
-            [account] = await selfcustody.accounts(session, principal_id=who)
+            [account, *_] = await selfcustody.accounts(session, principal_id=who)
         return account
 
     async def begin(

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from chain.errors import NodeUnavailable
+from keys.errors import SignerRefused, SignerUnavailable
 from wallet.db import Database
 from wallet.selfcustody import SelfCustodyWorker
 from wallet.selfcustody.turns import FRESH_PER_TICK, LEFT_PER_TICK, Turns
@@ -115,3 +116,59 @@ async def test_a_node_that_is_away_takes_no_more_of_the_pass(
     monkeypatch.setattr(worker, "_move", move)
     await worker.tick()
     assert asked == [slow[0], *fine]
+
+
+async def test_one_persons_many_boxes_keep_nobody_elses_waiting(db: Database) -> None:
+    """Each takes the signer seconds: 60 of them took others past the three minutes of a box."""
+    await boxes(db, "usr_eve", 30)
+    await boxes(db, "usr_ada", 1)
+    await boxes(db, "usr_zoe", 1)
+    signer = Asked()
+    worker = SelfCustodyWorker(db, {}, signer)
+    await worker.tick()
+    assert sorted(signer.asked) == ["usr_ada", "usr_eve", "usr_zoe"]
+    await worker.tick()
+    assert signer.asked[3:] == ["usr_eve"]
+
+
+async def test_a_box_at_which_the_signer_is_silent_is_behind_the_others_next_time(
+    db: Database,
+) -> None:
+    for who in ("usr_ada", "usr_eve", "usr_zoe"):
+        await boxes(db, who, 2)
+    signer = Asked(silent="usr_ada")
+    worker = SelfCustodyWorker(db, {}, signer)
+    await worker.tick()
+    await worker.tick()
+    assert signer.asked == ["usr_ada", "usr_eve", "usr_zoe", "usr_ada"]
+
+
+async def boxes(db: Database, who: str, number: int) -> None:
+    async with db.transaction() as session:
+        await session.execute(
+            text("INSERT INTO principals (id, kind) VALUES (:who, 'user')"), {"who": who}
+        )
+        for n in range(number):
+            await session.execute(
+                text(
+                    "INSERT INTO selfcustody_requests (id, principal_id, nonce, purpose, label,"
+                    " box) VALUES (:id, :who, :nonce, 'create', 'x', '{}')"
+                ),
+                {"id": f"scr_{who}_{n}", "who": who, "nonce": f"{n:016x}"},
+            )
+
+
+class Asked:
+    """A signer that refuses every box, and notes whose it was."""
+
+    def __init__(self, silent: str = "") -> None:
+        self.silent = silent
+        self.asked: list[str] = []
+
+    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
+        if method == "key":
+            return {"public_key": "0" * 64}
+        self.asked.append(params["principal"])
+        if params["principal"] == self.silent:
+            raise SignerUnavailable("no answer in 30 s")
+        raise SignerRefused("box_not_opened")

@@ -1,7 +1,9 @@
 """The daily limit of outgoing external value: withdrawals and payments, nothing else.
 
-A sliding window of business time. Reserve before any ledger account is locked: the principal's row
-is the lock, and it comes first everywhere.
+What was tried and came back does not count, but has a bound of its own: the signer counts all that
+it signs in a day, and cannot know what a cancel or a revert took back. A sliding window of business
+time. Reserve before any ledger account is locked: the principal's row is the lock, and it comes
+first everywhere.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from wallet.errors import LimitExceeded, NotFound
 from wallet.money import format_amount
 
 DAILY_LIMIT_EUR_MINOR = 10_000_00
+MOST_TRIED = 3
+"""So many days' limits may be tried in a day, what was cancelled, failed or refused included."""
 WINDOW_SECONDS = 24 * 60 * 60
 
 OutgoingKind = Literal["withdrawal", "payment"]
@@ -23,29 +27,33 @@ OutgoingKind = Literal["withdrawal", "payment"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Euro cents: what may leave in the window, what has, what is left."""
+    """Euro cents: what may leave in the window, what has, what was tried besides, what is left."""
 
     limit_minor: int
     used_minor: int
+    came_back_minor: int = 0
     window_seconds: int = WINDOW_SECONDS
 
     @property
     def remaining_minor(self) -> int:
         """Never below zero."""
-        return max(self.limit_minor - self.used_minor, 0)
+        tries = MOST_TRIED * self.limit_minor - self.used_minor - self.came_back_minor
+        return max(min(self.limit_minor - self.used_minor, tries), 0)
 
 
 async def usage(session: AsyncSession, principal_id: str) -> Usage:
     """How much of the limit is used now. What is exactly as old as the window no longer counts."""
     found = await session.execute(
         text(
-            "SELECT coalesce(sum(eur_minor), 0) FROM outgoing_usage"
-            " WHERE principal_id = :principal AND released_at IS NULL"
+            "SELECT coalesce(sum(eur_minor) FILTER (WHERE released_at IS NULL), 0) AS used,"
+            " coalesce(sum(eur_minor) FILTER (WHERE released_at IS NOT NULL), 0) AS came_back"
+            " FROM outgoing_usage WHERE principal_id = :principal"
             " AND created_at > bifold_now() - :window * interval '1 second'"
         ),
         {"principal": principal_id, "window": WINDOW_SECONDS},
     )
-    return Usage(DAILY_LIMIT_EUR_MINOR, int(found.scalar_one()))
+    row = found.one()
+    return Usage(DAILY_LIMIT_EUR_MINOR, int(row.used), int(row.came_back))
 
 
 async def reserve_outgoing(
@@ -66,8 +74,12 @@ async def reserve_outgoing(
     today = await usage(session, principal_id)
     if eur_minor > today.remaining_minor:
         left, limit = format_amount(today.remaining_minor, 2), format_amount(today.limit_minor, 2)
+        tried = eur_minor <= today.limit_minor - today.used_minor
+        why = f"This goes beyond {limit} EUR in 24 hours"
+        if tried:
+            why = "Too much was asked for and taken back in 24 hours"
         raise LimitExceeded(
-            f"This goes beyond {limit} EUR in 24 hours; {left} EUR is left.",
+            f"{why}; {left} EUR is left.",
             extra={
                 "limit": {"amount": limit, "asset": "EUR"},
                 "remaining": {"amount": left, "asset": "EUR"},

@@ -1,8 +1,9 @@
-"""Whose payment is looked at in this pass: so many and no more, each in its turn.
+"""Whose box, and whose payment, is looked at in this pass: so many and no more, each in its turn.
 
 However many are on their way, a pass has an end, and everybody's turn comes: it goes on behind the
 one it ended with. Those whose bytes have not left come in a line of their own, since a grant lives
-two minutes. The place is in memory: a worker that takes over begins anew, which is as fair.
+two minutes. Of one person one box is opened in a pass, since each may take the signer seconds. The
+place is in memory: a worker that takes over begins anew, which is as fair.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ FRESH = ("queued", "allocated", "signed")
 LEFT = ("sent", "mined")
 FRESH_PER_TICK = 16
 LEFT_PER_TICK = 48
+BOXES_PER_TICK = 8
 
 
 class Turns:
@@ -24,6 +26,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._behind = {FRESH: "", LEFT: ""}
+        self._answered = ""
 
     async def take(self, session: AsyncSession, networks: Iterable[str]) -> list[Any]:
         """Payments on these networks whose turn it is, with their accounts; fresh ones first."""
@@ -32,6 +35,25 @@ class Turns:
             *await self._line(session, served, FRESH, FRESH_PER_TICK),
             *await self._line(session, served, LEFT, LEFT_PER_TICK),
         ]
+
+    async def boxes(self, session: AsyncSession, *, late_seconds: float) -> list[Any]:
+        """The oldest box of each person whose turn it is, with the account it is about."""
+        rows = await session.execute(
+            text(
+                "SELECT r.*, a.sealed, r.created_at < clock_timestamp()"
+                " - make_interval(secs => :late) AS late FROM"
+                " (SELECT DISTINCT ON (principal_id) * FROM selfcustody_requests"
+                "  WHERE state = 'queued' ORDER BY principal_id, created_at, id) r"
+                " LEFT JOIN selfcustody_accounts a ON a.id = r.account_id"
+                " ORDER BY r.principal_id <= :behind, r.principal_id LIMIT :most"
+            ),
+            {"late": late_seconds, "behind": self._answered, "most": BOXES_PER_TICK},
+        )
+        return list(rows.all())
+
+    def answered(self, box: Any) -> None:
+        """The next pass goes on behind its person, whether or not the signer said anything."""
+        self._answered = box.principal_id
 
     async def _line(
         self, session: AsyncSession, networks: list[str], states: tuple[str, ...], most: int

@@ -7,6 +7,7 @@ is the chain's next one: the same words may be in another wallet, and whoever is
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from chain.errors import (
     ChainError,
     FeeCeiling,
     InvalidTransaction,
+    NodeGarbage,
     NodeRejected,
     NodeTimeout,
     NodeUnavailable,
@@ -55,13 +57,12 @@ DUE = (
 )
 REBROADCAST_SECONDS = 3.0
 ASK_AGAIN_SECONDS = 300.0  # a node that does not show what used a nonce up is asked less often
-REQUESTS_PER_TICK = 8
 REPLY_SECONDS = 600.0
 """A sealed reply is for the page that waits for it; who reads the signer's memory a week later
 finds none in the database."""
 REQUEST_SECONDS = 180.0
 """A question that has no answer by then is ended: nobody's box may stand before all others."""
-BEFORE_SENT = ("queued", "allocated")
+ESTIMATE_SECONDS = 5.0  # for code of the recipient's choice, which may be slow on purpose
 log = structlog.get_logger(__name__)
 
 
@@ -71,6 +72,10 @@ class Relay(Protocol):
     async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
         """One of `key`, `open`, `sign`."""
         ...
+
+
+class _TooSlow(Exception):
+    """A recipient's code takes too long to be tried out. The payment has ended."""
 
 
 class SelfCustodyWorker:
@@ -98,11 +103,14 @@ class SelfCustodyWorker:
             async with self._db.transaction() as session:
                 rows = await self._turns.take(session, self._chains)
             away: set[str] = set()  # a node that does not answer takes no more of this pass
+            slow: set[str] = set()  # nor a person whose payment could not be tried out in time
             for row in rows:
-                if row.network in away:
+                if row.network in away or row.principal_id in slow:
                     continue
                 try:
                     await self._move(row)
+                except _TooSlow:
+                    slow.add(row.principal_id)
                 except InvalidTransaction:
                     await self._fail(row, "not_payable")
                 except (ChainError, SignerUnavailable) as error:
@@ -133,18 +141,9 @@ class SelfCustodyWorker:
 
     async def _answer(self) -> None:
         async with self._db.transaction() as session:
-            rows = (
-                await session.execute(
-                    text(
-                        "SELECT r.*, a.sealed, r.created_at < clock_timestamp()"
-                        " - make_interval(secs => :late) AS late FROM selfcustody_requests r"
-                        " LEFT JOIN selfcustody_accounts a ON a.id = r.account_id"
-                        " WHERE r.state = 'queued' ORDER BY r.created_at LIMIT :most"
-                    ),
-                    {"most": REQUESTS_PER_TICK, "late": REQUEST_SECONDS},
-                )
-            ).all()
+            rows = await self._turns.boxes(session, late_seconds=REQUEST_SECONDS)
         for row in rows:
+            self._turns.answered(row)
             if row.late:
                 await self._refuse(row, "not_answered")
                 continue
@@ -246,7 +245,7 @@ class SelfCustodyWorker:
             await self._follow(row, chain, final)
 
     async def _allocate(self, row: Any, chain: ChainClient) -> None:
-        """Nonce and unsigned bytes, inside the granted fee."""
+        """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
         network, token = chain.network, chain.network.token(row.asset)
         nonce = await chain.nonce(row.address)
         try:
@@ -268,10 +267,14 @@ class SelfCustodyWorker:
 
         draft = fields(21_000)
         try:
-            estimate = await chain.estimate_gas(row.address, draft.to, draft.value, draft.data)
-        except NodeRejected:
+            async with asyncio.timeout(ESTIMATE_SECONDS):
+                estimate = await chain.estimate_gas(row.address, draft.to, draft.value, draft.data)
+        except (NodeRejected, NodeGarbage):  # the second: more gas than is ever signed
             await self._fail(row, "would_revert")
             return
+        except TimeoutError:
+            await self._fail(row, "would_revert")
+            raise _TooSlow from None
         gas = gas_limit(estimate, network.fee_model)
         if gas * cap > int(row.max_fee_wei):
             cap = int(row.max_fee_wei) // gas

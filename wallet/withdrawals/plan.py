@@ -41,6 +41,10 @@ ONE_PERSON_ASKS = 2
 holds up themselves, and not all who share the few turns at that node (`chain.rpc`)."""
 PLAN_LIFE = timedelta(seconds=60)
 MAX_GAS = 16_000_000  # the signer's own limit; a contract that burns more cannot be paid
+CODE_GAS = 250_000
+"""Of a payment of the coin, for the recipient's code; wallets and splitters take far less. Its
+gas counts whole against the signer's day of fees, and its payer pays what is used: code that asks
+for much and uses nothing could stop everybody for the day."""
 UNKNOWN_TOKEN_GAS = 80_000  # while the hot wallet is short, nobody can estimate
 INSIDE = "That address is one of ours: send it inside, free, by e-mail or handle."
 LAST_RESERVED_ADDRESS = 0xFFFF  # precompiled contracts live in the low range
@@ -104,7 +108,8 @@ class Planner:
         async with nullcontext() if principal_id is None else self._asks.turn(principal_id):
             estimate = await self._estimate(chain, basis, money, to)
         model = chain.network.fee_model
-        if fees.gas_limit_for(estimate, model) > MAX_GAS:
+        gas = fees.gas_limit_for(estimate, model)
+        if gas > await self._most_gas(chain, basis, money, gas):
             raise InvalidAddress(
                 "This address takes more gas than any payment may use.", field="/to_address"
             )
@@ -193,6 +198,17 @@ class Planner:
             raise ChainUnavailable("This network's node refuses to answer.") from error
         except (ChainError, TimeoutError) as error:
             raise ChainUnavailable("This network's node is not answering.") from error
+
+    async def _most_gas(self, chain: ChainClient, basis: _Basis, money: Money, gas: int) -> int:
+        """What this payment may use. On Arbitrum L1's part lies in the gas, as large as a payment
+        to no code at all says."""
+        model = chain.network.fee_model
+        if money.asset.code != chain.network.native_asset:
+            return MAX_GAS
+        if model != "arbitrum" or gas <= CODE_GAS:
+            return CODE_GAS
+        plain = await self._estimate(chain, basis, money, basis.sender)
+        return min(CODE_GAS + fees.gas_limit_for(plain, model), MAX_GAS)
 
     async def _data_fee(
         self, chain: ChainClient, money: Money, to: str, estimate: int, cap_wei: int
