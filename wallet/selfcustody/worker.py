@@ -423,9 +423,9 @@ class SelfCustodyWorker:
         async with self._db.transaction() as session:
             found = await session.scalar(
                 text(
-                    # Nor is one sent after now, by a clock that was set back since.
-                    "SELECT sent_at IS NULL OR sent_at NOT BETWEEN clock_timestamp() - make_interval"
-                    "(secs => :wait) AND clock_timestamp() FROM selfcustody_sends WHERE id = :id"
+                    "SELECT sent_at IS NULL OR sent_at NOT BETWEEN clock_timestamp() -"
+                    " :wait * interval '1 s' AND clock_timestamp() FROM selfcustody_sends"
+                    " WHERE id = :id"
                 ),
                 {"id": send_id, "wait": REBROADCAST_SECONDS},
             )
