@@ -15,6 +15,7 @@ from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
+from wallet.onchain import tokens
 from wallet.outbox import Notice
 
 
@@ -81,8 +82,8 @@ async def approve(
 ) -> Arrival:
     """Agree with the proposal for this very person, who is credited, with a deposit to see.
 
-    Raises NotFound, InvalidState (no proposal, another one since, or assigned already),
-    FourEyesRequired.
+    Raises NotFound, InvalidState (no proposal, another one since, assigned already, or its token is
+    halted), FourEyesRequired.
     """
     row = await _open(session, arrival_id)
     if row.proposed_by is None:
@@ -91,6 +92,10 @@ async def approve(
         raise FourEyesRequired("Another operator than the one who proposed it must approve it.")
     if row.principal_id != principal_id:
         raise InvalidState("It is proposed for somebody else; look again.", extra={"state": "open"})
+    if row.asset in await tokens.halted(session, row.network):
+        raise InvalidState(
+            "Its token is halted: bifold chain resume-token first.", extra={"state": "open"}
+        )
     money = assets.money(row.asset, int(row.amount_minor))
     deposit_id = new_id("dep")
     notice = Notice(

@@ -15,6 +15,11 @@ from chain.observe import ObservedDeposit
 from wallet.deposits.lineage import block_time
 from wallet.ids import new_id
 
+_HALTED = (
+    "NOT d.is_move AND EXISTS (SELECT FROM halted_tokens h WHERE h.network = d.network"
+    " AND h.asset = d.asset)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DepositRow:
@@ -167,15 +172,18 @@ async def confirm_up_to(session: AsyncSession, network: str, number: int) -> lis
     return [_deposit(row) for row in rows]
 
 
-async def leave_unlisted(
+async def leave_aside(
     session: AsyncSession, network: str, listed: Sequence[str]
 ) -> list[DepositRow]:
-    """Deposits that wait in an asset which no network lists any more are left to a person."""
+    """Deposits that wait in an asset which no network lists any more, or whose token was halted
+    since they were seen, are left to a person. Moves inside the house are not."""
     rows = await session.execute(
         text(
-            "UPDATE deposits SET status = 'quarantined', reason = 'asset_unlisted',"
-            " updated_at = clock_timestamp() WHERE network = :network"
-            " AND status IN ('seen', 'confirmed') AND asset <> ALL(:listed) RETURNING *"
+            "UPDATE deposits d SET status = 'quarantined', reason = CASE"
+            " WHEN d.asset <> ALL(:listed) THEN 'asset_unlisted' ELSE 'token_halted' END,"
+            " updated_at = clock_timestamp() WHERE d.network = :network"
+            " AND d.status IN ('seen', 'confirmed') AND (d.asset <> ALL(:listed)"
+            f"  OR {_HALTED}) RETURNING *"
         ),
         {"network": network, "listed": list(listed)},
     )
@@ -198,7 +206,8 @@ async def creditable(
 
 
 async def lock_creditable(session: AsyncSession, deposit_id: str) -> DepositRow | None:
-    """The deposit, locked, if it is unbooked and its block is in the lineage and final."""
+    """The deposit, locked, if it is unbooked, its block is in the lineage and final, and its token
+    is not halted."""
     row = (
         await session.execute(
             text(
@@ -206,7 +215,8 @@ async def lock_creditable(session: AsyncSession, deposit_id: str) -> DepositRow 
                 " JOIN scan_state s ON s.network = d.network AND s.final_number >= d.block_number"
                 " JOIN chain_blocks b ON b.network = d.network AND b.number = d.block_number"
                 "   AND b.hash = d.block_hash"
-                " WHERE d.id = :id AND d.status IN ('seen', 'confirmed') FOR UPDATE OF d, s"
+                " WHERE d.id = :id AND d.status IN ('seen', 'confirmed')"
+                f" AND NOT ({_HALTED}) FOR UPDATE OF d, s"
             ),
             {"id": deposit_id},
         )

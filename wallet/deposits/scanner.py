@@ -382,10 +382,10 @@ class Scanner:
         async with self._db.transaction() as session:
             if not await lineage.set_final(session, self._network, at=tip, number=final):
                 return
-            for row in await repository.leave_unlisted(
+            for row in await repository.leave_aside(
                 session, self._network, [asset.code for asset in self._assets]
             ):
-                await casework.set_aside(session, row, "asset_unlisted")
+                await casework.set_aside(session, row, row.reason or "")
             confirmed = await repository.confirm_up_to(session, self._network, enough)
             await self._tell(session, "deposit.confirmed", confirmed)
             waiting = await repository.creditable(
