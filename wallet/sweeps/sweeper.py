@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeRejected
+from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
 from keys.errors import KeysError
@@ -40,7 +40,7 @@ from wallet.onchain.intents import IntentDraft, create_intent
 from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
 from wallet.sweeps.delegation import Delegations
-from wallet.sweeps.offenders import flush_call, flushable
+from wallet.sweeps.offenders import flush_call, flushable_with
 from wallet.sweeps.repository import Candidate
 
 SWEEP = "sweep"
@@ -160,7 +160,11 @@ class Sweeper:
         for token in listed:
             found = await self._candidates(now, token.code, token.sweep_min)
             worth = [one for one in found if await self._worth(now, token, one)]
-            await self._token(now, token, worth)
+            try:
+                await self._token(now, token, worth)
+            except (NodeRejected, NodeGarbage) as error:  # it says nothing: the others go on
+                log.error("sweep.token_waits", network=self._network.name, asset=token.code,
+                          error=error.code)  # fmt: skip
         await self._coins(now)
 
     async def _candidates(self, now: _Now, asset: str, least: int) -> list[Candidate]:
@@ -312,16 +316,11 @@ class Sweeper:
         wishes: Sequence[Authorization] = (),
     ) -> None:
         await self._start(
-            now,
-            "delegated",
-            asset,
-            taken,
-            gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
-            to=self._network.contracts["sweep_batch"],
-            minor=0,
+            now, "delegated", asset, taken, gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
+            to=self._network.contracts["sweep_batch"], minor=0,
             data=calls.sweep_call([one.address for one in taken], contract),
             authorizations=tuple(wishes),
-        )
+        )  # fmt: skip
 
     # Key-less addresses
 
@@ -354,7 +353,7 @@ class Sweeper:
         if not chosen:
             return
         [caller, *_] = await self._signer.hot_addresses()
-        chosen = await flushable(self._chain, chosen, used, caller=caller, factory=factory)
+        chosen, used = await flushable_with(self._chain, chosen, used, caller, factory)
         if not chosen:
             return
         data = flush_call(self._network.name, chosen, used)
