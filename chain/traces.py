@@ -17,7 +17,14 @@ from chain import parse
 from chain.address import to_checksum
 from chain.blocks import Block, BlockTx, Receipt
 from chain.client import ChainClient
-from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import (
+    AnswerTooLarge,
+    ChainError,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.lanes import split
 from chain.observe import NATIVE_LOG_INDEX, ObservedDeposit, is_watched
 from chain.rpc import MAX_BATCH, Answer, Call
@@ -28,9 +35,11 @@ MAX_FRAMES = 500_000  # In one block; at 60,000,000 gas there is room for less t
 MAX_DEPTH = 1_025  # The EVM's limit of calls inside calls, and the transaction itself.
 MAX_PATH = 400  # Characters of a path in a key; a deeper payment is left to the balance finder.
 MAX_TRACED_ONE_BY_ONE = 500
-MAX_UNREAD = 100
+MAX_UNREAD = 128
+LARGE_UNREAD = 16
 """Answers of one block that cannot be read, before it is scanned without its traces: batches are
-halved down to the single transactions that are to blame."""
+halved down to the single transactions that are to blame. One that is too large, 16 MB of it read in
+vain, counts for 16."""
 TRIES = 3  # Passes that ask for the traces of a block before it is scanned without them.
 GARBAGE_IN_A_ROW = 5
 PAUSE_FIRST_SECONDS = 60.0
@@ -153,7 +162,7 @@ class InnerPayments:
             self._rest(block, error)
             return []
         except ChainError as error:
-            self._garbage += 1
+            self._garbage += not isinstance(error, AnswerTooLarge)  # strangers' doing, no node's
             log.warning("%s: no traces of block %d: %s", self._name, block.number, error)
             if self._garbage >= GARBAGE_IN_A_ROW:
                 self._rest(block, error)
@@ -246,8 +255,8 @@ class InnerPayments:
             nonlocal unread
             try:
                 return [*await self._chain.rpc.batch_answers(part)]
-            except NodeGarbage:
-                unread += 1
+            except NodeGarbage as error:
+                unread += LARGE_UNREAD if isinstance(error, AnswerTooLarge) else 1
                 if unread > MAX_UNREAD:
                     raise
             if len(part) == 1:
