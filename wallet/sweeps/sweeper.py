@@ -179,7 +179,7 @@ class Sweeper:
                 limit=2 * BATCH,
             )
 
-    async def _worth(self, now: _Now, token: Token, one: Candidate) -> bool:
+    async def _worth(self, now: _Now, token: Token, one: Candidate, gas: int = GAS_EACH) -> bool:
         """Whether the tokens are worth several times the gas; by `sweep_min` where no rate is."""
         native = self._assets.get(self._network.native_asset)
         try:
@@ -190,7 +190,7 @@ class Sweeper:
         value = rates.at_rate(
             one.minor, source_scale=token.decimals, target_scale=native.scale, rate=mid.mid
         )
-        return value >= TOKEN_WORTH * GAS_EACH * now.price
+        return value >= TOKEN_WORTH * gas * now.price
 
     # Coins
 
@@ -276,6 +276,8 @@ class Sweeper:
         if estimate is None:
             return
         gas = fee_models.gas_limit(estimate, self._network.fee_model)
+        if not await self._worth(now, token, one, estimate):
+            return  # its token takes more gas than others do
         native = self._network.native_asset
         [coins] = await self._chain.balances([one.address], native, now.head)
         needed = await self._fee(now, token.code, minor, gas)
@@ -358,16 +360,8 @@ class Sweeper:
             return
         data = flush_call(self._network.name, chosen, used)
         estimate = await self._chain.estimate_gas(caller, factory, 0, data)
-        await self._start(
-            now,
-            "flush",
-            native,
-            chosen,
-            gas=fee_models.gas_limit(estimate, self._network.fee_model),
-            to=factory,
-            minor=0,
-            data=data,
-        )
+        gas = fee_models.gas_limit(estimate, self._network.fee_model)
+        await self._start(now, "flush", native, chosen, gas=gas, to=factory, minor=0, data=data)
 
     async def _start(
         self,
