@@ -127,7 +127,6 @@ class TestTokens:
             with pytest.raises(NodeGarbage):
                 found(block(*logs), receipts, logs)
 
-
     def test_many_logs_of_one_receipt_are_not_compared_each_with_each(self) -> None:
         """Strangers decide how many there are; nothing else of the process goes on meanwhile."""
 
