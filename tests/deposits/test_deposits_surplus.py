@@ -19,6 +19,7 @@ from wallet.auditor.rooms import receiving
 from wallet.db import Database
 from wallet.deposits import SurplusFinder, forks, surplus
 from wallet.deposits.arrivals import approve, arrivals, propose
+from wallet.errors import InvalidState
 from wallet.ledger import accounts
 from wallet.onchain import network as networks
 from wallet.reconcile import ReconcileWatch
@@ -207,6 +208,29 @@ async def test_an_assigned_arrival_that_a_fork_took_is_not_assigned_twice(seam: 
     assert await found(seam) == [] and await suspense(seam) == 0
     assert (await seam.balance(ada, "ETH")).total_minor == 777
     assert await seam.differences() == []
+
+
+async def test_an_open_arrival_that_a_fork_took_is_assigned_to_nobody(seam: Seam) -> None:
+    await seam.mine(20)
+    ada = await seam.person()
+    address = await seam.address(ada)
+    await seam.node("anvil_setBalance", address, hex(777))
+    await seam.mine(6)
+    finder = finder_of(seam)
+    await finder.tick()
+    await seam.dev.reorg(10)
+    await seam.mine(1)
+    fork = await forks.fork(seam.db, seam.chain)
+    async with as_operator(seam.db) as session:
+        await forks.propose(session, fork, by="al")
+    async with as_operator(seam.db) as session:
+        await forks.approve(session, seam.assets, fork, by="bea")
+    await seam.finish()
+    await seam.finish()
+    await finder.tick()
+    with pytest.raises(InvalidState, match="Less lies"):
+        await assign(seam, ada)
+    assert (await seam.balance(ada, "ETH")).total_minor == 0
 
 
 async def test_what_one_transaction_brought_may_be_found_and_assigned_in_two_parts(
