@@ -308,12 +308,13 @@ class Scanner:
                 continue  # anybody can emit such a log
             if seen.trace_path and (seen.tx_hash, seen.from_address) in swept:
                 continue  # the log says the same
-            if seen.tx_hash in own:
+            # Anybody may call the sweeping contracts: coins of ours that came to the house.
+            is_move = seen.from_address in held and seen.to_address not in owners
+            ours = own.get(seen.tx_hash)
+            if ours is not None and not (is_move and seen.from_address not in ours):
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip
                 continue
-            # Anybody may call the sweeping contracts: coins of ours that came to the house.
-            is_move = seen.from_address in held and seen.to_address not in owners
             if seen.tx_hash in before and await losses.seen_again(
                 session, self._network, block, seen, is_move=is_move
             ):
