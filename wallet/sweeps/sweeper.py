@@ -146,9 +146,7 @@ class Sweeper:
             return False
         freeze = await frozen(session, self._network.name)
         evacuated = freeze is not None and freeze.evacuate_to is not None
-        return evacuated or await signers.lost(
-            session, network=self._network.name, address=treasury
-        )
+        return evacuated or await signers.lost_anywhere(session, address=treasury)
 
     async def _sweep(self, now: _Now) -> None:
         async with self._db.transaction() as session:
