@@ -8,6 +8,8 @@ because it may carry an access token.
 from __future__ import annotations
 
 MAX_NODE_MESSAGE = 300  # Characters kept of a node's own words: enough to read, too few to flood.
+LIMIT_EXCEEDED = -32005
+"""Code of NodeRejected, by EIP-1474: too many requests. It says nothing about what was asked."""
 
 
 def clipped(text: str) -> str:

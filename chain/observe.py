@@ -215,10 +215,11 @@ def deposits_in(
     not be lost or invented because a node answered from two views of the chain.
     """
     by_hash = {receipt.tx_hash: receipt for receipt in receipts}
+    held = {log for receipt in by_hash.values() for log in receipt.logs}
     found = []
     for log, deposit in token_deposits(block, logs, watched=watched, tokens=tokens):
         receipt = _receipt_of(log.tx_hash, block, by_hash)
-        if log not in receipt.logs:
+        if log not in held:
             raise NodeGarbage("a log does not belong to its block and receipt")
         if receipt.status == 1:
             found.append(deposit)

@@ -17,9 +17,17 @@ from chain import parse
 from chain.address import to_checksum
 from chain.blocks import Block, BlockTx, Receipt
 from chain.client import ChainClient
-from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import (
+    AnswerTooLarge,
+    ChainError,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
+from chain.lanes import split
 from chain.observe import NATIVE_LOG_INDEX, ObservedDeposit, is_watched
-from chain.rpc import Call
+from chain.rpc import MAX_BATCH, Answer, Call
 from chain.transactions import PLAIN_TRANSFER_GAS
 
 TRACER: Mapping[str, object] = {"tracer": "callTracer"}
@@ -27,6 +35,11 @@ MAX_FRAMES = 500_000  # In one block; at 60,000,000 gas there is room for less t
 MAX_DEPTH = 1_025  # The EVM's limit of calls inside calls, and the transaction itself.
 MAX_PATH = 400  # Characters of a path in a key; a deeper payment is left to the balance finder.
 MAX_TRACED_ONE_BY_ONE = 500
+MAX_UNREAD = 128
+LARGE_UNREAD = 16
+"""Answers of one block that cannot be read, before it is scanned without its traces: batches are
+halved down to the single transactions that are to blame. One that is too large, 16 MB of it read in
+vain, counts for 16."""
 TRIES = 3  # Passes that ask for the traces of a block before it is scanned without them.
 GARBAGE_IN_A_ROW = 5
 PAUSE_FIRST_SECONDS = 60.0
@@ -149,7 +162,7 @@ class InnerPayments:
             self._rest(block, error)
             return []
         except ChainError as error:
-            self._garbage += 1
+            self._garbage += not isinstance(error, AnswerTooLarge)  # strangers' doing, no node's
             log.warning("%s: no traces of block %d: %s", self._name, block.number, error)
             if self._garbage >= GARBAGE_IN_A_ROW:
                 self._rest(block, error)
@@ -178,9 +191,8 @@ class InnerPayments:
 
     async def _read(self, block: Block, watched: Container[str]) -> list[ObservedDeposit]:
         receipts: list[Receipt] | None = None
-        if self._by_block:
-            traces = await self._block_traces(block)
-        if not self._by_block:
+        traces = await self._block_traces(block) if self._by_block else None
+        if traces is None:
             receipts = await self._chain.block_receipts(block)
             traces = await self._one_by_one(block, receipts)
         moves: list[InnerMove] = []
@@ -201,15 +213,18 @@ class InnerPayments:
             if move.to_address in agreed and not is_watched(move.from_address, watched)
         ]  # fmt: skip
 
-    async def _block_traces(self, block: Block) -> list[tuple[BlockTx, object]]:
-        """Each transaction with its outermost frame; one that could not be traced is left out."""
+    async def _block_traces(self, block: Block) -> list[tuple[BlockTx, object]] | None:
+        """Each transaction with its outermost frame; one that could not be traced is left out.
+        None: they are to be asked for one by one."""
         try:
             answer = await self._chain.rpc.call("debug_traceBlockByHash", (block.hash, TRACER))
         except NodeRejected as error:
             if error.rpc_code not in _MISSING:
                 raise
             self._by_block = False
-            return []
+            return None
+        except NodeGarbage:
+            return None  # too long or too deep: strangers decide that, and lose their own alone
         listed = parse.items(answer, "debug_traceBlockByHash")
         if len(listed) != len(block.transactions):
             raise NodeGarbage("the traces are not those of the block's transactions")
@@ -225,7 +240,7 @@ class InnerPayments:
     async def _one_by_one(
         self, block: Block, receipts: Sequence[Receipt]
     ) -> list[tuple[BlockTx, object]]:
-        """The same from a node that traces single transactions only."""
+        """The same by single transactions; one whose trace cannot be read is left out."""
         plain = self._chain.network.fee_model == "l1"
         asked = [
             tx for tx, receipt in zip(block.transactions, receipts, strict=True)
@@ -234,13 +249,28 @@ class InnerPayments:
         if len(asked) > MAX_TRACED_ONE_BY_ONE:
             raise NodeGarbage("too many transactions to be traced one by one")
         calls: list[Call] = [("debug_traceTransaction", (tx.hash, TRACER)) for tx in asked]
-        answers = await self._chain.rpc.batch_answers(calls)
+        unread = 0
+
+        async def some(part: Sequence[Call]) -> list[Answer | None]:
+            nonlocal unread
+            try:
+                return [*await self._chain.rpc.batch_answers(part)]
+            except NodeGarbage as error:
+                unread += LARGE_UNREAD if isinstance(error, AnswerTooLarge) else 1
+                if unread > MAX_UNREAD:
+                    raise
+            if len(part) == 1:
+                return [None]
+            half = len(part) // 2
+            return [*await some(part[:half]), *await some(part[half:])]
+
+        answers = [one for part in split(calls, MAX_BATCH) for one in await some(part)]
         refused = [answer for answer in answers if isinstance(answer, NodeRejected)]
         if refused and len(refused) == len(answers):
             raise refused[0]
         return [
             (tx, answer) for tx, answer in zip(asked, answers, strict=True)
-            if not isinstance(answer, NodeRejected)
+            if answer is not None and not isinstance(answer, NodeRejected)
         ]  # fmt: skip
 
     async def _agreed(

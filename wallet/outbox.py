@@ -31,20 +31,24 @@ class Notice:
 
 
 async def put(session: AsyncSession, *notices: Notice) -> None:
-    """Promise in the caller's transaction. Commands of `ledger_post` carry theirs themselves."""
-    for notice in notices:
-        await session.execute(
-            text(
-                "INSERT INTO outbox (principal_id, type, ref, data)"
-                " VALUES (:principal, :type, :ref, CAST(:data AS jsonb))"
-            ),
-            {
-                "principal": notice.principal_id,
-                "type": notice.type,
-                "ref": notice.ref,
-                "data": orjson.dumps(dict(notice.data)).decode(),
-            },
-        )
+    """Promise in the caller's transaction, in this order. Commands of `ledger_post` carry theirs
+    themselves."""
+    if not notices:
+        return
+    await session.execute(
+        text(
+            "INSERT INTO outbox (principal_id, type, ref, data) SELECT n.principal, n.type, n.ref,"
+            " n.data FROM unnest(CAST(:principals AS text[]), CAST(:types AS text[]),"
+            " CAST(:refs AS text[]), CAST(:data AS jsonb[])) WITH ORDINALITY"
+            " AS n (principal, type, ref, data, place) ORDER BY n.place"
+        ),
+        {
+            "principals": [notice.principal_id for notice in notices],
+            "types": [notice.type for notice in notices],
+            "refs": [notice.ref for notice in notices],
+            "data": [orjson.dumps(dict(notice.data)).decode() for notice in notices],
+        },
+    )
 
 
 class Relay:

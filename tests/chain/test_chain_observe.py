@@ -127,6 +127,21 @@ class TestTokens:
             with pytest.raises(NodeGarbage):
                 found(block(*logs), receipts, logs)
 
+    def test_many_logs_of_one_receipt_are_not_compared_each_with_each(self) -> None:
+        """Strangers decide how many there are; nothing else of the process goes on meanwhile."""
+
+        class Counted(Log):
+            compared = 0
+            __hash__ = Log.__hash__
+
+            def __eq__(self, other: object) -> bool:
+                Counted.compared += 1
+                return super().__eq__(other)
+
+        logs = [Counted(*transfer_log(log_index=index)) for index in range(300)]
+        assert len(found(block(*logs), [receipt(*logs)], list(logs))) == 300
+        assert Counted.compared < 3_000
+
 
 class TestBloom:
     @given(st.lists(st.binary(min_size=20, max_size=20), max_size=20))

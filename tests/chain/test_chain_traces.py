@@ -266,6 +266,51 @@ class TestNodesThatTraceOtherwise:
             assert (deposit.trace_path, deposit.amount) == ("0", 7)
         assert node.methods.count("debug_traceBlockByHash") == 1
 
+    async def test_a_stranger_s_trace_that_cannot_be_read_hides_nobody_else_s(self) -> None:
+        """Some 3,000,000 gas nest deeper than is read, or make a trace of more than 16 MB."""
+        theirs = "0x" + "02" * 32
+
+        class Stuffed(Node):
+            def answer(self, method: str, params: Sequence[Any]) -> Any:
+                if params[0] == theirs:
+                    return NodeGarbage("the node's answer is not JSON")
+                told = super().answer(method, params)
+                if method == "eth_getBlockReceipts":
+                    other = {"transactionHash": theirs, "transactionIndex": "0x1"}
+                    told = [*told, {**told[0], **other}]
+                return told
+
+        NOW[0] = 0.0
+        node = Stuffed(NodeGarbage("the node's answer is not JSON"))
+        node.single = outermost(frame(value=7))
+        full = block(transactions=(transaction(), transaction(theirs, 1)), gas_used=60_000)
+        payments = reader(node)
+        for _ in range(GARBAGE_IN_A_ROW + 1):
+            [deposit] = await payments.deposits(full, watched=WATCHED)
+            assert (deposit.tx_hash, deposit.trace_path, deposit.amount) == (TX, "0", 7)
+
+    async def test_a_node_whose_traces_cannot_be_read_is_not_asked_without_end(self) -> None:
+        NOW[0] = 0.0
+        node = Node(NodeGarbage("not JSON"))
+        node.single = NodeGarbage("not JSON")
+        many = tuple(transaction("0x" + f"{n:064x}", n) for n in range(300))
+        receipts = [
+            {
+                "transactionHash": tx.hash, "blockHash": HERE, "blockNumber": "0x5",
+                "transactionIndex": hex(tx.index), "status": "0x1", "gasUsed": "0x7530",
+                "effectiveGasPrice": "0xa", "contractAddress": None, "logs": [],
+            }
+            for tx in many
+        ]  # fmt: skip
+        answer = node.answer
+        node.answer = lambda method, params: (  # type: ignore[method-assign]
+            receipts if method == "eth_getBlockReceipts" else answer(method, params)
+        )
+        payments = reader(node)
+        for _ in range(GARBAGE_IN_A_ROW + 3):
+            assert await payments.deposits(block(transactions=many), watched=WATCHED) == []
+        assert node.methods.count("debug_traceBlockByHash") == GARBAGE_IN_A_ROW
+
     async def test_no_traces_at_all_pause_and_are_asked_for_again_later(self) -> None:
         NOW[0] = 0.0
         node = Node(NodeRejected(-32601, "Method not found"))

@@ -14,14 +14,17 @@ from sqlalchemy import text
 from chain.address import checked
 from chain.client import ChainClient
 from chain.testing.fake_node import FakeNode
-from wallet import ledger
+from wallet import cases, ledger
 from wallet.auditor.rooms import receiving
 from wallet.db import Database
 from wallet.deposits import SurplusFinder, forks, surplus
 from wallet.deposits.arrivals import approve, arrivals, propose
+from wallet.errors import InvalidState
 from wallet.ledger import accounts
 from wallet.onchain import network as networks
+from wallet.reconcile import ReconcileWatch
 from wallet.testing.databases import ScratchDatabase
+from wallet.testing.meddler import Meddler
 from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
@@ -207,6 +210,29 @@ async def test_an_assigned_arrival_that_a_fork_took_is_not_assigned_twice(seam: 
     assert await seam.differences() == []
 
 
+async def test_an_open_arrival_that_a_fork_took_is_assigned_to_nobody(seam: Seam) -> None:
+    await seam.mine(20)
+    ada = await seam.person()
+    address = await seam.address(ada)
+    await seam.node("anvil_setBalance", address, hex(777))
+    await seam.mine(6)
+    finder = finder_of(seam)
+    await finder.tick()
+    await seam.dev.reorg(10)
+    await seam.mine(1)
+    fork = await forks.fork(seam.db, seam.chain)
+    async with as_operator(seam.db) as session:
+        await forks.propose(session, fork, by="al")
+    async with as_operator(seam.db) as session:
+        await forks.approve(session, seam.assets, fork, by="bea")
+    await seam.finish()
+    await seam.finish()
+    await finder.tick()
+    with pytest.raises(InvalidState, match="Less lies"):
+        await assign(seam, ada)
+    assert (await seam.balance(ada, "ETH")).total_minor == 0
+
+
 async def test_what_one_transaction_brought_may_be_found_and_assigned_in_two_parts(
     seam: Seam,
 ) -> None:
@@ -267,3 +293,25 @@ async def assign(seam: Seam, who: str) -> None:
 async def suspense(seam: Seam) -> int:
     async with seam.db.transaction() as session:
         return await ledger.balance_of(session, accounts.chain_loss("local", "ETH"))
+
+
+async def test_a_token_that_tells_of_balances_without_end_breaks_no_books(seam: Seam) -> None:
+    """A few of 2^256 − 1 are more than any account or reading can hold."""
+    ada = await seam.person()
+    for _ in range(10):
+        await seam.address(ada, fresh=True)
+    meddler = Meddler(seam.chain.rpc)
+    meddler.alter = lambda method, _, told: "0x" + "ff" * 32 if method == "eth_call" else told
+    seam.chain = ChainClient(seam.network, meddler)
+    await seam.pay_in(seam.deriver.address(12), "2", "ETH")
+    await seam.finish()
+    for _ in range(2):
+        await finder_of(seam).tick()
+    assert await found(seam) == [(seam.deriver.address(12), "ETH", 2 * ETHER)]
+    async with seam.db.transaction() as session:
+        await ledger.fold(session, max_rows=100)
+    watch = ReconcileWatch(seam.db, {"local": seam.chain}, seam.assets)
+    assert {(await watch.tick()).outcome for _ in range(2)} == {"differs"}
+    async with seam.db.transaction() as session:
+        kinds = [case.kind for case in await cases.listed(session)]
+    assert kinds.count("books_differ") == 2

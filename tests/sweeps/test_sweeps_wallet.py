@@ -415,6 +415,20 @@ async def test_nothing_is_swept_to_a_hot_address_that_is_given_up(opened: Open) 
     assert len(await kinds(seam)) == 1
 
 
+async def test_nor_where_its_key_was_lost_on_another_network(opened: Open) -> None:
+    """A key is the same on all of them."""
+    seam = await opened("prefund")
+    treasury = seam.network.contracts["treasury"]
+    _, address = await person_with(seam, eth="5")
+    async with seam.operators.transaction() as session:
+        await signers.add_signer(session, network="elsewhere", address=treasury, next_nonce=0)
+        await signers.halt_signer(
+            session, network="elsewhere", address=treasury, reason=signers.COMPROMISED
+        )
+    await sweep(seam)
+    assert await seam.on_chain(address, "ETH") == 5 * 10**18 and await kinds(seam) == []
+
+
 async def test_who_signed_a_delegation_is_shown_another_address_though_the_sweep_reverts(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

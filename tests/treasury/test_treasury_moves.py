@@ -296,6 +296,28 @@ async def test_a_token_that_refuses_keeps_nothing_else_from_cold(
     await seam.close()
 
 
+async def test_a_token_that_says_nothing_keeps_nothing_else_from_cold(
+    db: Database, anvil: AnvilProcess, tmp_path: Path
+) -> None:
+    """It reverts whatever it is asked, its balances too."""
+    seam = await Seam.open(db, anvil.url, tmp_path / "signer", cold=COLD)
+    await seam.fund_house()
+    [hot] = await seam.signer.hot_addresses()
+    await seam.node("anvil_setCode", seam.network.tokens[0].contract, "0x60006000fd")
+    async with seam.operators.transaction() as session:
+        await session.execute(
+            text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                 " VALUES ('local', 'key lost', :cold, 'ada')"),
+            {"cold": COLD},
+        )  # fmt: skip
+    for _ in range(4):
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await seam.on_chain(hot, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
+    await seam.close()
+
+
 async def test_a_frozen_network_sends_nothing_of_customers(seam: Seam) -> None:
     ada = await seam.funded_person()
     made = await seam.withdraw(ada, "1", "USDC", OWNERS)

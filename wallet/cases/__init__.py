@@ -4,11 +4,13 @@ from wallet.cases.kinds import KINDS, Kind
 from wallet.cases.repository import (
     HOUSE,
     Case,
+    NewCase,
     close_all,
     close_by_hand,
     get,
     listed,
     open_case,
+    open_cases,
     open_counts,
 )
 
@@ -17,10 +19,12 @@ __all__ = [
     "KINDS",
     "Case",
     "Kind",
+    "NewCase",
     "close_all",
     "close_by_hand",
     "get",
     "listed",
     "open_case",
+    "open_cases",
     "open_counts",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import structlog
@@ -46,6 +46,17 @@ class Case:
     closing_note: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class NewCase:
+    """One that is to be opened. Amounts in `evidence` are decimal strings of minor units."""
+
+    subject: str
+    what: str
+    network: str | None = None
+    asset: str | None = None
+    evidence: Mapping[str, object] | None = None
+
+
 async def open_case(
     session: AsyncSession,
     *,
@@ -60,28 +71,40 @@ async def open_case(
 
     Amounts in `evidence` are decimal strings of minor units.
     """
-    case_id = await session.scalar(
+    new = NewCase(subject, what, network, asset, evidence)
+    return next(iter(await open_cases(session, kind=kind, new=[new])), None)
+
+
+async def open_cases(session: AsyncSession, *, kind: Kind, new: Sequence[NewCase]) -> list[str]:
+    """The same for many of one kind, by one statement. The ids of those that were not open."""
+    if not new:
+        return []
+    rows = await session.execute(
         text(
             "INSERT INTO cases (id, kind, subject_type, subject, network, asset, severity, what,"
-            " evidence) VALUES (:id, :kind, :type, :subject, :network, :asset, :severity, :what,"
-            " CAST(:evidence AS jsonb))"
-            " ON CONFLICT (kind, subject) WHERE status = 'open' DO NOTHING RETURNING id"
+            " evidence) SELECT n.id, :kind, :type, n.subject, n.network, n.asset, :severity,"
+            " n.what, n.evidence FROM unnest(CAST(:ids AS text[]), CAST(:subjects AS text[]),"
+            " CAST(:networks AS text[]), CAST(:assets AS text[]), CAST(:whats AS text[]),"
+            " CAST(:evidences AS jsonb[])) AS n (id, subject, network, asset, what, evidence)"
+            " ON CONFLICT (kind, subject) WHERE status = 'open' DO NOTHING"
+            " RETURNING id, subject, what"
         ),
         {
-            "id": new_id("cas"),
             "kind": kind,
             "type": KINDS[kind].subject_type,
-            "subject": subject,
-            "network": network,
-            "asset": asset,
             "severity": KINDS[kind].severity,
-            "what": what,
-            "evidence": orjson.dumps(dict(evidence or {})).decode(),
+            "ids": [new_id("cas") for _ in new],
+            "subjects": [one.subject for one in new],
+            "networks": [one.network for one in new],
+            "assets": [one.asset for one in new],
+            "whats": [one.what for one in new],
+            "evidences": [orjson.dumps(dict(one.evidence or {})).decode() for one in new],
         },
     )
-    if case_id is not None:
-        log.error("case.opened", case=case_id, kind=kind, subject=subject, what=what)
-    return cast(str | None, case_id)
+    opened = rows.all()
+    for row in opened:
+        log.error("case.opened", case=row.id, kind=kind, subject=row.subject, what=row.what)
+    return [str(row.id) for row in opened]
 
 
 async def close_all(

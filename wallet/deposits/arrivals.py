@@ -15,6 +15,7 @@ from wallet.errors import FourEyesRequired, InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
+from wallet.onchain import tokens
 from wallet.outbox import Notice
 
 
@@ -81,8 +82,8 @@ async def approve(
 ) -> Arrival:
     """Agree with the proposal for this very person, who is credited, with a deposit to see.
 
-    Raises NotFound, InvalidState (no proposal, another one since, or assigned already),
-    FourEyesRequired.
+    Raises NotFound, InvalidState (no proposal, another one since, assigned already, its token is
+    halted, or coins are missing at its address: a fork may have taken them), FourEyesRequired.
     """
     row = await _open(session, arrival_id)
     if row.proposed_by is None:
@@ -91,6 +92,15 @@ async def approve(
         raise FourEyesRequired("Another operator than the one who proposed it must approve it.")
     if row.principal_id != principal_id:
         raise InvalidState("It is proposed for somebody else; look again.", extra={"state": "open"})
+    if await _short(session, row):
+        raise InvalidState(
+            "Less lies at its address than came to it: bifold cases list --kind deposit_shortfall.",
+            extra={"state": "open"},
+        )
+    if row.asset in await tokens.halted(session, row.network):
+        raise InvalidState(
+            "Its token is halted: bifold chain resume-token first.", extra={"state": "open"}
+        )
     money = assets.money(row.asset, int(row.amount_minor))
     deposit_id = new_id("dep")
     notice = Notice(
@@ -135,6 +145,18 @@ async def approve(
     )
     hit("arrival.before_commit_approved")
     return _arrival(done, assets)
+
+
+async def _short(session: AsyncSession, row: Any) -> bool:
+    """Whether the balance finder misses something at its address now."""
+    found = await session.scalar(
+        text(
+            "SELECT 1 FROM cases WHERE kind = 'deposit_shortfall' AND status = 'open'"
+            " AND subject = :subject"
+        ),
+        {"subject": f"{row.network}/{row.address}/{row.asset}"},
+    )
+    return found is not None
 
 
 async def _insert_deposit(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wallet import cases
-from wallet.cases import HOUSE
+from wallet.cases import HOUSE, NewCase
 from wallet.deposits.repository import DepositRow
 
 WORDS: Final[dict[str, str]] = {
@@ -28,9 +29,17 @@ def words(reason: str) -> str:
 
 async def set_aside(session: AsyncSession, row: DepositRow, reason: str) -> None:
     """A deposit is quarantined: the case says why, and what arrived."""
-    await cases.open_case(
-        session,
-        kind="deposit_quarantined",
+    await set_all_aside(session, [replace(row, reason=reason)])
+
+
+async def set_all_aside(session: AsyncSession, rows: Sequence[DepositRow]) -> None:
+    """Each for the reason in its row. By one statement: how many there are strangers decide."""
+    await cases.open_cases(session, kind="deposit_quarantined", new=[_case(row) for row in rows])
+
+
+def _case(row: DepositRow) -> NewCase:
+    reason = row.reason or ""
+    return NewCase(
         subject=row.id,
         network=row.network,
         asset=row.asset,

@@ -1,6 +1,8 @@
-"""A final deposit becomes money: one entry for each, once, in a transaction of its own."""
+"""A final deposit becomes money: one entry for each, once; some of them in one transaction."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +18,8 @@ from wallet.ledger.errors import AccountClosed, LedgerError
 from wallet.money import AssetBook, Money
 from wallet.outbox import Notice
 
+TOGETHER = 50
+"""Deposits booked in one transaction: anybody may be paid in thousands of parts for some gas."""
 log = structlog.get_logger(__name__)
 
 
@@ -26,6 +30,35 @@ class Crediter:
         self._db = db
         self._assets = assets
 
+    async def credit_all(self, deposit_ids: Sequence[str]) -> None:
+        """Book these, some at a time in one transaction; where the books refuse one of some, each
+        of those by itself."""
+        for first in range(0, len(deposit_ids), TOGETHER):
+            some = deposit_ids[first : first + TOGETHER]
+            if not await self._together(some):
+                for deposit_id in some:
+                    await self.credit(deposit_id)
+
+    async def _together(self, deposit_ids: Sequence[str]) -> bool:
+        """False: one of them is refused, nothing is booked."""
+        try:
+            async with self._db.transaction() as session:
+                rows = await repository.lock_creditable(session, deposit_ids)
+                commands = []
+                for row in rows:
+                    money = self._assets.money(row.asset, row.amount_minor)
+                    place, counter = await self.sides(session, row)
+                    commands.append(_command(row, place, counter, money, _notices(row, money)))
+                if commands:
+                    entries = await ledger.post_together(session, commands)
+                    booked = dict(zip((row.id for row in rows), entries, strict=True))
+                    await repository.set_credited(session, booked)
+                hit("deposit.before_commit_credited")
+        except LedgerError:
+            return False
+        hit("deposit.after_commit_credited")
+        return True
+
     async def credit(self, deposit_id: str) -> bool:
         """Book one deposit if it is final, in the lineage and not booked. Safe to repeat.
 
@@ -33,10 +66,10 @@ class Crediter:
         """
         try:
             async with self._db.transaction() as session:
-                row = await repository.lock_creditable(session, deposit_id)
-                if row is None:
+                found = await repository.lock_creditable(session, [deposit_id])
+                if not found:
                     return False
-                await self.book(session, row)
+                await self.book(session, found[0])
                 hit("deposit.before_commit_credited")
         except LedgerError as error:
             log.error("deposit.refused_by_books", deposit=deposit_id, code=error.code)
@@ -56,9 +89,8 @@ class Crediter:
         """
         money = self._assets.money(row.asset, row.amount_minor)
         place, counter = await self.sides(session, row)
-        notices = [] if row.principal_id is None else [_credited(row, money)]
         try:
-            entry_id = await _post(session, row, place, counter, money, notices)
+            entry_id = await _post(session, row, place, counter, money, _notices(row, money))
             status, reason = "credited", None
         except AccountClosed:
             # The coins are here and their owner's account takes nothing any more.
@@ -96,31 +128,35 @@ async def _post(
     money: Money,
     notices: list[Notice],
 ) -> str:
-    """One entry: the asset at its place grows (a debit), what we owe for it grows (a credit)."""
-    entry_id = await ledger.post(
-        session,
-        ledger.Command(
-            kind="deposit",
-            ref=row.id,
-            event_at=row.block_time,
-            meta={"network": row.network, "tx_hash": row.tx_hash, "block": row.block_number},
-            lines=[
-                ledger.Line(
-                    accounts.on_chain(row.network, row.asset, place),
-                    Money(-money.minor, money.asset),
-                ),
-                ledger.Line(counter, money),
-            ],
-            notices=notices,
-        ),
-    )
+    entry_id = await ledger.post(session, _command(row, place, counter, money, notices))
     if entry_id is None:
         raise AssertionError("a deposit is never zero")
     return entry_id
 
 
-def _credited(row: DepositRow, money: Money) -> Notice:
-    return Notice(row.principal_id, "deposit.credited", row.id, about(row, money))
+def _command(
+    row: DepositRow, place: Place, counter: AccountSpec, money: Money, notices: list[Notice]
+) -> ledger.Command:
+    """One entry: the asset at its place grows (a debit), what we owe for it grows (a credit)."""
+    return ledger.Command(
+        kind="deposit",
+        ref=row.id,
+        event_at=row.block_time,
+        meta={"network": row.network, "tx_hash": row.tx_hash, "block": row.block_number},
+        lines=[
+            ledger.Line(
+                accounts.on_chain(row.network, row.asset, place), Money(-money.minor, money.asset)
+            ),
+            ledger.Line(counter, money),
+        ],
+        notices=notices,
+    )
+
+
+def _notices(row: DepositRow, money: Money) -> list[Notice]:
+    if row.principal_id is None:
+        return []
+    return [Notice(row.principal_id, "deposit.credited", row.id, about(row, money))]
 
 
 def about(row: DepositRow, money: Money) -> dict[str, object]:

@@ -62,14 +62,20 @@ async def unknown_of_ours(
 
 async def own_transactions(
     session: AsyncSession, network: str, tx_hashes: Sequence[str]
-) -> set[str]:
-    """Those that the house itself sent to move its own coins (a sweep, gas for one)."""
+) -> dict[str, frozenset[str]]:
+    """Those that the house itself sent to move its own coins (a sweep, gas for one), each with the
+    addresses whose coins its end books: a token's code may sweep others by the way."""
     rows = await session.execute(
         text(
-            "SELECT a.tx_hash FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+            "SELECT a.tx_hash, array_remove(array_agg(c.address), NULL) AS addresses"
+            " FROM chain_attempts a JOIN chain_intents i ON i.id = a.intent_id"
+            " LEFT JOIN sweeps s ON s.intent_id = i.id"
+            " LEFT JOIN sweep_accounts c ON c.sweep_id = s.id"
             " WHERE a.network = :network AND a.tx_hash = ANY(:hashes)"
-            " AND i.purpose = ANY(:purposes)"
+            " AND i.purpose = ANY(:purposes) GROUP BY a.tx_hash"
         ),
-        {"network": network, "hashes": list(tx_hashes), "purposes": list(OWN_PURPOSES)},
-    )
-    return set(rows.scalars())
+        {
+            "network": network, "hashes": sorted(set(tx_hashes)), "purposes": list(OWN_PURPOSES),
+        },
+    )  # fmt: skip
+    return {row.tx_hash: frozenset(row.addresses) for row in rows}

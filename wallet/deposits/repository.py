@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
@@ -14,6 +15,11 @@ from chain.blocks import BlockRef
 from chain.observe import ObservedDeposit
 from wallet.deposits.lineage import block_time
 from wallet.ids import new_id
+
+_HALTED = (
+    "NOT d.is_move AND EXISTS (SELECT FROM halted_tokens h WHERE h.network = d.network"
+    " AND h.asset = d.asset)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +83,70 @@ async def move_orphan(
     return None if row is None else _deposit(row)
 
 
-async def insert_deposit(
-    session: AsyncSession,
-    network: str,
-    block: BlockRef,
-    seen: ObservedDeposit,
-    *,
-    principal_id: str | None,
-    is_move: bool,
-    quarantine: str | None,
-) -> DepositRow | None:
-    """A new arrival. None: this very log of this very block is known, from an earlier scan."""
-    row = (
-        await session.execute(
-            text(
-                "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
-                " log_index, trace_path, asset, contract, from_address, to_address, amount_minor,"
-                " principal_id, is_move, status, reason) VALUES (:id, :network, :block_hash,"
-                " :block_number, :block_time, :tx_hash, :log_index, :trace_path, :asset, :contract,"
-                " :from_address, :to_address, :amount, :principal, :is_move, :status, :reason)"
-                " ON CONFLICT (network, block_hash, tx_hash, log_index, trace_path) DO NOTHING"
-                " RETURNING *"
-            ),
-            {
-                **_place(network, block, seen),
-                "id": new_id("dep"),
-                "contract": seen.contract,
-                "principal": principal_id,
-                "is_move": is_move,
-                "status": "quarantined" if quarantine else "seen",
-                "reason": quarantine,
-            },
-        )
-    ).one_or_none()
-    return None if row is None else _deposit(row)
+@dataclass(frozen=True, slots=True)
+class NewDeposit:
+    """One that no row knows. `quarantine`: why a person must look at it, if one must."""
+
+    seen: ObservedDeposit
+    principal_id: str | None
+    is_move: bool
+    quarantine: str | None
+
+
+async def insert_deposits(
+    session: AsyncSession, network: str, block: BlockRef, new: Sequence[NewDeposit]
+) -> list[DepositRow]:
+    """New arrivals of one block, in its order, without those whose very log of this very block is
+    known, from an earlier scan. In one statement: how many there are strangers decide."""
+    rows = await session.execute(
+        text(
+            "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
+            " log_index, trace_path, asset, contract, from_address, to_address, amount_minor,"
+            " principal_id, is_move, status, reason) SELECT n.id, :network, :block_hash,"
+            " :block_number, :block_time, n.tx, n.log, n.path, n.asset, n.contract, n.sender,"
+            " n.recipient, n.amount, n.owner, n.is_move,"
+            " CASE WHEN n.why IS NULL THEN 'seen' ELSE 'quarantined' END, n.why FROM unnest("
+            " CAST(:ids AS text[]), CAST(:txs AS text[]), CAST(:logs AS int[]),"
+            " CAST(:paths AS text[]), CAST(:assets AS text[]), CAST(:contracts AS text[]),"
+            " CAST(:senders AS text[]), CAST(:recipients AS text[]), CAST(:amounts AS numeric[]),"
+            " CAST(:owners AS text[]), CAST(:moves AS bool[]), CAST(:whys AS text[])) AS n (id, tx,"
+            " log, path, asset, contract, sender, recipient, amount, owner, is_move, why)"
+            " ON CONFLICT (network, block_hash, tx_hash, log_index, trace_path) DO NOTHING"
+            " RETURNING *"
+        ),
+        {
+            "network": network,
+            "block_hash": block.hash,
+            "block_number": block.number,
+            "block_time": block_time(block),
+            "ids": [new_id("dep") for _ in new],
+            "txs": [one.seen.tx_hash for one in new],
+            "logs": [one.seen.log_index for one in new],
+            "paths": [one.seen.trace_path for one in new],
+            "assets": [one.seen.asset for one in new],
+            "contracts": [one.seen.contract for one in new],
+            "senders": [one.seen.from_address for one in new],
+            "recipients": [one.seen.to_address for one in new],
+            "amounts": [Decimal(one.seen.amount) for one in new],
+            "owners": [one.principal_id for one in new],
+            "moves": [one.is_move for one in new],
+            "whys": [one.quarantine for one in new],
+        },
+    )
+    return [_deposit(row) for row in rows]
+
+
+async def known_before(session: AsyncSession, network: str, tx_hashes: Sequence[str]) -> set[str]:
+    """Those of these transactions that were in a block which is gone, credited then or not."""
+    rows = await session.execute(
+        text(
+            "SELECT DISTINCT d.tx_hash FROM deposits d WHERE d.network = :network"
+            " AND d.tx_hash = ANY(:hashes) AND (d.status = 'orphaned' OR EXISTS (SELECT"
+            "  FROM deposit_losses l WHERE l.deposit_id = d.id AND l.return_entry_id IS NULL))"
+        ),
+        {"network": network, "hashes": sorted(set(tx_hashes))},
+    )
+    return set(rows.scalars())
 
 
 async def ignore(
@@ -167,15 +203,18 @@ async def confirm_up_to(session: AsyncSession, network: str, number: int) -> lis
     return [_deposit(row) for row in rows]
 
 
-async def leave_unlisted(
+async def leave_aside(
     session: AsyncSession, network: str, listed: Sequence[str]
 ) -> list[DepositRow]:
-    """Deposits that wait in an asset which no network lists any more are left to a person."""
+    """Deposits that wait in an asset which no network lists any more, or whose token was halted
+    since they were seen, are left to a person. Moves inside the house are not."""
     rows = await session.execute(
         text(
-            "UPDATE deposits SET status = 'quarantined', reason = 'asset_unlisted',"
-            " updated_at = clock_timestamp() WHERE network = :network"
-            " AND status IN ('seen', 'confirmed') AND asset <> ALL(:listed) RETURNING *"
+            "UPDATE deposits d SET status = 'quarantined', reason = CASE"
+            " WHEN d.asset <> ALL(:listed) THEN 'asset_unlisted' ELSE 'token_halted' END,"
+            " updated_at = clock_timestamp() WHERE d.network = :network"
+            " AND d.status IN ('seen', 'confirmed') AND (d.asset <> ALL(:listed)"
+            f"  OR {_HALTED}) RETURNING *"
         ),
         {"network": network, "listed": list(listed)},
     )
@@ -185,33 +224,37 @@ async def leave_unlisted(
 async def creditable(
     session: AsyncSession, network: str, *, up_to: int, limit: int
 ) -> Sequence[str]:
-    """Ids of final deposits that are not booked, in chain order."""
+    """Ids of final deposits that are not booked: everybody's first, everybody's second, …, each in
+    chain order. Who is paid in thousands of parts keeps nobody else waiting."""
     rows = await session.execute(
         text(
-            "SELECT id FROM deposits WHERE network = :network AND block_number <= :number"
-            " AND status IN ('seen', 'confirmed')"
-            " ORDER BY block_number, tx_hash, log_index, trace_path LIMIT :limit"
+            "SELECT id FROM (SELECT id, block_number, tx_hash, log_index, trace_path,"
+            " row_number() OVER (PARTITION BY principal_id"
+            "  ORDER BY block_number, tx_hash, log_index, trace_path) AS turn"
+            " FROM deposits WHERE network = :network AND block_number <= :number"
+            " AND status IN ('seen', 'confirmed')) AS waiting"
+            " ORDER BY turn, block_number, tx_hash, log_index, trace_path LIMIT :limit"
         ),
         {"network": network, "number": up_to, "limit": limit},
     )
     return [row.id for row in rows]
 
 
-async def lock_creditable(session: AsyncSession, deposit_id: str) -> DepositRow | None:
-    """The deposit, locked, if it is unbooked and its block is in the lineage and final."""
-    row = (
-        await session.execute(
-            text(
-                "SELECT d.* FROM deposits d"
-                " JOIN scan_state s ON s.network = d.network AND s.final_number >= d.block_number"
-                " JOIN chain_blocks b ON b.network = d.network AND b.number = d.block_number"
-                "   AND b.hash = d.block_hash"
-                " WHERE d.id = :id AND d.status IN ('seen', 'confirmed') FOR UPDATE OF d, s"
-            ),
-            {"id": deposit_id},
-        )
-    ).one_or_none()
-    return None if row is None else _deposit(row)
+async def lock_creditable(session: AsyncSession, deposit_ids: Sequence[str]) -> list[DepositRow]:
+    """Those of them, locked, that are unbooked, whose block is in the lineage and final, and whose
+    token is not halted."""
+    rows = await session.execute(
+        text(
+            "SELECT d.* FROM deposits d"
+            " JOIN scan_state s ON s.network = d.network AND s.final_number >= d.block_number"
+            " JOIN chain_blocks b ON b.network = d.network AND b.number = d.block_number"
+            "   AND b.hash = d.block_hash"
+            " WHERE d.id = ANY(:ids) AND d.status IN ('seen', 'confirmed')"
+            f" AND NOT ({_HALTED}) ORDER BY d.id FOR UPDATE OF d, s"
+        ),
+        {"ids": list(deposit_ids)},
+    )
+    return [_deposit(row) for row in rows]
 
 
 async def lock_set_aside(session: AsyncSession, deposit_id: str) -> DepositRow | None:
@@ -240,6 +283,19 @@ async def set_booked(
             " updated_at = clock_timestamp() WHERE id = :id"
         ),
         {"id": deposit_id, "status": status, "entry": entry_id, "reason": reason},
+    )
+
+
+async def set_credited(session: AsyncSession, entries: Mapping[str, str]) -> None:
+    """Deposit → its entry: all of these are in the books as they should be."""
+    await session.execute(
+        text(
+            "UPDATE deposits d SET status = 'credited', entry_id = n.entry, reason = NULL,"
+            " updated_at = clock_timestamp()"
+            " FROM unnest(CAST(:ids AS text[]), CAST(:entries AS text[])) AS n (id, entry)"
+            " WHERE d.id = n.id"
+        ),
+        {"ids": list(entries), "entries": list(entries.values())},
     )
 
 

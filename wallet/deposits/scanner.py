@@ -28,7 +28,7 @@ from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.lineage import Tip
 from wallet.deposits.quiet import Settled, nothing_new
-from wallet.deposits.repository import DepositRow
+from wallet.deposits.repository import DepositRow, NewDeposit
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
 from wallet.onchain import tokens
@@ -299,42 +299,41 @@ class Scanner:
             session, self._network,
             {(seen.tx_hash, seen.from_address) for seen, _ in arrived if seen.to_address in owners},
         )  # fmt: skip
-        rows = []
+        before = await repository.known_before(
+            session, self._network, [seen.tx_hash for seen, _ in arrived]
+        )
+        rows, new = [], []
         for seen, moved in arrived:
             if seen.is_coin_sweep and seen.from_address not in held:
                 continue  # anybody can emit such a log
             if seen.trace_path and (seen.tx_hash, seen.from_address) in swept:
                 continue  # the log says the same
-            if seen.tx_hash in own:
+            # Anybody may call the sweeping contracts: coins of ours that came to the house.
+            is_move = seen.from_address in held and seen.to_address not in owners
+            ours = own.get(seen.tx_hash)
+            if ours is not None and not (is_move and seen.from_address not in ours):
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip
                 continue
-            # Anybody may call the sweeping contracts: coins of ours that came to the house.
-            is_move = seen.from_address in held and seen.to_address not in owners
-            if await losses.seen_again(session, self._network, block, seen, is_move=is_move):
+            if seen.tx_hash in before and await losses.seen_again(
+                session, self._network, block, seen, is_move=is_move
+            ):
                 continue  # credited once already; its loss is undone when it is final
             quarantine = self._doubt(seen, moved, {} if is_move else stopped)
             if quarantine is None and seen.tx_hash in unknown and seen.to_address in owners:
                 quarantine = "sent_by_house"
-            row = await repository.move_orphan(
-                session, self._network, block, seen, is_move=is_move, quarantine=quarantine
-            )
-            if row is None and (seen.to_address, seen.asset) in found:
-                continue  # scanned again: the balance finder has booked it since
-            if row is None:
-                row = await repository.insert_deposit(
-                    session,
-                    self._network,
-                    block,
-                    seen,
-                    principal_id=owners.get(seen.to_address),
-                    is_move=is_move,
-                    quarantine=quarantine,
+            row = None
+            if seen.tx_hash in before:
+                row = await repository.move_orphan(
+                    session, self._network, block, seen, is_move=is_move, quarantine=quarantine
                 )
             if row is not None:
                 rows.append(row)
-                if quarantine is not None:
-                    await casework.set_aside(session, row, quarantine)
+            elif (seen.to_address, seen.asset) not in found:
+                new.append(NewDeposit(seen, owners.get(seen.to_address), is_move, quarantine))
+            # else scanned again: the balance finder has booked it since
+        rows += await repository.insert_deposits(session, self._network, block, new)
+        await casework.set_all_aside(session, [row for row in rows if row.status == "quarantined"])
         await self._tell(session, "deposit.seen", rows)
 
     def _doubt(self, seen: ObservedDeposit, moved: bool, stopped: Mapping[str, str]) -> str | None:
@@ -382,10 +381,10 @@ class Scanner:
         async with self._db.transaction() as session:
             if not await lineage.set_final(session, self._network, at=tip, number=final):
                 return
-            for row in await repository.leave_unlisted(
+            left = await repository.leave_aside(
                 session, self._network, [asset.code for asset in self._assets]
-            ):
-                await casework.set_aside(session, row, "asset_unlisted")
+            )
+            await casework.set_all_aside(session, left)
             confirmed = await repository.confirm_up_to(session, self._network, enough)
             await self._tell(session, "deposit.confirmed", confirmed)
             waiting = await repository.creditable(
@@ -395,20 +394,20 @@ class Scanner:
             gas = await cold_gas.open_final(session, self._network, limit=CREDITS_PER_TICK)
             hit("scanner.before_commit_final")
         hit("scanner.after_commit_final")
-        for deposit_id in waiting:
-            await self._crediter.credit(deposit_id)
+        await self._crediter.credit_all(waiting)
         for loss_id in back:
             await losses.give_back(self._db, self._assets, loss_id)
         for tx_hash in gas:
             await cold_gas.book(self._db, self._assets, self._chain, tx_hash)
 
     async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
-        for row in rows:
-            if row.principal_id is not None and row.asset in self._assets:
-                money = self._assets.money(row.asset, row.amount_minor)
-                await outbox.put(
-                    session, Notice(row.principal_id, event, row.id, about(row, money))
-                )
+        await outbox.put(session, *(
+            Notice(
+                row.principal_id, event, row.id,
+                about(row, self._assets.money(row.asset, row.amount_minor)),
+            )
+            for row in rows if row.principal_id is not None and row.asset in self._assets
+        ))  # fmt: skip
 
 
 def _linked(tip: Tip, blocks: Sequence[Block]) -> bool:

@@ -183,6 +183,10 @@ class SurplusFinder:
                 return
             if minor <= 0 or not await still_stands(session, self._network, final):
                 return
+            if minor > self._assets.get(asset).max_minor:
+                # No arrival: the token lies, and sums of such words would break the books.
+                log.error("surplus.too_large", network=self._network, address=address, asset=asset)
+                return
             again = await losses.found_again(
                 session, self._network, asset, address, minor, final.number, final.hash
             )

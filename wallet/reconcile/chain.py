@@ -31,6 +31,9 @@ from wallet.onchain import ChainUnavailable, burn
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
+MOST = 10**77
+"""More than that is not kept of what contracts say: nine balances of 2^256 − 1, whose token lies,
+would be more than a row can hold, and no reading of anything would be kept."""
 KEEPS: tuple[Place, ...] = ("warm", "cold")
 """Tiers that a house need not have."""
 Key = tuple[Place, str]  # where on the chain, which asset
@@ -126,13 +129,17 @@ async def _network_lines(db: Database, chain: ChainClient, *, final: bool) -> Ne
             account=accounts.on_chain(chain.network.name, asset, place).path,
             asset=asset,
             ledger_minor=books.ledger_minor[place, asset],
-            outside_minor=outside[place, asset],
-            in_flight_minor=books.in_flight[place, asset],
+            outside_minor=_kept(outside[place, asset]),
+            in_flight_minor=_kept(books.in_flight[place, asset]),
             note=note,
         )
         for place, asset in sorted(books.ledger_minor)
     ]
     return NetworkReading(lines, books.block, final)
+
+
+def _kept(minor: int) -> int:
+    return max(-MOST, min(MOST, minor))
 
 
 # The books

@@ -11,6 +11,8 @@ from chain.blocks import Receipt
 from chain.observe import coins_swept_in, transfer_in
 from chain.registry import Network
 
+ABSURD = 10**60
+"""A token that says it moved so much lies; a few such sums are more than the books can write."""
 ZERO_ADDRESS = "0x" + "0" * 40
 _SWEEP = keccak(text="sweep(address[],address)")[:4]
 _FLUSH = keccak(text="flushEphemeral(bytes32[],address[])")[:4]
@@ -32,7 +34,7 @@ def swept(
     """(address in lower case, asset) → how much went to the treasury, in minor units.
 
     `accounts` in lower case. Tokens by their own Transfer logs, coins by `NativeSwept`, which only
-    the address itself can emit.
+    the address itself can emit. Absurd amounts moved nothing.
     """
     moved: dict[tuple[str, str], int] = {}
     for log in receipt.logs:
@@ -45,6 +47,7 @@ def swept(
             transfer is not None
             and transfer.from_address in accounts
             and transfer.to_address == treasury.lower()
+            and transfer.amount < ABSURD
         ):
             key = (transfer.from_address, transfer.token.code)
             moved[key] = moved.get(key, 0) + transfer.amount

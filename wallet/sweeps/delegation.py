@@ -9,7 +9,7 @@ import structlog
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import NodeRejected
+from chain.errors import LIMIT_EXCEEDED, NodeRejected
 from chain.transactions import Authorization
 from keys.signer import Signer
 from wallet.sweeps.repository import Candidate
@@ -18,8 +18,6 @@ DELEGATED = b"\xef\x01\x00"
 """What the code of a delegated address begins with."""
 GAS_OF_AUTHORIZATION = 25_000
 """What each costs up front, by EIP-7702 (PER_EMPTY_ACCOUNT_COST)."""
-LIMIT_EXCEEDED = -32005
-"""By EIP-1474: too many requests."""
 ASK_AGAIN_SECONDS = 600.0
 ASK_AGAIN_MOST_SECONDS = 86_400.0
 """A node that refuses delegations is asked again after so long, twice as long each time, at most a

@@ -80,7 +80,7 @@ class SweepFollower:
         network = self._networks[sweep.network]
         if sweep.treasury != network.contracts.get("treasury"):
             return False
-        if await signers.lost(session, network=sweep.network, address=sweep.treasury):
+        if await signers.lost_anywhere(session, address=sweep.treasury):
             return False
         if sweep.kind == "top_up":
             return [intent.to_address] == list(sweep.addresses) and intent.data is None

@@ -21,6 +21,23 @@ def flush_call(network: str, chosen: Sequence[Candidate], contracts: Sequence[st
     return calls.flush_call([salt_of(network, one.index) for one in chosen], contracts)
 
 
+async def flushable_with(
+    chain: ChainClient,
+    chosen: Sequence[Candidate],
+    contracts: Sequence[str],
+    caller: str,
+    factory: str,
+) -> tuple[list[Candidate], list[str]]:
+    """Addresses and tokens that go through together. Where none does, a token may say nothing, and
+    revert every call: then one token, or the coins alone. Raises ChainError."""
+    alone = [[one] for one in contracts] if len(contracts) > 1 else []
+    for some in ([*contracts], *alone, []):
+        found = await flushable(chain, chosen, some, caller=caller, factory=factory)
+        if found:
+            return found, some
+    return [], []
+
+
 async def flushable(
     chain: ChainClient,
     chosen: Sequence[Candidate],

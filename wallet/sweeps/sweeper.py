@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeRejected
+from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
 from keys.errors import KeysError
@@ -40,7 +40,7 @@ from wallet.onchain.intents import IntentDraft, create_intent
 from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
 from wallet.sweeps.delegation import Delegations
-from wallet.sweeps.offenders import flush_call, flushable
+from wallet.sweeps.offenders import flush_call, flushable_with
 from wallet.sweeps.repository import Candidate
 
 SWEEP = "sweep"
@@ -146,9 +146,7 @@ class Sweeper:
             return False
         freeze = await frozen(session, self._network.name)
         evacuated = freeze is not None and freeze.evacuate_to is not None
-        return evacuated or await signers.lost(
-            session, network=self._network.name, address=treasury
-        )
+        return evacuated or await signers.lost_anywhere(session, address=treasury)
 
     async def _sweep(self, now: _Now) -> None:
         async with self._db.transaction() as session:
@@ -160,7 +158,11 @@ class Sweeper:
         for token in listed:
             found = await self._candidates(now, token.code, token.sweep_min)
             worth = [one for one in found if await self._worth(now, token, one)]
-            await self._token(now, token, worth)
+            try:
+                await self._token(now, token, worth)
+            except (NodeRejected, NodeGarbage) as error:  # it says nothing: the others go on
+                log.error("sweep.token_waits", network=self._network.name, asset=token.code,
+                          error=error.code)  # fmt: skip
         await self._coins(now)
 
     async def _candidates(self, now: _Now, asset: str, least: int) -> list[Candidate]:
@@ -175,7 +177,7 @@ class Sweeper:
                 limit=2 * BATCH,
             )
 
-    async def _worth(self, now: _Now, token: Token, one: Candidate) -> bool:
+    async def _worth(self, now: _Now, token: Token, one: Candidate, gas: int = GAS_EACH) -> bool:
         """Whether the tokens are worth several times the gas; by `sweep_min` where no rate is."""
         native = self._assets.get(self._network.native_asset)
         try:
@@ -186,7 +188,7 @@ class Sweeper:
         value = rates.at_rate(
             one.minor, source_scale=token.decimals, target_scale=native.scale, rate=mid.mid
         )
-        return value >= TOKEN_WORTH * GAS_EACH * now.price
+        return value >= TOKEN_WORTH * gas * now.price
 
     # Coins
 
@@ -272,6 +274,8 @@ class Sweeper:
         if estimate is None:
             return
         gas = fee_models.gas_limit(estimate, self._network.fee_model)
+        if not await self._worth(now, token, one, estimate):
+            return  # its token takes more gas than others do
         native = self._network.native_asset
         [coins] = await self._chain.balances([one.address], native, now.head)
         needed = await self._fee(now, token.code, minor, gas)
@@ -312,16 +316,11 @@ class Sweeper:
         wishes: Sequence[Authorization] = (),
     ) -> None:
         await self._start(
-            now,
-            "delegated",
-            asset,
-            taken,
-            gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
-            to=self._network.contracts["sweep_batch"],
-            minor=0,
+            now, "delegated", asset, taken, gas=GAS_OF_BATCH + GAS_OF_ADDRESS * len(taken),
+            to=self._network.contracts["sweep_batch"], minor=0,
             data=calls.sweep_call([one.address for one in taken], contract),
             authorizations=tuple(wishes),
-        )
+        )  # fmt: skip
 
     # Key-less addresses
 
@@ -354,21 +353,13 @@ class Sweeper:
         if not chosen:
             return
         [caller, *_] = await self._signer.hot_addresses()
-        chosen = await flushable(self._chain, chosen, used, caller=caller, factory=factory)
+        chosen, used = await flushable_with(self._chain, chosen, used, caller, factory)
         if not chosen:
             return
         data = flush_call(self._network.name, chosen, used)
         estimate = await self._chain.estimate_gas(caller, factory, 0, data)
-        await self._start(
-            now,
-            "flush",
-            native,
-            chosen,
-            gas=fee_models.gas_limit(estimate, self._network.fee_model),
-            to=factory,
-            minor=0,
-            data=data,
-        )
+        gas = fee_models.gas_limit(estimate, self._network.fee_model)
+        await self._start(now, "flush", native, chosen, gas=gas, to=factory, minor=0, data=data)
 
     async def _start(
         self,

@@ -19,6 +19,7 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.money import AssetBook, Money
 from wallet.onchain.prepare import would_revert
+from wallet.treasury import hot
 from wallet.treasury.moves import HOUSE, Move, bound, dismiss, evacuate
 
 OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
@@ -43,7 +44,9 @@ async def warm_out(
     head = await chain.head()
     found = []
     for code in (*(token.code for token in network.tokens), native):
-        [held] = await chain.balances([warm], code, head.number)
+        held = await hot.said(chain, warm, code, head.number)
+        if held is None:
+            continue
         minor = held - await _under_way(session, network.name, warm, code, native)
         if code == native and minor > 0:
             gas, ceiling = await bound(chain, sender=warm, to=cold, money=_one(assets, native))

@@ -79,7 +79,10 @@ class TreasuryWatch:
             left += open_count
             waiting = open_count
             for token in chain.network.tokens:
-                [held] = await chain.balances([address], token.code, head.number)
+                held = await hot.said(chain, address, token.code, head.number)
+                if held is None:
+                    log.error("treasury.token_stays", network=self._name, address=address,
+                              asset=token.code, error="says nothing")  # fmt: skip
                 if not held:
                     continue
                 # A token that will not go keeps nothing else back; one that may still go does.

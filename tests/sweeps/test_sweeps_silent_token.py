@@ -1,0 +1,68 @@
+"""A listed token that answers nothing any more, or burns gas, costs the house nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from eth_utils.crypto import keccak
+
+from tests.faults_receive.conftest import code_that_calls
+from tests.sweeps.test_sweeps_wallet import Kind, Open, opened, person_with, sweep
+
+__all__ = ["opened"]
+REVERTS = "0x60006000fd"
+
+
+@pytest.mark.parametrize("kind", ["prefund", "create2"])
+async def test_coins_leave_though_a_token_reverts_whatever_it_is_asked(
+    opened: Open, kind: Kind
+) -> None:
+    seam = await opened(kind)
+    await person_with(seam, usdc="1000")
+    _, with_coins = await person_with(seam, eth="5")
+    await seam.node("anvil_setCode", seam.network.tokens[0].contract, REVERTS)
+    await sweep(seam)
+    assert await seam.on_chain(with_coins, "ETH") < 10**16
+    rows = await seam.rows("SELECT address, minor FROM deposit_moves WHERE asset = 'ETH'")
+    assert [row.address for row in rows] == [with_coins]
+
+
+async def test_a_token_that_burns_gas_is_not_swept_for_less_than_that(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its transfer takes is its author's word: some 10,000,000 gas for a few dollars."""
+    seam = await opened("prefund")
+    await person_with(seam, usdc="20")
+    honest = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes) -> int:
+        gas = await honest(from_, to, value, data)
+        return 10_000_000 if to == seam.network.tokens[0].contract else gas
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await sweep(seam)
+    assert await seam.rows("SELECT 1 FROM sweeps") == []
+    monkeypatch.undo()
+    await sweep(seam)
+    assert [row.kind for row in await seam.rows("SELECT kind FROM sweeps")] == ["top_up"]
+
+
+async def test_a_token_that_sweeps_others_inside_our_sweep_moves_them_in_the_books(
+    opened: Open,
+) -> None:
+    """Its code is its author's, runs in a transaction of ours, and may call whom it likes."""
+    seam = await opened("eip7702")
+    _, victim = await person_with(seam, usdc="500")
+    await sweep(seam)  # delegated now
+    coins = {"from": seam.faucet, "to": victim, "value": hex(10**13), "gas": hex(60_000)}
+    await seam.node("eth_sendTransaction", coins)
+    await seam.finish()
+    await person_with(seam, usdc="500")
+    call = code_that_calls([(victim, keccak(text="sweepNative()")[:4])])
+    call = call.replace("5af150", "6188b8f150")  # 35,000 gas: who is asked for balances may not
+    answer_one = "600160005260206000f3"
+    await seam.node("anvil_setCode", seam.network.tokens[0].contract, call + answer_one)
+    await sweep(seam)
+    assert await seam.on_chain(victim, "ETH") == 0
+    assert [one for one in await seam.differences() if ":ETH:" in one] == []
+    moves = await seam.rows("SELECT from_address, status FROM deposits WHERE is_move")
+    assert [tuple(row) for row in moves] == [(victim, "credited")]
