@@ -10,9 +10,10 @@ from sqlalchemy import text
 from wallet import conversions, crashpoints
 from wallet.errors import InvalidField, NotFound, WalletError
 from wallet.fx import quotes
-from wallet.fx.errors import QuoteExpired, QuoteUsed
+from wallet.fx.errors import LiquidityUnavailable, QuoteExpired, QuoteUsed
 from wallet.ledger import accounts
 from wallet.ledger.errors import AccountFrozen, InsufficientFunds
+from wallet.onchain import tokens
 from wallet.testing.exchange import ExchangeBed
 
 
@@ -62,6 +63,21 @@ class TestCreate:
             told = await session.execute(text("SELECT type, ref FROM outbox"))
             assert [tuple(row) for row in told] == [("conversion.completed", made.id)]
         assert await bed.imbalance() == {}
+
+    async def test_a_halted_token_has_no_price(self, bed: ExchangeBed) -> None:
+        """Whoever can mint it would take the house's euros for it, at the price of the day before."""
+        who = await bed.person(USDC="150")
+        made = await quote(bed, who)
+        async with bed.db.transaction() as session:
+            await tokens.halt_token(session, network="local", asset="USDC", reason="minted")
+        with pytest.raises(QuoteExpired):
+            await convert(bed, who, made.id)
+        with pytest.raises(LiquidityUnavailable):
+            await quote(bed, who)
+        assert await balances(bed, who) == ("150.000000", "0.00")
+        async with bed.db.transaction() as session:
+            await tokens.resume_token(session, network="local", asset="USDC", by="ada")
+        assert (await convert(bed, who, made.id)).status == "completed"
 
     async def test_is_listed_and_read_by_its_owner_alone(self, bed: ExchangeBed) -> None:
         who, other = await bed.person(USDC="150"), await bed.person()

@@ -14,10 +14,16 @@ from wallet import clock
 from wallet.errors import InvalidField, LimitExceeded, NotFound, RateLimited
 from wallet.fx import pricing, rates, repository
 from wallet.fx.corridors import Corridor, corridor, corridors
-from wallet.fx.errors import AmountOutsideLimit, QuoteExpired, QuoteUsed
+from wallet.fx.errors import (
+    AmountOutsideLimit,
+    LiquidityUnavailable,
+    QuoteExpired,
+    QuoteUsed,
+)
 from wallet.fx.positions import check_liquidity
 from wallet.ids import new_id
 from wallet.money import AmountError, Asset, AssetBook, Money, format_amount, parse_amount
+from wallet.pauses import any_halted
 
 QuoteKind = Literal["conversion", "payment"]
 
@@ -158,6 +164,8 @@ async def create(
     live quotes), LimitExceeded (the day's notional).
     """
     route = _route(draft, assets)
+    if await any_halted(session, {draft.source.code, draft.target.code}):
+        raise LiquidityUnavailable("This token was halted; it is not exchanged until it goes on.")
     mid = await rates.mid(session, source=draft.source, target=draft.target)
     spread = pricing.spread_of(draft.source, draft.target)
     fee_minor = route.fee.minor if route else 0
@@ -314,10 +322,13 @@ async def take(
         raise NotFound("There is no such quote.", field="/quote_id")
     if row["kind"] != kind:
         raise InvalidField(f"This quote is for a {row['kind']}.", field="/quote_id")
-    for code in (row["source_asset"], row["target_asset"]):
+    pair = (row["source_asset"], row["target_asset"])
+    for code in pair:
         assets.get(code, field="/quote_id")
     if row["used_at"] is not None:
         raise QuoteUsed("This quote has been used.", field="/quote_id")
+    if await any_halted(session, pair):
+        raise QuoteExpired("This price is not good any more.", field="/quote_id")
     if not await repository.mark_used(session, quote_id=quote_id, used_by=used_by):
         raise QuoteExpired("This quote has expired; ask for a new one.", field="/quote_id")
     return view(row, assets)
