@@ -21,8 +21,8 @@ async def paused(session: AsyncSession) -> frozenset[str]:
 
 
 async def any_halted(session: AsyncSession, assets: Collection[str]) -> bool:
-    """Whether one of these is a token that was halted on some network: nobody says what it is worth.
-    In the books it is one asset with what lies on others."""
+    """Whether one of these is a token that was halted on some network: nobody says what it is
+    worth. In the books it is one asset with what lies on others."""
     found = await session.scalar(
         text("SELECT EXISTS (SELECT FROM halted_tokens WHERE asset = ANY(:assets))"),
         {"assets": [*assets]},

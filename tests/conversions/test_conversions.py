@@ -15,6 +15,7 @@ from wallet.ledger import accounts
 from wallet.ledger.errors import AccountFrozen, InsufficientFunds
 from wallet.onchain import tokens
 from wallet.testing.exchange import ExchangeBed
+from wallet.testing.operators import operators_of
 
 
 async def quote(bed: ExchangeBed, who: str, amount: str = "100") -> quotes.Quote:
@@ -65,7 +66,7 @@ class TestCreate:
         assert await bed.imbalance() == {}
 
     async def test_a_halted_token_has_no_price(self, bed: ExchangeBed) -> None:
-        """Whoever can mint it would take the house's euros for it, at the price of the day before."""
+        """Whoever can mint it would take the house's euros for it at the price of before."""
         who = await bed.person(USDC="150")
         made = await quote(bed, who)
         async with bed.db.transaction() as session:
@@ -75,8 +76,10 @@ class TestCreate:
         with pytest.raises(LiquidityUnavailable):
             await quote(bed, who)
         assert await balances(bed, who) == ("150.000000", "0.00")
-        async with bed.db.transaction() as session:
+        operators = operators_of(bed.db)
+        async with operators.transaction() as session:
             await tokens.resume_token(session, network="local", asset="USDC", by="ada")
+        await operators.dispose()
         assert (await convert(bed, who, made.id)).status == "completed"
 
     async def test_is_listed_and_read_by_its_owner_alone(self, bed: ExchangeBed) -> None:
