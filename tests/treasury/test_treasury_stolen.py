@@ -18,7 +18,7 @@ from chain.testing.fake_node import FakeNode
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_evacuate
 from wallet.db import Database
-from wallet.onchain import ChainUnavailable, casework, prepare, signers
+from wallet.onchain import ChainUnavailable, casework, queue, signers
 from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import Seam
 from wallet.treasury import hot
@@ -73,7 +73,7 @@ async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many: they queued before it, and a thief can see to that."""
-    monkeypatch.setattr(prepare, "MAX_QUEUE_LOOK", 2)
+    monkeypatch.setattr(queue, "NEW_LOOK", 2)
     await seam.fund_house()
     [address] = await seam.signer.hot_addresses()
     mallory = await seam.funded_person()
