@@ -15,6 +15,9 @@ from sqlalchemy import text
 
 from chain.address import checked
 from chain.testing.fake_node import FakeNode
+from chain.transactions import decode_unsigned
+from keys.errors import SignerRefused
+from keys.request import Kind, SignedTx
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_evacuate
 from wallet.db import Database
@@ -128,3 +131,38 @@ async def test_the_command_ends_with_an_address_that_a_thief_had_used(
     assert row.halted_reason == hot.COMPROMISED
     [case] = await seam.rows("SELECT status, closed_by FROM cases WHERE kind = 'signer_halted'")
     assert (case.status, case.closed_by) == ("closed", "ada")
+
+
+async def test_a_payment_that_waits_for_the_signers_day_is_not_in_its_way(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the nonce before those of the evacuation, for up to 26 hours; who has the key and
+    money here can see to that, too."""
+    real = seam.signer.sign_transaction
+
+    async def limited(*, kind: Kind, **asked: Any) -> SignedTx:
+        if kind == "pay" and decode_unsigned(asked["payload"]).to == OUTSIDE:
+            raise SignerRefused("day_limit_reached")
+        return await real(kind=kind, **asked)
+
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    ada = await seam.funded_person()
+    monkeypatch.setattr(seam.signer, "sign_transaction", limited)
+    made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.runner.tick()
+    assert (await seam.withdrawal(ada, made.id)).waiting_for == "signer_limit"
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    for _ in range(9):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "ETH") > 0
+    done = await seam.withdrawal(ada, made.id)
+    assert (done.status, done.fee.minor) == ("failed", 0)
+    assert (await seam.balance(ada, "ETH")).available_minor == 10 * 10**18
