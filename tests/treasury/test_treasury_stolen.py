@@ -23,7 +23,7 @@ from wallet import cli_evacuate
 from wallet.db import Database
 from wallet.onchain import ChainUnavailable, casework, queue, signers
 from wallet.onchain.freeze import freeze_network
-from wallet.testing.seam import Seam
+from wallet.testing.seam import GWEI, Seam
 from wallet.treasury import hot
 
 COLD = checked("0x00000000000000000000000000000000c01d0001")
@@ -39,6 +39,16 @@ async def seam(db: Database, tmp_path: Path) -> AsyncIterator[Seam]:
     )  # fmt: skip
     yield seam
     await seam.close()
+
+
+async def _emptied(seam: Seam, passes: int = 8) -> None:
+    for _ in range(passes):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):  # the node's word is old on a crowded machine
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
 
 
 async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> None:
@@ -57,13 +67,7 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
         await signers.halt_signer(
             session, network="local", address=address, reason="foreign_transaction"
         )
-    for _ in range(8):
-        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
-            break
-        with suppress(ChainUnavailable):  # the node's word is old on a crowded machine
-            await seam.treasury.tick()
-            await seam.pass_once()
-            await seam.mine(seam.network.confirmations)
+    await _emptied(seam)
     assert await seam.on_chain(COLD, "USDC") == 100 * 10**6
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     async with seam.db.transaction() as session:
@@ -83,13 +87,7 @@ async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(
     waiting = [await seam.withdraw(mallory, "0.01", "ETH", OUTSIDE) for _ in range(3)]
     async with seam.operators.transaction() as session:
         await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
-    for _ in range(8):
-        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
-            break
-        with suppress(ChainUnavailable):
-            await seam.treasury.tick()
-            await seam.pass_once()
-            await seam.mine(seam.network.confirmations)
+    await _emptied(seam)
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     assert await seam.on_chain(COLD, "ETH") > 0
     assert {(await seam.withdrawal(mallory, one.id)).status for one in waiting} == {"held"}
@@ -154,15 +152,43 @@ async def test_a_payment_that_waits_for_the_signers_day_is_not_in_its_way(
     assert (await seam.withdrawal(ada, made.id)).waiting_for == "signer_limit"
     async with seam.operators.transaction() as session:
         await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
-    for _ in range(9):
-        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
-            break
-        with suppress(ChainUnavailable):
-            await seam.treasury.tick()
-            await seam.pass_once()
-            await seam.mine(seam.network.confirmations)
+    await _emptied(seam, 9)
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     assert await seam.on_chain(COLD, "ETH") > 0
     done = await seam.withdrawal(ada, made.id)
     assert (done.status, done.fee.minor) == ("failed", 0)
     assert (await seam.balance(ada, "ETH")).available_minor == 10 * 10**18
+
+
+async def test_what_was_promised_of_more_than_a_thief_left_is_promised_anew(seam: Seam) -> None:
+    """They spent between the promise and its nonce: it waited for what will never come."""
+    [address] = await seam.signer.hot_addresses()
+    await seam.pay_in(address, "10", "ETH")
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await seam.treasury.tick()
+    await _spend_from_hot(seam, 0)
+    await seam.mine()
+    await _emptied(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 9 * 10**18
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to is None
+
+
+async def test_fees_that_rise_before_it_has_a_nonce_are_offered(seam: Seam) -> None:
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await seam.treasury.tick()
+    await seam.node("anvil_setNextBlockBaseFeePerGas", hex(60 * GWEI))
+    await seam.mine()
+    [row] = await seam.rows("SELECT waiting_for FROM chain_intents WHERE state = 'queued'")
+    assert row.waiting_for == "fees"
+    await seam.node("anvil_setNextBlockBaseFeePerGas", hex(60 * GWEI))
+    await seam.mine()
+    await seam.treasury.tick()
+    await seam.pass_once()
+    [there] = await seam.rows("SELECT asset FROM chain_intents WHERE state IN ('sent', 'mined')")
+    assert there.asset == "USDC"
