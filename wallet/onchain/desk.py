@@ -17,12 +17,10 @@ from chain.client import ChainClient
 from keys.signer import Signer
 from wallet.db import Database
 from wallet.onchain import casework, repository
-from wallet.onchain.intents import Follower
+from wallet.onchain.intents import PAYOUT_BATCH, Follower
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
 
-PAYOUT_BATCH = "payout_batch"
-"""The purpose of an intent whose members have no nonce of their own."""
 GOES_ALONG = (State.QUEUED, *IN_FLIGHT)
 log = structlog.get_logger(__name__)
 

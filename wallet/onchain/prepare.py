@@ -31,8 +31,9 @@ from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, beside, casework, pauses, queue, repository, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain.desk import PAYOUT_BATCH, Desk
+from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import emptying, frozen
+from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 

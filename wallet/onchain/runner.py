@@ -17,6 +17,7 @@ from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import emptying
+from wallet.onchain.intents import take_apart
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
 from wallet.onchain.signers import SignerRow
@@ -61,6 +62,7 @@ class IntentRunner:
         async with desk.db.transaction() as session:
             if not await repository.anything_open(session, desk.network):
                 return
+            await take_apart(session, desk.network)
             status = await networks.read(session, desk.network)
         try:
             if status is None or not status.usable:
