@@ -133,16 +133,18 @@ async def end_queued(
     return None
 
 
-async def take_apart(session: AsyncSession, network: str) -> None:
+async def take_apart(
+    session: AsyncSession, network: str, *, after_seconds: float = BATCH_WAITS_SECONDS
+) -> None:
     """Batches that got no nonce within a minute come to nothing, and their members go alone. The
     address of such a batch may never sign again, and nobody can take a member back out of it."""
     rows = await session.execute(
         text(
             "SELECT id FROM chain_intents WHERE network = :network AND purpose = :batch"
-            " AND state = 'queued' AND created_at < bifold_now() - make_interval(secs => :seconds)"
+            " AND state = 'queued' AND created_at <= bifold_now() - make_interval(secs => :seconds)"
             " ORDER BY id FOR UPDATE SKIP LOCKED"
         ),
-        {"network": network, "batch": PAYOUT_BATCH, "seconds": BATCH_WAITS_SECONDS},
+        {"network": network, "batch": PAYOUT_BATCH, "seconds": after_seconds},
     )
     for batch_id in rows.scalars().all():
         await beside.leave_batch(session, batch_id, alone=True)

@@ -32,7 +32,7 @@ from wallet.crashpoints import hit
 from wallet.onchain import approvals, beside, casework, pauses, queue, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.desk import Desk
-from wallet.onchain.freeze import emptying, frozen
+from wallet.onchain.freeze import OWN_PURPOSES, emptying, frozen
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
@@ -124,9 +124,11 @@ class Preparer:
         self._behind: dict[str, queue.Place | None] = {}
         self._slow: dict[str, float] = {}
 
-    async def run(self, address: str, *, head: BlockRef, role: str = "hot") -> int:
+    async def run(
+        self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
+    ) -> int:
         """Allocate what can be paid from `address` now; returns how many. Leader only. `role`: the
-        signer's, `hot`, `warm` or `deposit`."""
+        signer's, `hot`, `warm` or `deposit`. `own_only`: only what the house moves within itself."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)
@@ -141,7 +143,7 @@ class Preparer:
                 sender=address,
                 assets=leave,
                 paused=waiting,
-                purposes=None if freeze is None else freeze.lets,
+                purposes=freeze.lets if freeze else OWN_PURPOSES if own_only else None,
                 behind=self._behind.get(address),
             )
             lanes = await repository.lanes(session, desk.network)
