@@ -77,3 +77,21 @@ async def test_a_recipient_that_takes_for_ever_to_try_out_stops_nobody_else(
         assert (waits.status, waits.waiting_for) == ("held", "chain")
     await seam.runner.tick()
     assert (await seam.withdrawal(mallory, slow.id)).status != "held"
+
+
+async def test_who_bounds_the_fee_to_what_is_asked_just_now_gets_no_nonce(seam: Seam) -> None:
+    """Fees rise in the next block, and all payments of that address would stand behind it."""
+    await seam.fund_house()
+    mallory, ada = await seam.funded_person(), await seam.funded_person()
+    tight = await seam.withdraw(mallory, "0.01", "ETH", OUTSIDE)
+    fees = await seam.chain.fees()
+    await seam.rows(
+        "UPDATE chain_intents SET fee_ceiling_wei = :low WHERE ref = :ref RETURNING id",
+        low=fees.base_fee * 9 // 8 + fees.tip, ref=tight.id,
+    )  # fmt: skip
+    paid = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.runner.tick()
+    waits = await seam.withdrawal(mallory, tight.id)
+    assert (waits.status, waits.waiting_for) == ("held", "fees")
+    [row] = await seam.rows("SELECT nonce FROM chain_intents WHERE ref = :ref", ref=paid.id)
+    assert row.nonce == 0

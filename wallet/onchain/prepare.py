@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.client import ChainClient
 from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
-from chain.fees import FeeQuote
+from chain.fees import FeeQuote, least_cap
 from chain.transactions import (
     TxFields,
     contract_call,
@@ -175,7 +175,7 @@ class Preparer:
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
     ) -> bool:
         tip, cap = affordable(fees, intent.fee_ceiling_wei)
-        if cap < fees.base_fee + tip:
+        if cap < least_cap(fees.base_fee, tip):
             await self._wait([intent.id], "fees")
             return False
         if intent.exact_fee:

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeRejected
 from chain.fee_models import beside_gas, gas_limit
+from chain.fees import least_cap
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -135,7 +136,7 @@ class TreasuryWatch:
         for row in await self._waiting(address):
             if row.waiting_for == "fees":
                 fees = await chain.fees()
-                goes = fees.base_fee + fees.tip <= row.fee_ceiling_wei
+                goes = least_cap(fees.base_fee, fees.tip) <= row.fee_ceiling_wei
             else:
                 [held] = await chain.balances([address], row.asset, number)
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
