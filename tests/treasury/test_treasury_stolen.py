@@ -192,3 +192,20 @@ async def test_fees_that_rise_before_it_has_a_nonce_are_offered(seam: Seam) -> N
     await seam.pass_once()
     [there] = await seam.rows("SELECT asset FROM chain_intents WHERE state IN ('sent', 'mined')")
     assert there.asset == "USDC"
+
+
+async def test_an_address_halted_for_anything_else_is_emptied_too(seam: Seam) -> None:
+    """Such as what a restored database contradicts: its coins are as much in danger."""
+    [address] = await seam.signer.hot_addresses()
+    await seam.pay_in(address, "10", "ETH")
+    await hot.introduce(seam.db, seam.chain, address)
+    async with seam.db.transaction() as session:
+        await casework.halt_signer(
+            session, network="local", address=address, reason="signer_nonce_used"
+        )
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to is None

@@ -15,6 +15,8 @@ COMPROMISED = "compromised"
 FOREIGN = "foreign_transaction"
 """Why one is halted that sent what we did not: the same, until an operator has looked."""
 LOST = (COMPROMISED, FOREIGN)
+STANDBY = "standby"
+"""Why one is halted that an evacuation is to put in the place of those that it empties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,11 @@ async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
 
 
 def may_give(row: SignerRow, *, emptied: bool) -> bool:
-    """Whether it gives nonces. While hot addresses are emptied one that a stranger uses does, too:
-    only the treasury is given any then, and what is there is to be saved from them."""
+    """Whether it gives nonces. While hot addresses are emptied one does, too, that was halted for
+    a stranger's transaction or anything else: only the treasury is given any then, and what is
+    there is to be saved."""
     return row.halted_reason is None or (
-        emptied and row.role == "hot" and row.halted_reason == FOREIGN
+        emptied and row.role == "hot" and row.halted_reason not in (COMPROMISED, STANDBY)
     )
 
 
