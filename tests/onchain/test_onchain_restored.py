@@ -105,9 +105,7 @@ async def test_what_a_lost_batch_paid_is_settled_and_not_paid_again(
     assert await seam.differences() == []
 
 
-async def test_nor_by_another_hot_address_meanwhile(
-    lanes: Seam, database: ScratchDatabase
-) -> None:
+async def test_nor_by_another_hot_address_meanwhile(lanes: Seam, database: ScratchDatabase) -> None:
     """Its own nonces are as its row has them."""
     ada, made = await _paid_and_lost(lanes, database)
     for _ in range(3):

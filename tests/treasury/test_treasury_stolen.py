@@ -30,13 +30,16 @@ COLD = checked("0x00000000000000000000000000000000c01d0001")
 OUTSIDE = checked("0x00000000000000000000000000000000000A11cE")
 
 
+async def _opened(db: Database, folder: Path, hot_keys: int = 1) -> Seam:
+    return await Seam.open(
+        db, "http://fake.invalid", folder / "signer", cold=COLD, confirmations=2,
+        transport=FakeNode().transport, hot_keys=hot_keys,
+    )  # fmt: skip
+
+
 @pytest.fixture
 async def seam(db: Database, tmp_path: Path) -> AsyncIterator[Seam]:
-    node = FakeNode()
-    seam = await Seam.open(
-        db, "http://fake.invalid", tmp_path / "signer", cold=COLD, confirmations=2,
-        transport=node.transport,
-    )  # fmt: skip
+    seam = await _opened(db, tmp_path)
     yield seam
     await seam.close()
 
@@ -178,7 +181,6 @@ async def test_what_was_promised_of_more_than_a_thief_left_is_promised_anew(seam
 
 async def test_fees_that_rise_before_it_has_a_nonce_are_offered(seam: Seam) -> None:
     await seam.fund_house()
-    [address] = await seam.signer.hot_addresses()
     async with seam.operators.transaction() as session:
         await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
     await seam.treasury.tick()
@@ -209,3 +211,32 @@ async def test_an_address_halted_for_anything_else_is_emptied_too(seam: Seam) ->
     assert await seam.on_chain(address, "ETH") == 0
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to is None
+
+
+async def test_what_a_thief_does_with_an_emptied_address_stops_nobody(
+    db: Database, tmp_path: Path
+) -> None:
+    """Also where the command did not wait for its end, and the first halt stayed."""
+    seam = await _opened(db, tmp_path, hot_keys=2)
+    first, second = await seam.signer.hot_addresses()
+    await seam.pay_in(first, "10", "ETH")
+    for address in (first, second):
+        await hot.introduce(seam.db, seam.chain, address)
+    async with seam.db.transaction() as session:
+        await signers.halt_signer(session, network="local", address=second, reason=hot.STANDBY)
+        await casework.halt_signer(
+            session, network="local", address=first, reason="foreign_transaction"
+        )
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam)
+    async with seam.operators.transaction() as session:
+        await session.execute(text("DELETE FROM network_freezes"))
+    await seam.pay_in(first, "1", "ETH")
+    await _spend_from_hot(seam, 1)
+    await seam.pay_in(second, "10", "ETH")
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    await seam.close()

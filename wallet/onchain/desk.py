@@ -17,7 +17,7 @@ from chain.client import ChainClient
 from keys.signer import Signer
 from wallet.db import Database
 from wallet.onchain import casework, repository
-from wallet.onchain.intents import PAYOUT_BATCH, Follower
+from wallet.onchain.intents import Follower
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
 

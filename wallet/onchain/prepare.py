@@ -128,7 +128,7 @@ class Preparer:
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
     ) -> int:
         """Allocate what can be paid from `address` now; returns how many. Leader only. `role`: the
-        signer's, `hot`, `warm` or `deposit`. `own_only`: only what the house moves within itself."""
+        signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)

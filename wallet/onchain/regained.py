@@ -104,9 +104,7 @@ async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spen
     )
     await casework.moved(session, batch, previous=State.QUEUED, by=None)
     for member in members:
-        await desk.move(
-            session, member.id, State.IN_REVIEW, batch_id=batch_id, reason=LOST_ROW
-        )
+        await desk.move(session, member.id, State.IN_REVIEW, batch_id=batch_id, reason=LOST_ROW)
     log.warning("batch.regained", batch=batch_id, tx_hash=spent.tx.hash, members=len(members))
 
 

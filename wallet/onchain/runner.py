@@ -11,8 +11,8 @@ from chain.errors import NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
-from wallet.onchain import network as networks
 from wallet.onchain import casework, repository, signers
+from wallet.onchain import network as networks
 from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
@@ -105,7 +105,13 @@ class IntentRunner:
                 continue
             async with desk.db.transaction() as session:
                 now = await signers.lock_signer(session, network=desk.network, address=row.address)
-                if count > now.next_nonce and not await emptying(session, desk.network):
+                if (
+                    count > now.next_nonce
+                    and not await emptying(session, desk.network)
+                    and not await signers.emptied(
+                        session, network=desk.network, address=row.address
+                    )
+                ):
                     found = True
                     await casework.halt_signer(
                         session, network=desk.network, address=row.address, reason=signers.FOREIGN

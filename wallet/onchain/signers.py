@@ -76,6 +76,21 @@ async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
     )
 
 
+async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether an evacuation has taken all its coins: what is done there since is in nobody's way.
+    Nothing else of the treasury leaves at an exact fee."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND purpose = 'treasury' AND exact_fee"
+                " AND state = 'final_ok')"
+            ),
+            {"network": network, "address": address},
+        )
+    )
+
+
 def may_give(row: SignerRow, *, emptied: bool) -> bool:
     """Whether it gives nonces. While hot addresses are emptied one does, too, that was halted for
     a stranger's transaction or anything else: only the treasury is given any then, and what is
