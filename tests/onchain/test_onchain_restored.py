@@ -29,6 +29,9 @@ BEFORE = (
     f" ON b.id = i.batch_id WHERE i.id = w.intent_id AND {OPEN}",
     "UPDATE chain_signers s SET next_nonce = b.nonce FROM chain_intents b"
     f" WHERE {OPEN} AND s.address = b.from_address",
+    # Another address has its turn first.
+    "UPDATE chain_signers s SET created_at = clock_timestamp() FROM chain_intents b"
+    f" WHERE {OPEN} AND s.address = b.from_address",
     "UPDATE chain_intents i SET state = 'queued', batch_id = NULL FROM chain_intents b"
     f" WHERE b.id = i.batch_id AND {OPEN}",
     f"DELETE FROM chain_intents b WHERE {OPEN}",
@@ -55,14 +58,17 @@ async def lanes(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncItera
     await seam.close()
 
 
-async def _paid_and_lost(seam: Seam, database: ScratchDatabase) -> tuple[str, list[str]]:
-    """A batch that is on chain, and books of before it."""
+async def _paid_and_lost(
+    seam: Seam, database: ScratchDatabase, *, mined: bool = True
+) -> tuple[str, list[str]]:
+    """A batch that is on chain, or in the pool, and books of before it."""
     ada = await seam.funded_person(eth="10", usdc="5000")
     for _ in range(3):  # the first backlogs make the allowances
         for _ in range(4):
             await seam.withdraw(ada, "1", "USDC", ELSEWHERE)
         await seam.finish()
     made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    await seam.automine(mined)
     await seam.runner.tick()
     assert len(await seam.rows(f"SELECT i.id FROM chain_intents i, chain_intents b WHERE {OPEN}"
                                " AND i.batch_id = b.id")) == 6  # fmt: skip
@@ -117,4 +123,23 @@ async def test_nor_by_another_hot_address_meanwhile(lanes: Seam, database: Scrat
     await lanes.finish()
     assert await _paid(lanes) == PAID
     assert {(await lanes.withdrawal(ada, one)).status for one in made} == {"settled"}
+    assert await lanes.differences() == []
+
+
+async def test_nor_while_the_lost_batch_waits_for_a_block(
+    lanes: Seam, database: ScratchDatabase
+) -> None:
+    """As after a switch to a database that lagged by seconds: its nonce is used in the pool only."""
+    ada, made = await _paid_and_lost(lanes, database, mined=False)
+    later = await lanes.withdraw(ada, "7", "USDC", ELSEWHERE)
+    await lanes.runner.tick()
+    await lanes.runner.tick()
+    assert await lanes.rows("SELECT 1 FROM chain_intents WHERE state = 'sent'") == []
+    await lanes.automine(True)
+    await lanes.finish()
+    [row] = await lanes.rows("SELECT address FROM chain_signers WHERE halted_reason IS NOT NULL")
+    await _resume(lanes, row.address)
+    await lanes.finish()
+    assert await _paid(lanes) == PAID
+    assert {(await lanes.withdrawal(ada, one)).status for one in (*made, later.id)} == {"settled"}
     assert await lanes.differences() == []

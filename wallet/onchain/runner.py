@@ -95,30 +95,39 @@ class IntentRunner:
     async def _nonces_of_nobody(self, known: Sequence[SignerRow]) -> bool:
         """Whether a hot address has used nonces that were never given, which halts it. Until an
         operator has looked no hot address pays customers: these books may be an old copy, and what
-        waits in them may have been paid by it, in a batch whose members no signer knows."""
-        desk, found = self._desk, False
-        for row in known:
-            if row.role != "hot" or row.halted_reason not in (None, signers.FOREIGN):
-                continue
-            count = await desk.chain.nonce(row.address)
-            if count <= row.next_nonce:
-                continue
-            async with desk.db.transaction() as session:
-                now = await signers.lock_signer(session, network=desk.network, address=row.address)
-                if (
-                    count > now.next_nonce
-                    and not await emptying(session, desk.network)
-                    and not await signers.emptied(
-                        session, network=desk.network, address=row.address
-                    )
-                ):
-                    found = True
-                    await casework.halt_signer(
-                        session, network=desk.network, address=row.address, reason=signers.FOREIGN
-                    )
-        if found:
+        waits in them may have been paid by it, in a batch whose members no signer knows. Where
+        several might, one that waits in the pool counts, too."""
+        hot = [
+            row
+            for row in known
+            if row.role == "hot" and row.halted_reason in (None, signers.FOREIGN)
+        ]
+        batches = len(hot) > 1 and "batch_payout" in self._desk.chain.network.contracts
+        halted = waits = False
+        for row in hot:
+            if await self._desk.chain.nonce(row.address) > row.next_nonce:
+                halted |= await self._halted(row.address)
+            elif batches:
+                waits |= await self._desk.chain.nonce_in_pool(row.address) > row.next_nonce
+        if halted:
             await self._queued_wait_for("review")
-        return found
+        return halted or waits
+
+    async def _halted(self, address: str) -> bool:
+        """Halt it for what it did, by the nonce that is the next one now. False while it is
+        emptied, and when it was."""
+        desk = self._desk
+        count = await desk.chain.nonce(address)
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            if count <= now.next_nonce or await emptying(session, desk.network):
+                return False
+            if await signers.emptied(session, network=desk.network, address=address):
+                return False
+            await casework.halt_signer(
+                session, network=desk.network, address=address, reason=signers.FOREIGN
+            )
+        return True
 
     async def _serve(
         self, signer: SignerRow, head: BlockRef, final: int, *, signer_there: bool, strange: bool
