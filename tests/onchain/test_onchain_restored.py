@@ -129,7 +129,7 @@ async def test_nor_by_another_hot_address_meanwhile(lanes: Seam, database: Scrat
 async def test_nor_while_the_lost_batch_waits_for_a_block(
     lanes: Seam, database: ScratchDatabase
 ) -> None:
-    """As after a switch to a database that lagged by seconds: its nonce is used in the pool only."""
+    """As after a switch to a database that lagged by seconds: only the pool has its nonce."""
     ada, made = await _paid_and_lost(lanes, database, mined=False)
     later = await lanes.withdraw(ada, "7", "USDC", ELSEWHERE)
     await lanes.runner.tick()
