@@ -19,7 +19,7 @@ from chain.transactions import decode_unsigned
 from keys.errors import SignerRefused
 from keys.request import Kind, SignedTx
 from tests.onchain.test_onchain_strangers import _spend_from_hot
-from wallet import cli_evacuate
+from wallet import cli_evacuate, cli_treasury_moves
 from wallet.db import Database
 from wallet.onchain import ChainUnavailable, casework, queue, signers
 from wallet.onchain.freeze import freeze_network
@@ -240,3 +240,18 @@ async def test_what_a_thief_does_with_an_emptied_address_stops_nobody(
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
     await seam.close()
+
+
+async def test_what_was_promised_and_did_not_leave_stays_when_it_is_broken_off(seam: Seam) -> None:
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await seam.treasury.tick()
+    services: Any = SimpleNamespace(db=seam.operators)
+    chosen = argparse.Namespace(action="unfreeze", network="local", by="ada")
+    assert await cli_treasury_moves.run(services, chosen) == 0
+    await seam.finish()
+    assert await seam.on_chain(address, "USDC") == 100_000 * 10**6
+    [move] = await seam.rows("SELECT state, reason FROM treasury_moves")
+    assert (move.state, move.reason) == ("dismissed", "dismissed by ada")
