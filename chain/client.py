@@ -305,6 +305,13 @@ class ChainClient:
         return parse.quantity(answer, "eth_getTransactionCount")
 
     @answerable()
+    async def nonce_in_pool(self, address: str) -> int:
+        """The same with what waits in this node's pool without a gap. Proves nothing by itself:
+        some nodes leave their pool out, and what is in it may never be mined."""
+        answer = await self.rpc.call("eth_getTransactionCount", (checked(address), "pending"))
+        return parse.quantity(answer, "eth_getTransactionCount")
+
+    @answerable()
     async def nonce_at(self, address: str, number: int) -> int:
         """Transactions mined from this address up to that block. NodeRejected: no state of it."""
         answer = await self.rpc.call("eth_getTransactionCount", (checked(address), hex(number)))

@@ -12,6 +12,7 @@ from chain.errors import FeeCeiling, NodeGarbage
 
 FEE_HISTORY_BLOCKS = 10
 FEE_HISTORY_PERCENTILE = 50
+HEADROOM_PERCENT = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,12 @@ class FeeQuote:
     base_fee: int
     tip: int
     cap: int
+
+
+def least_cap(base_fee: int, tip: int) -> int:
+    """The least cap worth a nonce: a transaction that bids less may be passed by for hours when
+    fees rise, and everything behind its nonce with it. Two full blocks in a row are covered."""
+    return -(-base_fee * (100 + HEADROOM_PERCENT) // 100) + tip
 
 
 def quote(fee_history: object, *, min_tip_wei: int, max_fee_wei: int) -> FeeQuote:

@@ -22,7 +22,7 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
-from wallet.onchain import Desk, casework, repository, signers, tokens
+from wallet.onchain import Desk, casework, regained, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.finality import final_number
@@ -47,20 +47,31 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
             return await cli_approvals.waiting(services)
         if chosen.action == "approve-payment":
             return await cli_approvals.approve(services, chosen)
-        if chosen.action == "resume-signer" and chosen.next_nonce is not None:
-            await _demand_final(services, chosen)
-        async with services.db.transaction() as session:
-            if chosen.action == "status":
-                return await _status(session, services)
-            if chosen.action == "halt-token":
+        if chosen.action in ("status", "halt-token"):
+            async with services.db.transaction() as session:
+                if chosen.action == "status":
+                    return await _status(session, services)
                 return await _halt(session, services, chosen)
-            await _resume(session, chosen)
-        what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network
-        log.warning("operator.resumed", what=what, network=chosen.network, by=chosen.by)
-        print(f"{what} goes on.")
-        return 0
+        return await resume(services, chosen)
     finally:
         await services.aclose()
+
+
+async def resume(services: Services, chosen: argparse.Namespace) -> int:
+    """Let what is halted go on."""
+    if chosen.action == "resume-signer" and chosen.next_nonce is not None:
+        final, address = await _demand_final(services, chosen), checked(chosen.address)
+        for batch_id in await regained.regain(
+            _desk(services, chosen.network), address=address, next_nonce=chosen.next_nonce,
+            final=final, by=chosen.by,
+        ):  # fmt: skip
+            print(f"{batch_id}: a batch that these books had lost; its payments are ended.")
+    async with services.db.transaction() as session:
+        await _resume(session, chosen)
+    what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network
+    log.warning("operator.resumed", what=what, network=chosen.network, by=chosen.by)
+    print(f"{what} goes on.")
+    return 0
 
 
 async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
@@ -78,11 +89,14 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
         ).one_or_none()
     if row is None:
         raise NotFound("There is no such payment.")
-    told = followers(services.assets, services.networks)
-    desk = with_batches(Desk(services.db, services.chains[row.network], services.signer, told))
-    done = await resolve(desk, row.intent_id, by=chosen.by)
+    done = await resolve(_desk(services, row.network), row.intent_id, by=chosen.by)
     print(f"{chosen.payment}: {done.state} ({done.reason})")
     return 0
+
+
+def _desk(services: Services, network: str) -> Desk:
+    told = followers(services.assets, services.networks)
+    return with_batches(Desk(services.db, services.chains[network], services.signer, told))
 
 
 async def _replace(services: Services, chosen: argparse.Namespace) -> int:
@@ -118,8 +132,8 @@ async def _halt(session: AsyncSession, services: Services, chosen: argparse.Name
     return 0
 
 
-async def _demand_final(services: Services, chosen: argparse.Namespace) -> None:
-    """The nonce is the chain's count of that address, and all of it is final."""
+async def _demand_final(services: Services, chosen: argparse.Namespace) -> int:
+    """The nonce is the chain's count of that address, and all of it is final; up to which block."""
     chain = services.chains.get(chosen.network)
     if chain is None:
         raise NotFound("There is no such network.")
@@ -136,6 +150,7 @@ async def _demand_final(services: Services, chosen: argparse.Namespace) -> None:
                            extra={"state": "moving"})  # fmt: skip
     if chosen.next_nonce != count:
         raise InvalidState(f"The chain expects nonce {count} next.", extra={"state": "halted"})
+    return final
 
 
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:

@@ -222,6 +222,16 @@ async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
             text("DELETE FROM network_freezes WHERE network = :network"),
             {"network": chosen.network},
         )
+        rows = await session.execute(
+            text(
+                "SELECT m.id FROM treasury_moves m JOIN chain_intents i ON i.id = m.intent_id"
+                " WHERE m.network = :network AND m.kind = 'evacuate' AND m.state = 'approved'"
+                " AND i.state = 'queued' ORDER BY m.id"
+            ),
+            {"network": chosen.network},
+        )
+        for move_id in rows.scalars().all():
+            await moves.dismiss(session, move_id, by=chosen.by)
     if before.evacuate_to is not None:
         print(f"Its evacuation to {before.evacuate_to} is broken off; what is left stays hot.")
     print("It goes on.")

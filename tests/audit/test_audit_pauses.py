@@ -16,7 +16,7 @@ from wallet.auditor.record import keep
 from wallet.audits import AuditWatch
 from wallet.db import Database
 from wallet.errors import InvalidField, InvalidState, NotFound
-from wallet.onchain import pauses, repository
+from wallet.onchain import pauses, queue, repository, signers
 from wallet.onchain.states import State
 from wallet.settings import Settings
 
@@ -188,8 +188,12 @@ async def test_the_runner_gives_no_nonce_while_its_asset_waits(books: Books, db:
         service.execute("INSERT INTO audit_pauses (asset, run_id, reason) VALUES ('*', 1, 'x')")
     async with db.transaction() as session:
         waiting = await pauses.paused(session)
-        found = await repository.intents_in(
-            session, network="local", states=[State.QUEUED], paused=waiting
+        queued = await repository.intents_in(session, network="local", states=[State.QUEUED])
+        sender = next(
+            row.address
+            for row in await signers.all_signers(session, "local")
+            if queued[0].pinned_address in (None, row.address)
         )
-        assert found == []
-        assert await repository.intents_in(session, network="local", states=[State.QUEUED])
+        asked = {"network": "local", "sender": sender, "assets": [one.asset for one in queued]}
+        assert (await queue.turn(session, **asked, paused=waiting))[0] == []
+        assert (await queue.turn(session, **asked))[0]

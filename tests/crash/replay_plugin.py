@@ -32,7 +32,7 @@ LOOPS = (
 )  # fmt: skip
 REQUESTS = (
     "wallet.testing.seam:Seam.cancel", "wallet.testing.seam:Seam.speed_up",
-    "wallet.testing.payments:PaymentWorld.cancel",
+    "wallet.testing.payments:PaymentWorld.cancel", "wallet.onchain.regained:regain",
 )  # fmt: skip
 """Whole transactions that people ask for."""
 COMMANDS = (

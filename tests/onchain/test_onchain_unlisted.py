@@ -13,7 +13,7 @@ from chain.registry import Network
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.errors import InvalidState
-from wallet.onchain import prepare
+from wallet.onchain import queue
 from wallet.onchain.review import resolve
 from wallet.testing.seam import Seam
 
@@ -54,7 +54,7 @@ async def test_what_waits_in_it_holds_up_nobody(seam: Seam) -> None:
 
 async def test_however_many_wait_in_it(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than are looked at in one pass."""
-    monkeypatch.setattr(prepare, "MAX_QUEUE_LOOK", 2)
+    monkeypatch.setattr(queue, "NEW_LOOK", 2)
     ada, file = await seam.funded_person(), seam.network
     waiting = [await seam.withdraw(ada, "1", "USDC", OUTSIDE) for _ in range(3)]
     other = await seam.withdraw(ada, "1", "ETH", OUTSIDE)

@@ -8,10 +8,9 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from wallet.custody.errors import InvalidAddress
-from wallet.onchain import repository
-from wallet.onchain.prepare import MAX_QUEUE_LOOK
-from wallet.onchain.states import State
+from wallet.onchain.queue import NEW_LOOK, turn
 from wallet.testing.seam import Seam
+from wallet.treasury.hot import introduce
 
 # Counts down from 560,000 whenever it is sent something: 14.6 million gas.
 BURNER = "62" + "088b80" + "5b" + "6001900380600457" + "00"
@@ -59,12 +58,12 @@ async def test_a_crowd_that_waits_for_cheaper_gas_is_not_in_anybodys_way(seam: S
         " 'local', 'ETH', :to, 1, 21000, n, 'fees', bifold_now() - interval '1 day'"
         " FROM generate_series(1, :many) n RETURNING id"
     )
-    await seam.rows(insert, to=ELSEWHERE, many=MAX_QUEUE_LOOK + 5)
+    await seam.rows(insert, to=ELSEWHERE, many=NEW_LOOK + 5)
     made = await seam.withdraw(person, "1", "USDC", ELSEWHERE)
+    [address] = await seam.signer.hot_addresses()
+    await introduce(seam.db, seam.chain, address)
     async with seam.db.transaction() as session:
-        looked_at = await repository.intents_in(
-            session, network="local", states=[State.QUEUED], limit=MAX_QUEUE_LOOK
-        )
+        looked_at, _ = await turn(session, network="local", sender=address, assets=["ETH", "USDC"])
     assert looked_at[0].ref == made.id
     # Of those who wait, whoever would pay most comes first: the only one that may fit soonest.
     assert [intent.fee_ceiling_wei for intent in looked_at[1:4]] == [69, 68, 67]

@@ -126,8 +126,8 @@ class TestDataFee:
         assert terms.bound.minor - plain.bound.minor == 3_000_000
 
     def test_max_fee_leaves_gas_what_the_data_fee_leaves(self) -> None:
-        terms = self._on_op(max_fee=Money(3_000_000 + 21_000 * 12, ETH))
-        assert terms.fee_ceiling_wei == 12
+        terms = self._on_op(max_fee=Money(3_000_000 + 21_000 * 15, ETH))
+        assert terms.fee_ceiling_wei == 15
         with pytest.raises(MaxFeeTooLow) as low:
             self._on_op(max_fee=Money(3_000_000, ETH))
-        assert low.value.extra["min"] == Money(21_000 * 11 + 3_000_000, ETH).json()
+        assert low.value.extra["min"] == Money(21_000 * 14 + 3_000_000, ETH).json()

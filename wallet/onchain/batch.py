@@ -32,9 +32,9 @@ from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
 from wallet.onchain import beside, pauses, repository, tokens
-from wallet.onchain.desk import PAYOUT_BATCH, Desk
+from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import frozen
-from wallet.onchain.intents import IntentDraft, create_intent
+from wallet.onchain.intents import PAYOUT_BATCH, IntentDraft, create_intent
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
 

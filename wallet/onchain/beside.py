@@ -17,12 +17,13 @@ async def members(session: AsyncSession, batch_id: str) -> list[Intent]:
     return [intent_of(row) for row in rows]
 
 
-async def leave_batch(session: AsyncSession, batch_id: str) -> None:
-    """The members of a batch that has no nonce are payments of their own again."""
+async def leave_batch(session: AsyncSession, batch_id: str, *, alone: bool = False) -> None:
+    """The members of a batch that has no nonce are payments of their own again; with `alone` they
+    are put into no other one."""
     await session.execute(
         text(
-            "UPDATE chain_intents SET batch_id = NULL, updated_at = clock_timestamp()"
-            " WHERE batch_id = :id AND state = 'queued'"
+            "UPDATE chain_intents SET batch_id = NULL, alone = alone OR :alone,"
+            " updated_at = clock_timestamp() WHERE batch_id = :id AND state = 'queued'"
         ),
-        {"id": batch_id},
+        {"id": batch_id, "alone": alone},
     )

@@ -34,6 +34,7 @@ WORDS: Final[dict[str, str]] = {
     " no receipts.",
     "no_transfer_event": "The transaction is final, and its token did not say that it paid.",
     "no_paid_event": "The batch is final, and its contract did not say that it paid this member.",
+    "lost_row": "The chain has a transaction that paid it, and these books had lost its row.",
     "signer_answered_other_bytes": "The signer answered other bytes than those it was asked for.",
 }
 log = structlog.get_logger(__name__)

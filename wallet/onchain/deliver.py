@@ -26,6 +26,7 @@ from wallet.crashpoints import hit
 from wallet.onchain import approvals, casework, repository, signers
 from wallet.onchain.approvals import Approval
 from wallet.onchain.desk import Desk
+from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import CANCELLED
 from wallet.onchain.replace import (
     Replacement,
@@ -153,7 +154,7 @@ class Deliverer:
                 # Not for good: a refused bump would be the last one that this nonce ever has.
                 log.warning("signer.limit_reached", intent=intent.id, address=sender)
                 self._put_off[intent.id] = time.monotonic() + BUMP_ASKS_AGAIN_SECONDS
-            elif self._passes_by_itself(attempt, error.reason):
+            elif await self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
             else:
                 await self._refused(intent, attempt, error.reason)
@@ -196,10 +197,14 @@ class Deliverer:
         until = self._put_off.get(attempt.intent_id, 0.0)
         return attempt.kind == "bump" and time.monotonic() < until
 
-    def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
-        """Whether this refusal ends with the day."""
+    async def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
+        """Whether this refusal ends with the day, and that may be waited for: not while hot
+        addresses are emptied, for what saves their coins has the nonces behind it."""
         young = attempt.age_seconds < DAY_LIMIT_WAIT_SECONDS
-        return attempt.kind == "pay" and reason == DAY_LIMIT and young
+        if attempt.kind != "pay" or reason != DAY_LIMIT or not young:
+            return False
+        async with self._desk.db.transaction() as session:
+            return not await emptying(session, self._desk.network)
 
     async def _wait_for_limit(self, intent: Intent) -> None:
         """Ask again in the next pass with the same bytes; nonces above it stay unsigned meanwhile.

@@ -21,8 +21,6 @@ from wallet.onchain.intents import Follower
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import IN_FLIGHT, TRANSITIONS, State
 
-PAYOUT_BATCH = "payout_batch"
-"""The purpose of an intent whose members have no nonce of their own."""
 GOES_ALONG = (State.QUEUED, *IN_FLIGHT)
 log = structlog.get_logger(__name__)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import Receipt
@@ -15,10 +16,14 @@ from wallet.onchain import beside, repository
 from wallet.onchain.repository import Attempt, Intent
 from wallet.onchain.states import State
 
+PAYOUT_BATCH = "payout_batch"
+"""The purpose of an intent whose members have no nonce of their own."""
+BATCH_WAITS_SECONDS = 60.0
 CANCELLED = "cancelled"
 """The reason of an intent that its owner took back."""
 __all__ = [
     "CANCELLED",
+    "PAYOUT_BATCH",
     "Attempt",
     "Follower",
     "Intent",
@@ -26,6 +31,7 @@ __all__ = [
     "cancel_queued",
     "create_intent",
     "end_queued",
+    "take_apart",
 ]
 
 
@@ -125,6 +131,24 @@ async def end_queued(
         return intent.state
     await _end(session, intent_id, to, reason)
     return None
+
+
+async def take_apart(
+    session: AsyncSession, network: str, *, after_seconds: float = BATCH_WAITS_SECONDS
+) -> None:
+    """Batches that got no nonce within a minute come to nothing, and their members go alone. The
+    address of such a batch may never sign again, and nobody can take a member back out of it."""
+    rows = await session.execute(
+        text(
+            "SELECT id FROM chain_intents WHERE network = :network AND purpose = :batch"
+            " AND state = 'queued' AND created_at <= bifold_now() - make_interval(secs => :seconds)"
+            " ORDER BY id FOR UPDATE SKIP LOCKED"
+        ),
+        {"network": network, "batch": PAYOUT_BATCH, "seconds": after_seconds},
+    )
+    for batch_id in rows.scalars().all():
+        await beside.leave_batch(session, batch_id, alone=True)
+        await _end(session, batch_id, State.CANCELLED, "not_sent")
 
 
 async def _end(session: AsyncSession, intent_id: str, to: State, reason: str) -> None:

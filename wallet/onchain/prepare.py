@@ -6,6 +6,8 @@ nonce belongs to this intent for ever.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.client import ChainClient
 from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
-from chain.fees import FeeQuote
+from chain.fees import FeeQuote, least_cap
 from chain.transactions import (
     TxFields,
     contract_call,
@@ -27,15 +29,19 @@ from chain.transactions import (
 )
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
-from wallet.onchain import approvals, beside, casework, pauses, repository, signers, tokens
+from wallet.onchain import approvals, beside, casework, pauses, queue, repository, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain.desk import PAYOUT_BATCH, Desk
-from wallet.onchain.freeze import emptying, frozen
+from wallet.onchain.desk import Desk
+from wallet.onchain.freeze import OWN_PURPOSES, emptying, frozen
+from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
 
 MAX_IN_FLIGHT = 16  # geth keeps so many executable transactions of one account for certain
-MAX_QUEUE_LOOK = 64  # queued intents considered in one pass
+ESTIMATE_SECONDS = 5.0
+SLOW_AGAIN_SECONDS = 60.0
+"""A payment whose recipient's code takes longer than that to be tried out, which may be on purpose:
+it stops nobody else's pass, no node is blamed, and one of its kind is tried again in a pass."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
@@ -115,10 +121,14 @@ class Preparer:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._behind: dict[str, queue.Place | None] = {}
+        self._slow: dict[str, float] = {}
 
-    async def run(self, address: str, *, head: BlockRef, role: str = "hot") -> int:
+    async def run(
+        self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
+    ) -> int:
         """Allocate what can be paid from `address` now; returns how many. Leader only. `role`: the
-        signer's, `hot`, `warm` or `deposit`."""
+        signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself."""
         desk = self._desk
         async with desk.db.transaction() as session:
             waiting = await pauses.paused(session)
@@ -127,15 +137,14 @@ class Preparer:
             leave = await tokens.leaving(session, desk.chain.network)
             freeze = await frozen(session, desk.network)
             # What may not go now is left out here: however much it is, it hides nothing that may.
-            queued = await repository.intents_in(
+            queued, self._behind[address] = await queue.turn(
                 session,
                 network=desk.network,
-                states=[State.QUEUED],
                 sender=address,
-                limit=MAX_QUEUE_LOOK,
-                paused=waiting,
                 assets=leave,
-                purposes=None if freeze is None else freeze.lets,
+                paused=waiting,
+                purposes=freeze.lets if freeze else OWN_PURPOSES if own_only else None,
+                behind=self._behind.get(address),
             )
             lanes = await repository.lanes(session, desk.network)
         if queued and all(intent.pinned_address == address for intent in queued):
@@ -153,17 +162,20 @@ class Preparer:
         mined = await desk.chain.nonce(address)
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
-        done = 0
+        done, tried_slow = 0, False
         for intent in queued:  # one that must wait holds up none behind it
-            if done < room:
-                done += await self._prepare(intent, address, fees, head, mined)
+            again = self._slow.get(intent.id)
+            if done >= room or (again is not None and (tried_slow or time.monotonic() < again)):
+                continue
+            tried_slow |= again is not None
+            done += await self._prepare(intent, address, fees, head, mined)
         return done
 
     async def _prepare(
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
     ) -> bool:
         tip, cap = affordable(fees, intent.fee_ceiling_wei)
-        if cap < fees.base_fee + tip:
+        if cap < least_cap(fees.base_fee, tip):
             await self._wait([intent.id], "fees")
             return False
         if intent.exact_fee:
@@ -322,7 +334,12 @@ class Preparer:
         try:
             if intent.authorizations:
                 return True  # a node estimates as if they did not count; the call cannot revert
-            gas = await estimate_intent(self._desk.chain, intent, address)
+            async with asyncio.timeout(ESTIMATE_SECONDS):
+                gas = await estimate_intent(self._desk.chain, intent, address)
+        except TimeoutError:
+            self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS
+            await self._wait([intent.id], "chain")
+            return False
         except NodeRejected as error:
             if not would_revert(error):
                 await self._wait([intent.id], "chain")
@@ -332,6 +349,7 @@ class Preparer:
         except NodeGarbage:
             await self._wait([intent.id], "chain")
             return False
+        self._slow.pop(intent.id, None)
         if gas > intent.gas_limit:
             await self._fail(intent, "gas_above_bound")
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -161,30 +161,17 @@ async def intents_in(
     network: str,
     states: Iterable[State],
     address: str | None = None,
-    sender: str | None = None,
     limit: int = 1_000,
-    paused: Collection[str] = (),
-    assets: Collection[str] | None = None,
-    purposes: Collection[str] | None = None,
 ) -> list[Intent]:
     """Intents in these states: by nonce where they have one, then oldest first. `address`: those
-    sent from there; `sender`: those that may be (None: all); `paused`: assets only the house moves;
-    `assets`, `purposes`: of these alone.
-
-    Who waits for lower fees comes after who does not, and who would pay most first among them: a
-    crowd of tiny payments that hardly pay anything is looked at last.
+    sent from there. Who waits for lower fees comes last, whoever would pay most first. Whose turn
+    it is to be given a nonce says `wallet.onchain.queue`.
     """
     rows = await session.execute(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = ANY(:states)"
             " AND (CAST(:address AS text) IS NULL OR from_address = :address)"
             " AND (batch_id IS NULL OR state <> 'queued')"
-            " AND (CAST(:assets AS text[]) IS NULL OR asset = ANY(:assets))"
-            " AND (CAST(:purposes AS text[]) IS NULL OR purpose = ANY(:purposes))"
-            " AND (NOT :paused && ARRAY[asset, '*'] OR purpose IN ('sweep', 'top_up', 'treasury'))"
-            " AND (CAST(:sender AS text) IS NULL OR pinned_address = :sender"
-            "  OR (pinned_address IS NULL AND EXISTS (SELECT FROM chain_signers s"
-            "   WHERE s.network = :network AND s.address = :sender AND s.role = 'hot')))"
             " ORDER BY nonce NULLS LAST,"
             " CASE WHEN waiting_for = 'fees' THEN fee_ceiling_wei END DESC NULLS FIRST,"
             " created_at, id LIMIT :limit"
@@ -193,11 +180,7 @@ async def intents_in(
             "network": network,
             "states": [str(state) for state in states],
             "address": address,
-            "sender": sender,
             "limit": limit,
-            "paused": list(paused),
-            "assets": None if assets is None else list(assets),
-            "purposes": None if purposes is None else list(purposes),
         },
     )
     return [intent_of(row) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from chain.blocks import BlockRef
@@ -9,14 +11,15 @@ from chain.errors import NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
+from wallet.onchain import casework, repository, signers
 from wallet.onchain import network as networks
-from wallet.onchain import repository, signers
 from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import emptying
+from wallet.onchain.intents import take_apart
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
 from wallet.onchain.signers import SignerRow
@@ -61,6 +64,7 @@ class IntentRunner:
         async with desk.db.transaction() as session:
             if not await repository.anything_open(session, desk.network):
                 return
+            await take_apart(session, desk.network)
             status = await networks.read(session, desk.network)
         try:
             if status is None or not status.usable:
@@ -73,20 +77,60 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
+            strange = await self._nonces_of_nobody(known)
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
-                        await self._serve(signer, head, final, signer_there=signer_there)
+                        await self._serve(
+                            signer, head, final, signer_there=signer_there, strange=strange
+                        )
             if not signer_there:
                 await self._queued_wait_for("signer")
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
 
+    async def _nonces_of_nobody(self, known: Sequence[SignerRow]) -> bool:
+        """Whether a hot address has used nonces that were never given, which halts it. Until an
+        operator has looked no hot address pays customers: these books may be an old copy, and what
+        waits in them may have been paid by it, in a batch whose members no signer knows. Where
+        several might, one that waits in the pool counts, too."""
+        hot = [
+            row
+            for row in known
+            if row.role == "hot" and row.halted_reason in (None, signers.FOREIGN)
+        ]
+        batches = len(hot) > 1 and "batch_payout" in self._desk.chain.network.contracts
+        halted = waits = False
+        for row in hot:
+            if await self._desk.chain.nonce(row.address) > row.next_nonce:
+                halted |= await self._halted(row.address)
+            elif batches:
+                waits |= await self._desk.chain.nonce_in_pool(row.address) > row.next_nonce
+        if halted:
+            await self._queued_wait_for("review")
+        return halted or waits
+
+    async def _halted(self, address: str) -> bool:
+        """Halt it for what it did, by the nonce that is the next one now. False while it is
+        emptied, and when it was."""
+        desk = self._desk
+        count = await desk.chain.nonce(address)
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            if count <= now.next_nonce or await emptying(session, desk.network):
+                return False
+            if await signers.emptied(session, network=desk.network, address=address):
+                return False
+            await casework.halt_signer(
+                session, network=desk.network, address=address, reason=signers.FOREIGN
+            )
+        return True
+
     async def _serve(
-        self, signer: SignerRow, head: BlockRef, final: int, *, signer_there: bool
+        self, signer: SignerRow, head: BlockRef, final: int, *, signer_there: bool, strange: bool
     ) -> None:
         desk, address = self._desk, signer.address
         async with desk.db.transaction() as session:
@@ -98,9 +142,11 @@ class IntentRunner:
         await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
             return
-        if signer_there and signer.role == "hot":
+        if signer_there and signer.role == "hot" and not strange:
             await self._batcher.run(address, head=head)
-        if signer_there and await self._preparer.run(address, head=head, role=signer.role):
+        if signer_there and await self._preparer.run(
+            address, head=head, role=signer.role, own_only=strange
+        ):
             hit("intent.between_allocate_and_deliver")
         async with desk.db.transaction() as session:
             unmined = await repository.intents_in(

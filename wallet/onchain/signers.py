@@ -15,6 +15,8 @@ COMPROMISED = "compromised"
 FOREIGN = "foreign_transaction"
 """Why one is halted that sent what we did not: the same, until an operator has looked."""
 LOST = (COMPROMISED, FOREIGN)
+STANDBY = "standby"
+"""Why one is halted that an evacuation is to put in the place of those that it empties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,27 @@ async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
     )
 
 
+async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether an evacuation has taken all its coins: what is done there since is in nobody's way.
+    Nothing else of the treasury leaves at an exact fee."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND purpose = 'treasury' AND exact_fee"
+                " AND state = 'final_ok')"
+            ),
+            {"network": network, "address": address},
+        )
+    )
+
+
 def may_give(row: SignerRow, *, emptied: bool) -> bool:
-    """Whether it gives nonces. While hot addresses are emptied one that a stranger uses does, too:
-    only the treasury is given any then, and what is there is to be saved from them."""
+    """Whether it gives nonces. While hot addresses are emptied one does, too, that was halted for
+    a stranger's transaction or anything else: only the treasury is given any then, and what is
+    there is to be saved."""
     return row.halted_reason is None or (
-        emptied and row.role == "hot" and row.halted_reason == FOREIGN
+        emptied and row.role == "hot" and row.halted_reason not in (COMPROMISED, STANDBY)
     )
 
 

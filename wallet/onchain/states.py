@@ -21,7 +21,8 @@ class State(StrEnum):
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.ALLOCATED, State.CANCELLED, State.FAILED}),
+    # To review: the chain has it already, by a batch whose row was lost (`regained`).
+    State.QUEUED: frozenset({State.ALLOCATED, State.CANCELLED, State.FAILED, State.IN_REVIEW}),
     State.ALLOCATED: frozenset({State.SIGNED, State.IN_REVIEW}),
     State.SIGNED: frozenset({State.SENT, State.MINED, State.IN_REVIEW}),
     State.SENT: frozenset({State.MINED, State.IN_REVIEW}),

@@ -30,7 +30,8 @@ WAITS = {
     "signer": "the signer is away, or its policy lets nothing leave warm",
     "signer_limit": "the signer's limit for the day is used up",
     "chain": "the node does not answer, or refuses it",
-    "review": "nobody vouches for it, or its token is halted or not listed",
+    "review": "nobody vouches for it, its token is halted or not listed, or a hot address has used"
+    " nonces that these books never gave",
 }
 _LEFT = (
     "EXISTS (SELECT FROM chain_attempts a WHERE a.intent_id = i.id AND a.first_sent_at IS NOT NULL)"

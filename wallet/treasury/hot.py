@@ -17,7 +17,7 @@ from wallet.onchain import signers
 from wallet.onchain.burn import must_burn
 from wallet.onchain.freeze import emptying
 
-STANDBY = "standby"
+STANDBY = signers.STANDBY
 COMPROMISED = signers.COMPROMISED
 
 

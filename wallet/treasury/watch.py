@@ -7,12 +7,16 @@ takes their place. What lies warm goes by `wallet.treasury.evacuate`, with opera
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import structlog
 from sqlalchemy import text
 
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeRejected
 from chain.fee_models import beside_gas, gas_limit
+from chain.fees import least_cap
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -22,13 +26,16 @@ from wallet.onchain import network as networks
 from wallet.onchain import signers
 from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
+from wallet.onchain.intents import end_queued
 from wallet.onchain.prepare import would_revert
+from wallet.onchain.states import State
 from wallet.treasury import casework, hot
 from wallet.treasury.moves import HOUSE, Move, evacuate
 from wallet.treasury.proposals import Proposals
 
 TICK_SECONDS = 3.0
 STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
+ANEW = "promised_anew"
 log = structlog.get_logger(__name__)
 
 
@@ -75,6 +82,7 @@ class TreasuryWatch:
         head = await chain.head()
         left = 0
         for address in lanes:
+            await self._take_back(address, head.number)
             open_count = await self._open(address)
             left += open_count
             waiting = open_count
@@ -123,6 +131,48 @@ class TreasuryWatch:
                       error=error.message[:200])  # fmt: skip
             return False
         return True
+
+    async def _take_back(self, address: str, number: int) -> None:
+        """End what was promised and cannot leave as it was: of more than lies there any more (who
+        has the key spends, too), or at fees of a cheaper hour. It is promised anew."""
+        chain, native = self._chain, self._chain.network.native_asset
+        for row in await self._waiting(address):
+            if row.waiting_for == "fees":
+                fees = await chain.fees()
+                goes = least_cap(fees.base_fee, fees.tip) <= row.fee_ceiling_wei
+            else:
+                [held] = await chain.balances([address], row.asset, number)
+                gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
+                goes = row.amount_minor + gas <= held
+            if goes:
+                continue
+            async with self._db.transaction() as session:
+                ended = await end_queued(session, row.intent_id, State.FAILED, reason=ANEW)
+                if ended is None:  # else it has a nonce by now, or somebody was faster
+                    await session.execute(
+                        text(
+                            "UPDATE treasury_moves SET state = 'failed', reason = :reason,"
+                            " ended_at = clock_timestamp() WHERE id = :id"
+                        ),
+                        {"id": row.id, "reason": ANEW},
+                    )
+            log.warning("treasury.promised_anew", network=self._name, move=row.id)
+
+    async def _waiting(self, address: str) -> Sequence[Any]:
+        """Moves of an evacuation that wait for float or fees and have no nonce."""
+        async with self._db.transaction() as session:
+            rows = await session.execute(
+                text(
+                    "SELECT m.id, m.intent_id, i.waiting_for, i.asset, i.amount_minor, i.gas_limit,"
+                    " i.fee_ceiling_wei FROM treasury_moves m"
+                    " JOIN chain_intents i ON i.id = m.intent_id"
+                    " WHERE m.network = :network AND m.kind = 'evacuate' AND m.state = 'approved'"
+                    " AND i.pinned_address = :address AND i.state = 'queued'"
+                    " AND i.waiting_for IN ('liquidity', 'fees') ORDER BY m.id"
+                ),
+                {"network": self._name, "address": address},
+            )
+            return rows.all()
 
     async def _held_back(self, address: str, asset: str) -> bool:
         async with self._db.transaction() as session:

@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 
 from chain import fee_models
 from chain.fee_models import DataFee
+from chain.fees import least_cap
 from chain.registry import FeeModel
 from wallet.money import Asset, Money
 from wallet.withdrawals.errors import MaxFeeTooLow
@@ -84,8 +85,9 @@ def terms(
             for_gas = Decimal(bound) / rate - data_fee.bound
             affordable = (for_gas / gas_limit).to_integral_value(ROUND_FLOOR)
         ceiling = min(ceiling, int(affordable))
-    if ceiling < max(needed_wei, 1):
-        least_wei = gas_limit * max(needed_wei, 1) + data_fee.bound
+    least_price = max(least_cap(base_fee_wei, tip_wei), 1)
+    if ceiling < least_price:
+        least_wei = gas_limit * least_price + data_fee.bound
         least = Money(fee_minor(least_wei, rate), asset)
         raise MaxFeeTooLow(
             f"At least {least} is needed now.", field="/max_fee", extra={"min": least.json()}

@@ -1,0 +1,145 @@
+"""A database that was restored has payments in its queue that a lost batch has made already."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from chain.testing import AnvilProcess
+from tests.onchain.test_onchain_lost_rows import _lose
+from wallet import cli_operator
+from wallet.db import Database
+from wallet.testing.databases import ScratchDatabase
+from wallet.testing.seam import Seam
+
+PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
+PAID = [3_000_000] * 6
+ELSEWHERE = "0x00000000000000000000000000000000000A11cE"
+# As before the batch: its members wait, and their nonce was never given.
+OPEN = "b.purpose = 'payout_batch' AND b.state = 'sent'"
+BEFORE = (
+    f"DELETE FROM chain_attempts a USING chain_intents b WHERE a.intent_id = b.id AND {OPEN}",
+    "UPDATE withdrawals w SET status = 'held' FROM chain_intents i JOIN chain_intents b"
+    f" ON b.id = i.batch_id WHERE i.id = w.intent_id AND {OPEN}",
+    "UPDATE chain_signers s SET next_nonce = b.nonce FROM chain_intents b"
+    f" WHERE {OPEN} AND s.address = b.from_address",
+    # Another address has its turn first.
+    "UPDATE chain_signers s SET created_at = clock_timestamp() FROM chain_intents b"
+    f" WHERE {OPEN} AND s.address = b.from_address",
+    "UPDATE chain_intents i SET state = 'queued', batch_id = NULL FROM chain_intents b"
+    f" WHERE b.id = i.batch_id AND {OPEN}",
+    f"DELETE FROM chain_intents b WHERE {OPEN}",
+)
+
+
+async def _opened(db: Database, anvil: AnvilProcess, folder: Path, hot_keys: int) -> Seam:
+    seam = await Seam.open(db, anvil.url, folder / "signer", batches=True, hot_keys=hot_keys)
+    await seam.fund_house()
+    return seam
+
+
+@pytest.fixture
+async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await _opened(db, anvil, tmp_path, 1)
+    yield seam
+    await seam.close()
+
+
+@pytest.fixture
+async def lanes(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await _opened(db, anvil, tmp_path, 2)
+    yield seam
+    await seam.close()
+
+
+async def _paid_and_lost(
+    seam: Seam, database: ScratchDatabase, *, mined: bool = True
+) -> tuple[str, list[str]]:
+    """A batch that is on chain, or in the pool, and books of before it."""
+    ada = await seam.funded_person(eth="10", usdc="5000")
+    for _ in range(3):  # the first backlogs make the allowances
+        for _ in range(4):
+            await seam.withdraw(ada, "1", "USDC", ELSEWHERE)
+        await seam.finish()
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    await seam.automine(mined)
+    await seam.runner.tick()
+    assert len(await seam.rows(f"SELECT i.id FROM chain_intents i, chain_intents b WHERE {OPEN}"
+                               " AND i.batch_id = b.id")) == 6  # fmt: skip
+    _lose(database, *BEFORE)
+    seam.restart_worker()
+    return ada, [one.id for one in made]
+
+
+async def _resume(seam: Seam, address: str) -> None:
+    services: Any = SimpleNamespace(
+        db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=seam.signer,
+        networks={"local": seam.network},
+    )  # fmt: skip
+    count = await seam.chain.nonce(address)
+    chosen = argparse.Namespace(
+        network="local", address=address, by="bea", next_nonce=count, action="resume-signer"
+    )
+    await cli_operator.resume(services, chosen)
+
+
+async def _paid(seam: Seam) -> list[int]:
+    return [await seam.on_chain(payee, "USDC") for payee in PAYEES]
+
+
+async def test_what_a_lost_batch_paid_is_settled_and_not_paid_again(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    ada, made = await _paid_and_lost(seam, database)
+    await seam.finish()
+    await seam.finish()
+    [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
+    assert row.halted_reason == "foreign_transaction"
+    await _resume(seam, row.address)
+    later = await seam.withdraw(ada, "7", "USDC", seam.faucet)
+    for _ in range(3):
+        await seam.finish()
+    assert await _paid(seam) == PAID
+    assert [(await seam.withdrawal(ada, one)).status for one in made] == ["settled"] * 6
+    assert (await seam.withdrawal(ada, later.id)).status == "settled"
+    assert await seam.differences() == []
+
+
+async def test_nor_by_another_hot_address_meanwhile(lanes: Seam, database: ScratchDatabase) -> None:
+    """Its own nonces are as its row has them."""
+    ada, made = await _paid_and_lost(lanes, database)
+    for _ in range(3):
+        await lanes.finish()
+    assert await _paid(lanes) == PAID
+    assert {(await lanes.withdrawal(ada, one)).status for one in made} == {"held"}
+    [row] = await lanes.rows("SELECT address FROM chain_signers WHERE halted_reason IS NOT NULL")
+    await _resume(lanes, row.address)
+    await lanes.finish()
+    assert await _paid(lanes) == PAID
+    assert {(await lanes.withdrawal(ada, one)).status for one in made} == {"settled"}
+    assert await lanes.differences() == []
+
+
+async def test_nor_while_the_lost_batch_waits_for_a_block(
+    lanes: Seam, database: ScratchDatabase
+) -> None:
+    """As after a switch to a database that lagged by seconds: only the pool has its nonce."""
+    ada, made = await _paid_and_lost(lanes, database, mined=False)
+    later = await lanes.withdraw(ada, "7", "USDC", ELSEWHERE)
+    await lanes.runner.tick()
+    await lanes.runner.tick()
+    assert await lanes.rows("SELECT 1 FROM chain_intents WHERE state = 'sent'") == []
+    await lanes.automine(True)
+    await lanes.finish()
+    [row] = await lanes.rows("SELECT address FROM chain_signers WHERE halted_reason IS NOT NULL")
+    await _resume(lanes, row.address)
+    await lanes.finish()
+    assert await _paid(lanes) == PAID
+    assert {(await lanes.withdrawal(ada, one)).status for one in (*made, later.id)} == {"settled"}
+    assert await lanes.differences() == []
