@@ -10,6 +10,7 @@ from eth_utils.crypto import keccak
 
 from chain.client import ChainClient
 from chain.errors import NodeRejected, WrongChain
+from chain.registry import Network
 from contracts.create2 import ephemeral_address, salt_of
 
 ADDRESS_OF = keccak(text="ephemeralAddressOf(bytes32)")[:4]
@@ -19,15 +20,19 @@ class ForeignFactory(WrongChain):
     """No factory of ours lies where the networks file says."""
 
 
+def factory_of(network: Network) -> str | None:
+    """The one that makes this network's addresses; None where they have keys."""
+    return network.contracts["forwarder_factory"] if network.deposit_kind == "create2" else None
+
+
 async def demand_factory(chain: ChainClient) -> None:
     """Ask it for its first address. Nothing is asked where addresses have keys.
 
     Raises ForeignFactory, and what the node raises.
     """
-    network = chain.network
-    if network.deposit_kind != "create2":
+    if (factory := factory_of(chain.network)) is None:
         return
-    factory, salt = network.contracts["forwarder_factory"], salt_of(network.name, 0)
+    salt = salt_of(chain.network.name, 0)
     try:
         told = await chain.eth_call(factory, ADDRESS_OF + salt)
     except NodeRejected:

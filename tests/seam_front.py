@@ -47,8 +47,8 @@ class Front:
             "/register", display_name="Ada", email=email, password=PASSWORD, country="DE"
         )
         assert browser.page.url.path == "/home", browser.page.text[:2000]
+        user = await identity.authenticate(self.services.db, email=email, password=PASSWORD)
         async with self.services.db.transaction() as session:
-            user = await identity.authenticate(session, email=email, password=PASSWORD)
             opened = await identity.open_session(session, principal_id=user.id, kind="api")
         assert opened.token is not None
         return Person(user.id, opened.token, self.http), browser

@@ -11,11 +11,19 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 MAX_OFFSET_SECONDS = 100 * 366 * 86_400  # far beyond any test; beyond year 9999 nothing would run
+FARTHEST_LOOK_SECONDS = 60
 
 
 async def now(session: AsyncSession) -> datetime:
     """`bifold_now()`: business time, aware, UTC."""
     return (await session.execute(text("SELECT bifold_now()"))).scalar_one()  # type: ignore[no-any-return]
+
+
+def due(column: str) -> str:
+    """SQL: whether the next look, which is never put off for long, is to be taken now. One that is
+    farther off was promised before the database's clock was set back."""
+    late = f"bifold_now() + interval '{FARTHEST_LOOK_SECONDS} seconds'"
+    return f"({column} <= bifold_now() OR {column} > {late})"
 
 
 def rfc3339(moment: datetime) -> str:

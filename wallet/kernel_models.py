@@ -73,6 +73,7 @@ class NetworkState(SQLModel, table=True):
     snapshot_hash: str | None = Field(sa_type=Text)
     halted_reason: str | None = Field(sa_type=Text)
     halted_at: datetime | None = Field(sa_type=STAMP)
+    factory: str | None = Field(sa_type=Text)
 
 
 class SandboxFault(SQLModel, table=True):

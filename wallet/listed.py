@@ -1,7 +1,8 @@
 """The terms of every asset that was ever listed: what is stored in it is read by them for good.
 
 Balances are integers of the smallest unit. Under other decimals the same integer would be another
-amount, so an asset never changes them; and one that left the networks file keeps its pages.
+amount, so an asset changes them only as long as nothing of it is in the books; and one that left
+the networks file keeps its pages.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ TERMS = ("code", "kind", "scale", "name")
 INSERT = text(
     "INSERT INTO asset_terms (code, kind, scale, name) VALUES (:code, :kind, :scale, :name)"
     " ON CONFLICT (code) DO NOTHING"
+)
+CORRECT = text(  # the database refuses it where it does (r0053); here nobody has to be refused
+    "UPDATE asset_terms SET kind = :kind, scale = :scale, name = :name WHERE code = :code AND NOT"
+    " EXISTS (SELECT FROM accounts a JOIN postings p ON p.account_id = a.id WHERE a.asset = :code)"
+    " RETURNING code"
 )
 
 
@@ -31,9 +37,12 @@ async def remember(db: Database, assets: AssetBook) -> None:
             before = known.get(asset.code)
             if asset.kind == "fiat":
                 continue  # a table of the code, not of the operator
+            terms = {name: getattr(asset, name) for name in TERMS}
             if before is None:
-                await session.execute(INSERT, {name: getattr(asset, name) for name in TERMS})
-            elif (before.kind, before.scale) != (asset.kind, asset.scale):
+                await session.execute(INSERT, terms)
+            elif (before.kind, before.scale) != (asset.kind, asset.scale) and (
+                (await session.execute(CORRECT, terms)).one_or_none() is None
+            ):
                 raise TermsChanged(
                     f"{asset.code} was a {before.kind} of {before.scale} decimals and is listed as"
                     f" a {asset.kind} of {asset.scale}: give the new one another code."

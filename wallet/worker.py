@@ -7,12 +7,14 @@ import contextlib
 import os
 import signal
 import socket
+import time
 
 import structlog
 from sqlalchemy import text
 
 from wallet import ledger, log, throttle
 from wallet.bootstrap import Services, build
+from wallet.errors import DatabaseUnavailable
 from wallet.jobs import JobRunner, Loop, run_loops
 from wallet.processes import collect_seldom, leave_no_core
 from wallet.settings import Settings
@@ -24,6 +26,8 @@ HEARTBEAT_SECONDS = 2.0
 FAULTS_SECONDS = 0.5
 FORGET_SECONDS = 300.0
 STOP_SECONDS = 8.0
+LEARN_SECONDS = 1.0
+PATIENCE_SECONDS = 30.0  # with a database that is away as the worker starts
 
 logger = structlog.get_logger(__name__)
 
@@ -54,12 +58,25 @@ async def main(settings: Settings) -> int:
 
 async def run(services: Services, *, runner: JobRunner | None = None) -> None:
     """Jobs and loops of this process, until cancelled."""
-    await services.learn_assets()
+    await _learn(services)
     jobs = runner or JobRunner(services.db.dsn)
     loops = wire(services, jobs) + _house_keeping(services)
     async with asyncio.TaskGroup() as group:
         group.create_task(jobs.run(), name="jobs")
         group.create_task(run_loops(services.db.dsn, loops), name="loops")
+
+
+async def _learn(services: Services) -> None:
+    """Database and worker may be started together. Raises RefusedToStart, DatabaseUnavailable."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await services.learn_assets()
+        except DatabaseUnavailable:
+            if time.monotonic() > give_up:
+                raise
+            logger.warning("worker.waits_for_database")
+        await asyncio.sleep(LEARN_SECONDS)
 
 
 def _house_keeping(services: Services) -> list[Loop]:

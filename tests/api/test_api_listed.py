@@ -104,6 +104,7 @@ async def test_a_quote_in_it_is_not_taken(world: World) -> None:
 
 async def test_an_asset_keeps_its_decimals(world: World) -> None:
     """Under others every stored balance of it would be another amount."""
+    await world.person(USDC="20")
     await world.services.learn_assets()
     before = world.services.assets
     changed = [dataclasses.replace(one, scale=18) if one.code == "USDC" else one for one in before]
@@ -119,15 +120,35 @@ async def test_an_asset_keeps_its_decimals(world: World) -> None:
         before.get("NEW")
 
 
-def test_terms_are_not_rewritten(database: ScratchDatabase) -> None:
+async def test_decimals_written_by_mistake_are_put_right(world: World) -> None:
+    """As long as nothing is in the books: a slip of one key would have cost its code for good."""
+    listed = world.services.assets
+    await world.services.learn_assets()
+    world.services.assets = AssetBook([*listed, chain_asset("SLIP", "token", 18, "Slip")])
+    await world.services.learn_assets()
+    for decimals in (6, 18):
+        right = AssetBook([*listed, chain_asset("SLIP", "token", decimals, "Slip")])
+        world.services.assets = right
+        await world.services.learn_assets()
+    world.services.assets = listed
+    await world.services.learn_assets()
+    assert listed.known("SLIP").scale == 18
+
+
+async def test_terms_are_not_rewritten(world: World, database: ScratchDatabase) -> None:
+    await world.person(USDC="20")
+    await world.services.learn_assets()
     with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as owner:
-        owner.execute(
-            "INSERT INTO asset_terms (code, kind, scale, name) VALUES ('X', 'token', 6, 'X')"
-        )
-        for deed in ("UPDATE asset_terms SET scale = 0", "DELETE FROM asset_terms"):
+        for deed in (
+            "UPDATE asset_terms SET scale = 0 WHERE code = 'USDC'",
+            "UPDATE asset_terms SET code = 'OTHER' WHERE code = 'USDC'",
+            "DELETE FROM asset_terms",
+        ):
             with pytest.raises(psycopg.Error):
                 owner.execute(deed)
     with psycopg.connect(database.conninfo("bifold_app"), autocommit=True) as app:
-        for deed in ("UPDATE asset_terms SET scale = 0", "DELETE FROM asset_terms"):
+        with pytest.raises(psycopg.Error, match="in the books by these terms"):
+            app.execute("UPDATE asset_terms SET scale = 0 WHERE code = 'USDC'")
+        for deed in ("UPDATE asset_terms SET code = 'X'", "DELETE FROM asset_terms"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(deed)

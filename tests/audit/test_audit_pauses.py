@@ -170,6 +170,17 @@ class TestWatch:
         await watch.tick()
         assert await open_cases(db) == set()
 
+    async def test_a_report_of_later_than_now_is_none(self, books: Books, db: Database) -> None:
+        """The clock was set back: nobody would have missed one until that hour came again."""
+        for which, when in (("min", "- interval '46 minutes'"), ("max", "+ interval '2 hours'")):
+            await asyncio.to_thread(lambda: keep(books.conninfo(), books.audit()))
+            books.plant(
+                f"UPDATE audit_runs SET ended_at = clock_timestamp() {when}"
+                f" WHERE id = (SELECT {which}(id) FROM audit_runs)"
+            )
+        await self.watch(books, db).tick()
+        assert await open_cases(db) == {("audit_away", "audit")}
+
     async def test_the_first_report_is_waited_for_as_long(
         self, books: Books, db: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -44,6 +44,15 @@ def test_it_audits_when_one_is_due_and_whole_once_a_day(books: Books) -> None:
     assert books.value(after) == [True, False, True]
 
 
+def test_a_clock_set_back_stops_no_audit(books: Books) -> None:
+    """A report of later than now counted as fresh until that hour came again."""
+    auditor = schedule(books)
+    assert auditor.look() == 0
+    books.plant("UPDATE audit_runs SET ended_at = ended_at + interval '2 hours'")
+    assert (auditor.look(), auditor.look()) == (0, None)
+    assert books.value("SELECT count(*) FROM audit_runs WHERE after_posting < 0") == 2
+
+
 @pytest.mark.parametrize(
     ("said", "code"), [("raise SystemExit(2)", 2), ("import os; os._exit(9)", 9)]
 )

@@ -257,6 +257,20 @@ class TestTake:
         with pytest.raises(QuoteExpired):
             await take(bed, who, late.id, by="cnv_y")
 
+    async def test_not_for_as_long_as_the_clock_was_set_back(self, bed: ExchangeBed) -> None:
+        """A price of a minute would have stood for hours: an option that costs nothing."""
+        who = await bed.person()
+        made = await quote(bed, who, source_amount="1")
+        async with bed.db.transaction() as session:
+            await session.execute(
+                text(
+                    "UPDATE quotes SET created_at = created_at + interval '2 hours',"
+                    " expires_at = expires_at + interval '2 hours'"
+                )
+            )
+        with pytest.raises(QuoteExpired):
+            await take(bed, who, made.id)
+
     async def test_by_its_owner_alone(self, bed: ExchangeBed) -> None:
         who, other = await bed.person(), await bed.person()
         made = await quote(bed, who, source_amount="1")

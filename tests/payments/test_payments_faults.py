@@ -8,6 +8,7 @@ from sqlalchemy import text
 from wallet import payments
 from wallet.errors import InvalidState
 from wallet.ledger import accounts
+from wallet.payments import repository, tasks
 from wallet.payouts.rails import BankAnswer
 from wallet.risk import limits
 from wallet.testing.payments import PaymentWorld
@@ -168,6 +169,20 @@ class TestLateAnswers:
         kept = await world.account(accounts.unattributed("simbank", "MXN"))
         assert kept.minor == aside * done.target.minor
         await world.assert_sound()
+
+    async def test_a_clock_set_back_puts_nothing_off(self, world: PaymentWorld) -> None:
+        """What was to be asked for in a moment then was to be asked for in two hours."""
+        who = await world.person(EUR="100.00")
+        made = await world.pay(who, "40.00")
+        await world.tasks.advance(made.id)
+        async with world.db.transaction() as session:
+            await session.execute(
+                text("UPDATE payments SET next_try_at = next_try_at + interval '2 hours'")
+            )
+            assert await session.scalar(text(f"SELECT {tasks.DUE}"))
+            assert await repository.take_due(session, limit=10) == [made.id]
+            assert not await session.scalar(text(f"SELECT {tasks.DUE}"))
+            assert await repository.take_due(session, limit=10) == []
 
 
 class TestClosedPayer:

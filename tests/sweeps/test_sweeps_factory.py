@@ -51,6 +51,22 @@ async def test_a_factory_that_is_not_there(seam: Seam, what: str) -> None:
         await require_addresses(session, right)
 
 
+async def test_a_file_that_names_another_factory_than_the_one_that_was_asked(seam: Seam) -> None:
+    """The API reads it before the worker does, or while the node is away."""
+    right = seam.network
+    wrong = dataclasses.replace(
+        right, contracts={**right.contracts, "forwarder_factory": STRANGERS_CONTRACT}
+    )
+    async with seam.db.transaction() as session:
+        with pytest.raises(ChainUnavailable):
+            await require_addresses(session, wrong)
+        await require_addresses(session, right)
+        # So it stands where an earlier version looked at the network: the factory was never asked.
+        await session.execute(text("UPDATE network_state SET factory = NULL"))
+        with pytest.raises(ChainUnavailable):
+            await require_addresses(session, right)
+
+
 async def test_before_the_first_look(seam: Seam) -> None:
     async with seam.db.transaction() as session:
         await session.execute(text("UPDATE network_state SET as_of = NULL"))

@@ -14,7 +14,7 @@ from wallet.ledger.errors import AccountFrozen
 from wallet.testing.books import move
 from wallet.testing.operators import as_operator
 from wallet.testing.topups import TopupWorld
-from wallet.topups import cards
+from wallet.topups import cards, repository, tasks
 from wallet.topups.errors import CardNotUsable, CardNumberRefused, TooManyPending
 from wallet.topups.gateway import ChargeAnswer
 from wallet.topups.service import CARD_SECONDS, PENDING_LIMIT
@@ -151,6 +151,18 @@ class TestFailing:
         assert (seen.status, seen.reason) == ("succeeded", None)
         assert await world.balance(who, "EUR") == "25.00"
         await world.assert_sound()
+
+    async def test_a_clock_set_back_puts_nothing_off(self, world: TopupWorld) -> None:
+        """What was to be asked for in a moment then was to be asked for in two hours."""
+        who = await world.person()
+        await world.fault("card_silent", on=True)
+        made = await world.pay(who, "25.00")
+        await world.tasks.advance(made.id)
+        async with world.db.transaction() as session:
+            await session.execute(text("UPDATE topups SET next_at = next_at + interval '2 hours'"))
+            assert await session.scalar(text(f"SELECT {tasks.DUE}"))
+            took = [await repository.take_due(session, limit=9, again_in_seconds=2) for _ in "12"]
+            assert took == [[made.id], []]
 
 
 class TestLate:

@@ -76,7 +76,9 @@ class Schedule:
                 "SELECT coalesce(max(ended_at)"
                 "  < clock_timestamp() - make_interval(mins => %s), true),"
                 " coalesce(max(ended_at) FILTER (WHERE after_posting < 0)"
-                "  < clock_timestamp() - make_interval(hours => %s), true) FROM audit_runs",
+                "  < clock_timestamp() - make_interval(hours => %s), true) FROM audit_runs"
+                # One of later than now is of before the clock was set back.
+                " WHERE ended_at <= clock_timestamp() + interval '1 minute'",
                 (self._minutes, WHOLE_HOURS),
             ).fetchone()
         assert row is not None

@@ -42,7 +42,11 @@ class AuditWatch:
         the first one counts how long this process waits for it."""
         row = (
             await session.execute(
-                text("SELECT max(ended_at) AS newest, clock_timestamp() AS now FROM audit_runs")
+                text(
+                    "SELECT max(ended_at) AS newest, clock_timestamp() AS now FROM audit_runs"
+                    # One of later than now is of before the clock was set back.
+                    " WHERE ended_at <= clock_timestamp() + interval '1 minute'"
+                )
             )
         ).one()
         newest: datetime | None = row.newest

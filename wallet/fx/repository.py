@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet.fx import rates
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
@@ -81,14 +83,16 @@ async def mark_used(session: AsyncSession, *, quote_id: str, used_by: str) -> bo
     """Spend the quote, whose row is locked by the caller. False: its time is over by now.
 
     The moment that is written down is the one that is judged: the lock may have been waited for.
+    One that was made after it is of before the clock was set back, and over.
     """
     spent = await session.scalar(
         text(
             "UPDATE quotes q SET used_at = n.moment, used_by = :by"
             " FROM (SELECT bifold_now() AS moment OFFSET 0) n"
-            " WHERE q.id = :id AND q.expires_at > n.moment RETURNING 1"
+            " WHERE q.id = :id AND q.expires_at > n.moment AND q.created_at <="
+            " n.moment + :ahead * interval '1 second' RETURNING 1"
         ),
-        {"id": quote_id, "by": used_by},
+        {"id": quote_id, "by": used_by, "ahead": rates.AHEAD_SECONDS},
     )
     return spent is not None
 

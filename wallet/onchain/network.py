@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef
 from chain.client import ChainClient, ChainIdentity
 from chain.errors import ChainError, FeeCeiling, WrongChain
-from chain.factory import ForeignFactory, demand_factory
+from chain.factory import ForeignFactory, demand_factory, factory_of
 from chain.failover import Disagreement, FailoverRpc, NodeHealth
 from chain.fees import FeeQuote
 from chain.registry import Network
@@ -50,6 +50,7 @@ class NetworkStatus:
     snapshot_block: int | None
     snapshot_hash: str | None
     halted_reason: str | None
+    factory: str | None
 
     @property
     def fresh(self) -> bool:
@@ -89,11 +90,12 @@ async def require_usable(session: AsyncSession, network: str) -> NetworkStatus:
 
 async def require_addresses(session: AsyncSession, network: Network) -> None:
     """Whether an address of this network may be given out: a key-less one is somebody's only where
-    its factory is, which the observer asks first. Raises ChainUnavailable."""
-    if network.deposit_kind != "create2":
+    its factory is; the observer has asked the one that our file names. Raises ChainUnavailable."""
+    if (factory := factory_of(network)) is None:
         return
     status = await read(session, network.name)
-    if status is None or status.as_of is None:
+    asked = None if status is None or status.as_of is None else status.factory
+    if asked != factory:
         raise ChainUnavailable("This network was not looked at yet; try again in a moment.")
 
 
@@ -183,7 +185,7 @@ class NetworkObserver:
         self._chain = chain
         self._nodes = nodes
         self._network = chain.network.name
-        self._factory_known = False
+        self._factory_asked = False
 
     async def tick(self) -> None:
         """Write what the node says now. A node that is away makes the row grow old, no more.
@@ -194,9 +196,9 @@ class NetworkObserver:
             return
         try:
             identity = await self._chain.verify_identity()
-            if not self._factory_known:
+            if not self._factory_asked:
                 await demand_factory(self._chain)
-                self._factory_known = True
+                self._factory_asked = True
             head = await self._chain.head()
             fees, detail = await self._fees()
         except ForeignFactory as error:
@@ -258,19 +260,20 @@ class NetworkObserver:
         await session.execute(
             text(
                 "INSERT INTO network_state (network, chain_id, block1_hash, head_number, head_hash,"
-                " head_time, base_fee_wei, tip_wei, cap_wei, as_of, healthy, detail) VALUES"
-                " (:network, :chain_id, :block1, :number, :hash, :time, :base_fee, :tip, :cap,"
-                " clock_timestamp(), :healthy, :detail)"
+                " head_time, base_fee_wei, tip_wei, cap_wei, as_of, healthy, detail, factory)"
+                " VALUES (:network, :chain_id, :block1, :number, :hash, :time, :base_fee, :tip,"
+                " :cap, clock_timestamp(), :healthy, :detail, :factory)"
                 " ON CONFLICT (network) DO UPDATE SET chain_id = excluded.chain_id,"
                 " block1_hash = coalesce(network_state.block1_hash, excluded.block1_hash),"
                 " head_number = excluded.head_number, head_hash = excluded.head_hash,"
                 " head_time = excluded.head_time, base_fee_wei = excluded.base_fee_wei,"
                 " tip_wei = excluded.tip_wei, cap_wei = excluded.cap_wei, as_of = excluded.as_of,"
                 " healthy = excluded.healthy AND network_state.halted_reason IS NULL,"
-                " detail = excluded.detail"
+                " detail = excluded.detail, factory = excluded.factory"
             ),
             {
                 "network": self._network,
+                "factory": factory_of(self._chain.network),
                 "chain_id": identity.chain_id,
                 "block1": identity.block1_hash,
                 "number": head.number,
@@ -340,4 +343,5 @@ def _status(row: Any) -> NetworkStatus:
         snapshot_block=row.snapshot_block,
         snapshot_hash=row.snapshot_hash,
         halted_reason=row.halted_reason,
+        factory=row.factory,
     )

@@ -10,6 +10,8 @@ import orjson
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet import clock
+
 LEASE_SECONDS = 15  # a payment at work is left alone that long before the sweep takes it up
 
 
@@ -123,7 +125,7 @@ async def take_due(session: AsyncSession, *, limit: int) -> Sequence[str]:
         text(
             "UPDATE payments SET next_try_at = bifold_now() + :lease * interval '1 second'"
             " WHERE id IN (SELECT id FROM payments WHERE ended_at IS NULL"
-            "  AND next_try_at <= bifold_now() ORDER BY next_try_at LIMIT :limit"
+            f"  AND {clock.due('next_try_at')} ORDER BY next_try_at LIMIT :limit"
             "  FOR NO KEY UPDATE SKIP LOCKED) RETURNING id"
         ),
         {"limit": limit, "lease": LEASE_SECONDS},

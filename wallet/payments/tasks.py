@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import jobs, outbox
+from wallet import clock, jobs, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.fx.corridors import corridor
@@ -29,7 +29,7 @@ from wallet.payouts.rails import BankAnswer, BankSilent, PayoutOrder, Rail
 
 TICK_SECONDS = 1
 DUE = (
-    "EXISTS (SELECT FROM payments WHERE ended_at IS NULL AND next_try_at <= bifold_now()) OR"
+    f"EXISTS (SELECT FROM payments WHERE ended_at IS NULL AND {clock.due('next_try_at')}) OR"
     " EXISTS (SELECT FROM payouts o WHERE o.contradicted_at IS NOT NULL AND NOT EXISTS ("
     "SELECT FROM payment_events e WHERE e.payment_id = o.ref AND e.type = 'bank.contradicted'))"
 )

@@ -9,9 +9,12 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wallet import clock
 from wallet.topups.gateway import ListLine
 from wallet.topups.states import Status, Waiting, check_move
 
+# An announced transfer is looked at when its time is over, which may be far off.
+DUE = f"(next_at <= bifold_now() OR method = 'card' AND {clock.due('next_at')})"
 _COLUMNS = (
     "id", "principal_id", "method", "asset", "amount_minor", "status", "card_id", "waiting_for",
     "reason", "kept_aside", "entry_id", "next_at", "expires_at", "ended_at",
@@ -171,7 +174,7 @@ async def take_due(session: AsyncSession, *, limit: int, again_in_seconds: int) 
         text(
             "UPDATE topups SET next_at = bifold_now() + CAST(:again AS integer) * interval"
             " '1 second' WHERE id IN (SELECT id FROM topups"
-            " WHERE next_at <= bifold_now() ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
+            f" WHERE {DUE} ORDER BY next_at LIMIT :limit FOR UPDATE SKIP LOCKED)"
             " RETURNING id"
         ),
         {"limit": limit, "again": again_in_seconds},

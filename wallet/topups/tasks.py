@@ -33,7 +33,7 @@ DUE = (
     "EXISTS (SELECT FROM simgate.balances a WHERE EXISTS (SELECT FROM simgate.list s"
     " WHERE s.asset = a.asset AND s.id > coalesce((SELECT max(l.line_id) FROM gateway_lines l"
     f" WHERE l.gateway = '{GATEWAY}' AND l.asset = a.asset), 0))) OR"
-    " EXISTS (SELECT FROM topups WHERE next_at <= bifold_now())"
+    f" EXISTS (SELECT FROM topups WHERE {repository.DUE})"
 )
 SWEEP_BATCH = 100
 LIST_BATCH = 200
