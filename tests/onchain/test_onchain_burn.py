@@ -80,7 +80,7 @@ async def test_a_node_that_is_slow_to_say_so_is_not_sent_it_a_second_time_at_onc
     assert len(sent) == 1
     for _ in range(2):
         await seam.rows(
-            "UPDATE nonce_burns SET sent_at = sent_at - interval '31 seconds' RETURNING address"
+            "UPDATE nonce_burns SET sent_at = sent_at - interval '121 seconds' RETURNING address"
         )
         await seam.pass_once()
         assert len(sent) == 1  # no block has come yet, but the node has it

@@ -24,7 +24,7 @@ from wallet.onchain.desk import Desk
 
 GANACHE = "Ganache/"
 NATIVE_DECIMALS = 18
-SEND_AGAIN_SECONDS = 30.0  # a node mines in seconds, but may be slow to say so
+SEND_AGAIN_SECONDS = 120.0  # a node mines in seconds, but a busy one is slow to say so
 log = structlog.get_logger(__name__)
 
 
@@ -101,8 +101,7 @@ async def _prepare(desk: Desk, address: str) -> None:
 
 
 async def _send(desk: Desk, address: str, raw: bytes) -> None:
-    outcome = await desk.chain.send_raw(raw)
-    log.info("burn.sent", network=desk.network, address=address, outcome=str(outcome.kind))
+    """It counts as sent from before it is: a node that is slow to answer may have it."""
     async with desk.db.transaction() as session:
         await session.execute(
             text(
@@ -111,6 +110,8 @@ async def _send(desk: Desk, address: str, raw: bytes) -> None:
             ),
             {"network": desk.network, "address": address},
         )
+    outcome = await desk.chain.send_raw(raw)
+    log.info("burn.sent", network=desk.network, address=address, outcome=str(outcome.kind))
 
 
 async def _book(desk: Desk, address: str, receipt: Receipt) -> None:
