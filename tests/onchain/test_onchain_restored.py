@@ -182,7 +182,7 @@ async def test_nor_where_the_node_says_nothing_of_its_pool(
     lanes: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signer says that the nonce was used: nothing behind it is signed, nobody else pays."""
-    ada, _ = await _paid_and_lost(lanes, database, mined=False)
+    await _paid_and_lost(lanes, database, mined=False)
     _lose(database, OLDEST_ALONE)
 
     async def nothing_of_it(_: str) -> int:

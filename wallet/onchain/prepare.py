@@ -43,6 +43,8 @@ SLOW_AGAIN_SECONDS = 60.0
 """A payment whose recipient's code takes longer than that to be tried out, which may be on purpose:
 it stops nobody else's pass, no node is blamed, and after one of its kind no coins for an address
 with code are tried out in that pass."""
+TRYING_SECONDS = 2.0
+"""Nor after so much time for all that was tried out: many may each take a little less than that."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
@@ -124,7 +126,7 @@ class Preparer:
         self._desk = desk
         self._behind: dict[str, queue.Place | None] = {}
         self._slow: dict[str, float] = {}
-        self._tried_slow = False
+        self._tried_slow, self._trying = False, 0.0
 
     async def run(
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
@@ -164,7 +166,7 @@ class Preparer:
         mined = await desk.chain.nonce(address)
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
-        done, self._tried_slow = 0, False
+        done, self._tried_slow, self._trying = 0, False, 0.0
         for intent in queued:  # one that must wait holds up none behind it
             if done >= room or await self._not_yet(intent):
                 continue
@@ -345,6 +347,7 @@ class Preparer:
 
     async def _payable(self, intent: Intent, address: str) -> bool:
         """Whether the chain would take it within its gas. A clear no fails it, nonce unused."""
+        began = time.monotonic()
         try:
             if intent.authorizations:
                 return True  # a node estimates as if they did not count; the call cannot revert
@@ -364,6 +367,9 @@ class Preparer:
         except NodeGarbage:
             await self._wait([intent.id], "chain")
             return False
+        finally:
+            self._trying += time.monotonic() - began
+            self._tried_slow |= self._trying > TRYING_SECONDS
         self._slow.pop(intent.id, None)
         if gas > intent.gas_limit:
             await self._fail(intent, "gas_above_bound")

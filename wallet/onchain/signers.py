@@ -220,6 +220,21 @@ async def given_nonces(
     return set(rows.scalars())
 
 
+async def knows_more(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether something in review has a nonce of this address at which its signer has signed
+    something else, or was signed at another: what nonces have paid is not what they were given
+    for."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND state = 'in_review' AND reason = ANY(:reasons))"
+            ),
+            {"network": network, "address": address, "reasons": [NONCE_USED, INTENT_REUSED]},
+        )
+    )
+
+
 async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> bool:
     """Give no more nonces of this address. The first reason stays: False when it was halted.
 
