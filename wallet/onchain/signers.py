@@ -98,7 +98,7 @@ async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
     )
 
 
-async def may_have_paid(session: AsyncSession, *, network: str, since: datetime) -> bool:
+async def may_have_paid(session: AsyncSession, *, network: str, since: datetime | None) -> bool:
     """Whether what was promised at `since`, and has no nonce here, may be paid all the same: after
     that a hot address was found to have done what these books do not know."""
     return bool(
@@ -106,8 +106,8 @@ async def may_have_paid(session: AsyncSession, *, network: str, since: datetime)
             text(
                 "SELECT EXISTS (SELECT FROM cases c JOIN chain_signers s"
                 " ON c.subject = s.network || '/' || s.address WHERE s.network = :network"
-                " AND s.role = 'hot' AND c.kind = 'signer_halted' AND c.opened_at >= :since"
-                " AND c.evidence->>'reason' = ANY(:reasons))"
+                " AND s.role = 'hot' AND c.kind = 'signer_halted'"
+                " AND c.opened_at >= CAST(:since AS timestamptz) AND c.evidence->>'reason' = ANY(:reasons))"
             ),
             {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
         )
