@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_utils.address import to_checksum_address
 
-from chain.errors import NodeTimeout
+from chain.errors import NodeGarbage, NodeTimeout
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.onchain import prepare, queue
@@ -95,3 +96,42 @@ async def test_who_bounds_the_fee_to_what_is_asked_just_now_gets_no_nonce(seam: 
     assert (waits.status, waits.waiting_for) == ("held", "fees")
     [row] = await seam.rows("SELECT nonce FROM chain_intents WHERE ref = :ref", ref=paid.id)
     assert row.nonce == 0
+
+
+@pytest.mark.parametrize(("longest", "all_of_it"), [(0.1, 9.0), (9.0, 0.1)])
+async def test_a_crowd_of_them_takes_no_more_of_a_pass_than_one(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, longest: float, all_of_it: float
+) -> None:
+    """64 of them, each tried out for the first time: five minutes in which nothing goes."""
+    monkeypatch.setattr(queue, "NEW_LOOK", 64)
+    await seam.fund_house()
+    mallory, ada = await seam.funded_person(), await seam.funded_person()
+    contracts = {f"0x{number:040x}" for number in range(1 << 150, (1 << 150) + 4)}
+    for one in sorted(contracts):
+        await seam.withdraw(mallory, "0.01", "ETH", str(to_checksum_address(one)))
+    paid = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    usdc = await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    real, tried = seam.chain.estimate_gas, 0
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        nonlocal tried
+        if to.lower() not in contracts:
+            return await real(from_, to, value, data, *more)
+        tried += 1
+        await asyncio.sleep(0.2)
+        raise NodeGarbage("more gas than is signed")
+
+    async def has_code(address: str) -> bool:
+        return address.lower() in contracts
+
+    monkeypatch.setattr(prepare, "ESTIMATE_SECONDS", longest)
+    monkeypatch.setattr(prepare, "TRYING_SECONDS", all_of_it)
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    monkeypatch.setattr(seam.chain, "is_contract", has_code)
+    await seam.runner.tick()
+    assert tried == 1
+    for made in (paid, usdc):
+        assert (await seam.withdrawal(ada, made.id)).status == "broadcast"
+    for _ in range(3):
+        await seam.runner.tick()
+    assert tried == 4  # in later passes, one in each

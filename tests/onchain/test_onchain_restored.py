@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
 from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.onchain.desk import leadership
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 
@@ -101,6 +104,10 @@ async def test_what_a_lost_batch_paid_is_settled_and_not_paid_again(
     await seam.finish()
     [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
     assert row.halted_reason == "foreign_transaction"
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    late = await seam.withdraw(ada, "7", "USDC", seam.faucet)
+    assert (await seam.cancel(ada, late.id)).status == "cancelled"  # made after all that
     await _resume(seam, row.address)
     later = await seam.withdraw(ada, "7", "USDC", seam.faucet)
     for _ in range(3):
@@ -143,3 +150,55 @@ async def test_nor_while_the_lost_batch_waits_for_a_block(
     assert await _paid(lanes) == PAID
     assert {(await lanes.withdrawal(ada, one)).status for one in (*made, later.id)} == {"settled"}
     assert await lanes.differences() == []
+
+
+OLDEST_ALONE = (
+    "UPDATE chain_intents SET created_at = created_at - interval '1 h', alone = true WHERE id ="
+    " (SELECT max(id) FROM chain_intents WHERE state = 'queued')"
+)
+
+
+async def test_nor_by_the_only_hot_address_while_it_waits(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """What it gave that nonce to instead is refused by the signer; what is behind it was not."""
+    ada, made = await _paid_and_lost(seam, database, mined=False)
+    _lose(database, OLDEST_ALONE)
+    for _ in range(3):
+        await seam.runner.tick()
+    await seam.automine(True)
+    await seam.finish()
+    assert await _paid(seam) == PAID
+    [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
+    assert row.halted_reason == "foreign_transaction"
+    await _resume(seam, row.address)
+    await seam.finish()
+    assert await _paid(seam) == PAID
+    assert {(await seam.withdrawal(ada, one)).status for one in made} == {"settled"}
+    assert await seam.differences() == []
+
+
+async def test_nor_where_the_node_says_nothing_of_its_pool(
+    lanes: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signer says that the nonce was used: nothing behind it is signed, nobody else pays."""
+    await _paid_and_lost(lanes, database, mined=False)
+    _lose(database, OLDEST_ALONE)
+
+    async def nothing_of_it(_: str) -> int:
+        raise NodeRejected(-32000, "no pending state")
+
+    monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    [lost] = await lanes.rows("SELECT address FROM chain_signers ORDER BY created_at DESC LIMIT 1")
+    [other] = await lanes.rows(
+        "SELECT address FROM chain_signers WHERE address <> :it", it=lost.address
+    )
+    async with leadership(lanes.db, f"signer/local/{other.address}"):
+        await lanes.runner.tick()
+    for _ in range(3):
+        await lanes.runner.tick()
+    reasons = await lanes.rows("SELECT halted_reason FROM chain_signers ORDER BY created_at")
+    assert [row.halted_reason for row in reasons] == [None, "signer_nonce_used"]
+    await lanes.automine(True)
+    await lanes.finish()
+    assert await _paid(lanes) == PAID

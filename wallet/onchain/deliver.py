@@ -147,6 +147,7 @@ class Deliverer:
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)
+            self._signer_there = False  # nothing behind it either: it may have been paid before
             await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
             return None
         except SignerRefused as error:

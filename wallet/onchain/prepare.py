@@ -41,7 +41,10 @@ MAX_IN_FLIGHT = 16  # geth keeps so many executable transactions of one account 
 ESTIMATE_SECONDS = 5.0
 SLOW_AGAIN_SECONDS = 60.0
 """A payment whose recipient's code takes longer than that to be tried out, which may be on purpose:
-it stops nobody else's pass, no node is blamed, and one of its kind is tried again in a pass."""
+it stops nobody else's pass, no node is blamed, and after one of its kind no coins for an address
+with code are tried out in that pass."""
+TRYING_SECONDS = 2.0
+"""Nor after so much time for all that was tried out: many may each take a little less than that."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
@@ -123,6 +126,7 @@ class Preparer:
         self._desk = desk
         self._behind: dict[str, queue.Place | None] = {}
         self._slow: dict[str, float] = {}
+        self._tried_slow, self._trying = False, 0.0
 
     async def run(
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
@@ -162,14 +166,26 @@ class Preparer:
         mined = await desk.chain.nonce(address)
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
-        done, tried_slow = 0, False
+        done, self._tried_slow, self._trying = 0, False, 0.0
         for intent in queued:  # one that must wait holds up none behind it
-            again = self._slow.get(intent.id)
-            if done >= room or (again is not None and (tried_slow or time.monotonic() < again)):
+            if done >= room or await self._not_yet(intent):
                 continue
-            tried_slow |= again is not None
             done += await self._prepare(intent, address, fees, head, mined)
         return done
+
+    async def _not_yet(self, intent: Intent) -> bool:
+        """Whether trying it out may take long, and is for a later pass."""
+        again = self._slow.get(intent.id)
+        if again is not None and time.monotonic() < again:
+            return True
+        if not self._tried_slow:
+            self._tried_slow = again is not None
+            return False
+        if again is not None:
+            return True
+        chain = self._desk.chain
+        ours = intent.data is not None or intent.asset != chain.network.native_asset
+        return not ours and await chain.is_contract(intent.to_address)
 
     async def _prepare(
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
@@ -331,12 +347,14 @@ class Preparer:
 
     async def _payable(self, intent: Intent, address: str) -> bool:
         """Whether the chain would take it within its gas. A clear no fails it, nonce unused."""
+        began = time.monotonic()
         try:
             if intent.authorizations:
                 return True  # a node estimates as if they did not count; the call cannot revert
             async with asyncio.timeout(ESTIMATE_SECONDS):
                 gas = await estimate_intent(self._desk.chain, intent, address)
         except TimeoutError:
+            self._tried_slow = True
             self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS
             await self._wait([intent.id], "chain")
             return False
@@ -349,6 +367,9 @@ class Preparer:
         except NodeGarbage:
             await self._wait([intent.id], "chain")
             return False
+        finally:
+            self._trying += time.monotonic() - began
+            self._tried_slow |= self._trying > TRYING_SECONDS
         self._slow.pop(intent.id, None)
         if gas > intent.gas_limit:
             await self._fail(intent, "gas_above_bound")
@@ -357,6 +378,11 @@ class Preparer:
 
     async def _fail(self, intent: Intent, reason: str) -> None:
         async with self._desk.db.transaction() as session:
+            if intent.purpose not in OWN_PURPOSES and await signers.may_have_paid(
+                session, network=intent.network, since=intent.created_at
+            ):  # its recipient may take it but once
+                await repository.set_waiting(session, [intent.id], "review", queued_only=True)
+                return
             await self._desk.move(session, intent.id, State.FAILED, reason=reason)
             hit("intent.before_commit_failed")
         hit("intent.after_commit_failed")

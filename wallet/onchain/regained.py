@@ -53,7 +53,7 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
                 f"This node does not show which transaction used nonce {nonce} of {address}: it"
                 f" may have paid what waits here. {ASK_ANOTHER}"
             )
-        if spent.tx.to == contract.lower() and spent.raw is not None:
+        if spent.tx.to == contract.lower():
             found.append(spent)
     async with desk.db.transaction() as session:
         await take_apart(session, desk.network, after_seconds=0.0)
@@ -81,7 +81,11 @@ async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spen
     members = [one for one in map(intent_of, rows) if reference(one.id) in spent.data]
     if not members:
         return
-    assert spent.raw is not None
+    if spent.raw is None:
+        raise InvalidState(
+            f"{spent.tx.hash} names payments that wait here, and this node does not show its"
+            f" signature, or it is of a form that we do not build. {ASK_ANOTHER}"
+        )
     fields, batch_id = decode_signed(spent.raw)[0], new_id("int")
     await repository.insert_intent(
         session,

@@ -34,8 +34,8 @@ from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
 from wallet.onchain.states import State
 
 OLD_COPY = {
-    "signer_intent_reused": "The signer has signed this payment at another nonce",
-    "signer_nonce_used": "The signer has signed another payment at this nonce",
+    signers.INTENT_REUSED: "The signer has signed this payment at another nonce",
+    signers.NONCE_USED: "The signer has signed another payment at this nonce",
 }
 """What only a signer says that has signed more than these books know."""
 NONCES_AT_MOST = 64
@@ -211,6 +211,9 @@ async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -
         given = await signers.given_nonces(
             session, network=desk.network, address=checked(address), above=nonce
         )
+        mixed = await signers.knows_more(session, network=desk.network, address=checked(address))
+    if mixed:
+        raise InvalidState(f"{OLD_COPY[signers.NONCE_USED]}, or at another one: {doubt}.")
     used = await desk.chain.nonce_at(checked(address), final)
     unknown = [one for one in range(nonce + 1, used) if one not in given]
     if len(unknown) > NONCES_AT_MOST:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from chain.blocks import BlockRef
-from chain.errors import NodeTimeout, NodeUnavailable
+from chain.errors import NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
@@ -77,41 +77,60 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
-            strange = await self._nonces_of_nobody(known)
+            strange, taken = await self._nonces_of_nobody(known)
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
-                        await self._serve(
-                            signer, head, final, signer_there=signer_there, strange=strange
-                        )
+                        gives = signer_there and signer.address not in taken
+                        await self._serve(signer, head, final, gives=gives, strange=strange)
             if not signer_there:
                 await self._queued_wait_for("signer")
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
 
-    async def _nonces_of_nobody(self, known: Sequence[SignerRow]) -> bool:
-        """Whether a hot address has used nonces that were never given, which halts it. Until an
-        operator has looked no hot address pays customers: these books may be an old copy, and what
-        waits in them may have been paid by it, in a batch whose members no signer knows. Where
-        several might, one that waits in the pool counts, too."""
-        hot = [
-            row
-            for row in known
-            if row.role == "hot" and row.halted_reason in (None, signers.FOREIGN)
-        ]
-        batches = len(hot) > 1 and "batch_payout" in self._desk.chain.network.contracts
-        halted = waits = False
-        for row in hot:
+    async def _nonces_of_nobody(self, known: Sequence[SignerRow]) -> tuple[bool, set[str]]:
+        """Whether a hot address has used nonces that were never given, which halts it, or its
+        signer has signed what no row knows. Until an operator has looked no hot address pays
+        customers: these books may be an old copy, and what waits in them may have been paid by it,
+        in a batch whose members no signer knows. So while a nonce of nobody waits in the pool; the
+        second: addresses of which one does, which give none: the signer knows it as another's."""
+        async with self._desk.db.transaction() as session:
+            if await emptying(session, self._desk.network):
+                return False, set()
+        batches = "batch_payout" in self._desk.chain.network.contracts
+        halted, taken = False, set()
+        for row in known:
+            if row.role != "hot" or row.halted_reason not in (None, *signers.CONTRADICTED):
+                continue
             if await self._desk.chain.nonce(row.address) > row.next_nonce:
                 halted |= await self._halted(row.address)
-            elif batches:
-                waits |= await self._desk.chain.nonce_in_pool(row.address) > row.next_nonce
-        if halted:
+            elif batches and row.halted_reason == signers.NONCE_USED:
+                halted = True
+            elif batches and await self._in_pool(row):
+                taken.add(row.address)
+        if halted or taken:
             await self._queued_wait_for("review")
-        return halted or waits
+        return halted or bool(taken), taken
+
+    async def _in_pool(self, row: SignerRow) -> bool:
+        """Whether the node's pool has a nonce that was never given. A node that says nothing of its
+        pool shows none."""
+        try:
+            count = await self._desk.chain.nonce_in_pool(row.address)
+        except NodeRejected:
+            return False
+        if count <= row.next_nonce:
+            return False
+        async with self._desk.db.transaction() as session:  # what was given meanwhile is ours
+            now = await signers.lock_signer(
+                session, network=self._desk.network, address=row.address
+            )
+        if count > now.next_nonce:
+            log.error("signer.strange_nonce_waits", network=self._desk.network, address=row.address)
+        return count > now.next_nonce
 
     async def _halted(self, address: str) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is
@@ -130,7 +149,7 @@ class IntentRunner:
         return True
 
     async def _serve(
-        self, signer: SignerRow, head: BlockRef, final: int, *, signer_there: bool, strange: bool
+        self, signer: SignerRow, head: BlockRef, final: int, *, gives: bool, strange: bool
     ) -> None:
         desk, address = self._desk, signer.address
         async with desk.db.transaction() as session:
@@ -142,9 +161,9 @@ class IntentRunner:
         await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
             return
-        if signer_there and signer.role == "hot" and not strange:
+        if gives and signer.role == "hot" and not strange:
             await self._batcher.run(address, head=head)
-        if signer_there and await self._preparer.run(
+        if gives and await self._preparer.run(
             address, head=head, role=signer.role, own_only=strange
         ):
             hit("intent.between_allocate_and_deliver")

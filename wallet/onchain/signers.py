@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import text
@@ -15,6 +16,12 @@ COMPROMISED = "compromised"
 FOREIGN = "foreign_transaction"
 """Why one is halted that sent what we did not: the same, until an operator has looked."""
 LOST = (COMPROMISED, FOREIGN)
+NONCE_USED = "signer_nonce_used"
+"""Why one is halted whose signer has signed something else at the nonce that was given."""
+INTENT_REUSED = "signer_intent_reused"
+"""Why one is halted whose signer has signed the same payment at another nonce."""
+CONTRADICTED = (FOREIGN, NONCE_USED)
+"""By the chain or the signer, which know more than these books: they may be an old copy."""
 STANDBY = "standby"
 """Why one is halted that an evacuation is to put in the place of those that it empties."""
 
@@ -87,6 +94,22 @@ async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
                 " AND state = 'final_ok')"
             ),
             {"network": network, "address": address},
+        )
+    )
+
+
+async def may_have_paid(session: AsyncSession, *, network: str, since: datetime | None) -> bool:
+    """Whether what was promised at `since`, and has no nonce here, may be paid all the same: after
+    that a hot address was found to have done what these books do not know."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM cases c JOIN chain_signers s"
+                " ON c.subject = s.network || '/' || s.address WHERE s.network = :network"
+                " AND s.role = 'hot' AND c.kind = 'signer_halted'"
+                " AND c.opened_at >= CAST(:since AS timestamptz) AND c.evidence->>'reason' = ANY(:reasons))"
+            ),
+            {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
         )
     )
 
@@ -195,6 +218,21 @@ async def given_nonces(
         {"network": network, "address": address, "above": above},
     )
     return set(rows.scalars())
+
+
+async def knows_more(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether something in review has a nonce of this address at which its signer has signed
+    something else, or was signed at another: what nonces have paid is not what they were given
+    for."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
+                " AND from_address = :address AND state = 'in_review' AND reason = ANY(:reasons))"
+            ),
+            {"network": network, "address": address, "reasons": [NONCE_USED, INTENT_REUSED]},
+        )
+    )
 
 
 async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> bool:

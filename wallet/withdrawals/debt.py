@@ -13,6 +13,8 @@ from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.money import AssetBook
 from wallet.onchain.intents import end_queued
+from wallet.onchain.repository import get_intent
+from wallet.onchain.signers import may_have_paid
 from wallet.onchain.states import State
 from wallet.receivables import MONEY_OWED, owes
 from wallet.withdrawals import repository
@@ -41,6 +43,10 @@ class OwedWithdrawals:
                 )
                 if moved is not None or not await owes(session, principal_id):
                     await session.rollback()  # it has a nonce by now, or the debt is repaid
+                    continue
+                intent = await get_intent(session, intent_id)
+                if await may_have_paid(session, network=intent.network, since=intent.created_at):
+                    await session.rollback()  # its hold stays for what it may have cost
                     continue
                 await release(
                     session, intent_id, Status.FAILED, self._assets, failure_code=MONEY_OWED

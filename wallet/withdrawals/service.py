@@ -26,6 +26,7 @@ from wallet.onchain import (
 from wallet.onchain import repository as chain_repository
 from wallet.onchain.freeze import require_open
 from wallet.onchain.intents import Attempt, cancel_queued, create_intent
+from wallet.onchain.signers import may_have_paid
 from wallet.onchain.tokens import require_live
 from wallet.outbox import Notice
 from wallet.risk import limits
@@ -163,6 +164,13 @@ async def cancel(
     Raises NotFound, InvalidState (`state`), FeeBoundReached.
     """
     found = await _found(session, principal_id, withdrawal_id)
+    if found.row.status is Status.HELD and await may_have_paid(
+        session, network=found.row.network, since=found.row.created_at
+    ):
+        raise InvalidState(
+            "This withdrawal may be paid already: the house compares its books with the chain.",
+            extra={"state": str(found.row.status)},
+        )
     await take_back(session, found, assets=assets, networks=networks, detail={})
     hit("withdrawal.cancelled")
     return await get(session, principal_id=principal_id, withdrawal_id=withdrawal_id, assets=assets)
