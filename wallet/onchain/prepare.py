@@ -323,8 +323,8 @@ class Preparer:
         for asset in sorted({native, intent.asset, *(member.asset for member in inside)}):
             if not desk.chain.network.lists(asset):
                 continue  # of a batch that is out already, or that nobody will vouch for
-            [balance] = await desk.chain.balances([address], asset, head.number)
-            if balance < needs[asset]:
+            balance = await desk.chain.said(address, asset, head.number)
+            if balance is None or balance < needs[asset]:  # who says nothing keeps no others
                 log.warning("signer.short", network=desk.network, address=address, asset=asset)
                 return False
         return True

@@ -87,7 +87,7 @@ class TreasuryWatch:
             left += open_count
             waiting = open_count
             for token in chain.network.tokens:
-                held = await hot.said(chain, address, token.code, head.number)
+                held = await chain.said(address, token.code, head.number)
                 if held is None:
                     log.error("treasury.token_stays", network=self._name, address=address,
                               asset=token.code, error="says nothing")  # fmt: skip
@@ -141,9 +141,9 @@ class TreasuryWatch:
                 fees = await chain.fees()
                 goes = least_cap(fees.base_fee, fees.tip) <= row.fee_ceiling_wei
             else:
-                [held] = await chain.balances([address], row.asset, number)
+                held = await chain.said(address, row.asset, number)
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
-                goes = row.amount_minor + gas <= held
+                goes = held is not None and row.amount_minor + gas <= held
             if goes:
                 continue
             async with self._db.transaction() as session:
