@@ -37,9 +37,9 @@ MAX_PATH = 400  # Characters of a path in a key; a deeper payment is left to the
 MAX_TRACED_ONE_BY_ONE = 500
 MAX_UNREAD = 128
 LARGE_UNREAD = 16
-"""Answers of one block that cannot be read, before the rest of it is scanned without traces: batches
-are halved down to the single transactions that are to blame. One that is too large, 16 MB of it
-read in vain, counts for 16."""
+"""Answers of one block that cannot be read, before the rest of it is scanned without traces:
+batches are halved down to the single transactions that are to blame. One that is too large, 16 MB
+of it read in vain, counts for 16."""
 TRIES = 3  # Passes that ask for the traces of a block before it is scanned without them.
 GARBAGE_IN_A_ROW = 5
 PAUSE_FIRST_SECONDS = 60.0

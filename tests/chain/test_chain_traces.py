@@ -206,7 +206,7 @@ def crowded(node: Node, many: int, gas: Callable[[str], int]) -> Block:
     """A block of so many transactions, TX in its middle, whose receipts the node has."""
     hashes = ["0x" + f"{n:064x}" for n in range(10, 10 + many)]
     hashes[many // 2] = TX
-    receipts = [
+    receipts: list[dict[str, Any]] = [
         {
             "transactionHash": tx_hash, "blockHash": HERE, "blockNumber": "0x5",
             "transactionIndex": hex(n), "status": "0x1", "gasUsed": hex(gas(tx_hash)),
