@@ -64,3 +64,22 @@ async def test_an_evacuation_goes_on_without_what_it_had_promised_of_it(seam: Se
     assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
     [row] = await seam.rows("SELECT halted_reason FROM chain_signers")
     assert row.halted_reason == COMPROMISED
+
+
+async def test_nor_is_it_kept_by_one_that_would_go_and_never_does(seam: Seam) -> None:
+    """Its transfer does in a call what it does in no transaction: it reverts where gas is paid."""
+    [hot] = await seam.signer.hot_addresses()
+    await seam.node("anvil_setCode", seam.network.tokens[0].contract,
+                    "0x3a600e57600160005260206000f35b60006000fd")  # fmt: skip
+    async with seam.operators.transaction() as session:
+        await session.execute(
+            text("INSERT INTO network_freezes (network, reason, evacuate_to, by_whom)"
+                 " VALUES ('local', 'key lost', :cold, 'ada')"), {"cold": COLD},
+        )  # fmt: skip
+    for _ in range(8):
+        await seam.treasury.tick()
+        await seam.pass_once()
+        await seam.mine(seam.network.confirmations)
+    assert len(await seam.rows("SELECT 1 FROM treasury_moves WHERE asset = 'USDC'")) == 2
+    assert await seam.on_chain(hot, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
