@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chain import parse
 from chain.address import checked, to_bytes20
-from chain.errors import NodeGarbage, NodeRejected, NodeTimeout
+from chain.errors import LIMIT_EXCEEDED, NodeGarbage, NodeRejected, NodeTimeout
 from chain.lanes import in_lanes, split
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
@@ -82,6 +82,25 @@ def _change(probe_before: object, before: object, probe_after: object, after: ob
     return None if missing else _word(after) - _word(before)
 
 
+async def said(rpc: Rpc, network: Network, address: str, asset: str, number: int) -> int | None:
+    """What lies at an address at that block; None where the token's contract says nothing (it
+    reverts, burns its gas, answers no number). Raises NodeRejected where it is the node that does
+    not answer: it tells the contract's coins, or it has no state of the block."""
+    token, at = network.token(asset), hex(number)
+    probed = address if token is None else token.contract
+    calls: list[Call] = [("eth_getBalance", (checked(probed), at))]
+    if token is not None:
+        calls.append(balance_call(token.contract, address, at))
+    answers = await rpc.batch_answers(calls)
+    for answer in answers:
+        if isinstance(answer, NodeRejected) and (
+            answer is answers[0] or answer.rpc_code == LIMIT_EXCEEDED
+        ):
+            raise answer
+    coins = parse.quantity(answers[0], "eth_getBalance")
+    return coins if token is None else _number(answers[1])
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What an address held at one block: asset → smallest unit. A token whose contract answered no
@@ -119,9 +138,17 @@ def _holding(network: Network, answers: Sequence[object]) -> Holding:
             raise answer
     minor = {network.native_asset: parse.quantity(answers[1], "eth_getBalance")}
     for token, answer in zip(network.tokens, answers[2:], strict=True):
-        if isinstance(answer, str) and len(answer) == _WORD_HEX:
-            minor[token.code] = int.from_bytes(parse.data(answer, "balanceOf"), "big")
+        held = _number(answer)
+        if held is not None:
+            minor[token.code] = held
     return Holding(parse.quantity(answers[0], "eth_getTransactionCount"), minor)
+
+
+def _number(answer: object) -> int | None:
+    """The one word a contract answered; None for anything else."""
+    if isinstance(answer, str) and len(answer) == _WORD_HEX:
+        return int.from_bytes(parse.data(answer, "balanceOf"), "big")
+    return None
 
 
 def _word(answer: object) -> int:

@@ -14,7 +14,7 @@ from chain import parse
 from chain.address import checked
 from chain.answerable import answerable
 from chain.arrivals import Arrivals
-from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings
+from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings, said
 from chain.blocks import (
     Block,
     BlockRef,
@@ -335,6 +335,10 @@ class ChainClient:
         answers = await self.rpc.batch(calls)
         words = [parse.data(answer, "balanceOf", length=32) for answer in answers]
         return [int.from_bytes(word, "big") for word in words]
+
+    async def said(self, address: str, asset: str, number: int) -> int | None:
+        """What lies at an address at a block, if the token says so; see `chain.balances`."""
+        return await said(self.rpc, self.network, address, asset, number)
 
     @answerable()
     async def holdings(self, addresses: Sequence[str], number: int) -> list[Holding]:

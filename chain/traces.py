@@ -37,9 +37,9 @@ MAX_PATH = 400  # Characters of a path in a key; a deeper payment is left to the
 MAX_TRACED_ONE_BY_ONE = 500
 MAX_UNREAD = 128
 LARGE_UNREAD = 16
-"""Answers of one block that cannot be read, before it is scanned without its traces: batches are
-halved down to the single transactions that are to blame. One that is too large, 16 MB of it read in
-vain, counts for 16."""
+"""Answers of one block that cannot be read, before the rest of it is scanned without traces:
+batches are halved down to the single transactions that are to blame. One that is too large, 16 MB
+of it read in vain, counts for 16."""
 TRIES = 3  # Passes that ask for the traces of a block before it is scanned without them.
 GARBAGE_IN_A_ROW = 5
 PAUSE_FIRST_SECONDS = 60.0
@@ -240,38 +240,47 @@ class InnerPayments:
     async def _one_by_one(
         self, block: Block, receipts: Sequence[Receipt]
     ) -> list[tuple[BlockTx, object]]:
-        """The same by single transactions; one whose trace cannot be read is left out."""
+        """The same by single transactions; one whose trace cannot be read is left out. Those that
+        used least gas are asked first: it takes gas to be too much, and then the heavy ones go
+        without."""
         plain = self._chain.network.fee_model == "l1"
-        asked = [
-            tx for tx, receipt in zip(block.transactions, receipts, strict=True)
+        used = {
+            tx: receipt.gas_used
+            for tx, receipt in zip(block.transactions, receipts, strict=True)
             if receipt.status == 1 and not (plain and receipt.gas_used == PLAIN_TRANSFER_GAS)
-        ]  # fmt: skip
-        if len(asked) > MAX_TRACED_ONE_BY_ONE:
+        }
+        if len(used) > MAX_TRACED_ONE_BY_ONE and not self._by_block:
             raise NodeGarbage("too many transactions to be traced one by one")
+        asked = sorted(used, key=lambda tx: used[tx])[:MAX_TRACED_ONE_BY_ONE]
         calls: list[Call] = [("debug_traceTransaction", (tx.hash, TRACER)) for tx in asked]
         unread = 0
+        last: NodeGarbage | None = None
 
         async def some(part: Sequence[Call]) -> list[Answer | None]:
-            nonlocal unread
+            nonlocal unread, last
+            if unread > MAX_UNREAD:
+                return [None] * len(part)
             try:
                 return [*await self._chain.rpc.batch_answers(part)]
             except NodeGarbage as error:
                 unread += LARGE_UNREAD if isinstance(error, AnswerTooLarge) else 1
-                if unread > MAX_UNREAD:
-                    raise
+                last = error
             if len(part) == 1:
                 return [None]
             half = len(part) // 2
             return [*await some(part[:half]), *await some(part[half:])]
 
         answers = [one for part in split(calls, MAX_BATCH) for one in await some(part)]
+        if last is not None and all(answer is None for answer in answers):
+            raise last
         refused = [answer for answer in answers if isinstance(answer, NodeRejected)]
         if refused and len(refused) == len(answers):
             raise refused[0]
-        return [
+        read = [
             (tx, answer) for tx, answer in zip(asked, answers, strict=True)
             if answer is not None and not isinstance(answer, NodeRejected)
         ]  # fmt: skip
+        return sorted(read, key=lambda one: one[0].index)
 
     async def _agreed(
         self, block: Block, receipts: Sequence[Receipt], moves: Sequence[InnerMove],

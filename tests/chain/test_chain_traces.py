@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from chain.blocks import Block, BlockRef, BlockTx
 from chain.client import ChainClient
-from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import AnswerTooLarge, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.failover import FailoverRpc
 from chain.observe import Watched
 from chain.rpc import Answer, Call
@@ -17,6 +17,7 @@ from chain.traces import (
     GARBAGE_IN_A_ROW,
     MAX_DEPTH,
     MAX_PATH,
+    MAX_TRACED_ONE_BY_ONE,
     PAUSE_FIRST_SECONDS,
     TRIES,
     InnerPayments,
@@ -201,6 +202,25 @@ async def seen(node: Node, *, watched: Watched = WATCHED, **changes: Any) -> lis
     return [(deposit.trace_path, deposit.amount) for deposit in found]
 
 
+def crowded(node: Node, many: int, gas: Callable[[str], int]) -> Block:
+    """A block of so many transactions, TX in its middle, whose receipts the node has."""
+    hashes = ["0x" + f"{n:064x}" for n in range(10, 10 + many)]
+    hashes[many // 2] = TX
+    receipts: list[dict[str, Any]] = [
+        {
+            "transactionHash": tx_hash, "blockHash": HERE, "blockNumber": "0x5",
+            "transactionIndex": hex(n), "status": "0x1", "gasUsed": hex(gas(tx_hash)),
+            "effectiveGasPrice": "0xa", "contractAddress": None, "logs": [],
+        }
+        for n, tx_hash in enumerate(hashes)
+    ]  # fmt: skip
+    answer = node.answer
+    node.answer = lambda method, params: (  # type: ignore[method-assign]
+        receipts if method == "eth_getBlockReceipts" else answer(method, params)
+    )
+    return block(transactions=tuple(transaction(tx_hash, n) for n, tx_hash in enumerate(hashes)))
+
+
 class TestWhatIsBelieved:
     async def test_paid_and_the_balance_agrees(self) -> None:
         [deposit] = await reader(Node(traced(frame(value=7)))).deposits(block(), watched=WATCHED)
@@ -289,26 +309,36 @@ class TestNodesThatTraceOtherwise:
             [deposit] = await payments.deposits(full, watched=WATCHED)
             assert (deposit.tx_hash, deposit.trace_path, deposit.amount) == (TX, "0", 7)
 
+    @pytest.mark.parametrize("many", [200, MAX_TRACED_ONE_BY_ONE + 100])
+    async def test_several_of_theirs_hide_nobody_else_s_either(self, many: int) -> None:
+        """Those that used least gas are asked first: it takes gas to be too much."""
+        theirs = {"0x" + f"{n:064x}" for n in range(100, 120)}
+
+        class Stuffed(Node):
+            def answer(self, method: str, params: Sequence[Any]) -> Any:
+                if params[0] in theirs:
+                    return AnswerTooLarge(16_000_000)
+                if method == "debug_traceTransaction" and params[0] != TX:
+                    return outermost()
+                return super().answer(method, params)
+
+        NOW[0] = 0.0
+        node = Stuffed(AnswerTooLarge(16_000_000))
+        node.single = outermost(frame(value=7))
+        full = crowded(node, many, lambda tx_hash: 3_000_000 if tx_hash in theirs else 50_000)
+        payments = reader(node)
+        for _ in range(GARBAGE_IN_A_ROW + 1):
+            [deposit] = await payments.deposits(full, watched=WATCHED)
+            assert (deposit.tx_hash, deposit.amount) == (TX, 7)
+
     async def test_a_node_whose_traces_cannot_be_read_is_not_asked_without_end(self) -> None:
         NOW[0] = 0.0
         node = Node(NodeGarbage("not JSON"))
         node.single = NodeGarbage("not JSON")
-        many = tuple(transaction("0x" + f"{n:064x}", n) for n in range(300))
-        receipts = [
-            {
-                "transactionHash": tx.hash, "blockHash": HERE, "blockNumber": "0x5",
-                "transactionIndex": hex(tx.index), "status": "0x1", "gasUsed": "0x7530",
-                "effectiveGasPrice": "0xa", "contractAddress": None, "logs": [],
-            }
-            for tx in many
-        ]  # fmt: skip
-        answer = node.answer
-        node.answer = lambda method, params: (  # type: ignore[method-assign]
-            receipts if method == "eth_getBlockReceipts" else answer(method, params)
-        )
+        full = crowded(node, 300, lambda _: 30_000)
         payments = reader(node)
         for _ in range(GARBAGE_IN_A_ROW + 3):
-            assert await payments.deposits(block(transactions=many), watched=WATCHED) == []
+            assert await payments.deposits(full, watched=WATCHED) == []
         assert node.methods.count("debug_traceBlockByHash") == GARBAGE_IN_A_ROW
 
     async def test_no_traces_at_all_pause_and_are_asked_for_again_later(self) -> None:

@@ -18,6 +18,7 @@ from wallet.ledger import accounts
 from wallet.money import Money
 from wallet.monitor import vitals
 from wallet.reconcile import Reading, ReconcileWatch
+from wallet.reconcile.reading import NOBODY
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 
@@ -165,7 +166,7 @@ async def test_what_nothing_reads_is_not_known_and_hides_no_difference(seam: Sea
     reading = await watching.tick()
     assert reading.outcome == "differs"  # a difference outweighs what is not known
     unknown = {one.source: one.unknown_reason for one in reading.reads if one.unknown_reason}
-    assert unknown == {"chain:gone:ETH:hot": "nothing that is configured here reads this account"}
+    assert unknown == {"chain:gone:ETH:hot": NOBODY}
     await shift(seam, -3)
     assert (await watching.tick()).outcome == "unknown"  # silence is not agreement
 

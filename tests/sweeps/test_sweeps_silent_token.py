@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from eth_utils.crypto import keccak
 
+from chain.observe import TRANSFER_TOPIC
 from tests.faults_receive.conftest import code_that_calls
 from tests.sweeps.test_sweeps_wallet import Kind, Open, opened, person_with, sweep
 
@@ -66,3 +67,36 @@ async def test_a_token_that_sweeps_others_inside_our_sweep_moves_them_in_the_boo
     assert [one for one in await seam.differences() if ":ETH:" in one] == []
     moves = await seam.rows("SELECT from_address, status FROM deposits WHERE is_move")
     assert [tuple(row) for row in moves] == [(victim, "credited")]
+
+
+def _sweeping(victim: str, treasury: str) -> str:
+    """A token that says it moved 1 from `victim` to `treasury`, and moves its coins instead."""
+    call = code_that_calls([(victim, keccak(text="sweepNative()")[:4])])
+    end = len(call) // 2 + 120
+    code = call[2:].replace("5af150", f"61fffff11561{end:04x}57") + "6001600052"
+    for topic in (treasury[2:].rjust(64, "0"), victim[2:].rjust(64, "0"), TRANSFER_TOPIC[2:]):
+        code += "7f" + topic
+    code += "60206000a3" + "60206000f3"
+    return "0x" + code.ljust(2 * end, "0") + "5b60006000fd"  # where that fails it reverts
+
+
+async def test_what_it_sweeps_of_the_address_that_pays_for_itself_is_in_the_books_too(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that was delegated once sends by itself where delegations are refused for now."""
+    seam = await opened("eip7702")
+    _, address = await person_with(seam, usdc="500")
+    await sweep(seam)  # delegated now
+    coins = {"from": seam.faucet, "to": address, "value": hex(10**16), "gas": hex(60_000)}
+    await seam.node("eth_sendTransaction", coins)
+    await seam.pay_in(address, "500", "USDC")
+    await seam.finish()
+    [treasury] = await seam.signer.hot_addresses()
+    await seam.node("anvil_setCode", seam.network.tokens[0].contract, _sweeping(address, treasury))
+    monkeypatch.setattr(seam.sweeper._delegations, "may_ask", lambda: False)
+    await sweep(seam)
+    assert [row.kind for row in await seam.rows("SELECT kind FROM sweeps ORDER BY id")][1:] == [
+        "token"
+    ]
+    assert await seam.on_chain(address, "ETH") < 10**16 // 2
+    assert [one for one in await seam.differences() if ":ETH:" in one] == []

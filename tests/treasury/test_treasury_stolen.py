@@ -21,7 +21,7 @@ from keys.request import Kind, SignedTx
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_evacuate, cli_treasury_moves
 from wallet.db import Database
-from wallet.onchain import ChainUnavailable, casework, queue, signers
+from wallet.onchain import ChainUnavailable, casework, queue, signers, tokens
 from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import GWEI, Seam
 from wallet.treasury import hot
@@ -94,6 +94,25 @@ async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     assert await seam.on_chain(COLD, "ETH") > 0
     assert {(await seam.withdrawal(mallory, one.id)).status for one in waiting} == {"held"}
+
+
+@pytest.mark.parametrize("promised", [False, True])
+async def test_a_halted_token_goes_too_and_keeps_no_coins_back(seam: Seam, promised: bool) -> None:
+    """Halted before it was promised, or after: what lies hot is the thief's, whatever it is."""
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    ada = await seam.funded_person()
+    theirs = await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    if promised:
+        await seam.treasury.tick()
+    async with seam.db.transaction() as session:
+        await tokens.halt_token(session, network="local", asset="USDC", reason="a look")
+    await _emptied(seam)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "ETH") > 0 < await seam.on_chain(COLD, "USDC")
+    assert (await seam.withdrawal(ada, theirs.id)).status == "held"
 
 
 async def test_the_command_ends_with_an_address_that_a_thief_had_used(

@@ -45,44 +45,6 @@ class DepositRow:
     created_at: datetime
 
 
-async def move_orphan(
-    session: AsyncSession,
-    network: str,
-    block: BlockRef,
-    seen: ObservedDeposit,
-    *,
-    is_move: bool,
-    quarantine: str | None,
-) -> DepositRow | None:
-    """The same transfer, known from a block that is gone, in its new block. None: not known."""
-    row = (
-        await session.execute(
-            text(
-                "UPDATE deposits SET block_hash = :block_hash, block_number = :block_number,"
-                " block_time = :block_time, log_index = :log_index, trace_path = :trace_path,"
-                " is_move = :is_move, status = :status, reason = :reason,"
-                " updated_at = clock_timestamp() WHERE id = (SELECT o.id FROM deposits o"
-                "   WHERE o.network = :network AND o.tx_hash = :tx_hash AND o.status = 'orphaned'"
-                "   AND o.asset = :asset AND o.to_address = :to_address"
-                "   AND o.amount_minor = :amount"
-                "   AND (o.from_address = :from_address OR NOT (o.is_move OR :is_move))"
-                "   AND NOT EXISTS (SELECT FROM deposits k"
-                "    WHERE k.network = :network AND k.block_hash = :block_hash"
-                "    AND k.tx_hash = :tx_hash AND k.log_index = :log_index"
-                "    AND k.trace_path = :trace_path AND k.id <> o.id)"
-                "   ORDER BY o.log_index, o.trace_path, o.id LIMIT 1) RETURNING *"
-            ),
-            {
-                **_place(network, block, seen),
-                "is_move": is_move,
-                "status": "quarantined" if quarantine else "seen",
-                "reason": quarantine,
-            },
-        )
-    ).one_or_none()
-    return None if row is None else _deposit(row)
-
-
 @dataclass(frozen=True, slots=True)
 class NewDeposit:
     """One that no row knows. `quarantine`: why a person must look at it, if one must."""
@@ -133,20 +95,7 @@ async def insert_deposits(
             "whys": [one.quarantine for one in new],
         },
     )
-    return [_deposit(row) for row in rows]
-
-
-async def known_before(session: AsyncSession, network: str, tx_hashes: Sequence[str]) -> set[str]:
-    """Those of these transactions that were in a block which is gone, credited then or not."""
-    rows = await session.execute(
-        text(
-            "SELECT DISTINCT d.tx_hash FROM deposits d WHERE d.network = :network"
-            " AND d.tx_hash = ANY(:hashes) AND (d.status = 'orphaned' OR EXISTS (SELECT"
-            "  FROM deposit_losses l WHERE l.deposit_id = d.id AND l.return_entry_id IS NULL))"
-        ),
-        {"network": network, "hashes": sorted(set(tx_hashes))},
-    )
-    return set(rows.scalars())
+    return [deposit_of(row) for row in rows]
 
 
 async def ignore(
@@ -188,7 +137,7 @@ async def orphan_above(session: AsyncSession, network: str, number: int) -> list
         ),
         {"network": network, "number": number},
     )
-    return [_deposit(row) for row in rows]
+    return [deposit_of(row) for row in rows]
 
 
 async def confirm_up_to(session: AsyncSession, network: str, number: int) -> list[DepositRow]:
@@ -200,7 +149,7 @@ async def confirm_up_to(session: AsyncSession, network: str, number: int) -> lis
         ),
         {"network": network, "number": number},
     )
-    return [_deposit(row) for row in rows]
+    return [deposit_of(row) for row in rows]
 
 
 async def leave_aside(
@@ -218,7 +167,7 @@ async def leave_aside(
         ),
         {"network": network, "listed": list(listed)},
     )
-    return [_deposit(row) for row in rows]
+    return [deposit_of(row) for row in rows]
 
 
 async def creditable(
@@ -254,7 +203,7 @@ async def lock_creditable(session: AsyncSession, deposit_ids: Sequence[str]) -> 
         ),
         {"ids": list(deposit_ids)},
     )
-    return [_deposit(row) for row in rows]
+    return [deposit_of(row) for row in rows]
 
 
 async def lock_set_aside(session: AsyncSession, deposit_id: str) -> DepositRow | None:
@@ -270,7 +219,7 @@ async def lock_set_aside(session: AsyncSession, deposit_id: str) -> DepositRow |
             {"id": deposit_id},
         )
     ).one_or_none()
-    return None if row is None else _deposit(row)
+    return None if row is None else deposit_of(row)
 
 
 async def set_booked(
@@ -309,7 +258,7 @@ async def quarantine(session: AsyncSession, deposit_id: str, reason: str) -> Dep
         {"id": deposit_id, "reason": reason},
     )
     row = done.one_or_none()
-    return None if row is None else _deposit(row)
+    return None if row is None else deposit_of(row)
 
 
 def _place(network: str, block: BlockRef, seen: ObservedDeposit) -> dict[str, Any]:
@@ -328,7 +277,8 @@ def _place(network: str, block: BlockRef, seen: ObservedDeposit) -> dict[str, An
     }
 
 
-def _deposit(row: Any) -> DepositRow:
+def deposit_of(row: Any) -> DepositRow:
+    """A row of the table, whole."""
     return DepositRow(
         id=row.id,
         network=row.network,

@@ -23,10 +23,20 @@ from chain.window import Window
 from wallet import custody, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.deposits import backfill, casework, cold_gas, known, lineage, losses, repository
+from wallet.deposits import (
+    backfill,
+    casework,
+    cold_gas,
+    known,
+    lineage,
+    losses,
+    orphans,
+    repository,
+)
 from wallet.deposits.credit import Crediter, about
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.lineage import Tip
+from wallet.deposits.orphans import Moved
 from wallet.deposits.quiet import Settled, nothing_new
 from wallet.deposits.repository import DepositRow, NewDeposit
 from wallet.money import AssetBook
@@ -154,16 +164,16 @@ class Scanner:
                 return None
             back = Tip(ancestor[0], ancestor[1], now.final_number)
             await lineage.rewind(session, self._network, back)
-            orphans = await repository.orphan_above(session, self._network, back.number)
+            gone = await repository.orphan_above(session, self._network, back.number)
             await losses.forget_above(session, self._network, back.number)
             await cold_gas.forget_above(session, self._network, back.number)
-            await casework.gone(session, orphans)
-            await self._tell(session, "deposit.orphaned", orphans)
+            await casework.gone(session, gone)
+            await self._tell(session, "deposit.orphaned", gone)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
         log.warning(
             "scanner.reorg", network=self._network, depth=tip.number - back.number,
-            orphaned=len(orphans),
+            orphaned=len(gone),
         )  # fmt: skip
         return back
 
@@ -299,10 +309,10 @@ class Scanner:
             session, self._network,
             {(seen.tx_hash, seen.from_address) for seen, _ in arrived if seen.to_address in owners},
         )  # fmt: skip
-        before = await repository.known_before(
-            session, self._network, [seen.tx_hash for seen, _ in arrived]
+        before = await orphans.known(
+            session, self._network, block, [seen.tx_hash for seen, _ in arrived]
         )
-        rows, new = [], []
+        again, new = [], []
         for seen, moved in arrived:
             if seen.is_coin_sweep and seen.from_address not in held:
                 continue  # anybody can emit such a log
@@ -315,23 +325,20 @@ class Scanner:
                 await repository.ignore(session, self._network, block, seen, "own_transaction",
                                         principal_id=None)  # fmt: skip
                 continue
-            if seen.tx_hash in before and await losses.seen_again(
+            if seen.tx_hash in before.lost and await losses.seen_again(
                 session, self._network, block, seen, is_move=is_move
             ):
                 continue  # credited once already; its loss is undone when it is final
             quarantine = self._doubt(seen, moved, {} if is_move else stopped)
             if quarantine is None and seen.tx_hash in unknown and seen.to_address in owners:
                 quarantine = "sent_by_house"
-            row = None
-            if seen.tx_hash in before:
-                row = await repository.move_orphan(
-                    session, self._network, block, seen, is_move=is_move, quarantine=quarantine
-                )
-            if row is not None:
-                rows.append(row)
+            known_id = before.take(seen, is_move=is_move)
+            if known_id is not None:
+                again.append(Moved(known_id, seen, is_move, quarantine))
             elif (seen.to_address, seen.asset) not in found:
                 new.append(NewDeposit(seen, owners.get(seen.to_address), is_move, quarantine))
             # else scanned again: the balance finder has booked it since
+        rows = await orphans.move(session, self._network, block, again)
         rows += await repository.insert_deposits(session, self._network, block, new)
         await casework.set_all_aside(session, [row for row in rows if row.status == "quarantined"])
         await self._tell(session, "deposit.seen", rows)

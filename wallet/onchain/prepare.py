@@ -138,8 +138,9 @@ class Preparer:
             waiting = await pauses.paused(session)
             if waiting:
                 await pauses.say_so(session, desk.network)
-            leave = await tokens.leaving(session, desk.chain.network)
             freeze = await frozen(session, desk.network)
+            emptied = freeze is not None and freeze.evacuate_to is not None
+            leave = await tokens.leaving(session, desk.chain.network, emptied=emptied)
             # What may not go now is left out here: however much it is, it hides nothing that may.
             queued, self._behind[address] = await queue.turn(
                 session,
@@ -220,14 +221,14 @@ class Preparer:
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
         inside = await beside.members(session, intent_id)
-        halted = await tokens.halted(session, desk.network)
+        saves = emptied and moving.purpose == "treasury"
+        halted = {} if saves else await tokens.halted(session, desk.network)
         if any(one.asset in halted for one in (moving, *inside)) or await pauses.holds_back(
             session, intent_id
         ):
             await repository.set_waiting(session, [intent_id], "review", queued_only=True)
             return False
-        saved = emptied and signer.role == "hot" and moving.purpose == "treasury"
-        if signer.deposit_index is not None or saved:
+        if signer.deposit_index is not None or (saves and signer.role == "hot"):
             # An authorisation that counted has used up a nonce of a deposit address, too; and who
             # has a hot key uses its nonces: what is left there is saved behind theirs.
             signer = replace(signer, next_nonce=max(signer.next_nonce, mined))
@@ -339,8 +340,8 @@ class Preparer:
         for asset in sorted({native, intent.asset, *(member.asset for member in inside)}):
             if not desk.chain.network.lists(asset):
                 continue  # of a batch that is out already, or that nobody will vouch for
-            [balance] = await desk.chain.balances([address], asset, head.number)
-            if balance < needs[asset]:
+            balance = await desk.chain.said(address, asset, head.number)
+            if balance is None or balance < needs[asset]:  # who says nothing keeps no others
                 log.warning("signer.short", network=desk.network, address=address, asset=asset)
                 return False
         return True

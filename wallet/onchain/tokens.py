@@ -26,10 +26,11 @@ async def halted(session: AsyncSession, network: str) -> dict[str, str]:
     return {row.asset: row.reason for row in rows}
 
 
-async def leaving(session: AsyncSession, network: Network) -> list[str]:
+async def leaving(session: AsyncSession, network: Network, *, emptied: bool) -> list[str]:
     """Assets that may leave: listed and not stopped. What waits in others says that a person looks
-    at it; however many they are, they are in nobody's way."""
-    stopped = await halted(session, network.name)
+    at it; however many they are, they are in nobody's way. `emptied`: what lies hot is the thief's,
+    and goes to the house whatever it is worth; nothing of customers leaves then."""
+    stopped = {} if emptied else await halted(session, network.name)
     listed = [network.native_asset, *(token.code for token in network.tokens)]
     leave = [asset for asset in listed if asset not in stopped]
     await session.execute(

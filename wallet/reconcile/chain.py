@@ -8,16 +8,17 @@ of the books.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import BlockRef, Receipt
 from chain.client import ChainClient
-from chain.errors import ChainError, NodeRejected
+from chain.errors import LIMIT_EXCEEDED, ChainError, NodeGarbage, NodeRejected
 from chain.observe import coins_swept_in, transfer_in
 from wallet import custody, ledger
 from wallet.custody.house import Place as HousePlace
@@ -37,6 +38,7 @@ would be more than a row can hold, and no reading of anything would be kept."""
 KEEPS: tuple[Place, ...] = ("warm", "cold")
 """Tiers that a house need not have."""
 Key = tuple[Place, str]  # where on the chain, which asset
+log = structlog.get_logger(__name__)
 
 
 class ReconcileFailed(ChainUnavailable):
@@ -133,7 +135,7 @@ async def _network_lines(db: Database, chain: ChainClient, *, final: bool) -> Ne
             in_flight_minor=_kept(books.in_flight[place, asset]),
             note=note,
         )
-        for place, asset in sorted(books.ledger_minor)
+        for place, asset in sorted(outside)
     ]
     return NetworkReading(lines, books.block, final)
 
@@ -282,7 +284,8 @@ async def _moves_above(session: AsyncSession, network: str, up_to: int, books: _
 
 
 async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
-    """Balances of all our addresses at the block, summed by place and asset."""
+    """Balances of all our addresses at the block, summed by place and asset; without those of
+    tokens that say nothing."""
     assert books.block is not None
     by_place: dict[Place, list[str]] = {
         "deposit": books.issued,
@@ -291,12 +294,28 @@ async def _read_chain(chain: ChainClient, books: _Books) -> dict[Key, int]:
         by_place[tier] = [a for a, place in books.house.items() if place == tier]
     sums: dict[Key, int] = {}
     for place, asset in books.ledger_minor:
-        addresses, total = by_place[place], 0
-        for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
-            some = addresses[first : first + ADDRESSES_AT_ONCE]
-            total += sum(await chain.balances(some, asset, books.block.number))
-        sums[place, asset] = total
+        total = await _sum(chain, by_place[place], asset, books.block.number)
+        if total is not None:
+            sums[place, asset] = total
     return sums
+
+
+async def _sum(chain: ChainClient, addresses: Sequence[str], asset: str, number: int) -> int | None:
+    """None where the node has that state and the token's contract says nothing: it alone is not
+    known then. Raises ChainError."""
+    total, native = 0, chain.network.native_asset
+    for first in range(0, len(addresses), ADDRESSES_AT_ONCE):
+        some = addresses[first : first + ADDRESSES_AT_ONCE]
+        try:
+            total += sum(await chain.balances(some, asset, number))
+        except (NodeRejected, NodeGarbage) as error:
+            busy = isinstance(error, NodeRejected) and error.rpc_code == LIMIT_EXCEEDED
+            if busy or asset == native:
+                raise
+            await chain.said(some[0], native, number)  # raises where it is the node
+            log.error("reconcile.token_says_nothing", network=chain.network.name, asset=asset)
+            return None
+    return total
 
 
 async def _explain_open(chain: ChainClient, books: _Books) -> int:

@@ -28,6 +28,7 @@ BOOKS = "books"
 BANK = "bank"
 GATEWAY = "gateway"
 TRIAL = "trial_balance"
+NOBODY = "nothing that is configured here reads this account, or its token says nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +102,11 @@ async def _network(db: Database, chain: ChainClient) -> Read:
 
 def _left_out(owned: list[str], reads: list[Read]) -> list[Read]:
     """Accounts with something on them that no source spoke of: a network or token that is not
-    configured any more. Silence about them would look like agreement."""
+    configured any more, a token that says nothing. Silence about them would look like agreement."""
     covered = {line.account for read in reads for line in read.lines}
     silent = {read.source for read in reads if read.unknown_reason}
     return [
-        Read(path, unknown_reason="nothing that is configured here reads this account")
+        Read(path, unknown_reason=NOBODY)
         for path in owned
         if path not in covered and ":".join(path.split(":")[:2]) not in silent
     ]

@@ -97,14 +97,18 @@ class SweepFollower:
         """What left (or, for a top-up, reached) each deposit address, without gas."""
         if sweep.kind == "top_up":
             return {(sweep.addresses[0], sweep.asset): intent.amount_minor}
+        own: Moves = {}
         if sweep.kind in FROM_DEPOSIT:
-            return {(sweep.addresses[0], sweep.asset): -intent.amount_minor}
+            own = {(sweep.addresses[0], sweep.asset): -intent.amount_minor}
         if receipt is None:
+            if own:
+                return own
             raise AssertionError(f"{intent.id}: an end on chain without its receipt")
         known = {address.lower(): address for address in sweep.addresses}
         network = self._networks[sweep.network]
         found = calls.swept(receipt, network, accounts=known, treasury=sweep.treasury)
-        return {(known[lower], asset): -minor for (lower, asset), minor in found.items()}
+        # Beside what an address pays itself, a token's code may have swept its other coins.
+        return {(known[lower], asset): -minor for (lower, asset), minor in found.items()} | own
 
     async def _book(
         self,

@@ -19,7 +19,6 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.money import AssetBook, Money
 from wallet.onchain.prepare import would_revert
-from wallet.treasury import hot
 from wallet.treasury.moves import HOUSE, Move, bound, dismiss, evacuate
 
 OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
@@ -44,8 +43,10 @@ async def warm_out(
     head = await chain.head()
     found = []
     for code in (*(token.code for token in network.tokens), native):
-        held = await hot.said(chain, warm, code, head.number)
+        held = await chain.said(warm, code, head.number)
         if held is None:
+            log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
+                      error="says nothing")  # fmt: skip
             continue
         minor = held - await _under_way(session, network.name, warm, code, native)
         if code == native and minor > 0:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import LIMIT_EXCEEDED, NodeGarbage, NodeRejected
 from wallet import custody
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -65,19 +64,3 @@ async def introduce(db: Database, chain: ChainClient, address: str) -> None:
         raise InvalidState("This node takes its first payment twice: let it send one before.")
     async with db.transaction() as session:
         await signers.add_signer(session, network=name, address=address, next_nonce=nonce)
-
-
-async def said(chain: ChainClient, address: str, asset: str, number: int) -> int | None:
-    """What lies at an address at that block; None where the token's contract says nothing (it
-    reverts, burns its gas, answers no number): it may not keep the rest. Raises ChainError."""
-    try:
-        [held] = await chain.balances([address], asset, number)
-    except NodeRejected as error:
-        if error.rpc_code == LIMIT_EXCEEDED:
-            raise
-    except NodeGarbage:
-        pass
-    else:
-        return held
-    [one] = await chain.holdings([address], number)  # raises where it is the node that fails
-    return one.minor.get(asset)

@@ -36,6 +36,8 @@ from wallet.treasury.proposals import Proposals
 TICK_SECONDS = 3.0
 STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
 ANEW = "promised_anew"
+REVERTS = 2
+"""Transactions of a token that failed though every call had gone: it keeps the coins no longer."""
 log = structlog.get_logger(__name__)
 
 
@@ -87,7 +89,7 @@ class TreasuryWatch:
             left += open_count
             waiting = open_count
             for token in chain.network.tokens:
-                held = await hot.said(chain, address, token.code, head.number)
+                held = await chain.said(address, token.code, head.number)
                 if held is None:
                     log.error("treasury.token_stays", network=self._name, address=address,
                               asset=token.code, error="says nothing")  # fmt: skip
@@ -120,8 +122,12 @@ class TreasuryWatch:
             await self._rotate(lanes)
 
     async def _went(self, address: str, asset: str, held: int, cold: str) -> bool:
-        """Whether the move could be promised; a token that refuses (paused, address barred) is
-        left where it is, with its name in the log."""
+        """Whether the move could be promised; a token that refuses (paused, address barred), or
+        that reverted where no node had said so, is left where it is, with its name in the log."""
+        if await self._reverted(address, asset) >= REVERTS:
+            log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
+                      error="reverts")  # fmt: skip
+            return False
         try:
             await self._send(address, asset, held, cold)
         except NodeRejected as error:
@@ -132,6 +138,22 @@ class TreasuryWatch:
             return False
         return True
 
+    async def _reverted(self, address: str, asset: str) -> int:
+        """How often its own transaction failed on the chain in evacuations of this address."""
+        async with self._db.transaction() as session:
+            return int(
+                await session.scalar(
+                    text(
+                        "SELECT count(*) FROM treasury_moves m JOIN chain_intents i"
+                        " ON i.id = m.intent_id WHERE m.network = :network AND m.kind = 'evacuate'"
+                        " AND m.asset = :asset AND i.pinned_address = :address"
+                        " AND i.state = 'final_reverted'"
+                    ),
+                    {"network": self._name, "asset": asset, "address": address},
+                )
+                or 0
+            )
+
     async def _take_back(self, address: str, number: int) -> None:
         """End what was promised and cannot leave as it was: of more than lies there any more (who
         has the key spends, too), or at fees of a cheaper hour. It is promised anew."""
@@ -141,9 +163,9 @@ class TreasuryWatch:
                 fees = await chain.fees()
                 goes = least_cap(fees.base_fee, fees.tip) <= row.fee_ceiling_wei
             else:
-                [held] = await chain.balances([address], row.asset, number)
+                held = await chain.said(address, row.asset, number)
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
-                goes = row.amount_minor + gas <= held
+                goes = held is not None and row.amount_minor + gas <= held
             if goes:
                 continue
             async with self._db.transaction() as session:
