@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import run_script, run_sql
 
 revision = "r0055"
-down_revision = "r0052"
+down_revision = "r0053"
 branch_labels = None
 depends_on = None
 
