@@ -217,6 +217,11 @@ class AssetBook:
         return Money(int(minor), self.known(code))
 
     @property
+    def codes(self) -> list[str]:
+        """Of all that is known, listed or not any more."""
+        return [*self._by_code, *self._retired]
+
+    @property
     def retired(self) -> list[Asset]:
         """What was listed once."""
         return list(self._retired.values())

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.api.conftest import PASSWORD, World
+from wallet import holds
 from wallet.bootstrap import RefusedToStart
 from wallet.money import AssetBook, UnknownAsset, chain_asset
 from wallet.testing.databases import ScratchDatabase
@@ -57,6 +58,18 @@ async def test_what_was_in_it_is_still_shown(world: World) -> None:
     assert (refused.status_code, refused.json()["code"]) == (422, "unknown_asset")
     other = {"amount": "1.00", "asset": "EUR"}
     assert (await ada.post("/v1/transfers", {"to": bob.id, "money": other})).status_code == 201
+
+
+async def test_a_hold_in_it_ends_by_itself(world: World) -> None:
+    ada, bob = await world.person(USDC="20"), await world.person(EUR="1.00")
+    money = {"amount": "1.5", "asset": "USDC"}
+    asked = {"to": bob.id, "money": money, "expires_in_seconds": 60}
+    held = await ada.post("/v1/holds", asked)
+    assert held.status_code == 201, held.text
+    await delist(world, "USDC")
+    await world.bed.advance(61)
+    assert await holds.expire(world.services.db, world.services.assets) == 1
+    assert await ada.available("USDC") == "20.000000"
 
 
 async def test_the_pages_of_its_holders_open(world: World) -> None:

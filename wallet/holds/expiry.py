@@ -23,7 +23,7 @@ DUE = (
 
 async def expire(db: Database, assets: AssetBook) -> int:
     """Give back one batch, what ended first before the rest; returns how many. Two workers give
-    back each once. What is held in an asset that is listed no more waits until it is again.
+    back each once. What is held in an asset that nobody knows waits.
 
     Accounts are locked before rows of `payment_holds`, in the order of their ids, as whoever
     captures or voids does.
@@ -34,11 +34,11 @@ async def expire(db: Database, assets: AssetBook) -> int:
                 text(
                     "SELECT due.id FROM (SELECT h.id, h.account_id FROM holds h"
                     " WHERE h.status = 'open' AND h.kind = :kind"
-                    " AND h.expires_at <= bifold_now() AND h.asset = ANY(:listed)"
+                    " AND h.expires_at <= bifold_now() AND h.asset = ANY(:known)"
                     " ORDER BY h.expires_at, h.id LIMIT :batch)"
                     " AS due ORDER BY due.account_id, due.id"
                 ),
-                {"batch": BATCH, "kind": KIND, "listed": [asset.code for asset in assets]},
+                {"batch": BATCH, "kind": KIND, "known": [*assets.codes]},
             )
         ).all()
         ended = 0
