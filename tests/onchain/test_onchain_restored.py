@@ -17,9 +17,11 @@ from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain import casework
 from wallet.onchain.desk import leadership
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
+from wallet.withdrawals import debt
 
 PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
 PAID = [3_000_000] * 6
@@ -202,3 +204,36 @@ async def test_nor_where_the_node_says_nothing_of_its_pool(
     await lanes.automine(True)
     await lanes.finish()
     assert await _paid(lanes) == PAID
+
+
+async def test_what_may_be_paid_is_not_given_back_where_its_recipient_refuses_it(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take it but once; nor is it ended for what its owner owes."""
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "3", "USDC", ELSEWHERE)
+    await seam.runner._introduce_signers(0)
+    [hot] = await seam.signer.hot_addresses()
+    async with seam.db.transaction() as session:
+        await casework.halt_signer(
+            session, network="local", address=hot, reason="foreign_transaction"
+        )
+    await _resume(seam, hot)
+    later = await seam.withdraw(ada, "2", "USDC", ELSEWHERE)
+
+    async def refused(*_: Any) -> int:
+        raise NodeRejected(3, "execution reverted")
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", refused)
+    for _ in range(3):
+        await seam.runner.tick()
+    kept = await seam.withdrawal(ada, made.id)
+    assert (kept.status, kept.waiting_for) == ("held", "review")
+    assert (await seam.withdrawal(ada, later.id)).status == "failed"
+
+    async def in_debt(*_: Any) -> bool:
+        return True
+
+    monkeypatch.setattr(debt, "owes", in_debt)
+    await debt.OwedWithdrawals(seam.db, seam.assets).take_back(ada)
+    assert (await seam.withdrawal(ada, made.id)).status == "held"

@@ -107,7 +107,8 @@ async def may_have_paid(session: AsyncSession, *, network: str, since: datetime 
                 "SELECT EXISTS (SELECT FROM cases c JOIN chain_signers s"
                 " ON c.subject = s.network || '/' || s.address WHERE s.network = :network"
                 " AND s.role = 'hot' AND c.kind = 'signer_halted'"
-                " AND c.opened_at >= CAST(:since AS timestamptz) AND c.evidence->>'reason' = ANY(:reasons))"
+                " AND c.evidence->>'reason' = ANY(:reasons)"
+                " AND c.opened_at >= CAST(:since AS timestamptz))"
             ),
             {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
         )
