@@ -17,7 +17,7 @@ INSERT = text(
     "INSERT INTO asset_terms (code, kind, scale, name) VALUES (:code, :kind, :scale, :name)"
     " ON CONFLICT (code) DO NOTHING"
 )
-CORRECT = text(  # the database refuses it where it does (r0053); here nobody has to be refused
+CORRECT = text(  # the database refuses it where it does (r0046); here nobody has to be refused
     "UPDATE asset_terms SET kind = :kind, scale = :scale, name = :name WHERE code = :code AND NOT"
     " EXISTS (SELECT FROM accounts a JOIN postings p ON p.account_id = a.id WHERE a.asset = :code)"
     " RETURNING code"

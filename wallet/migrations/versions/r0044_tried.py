@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_sql
 
-revision = "r0048"
+revision = "r0044"
 down_revision = "r0043"
 branch_labels = None
 depends_on = None
@@ -12,9 +12,9 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0048.sql")
+    run_sql("r0044.sql")
 
 
 def downgrade() -> None:
     """Of what counts alone."""
-    run_sql("r0048_down.sql")
+    run_sql("r0044_down.sql")

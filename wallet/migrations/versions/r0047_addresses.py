@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_script, run_sql
 
-revision = "r0055"
-down_revision = "r0053"
+revision = "r0047"
+down_revision = "r0046"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0055.sql")
+    run_sql("r0047.sql")
 
 
 def downgrade() -> None:

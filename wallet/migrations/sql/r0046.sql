@@ -1,4 +1,4 @@
--- r0053: terms of nothing may be put right; which factory makes a network's addresses -----------------------
+-- r0046: terms of nothing may be put right; which factory makes a network's addresses -----------------------
 -- Listed with wrong decimals and noticed before anything was booked, an asset would have lost its code for good.
 CREATE FUNCTION asset_terms_stand() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- r0052: the terms of every asset that was ever listed ------------------------------------------------------
+-- r0045: the terms of every asset that was ever listed ------------------------------------------------------
 -- Stored amounts are integers: what one unit of them is must not change, nor be forgotten with the networks file.
 CREATE TABLE asset_terms (
     code text PRIMARY KEY CHECK (code <> ''),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_script, run_sql
 
-revision = "r0052"
-down_revision = "r0048"
+revision = "r0045"
+down_revision = "r0044"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0052.sql")
+    run_sql("r0045.sql")
 
 
 def downgrade() -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from wallet.migrations.load import run_script, run_sql
 
-revision = "r0053"
-down_revision = "r0052"
+revision = "r0046"
+down_revision = "r0045"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
     """Apply."""
-    run_sql("r0053.sql")
+    run_sql("r0046.sql")
 
 
 def downgrade() -> None:
