@@ -45,7 +45,7 @@ from api.sandbox import chain, gateway, house
 from api.state import State
 from api.web.router import mount as mount_web
 from wallet.bootstrap import RefusedToStart, Services
-from wallet.errors import DatabaseUnavailable, WalletError
+from wallet.errors import WalletError
 from wallet.group_commit import GroupWriter
 from wallet.turns import Turns
 from wallet.withdrawals import Planner
@@ -153,12 +153,14 @@ def _routes(app: FastAPI, services: Services) -> None:
 
 @asynccontextmanager
 async def _learning(services: Services) -> AsyncIterator[None]:
-    """What was listed once is known before anything is served; where the database is away, as soon
-    as it is back."""
+    """What was listed once is known before anything is served; where the database is away, or not
+    migrated yet (/readyz says so), as soon as it can be read."""
     task = None
     try:
         await services.learn_assets()
-    except DatabaseUnavailable:
+    except RefusedToStart:
+        raise
+    except WalletError:
         task = asyncio.create_task(_learn(services))
     try:
         yield

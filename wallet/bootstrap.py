@@ -6,6 +6,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlalchemy.exc import ProgrammingError
+
 from chain.client import ChainClient
 from chain.failover import FailoverRpc
 from chain.faults import FaultSwitch, FaultyRpc
@@ -20,7 +22,7 @@ from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.signer import Signer
 from wallet import custody, faults, listed
 from wallet.db import Database
-from wallet.errors import WalletError
+from wallet.errors import DatabaseUnavailable, WalletError
 from wallet.money import FIAT, Asset, AssetBook, chain_asset
 from wallet.settings import Settings
 
@@ -68,11 +70,13 @@ class Services:
 
     async def learn_assets(self) -> None:
         """Know what was listed once; nothing may be listed under other terms than before.
-        Raises RefusedToStart."""
+        Raises RefusedToStart, DatabaseUnavailable (a database that is not migrated, too)."""
         try:
             await listed.remember(self.db, self.assets)
         except listed.TermsChanged as error:
             raise RefusedToStart(str(error)) from None
+        except ProgrammingError:
+            raise DatabaseUnavailable("The database is not migrated: bifold migrate.") from None
 
     async def refresh_faults(self) -> None:
         """Sandbox: take over the faults that are switched on now."""

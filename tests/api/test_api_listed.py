@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,14 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from tests.api.conftest import PASSWORD, World
+from api import app
+from chain.testing import FakeNode
+from tests.api.conftest import PASSWORD, World, build_services
 from wallet import holds
 from wallet.bootstrap import RefusedToStart
+from wallet.migrate import upgrade
 from wallet.money import AssetBook, UnknownAsset, chain_asset
-from wallet.testing.databases import ScratchDatabase
+from wallet.testing.databases import ScratchCluster, ScratchDatabase
 
 
 async def delist(world: World, code: str) -> None:
@@ -165,3 +169,23 @@ async def test_terms_are_not_rewritten(world: World, database: ScratchDatabase) 
         for deed in ("UPDATE asset_terms SET code = 'X'", "DELETE FROM asset_terms"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(deed)
+
+
+async def test_a_database_that_is_not_migrated_yet_is_waited_for(
+    cluster: ScratchCluster, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API starts without it, to say so at /readyz."""
+    monkeypatch.setattr(app, "LEARN_SECONDS", 0.05)
+    bare = cluster.create(bare=True)
+    services = build_services(bare.app_url, node)
+    async with app._learning(services):
+        assert services.assets.retired == []
+        await asyncio.to_thread(upgrade, bare.owner_url)
+        with psycopg.connect(bare.conninfo("bifold_owner"), autocommit=True) as owner:
+            owner.execute(
+                "INSERT INTO asset_terms (code, kind, scale, name) VALUES ('X', 'token', 6, 'X')"
+            )
+        async with asyncio.timeout(10):
+            while not services.assets.retired:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.05)
+    await services.aclose()
