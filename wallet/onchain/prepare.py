@@ -45,6 +45,9 @@ it stops nobody else's pass, no node is blamed, and after one of its kind no coi
 with code are tried out in that pass."""
 TRYING_SECONDS = 2.0
 """Nor after so much time for all that was tried out: many may each take a little less than that."""
+LONG_PART = 20
+"""What took more than this part of that time is tried out behind everybody else from then on: else
+the few that never go would have it, pass for pass, and no other code its turn."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
@@ -126,6 +129,7 @@ class Preparer:
         self._desk = desk
         self._behind: dict[str, queue.Place | None] = {}
         self._slow: dict[str, float] = {}
+        self._long: set[str] = set()
         self._tried_slow, self._trying = False, 0.0
 
     async def run(
@@ -168,7 +172,8 @@ class Preparer:
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
         done, self._tried_slow, self._trying = 0, False, 0.0
-        for intent in queued:  # one that must wait holds up none behind it
+        # One that must wait holds up none behind it.
+        for intent in sorted(queued, key=lambda one: one.id in self._long):
             if done >= room or await self._not_yet(intent):
                 continue
             done += await self._prepare(intent, address, fees, head, mined)
@@ -369,9 +374,13 @@ class Preparer:
             await self._wait([intent.id], "chain")
             return False
         finally:
-            self._trying += time.monotonic() - began
+            took = time.monotonic() - began
+            self._trying += took
             self._tried_slow |= self._trying > TRYING_SECONDS
+            if took > TRYING_SECONDS / LONG_PART:
+                self._long.add(intent.id)
         self._slow.pop(intent.id, None)
+        self._long.discard(intent.id)
         if gas > intent.gas_limit:
             await self._fail(intent, "gas_above_bound")
             return False
