@@ -137,7 +137,8 @@ async def test_a_nonce_that_an_authorisation_used_up_fails_it_and_frees_the_acco
             "authorizationList": [wish],
         }
     ).raw_transaction  # fmt: skip
-    await seam.node("eth_sendRawTransaction", "0x" + bytes(raw).hex())
+    sent = await seam.node("eth_sendRawTransaction", "0x" + bytes(raw).hex())
+    await seam.dev.wait_mined(str(sent))
     assert await seam.chain.nonce(account.address) == nonce + 1
     monkeypatch.setattr("wallet.selfcustody.worker.ASK_AGAIN_SECONDS", 0.0)
     await stage.finish()

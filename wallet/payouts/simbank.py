@@ -212,7 +212,7 @@ async def _ensure_account(session: AsyncSession, asset: str) -> None:
     await session.execute(
         text(
             "INSERT INTO simbank.accounts (asset, number) VALUES (:asset, 'SIM-' || :asset)"
-            " ON CONFLICT (asset) DO NOTHING"
+            " ON CONFLICT DO NOTHING"
         ),
         {"asset": asset},
     )

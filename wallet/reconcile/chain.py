@@ -32,7 +32,7 @@ from wallet.onchain import ChainUnavailable, burn
 
 ADDRESSES_AT_ONCE = 500
 TRIES = 5
-MOST = 10**77
+MOST = 3 * 10**77
 """More than that is not kept of what contracts say: nine balances of 2^256 − 1, whose token lies,
 would be more than a row can hold, and no reading of anything would be kept."""
 KEEPS: tuple[Place, ...] = ("warm", "cold")
