@@ -21,7 +21,7 @@ from keys.remote import RemoteSigner
 from keys.request import ApprovalLimits, Kind, SignedTx
 from keys.signer import Signer
 from wallet import custody, faults, listed
-from wallet.db import Database
+from wallet.db import Database, sqlstate
 from wallet.errors import DatabaseUnavailable, WalletError
 from wallet.money import FIAT, Asset, AssetBook, chain_asset
 from wallet.settings import Settings
@@ -30,6 +30,7 @@ Role = Literal["api", "worker", "cli"]
 NATIVE_NAMES = {"ETH": "Ether", "POL": "POL", "XDAI": "xDai"}
 TOKEN_NAMES = {"USDC": "USD Coin", "EURC": "Euro Coin", "DAI": "Dai"}
 PLAY_CHAIN_IDS = frozenset({1337, 31337})  # Ganache, Anvil and Hardhat as they come
+UNDEFINED_TABLE = "42P01"
 NATIVE_DECIMALS = 18  # every EVM chain counts its coin in wei
 
 
@@ -75,7 +76,9 @@ class Services:
             await listed.remember(self.db, self.assets)
         except listed.TermsChanged as error:
             raise RefusedToStart(str(error)) from None
-        except ProgrammingError:
+        except ProgrammingError as error:
+            if sqlstate(error) != UNDEFINED_TABLE:
+                raise
             raise DatabaseUnavailable("The database is not migrated: bifold migrate.") from None
 
     async def refresh_faults(self) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from api import app
 from chain.testing import FakeNode
@@ -189,3 +190,11 @@ async def test_a_database_that_is_not_migrated_yet_is_waited_for(
             while not services.assets.retired:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.05)
     await services.aclose()
+
+
+async def test_a_role_that_may_not_read_is_told_so(world: World, database: ScratchDatabase) -> None:
+    """And not that the database is not migrated."""
+    with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as owner:
+        owner.execute("REVOKE SELECT ON asset_terms FROM bifold_app")
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await world.services.learn_assets()
