@@ -56,6 +56,15 @@ async def found(seam: Seam) -> list[tuple[str, str, int]]:
     return [(one.address, one.money.asset.code, one.money.minor) for one in listed]
 
 
+async def follow_fork(seam: Seam) -> None:
+    """Two operators let the network go on along the chain that the node has."""
+    fork = await forks.fork(seam.db, seam.chain)
+    async with as_operator(seam.db) as session:
+        await forks.propose(session, fork, by="al")
+    async with as_operator(seam.db) as session:
+        await forks.approve(session, seam.assets, fork, by="bea")
+
+
 async def test_addresses_of_another_network_are_all_looked_at_in_turn(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,11 +200,7 @@ async def test_an_assigned_arrival_that_a_fork_took_is_not_assigned_twice(seam: 
     await assign(seam, ada)
     await seam.dev.reorg(10)
     await seam.mine(1)
-    fork = await forks.fork(seam.db, seam.chain)
-    async with as_operator(seam.db) as session:
-        await forks.propose(session, fork, by="al")
-    async with as_operator(seam.db) as session:
-        await forks.approve(session, seam.assets, fork, by="bea")
+    await follow_fork(seam)
     await seam.finish()
     await finder.tick()
     assert await suspense(seam) == 777 and await found(seam) == []  # they did not come again yet
@@ -220,11 +225,7 @@ async def test_an_open_arrival_that_a_fork_took_is_assigned_to_nobody(seam: Seam
     await finder.tick()
     await seam.dev.reorg(10)
     await seam.mine(1)
-    fork = await forks.fork(seam.db, seam.chain)
-    async with as_operator(seam.db) as session:
-        await forks.propose(session, fork, by="al")
-    async with as_operator(seam.db) as session:
-        await forks.approve(session, seam.assets, fork, by="bea")
+    await follow_fork(seam)
     await seam.finish()
     await seam.finish()
     await finder.tick()
