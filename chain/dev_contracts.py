@@ -19,16 +19,21 @@ async def deploy_contracts(
 ) -> dict[str, str]:
     """Role → EIP-55 address. `owner` (the node's sender) owns the payout contract and is where it
     drains to; `operators` may pay batches. Raises DevNodeFailed."""
-    ours = {
+    return {
         "treasury": treasury,
         "sweeper": await node.deploy(artifact("DepositSweeper"), (treasury,)),
         "sweep_batch": await node.deploy(artifact("SweepBatch"), ()),
         "forwarder_factory": await node.deploy(artifact("ForwarderFactory"), (treasury,)),
-        "batch_payout": await node.deploy(artifact("BatchPayout"), (owner, owner)),
+        "batch_payout": await deploy_payout(node, owner=owner, operators=operators),
     }
+
+
+async def deploy_payout(node: DevNode, *, owner: str, operators: Sequence[str]) -> str:
+    """The payout contract alone; its EIP-55 address. As `deploy_contracts`."""
+    contract = await node.deploy(artifact("BatchPayout"), (owner, owner))
     for operator in operators:
         data = bytes(_SET_OPERATOR + encode(["address", "bool"], [operator, True]))
-        done = await node.wait_mined(await node.call_contract(ours["batch_payout"], data))
+        done = await node.wait_mined(await node.call_contract(contract, data))
         if done.status != 1:
             raise DevNodeFailed("the payout contract did not take its operator")
-    return ours
+    return contract

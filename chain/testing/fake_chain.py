@@ -6,38 +6,31 @@ suite against both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import rlp
 from eth_hash.auto import keccak
 
 from chain.blocks import Log
-from chain.observe import TRANSFER_TOPIC, bloom_of
-from chain.transactions import PLAIN_TRANSFER_GAS, TRANSFER_SELECTOR
+from chain.observe import bloom_of
+from chain.testing.fake_calls import (
+    CODE_GAS,
+    REVERTS,
+    Effect,
+    FakePayout,
+    FakeState,
+    FakeToken,
+    World,
+)
+from chain.transactions import PLAIN_TRANSFER_GAS
 
 FIRST_BASE_FEE_WEI = 10**9
 BLOCK_GAS = 30_000_000
-DEPLOY_GAS = 556_098  # of contracts' TestToken, named and sized as the seam does it
+DEPLOY_GAS = {FakeToken: 556_098, FakePayout: 1_039_747}  # as the seam names and sizes them
 GENESIS_TIME = 1_700_000_000
-REVERTS = bytes.fromhex("60006000fd")
-RETURNS_TRUE = bytes.fromhex("600160005260206000f3")  # and moves nothing, and logs nothing
-CODE_GAS = {REVERTS: 6, RETURNS_TRUE: 18}
-"""What foreign code costs to run; there is no other code in this world but the token's."""
-TOKEN_CODE = b"`"
-_NEW_HOLDER_GAS, _KNOWN_HOLDER_GAS = 29_988, 12_888
+CONTRACT_CODE = b"`"
 _ZERO_BYTE_GAS, _BYTE_GAS = 4, 16  # EIP-2028
-_WORD = 32
-_PAD = "0x" + "0" * 24
-
-
-@dataclass(frozen=True, slots=True)
-class FakeToken:
-    """A deployment of contracts' TestToken. Addresses lower-case."""
-
-    address: str
-    decimals: int
-    supply: int
-    owner: str
+_REFUNDED_AT_MOST = 5  # EIP-3529: a fifth of the gas
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +46,8 @@ class FakeTx:
     tip: int
     cap: int
     data: bytes
-    creates: FakeToken | None = None
-    """The token that it deploys; `to` is empty then."""
+    creates: FakeToken | FakePayout | None = None
+    """The contract that it deploys; `to` is empty then."""
     raw: bytes = b""
     """Its signed bytes; none where the node's own account sent it."""
 
@@ -83,21 +76,6 @@ class FakeReceipt:
 
 
 @dataclass(slots=True)
-class FakeState:
-    """Accounts at one block: wei, mined nonces, token balances by (contract, holder), and code
-    that somebody put at an address."""
-
-    wei: dict[str, int] = field(default_factory=dict)
-    nonces: dict[str, int] = field(default_factory=dict)
-    tokens: dict[tuple[str, str], int] = field(default_factory=dict)
-    code: dict[str, bytes] = field(default_factory=dict)
-
-    def copy(self) -> FakeState:
-        """As it is now."""
-        return FakeState(self.wei.copy(), self.nonces.copy(), self.tokens.copy(), self.code.copy())
-
-
-@dataclass(slots=True)
 class FakeBlock:
     """A mined block and the state after it."""
 
@@ -117,7 +95,7 @@ class FakeBlock:
 
 
 class FakeChain:
-    """A chain that mines when told. `contracts` are token addresses with a plain `transfer`.
+    """A chain that mines when told. `world`: the contracts that it runs.
 
     The base fee follows EIP-1559 from block to block. A reorganisation does not take it back, as
     on Anvil; nor a deployment, which Anvil would.
@@ -125,8 +103,7 @@ class FakeChain:
 
     def __init__(self) -> None:
         self.state = FakeState()
-        self.contracts: set[str] = set()
-        self.decimals: dict[str, int] = {}
+        self.world = World()
         self.pool: dict[tuple[str, int], FakeTx] = {}
         self.next_base_fee = FIRST_BASE_FEE_WEI
         self._forks = 0
@@ -195,39 +172,32 @@ class FakeChain:
         """The pooled transaction with this hash, if any."""
         return next((tx for tx in self.pool.values() if tx.hash == tx_hash), None)
 
-    def add_token(self, token: FakeToken) -> None:
-        """Put a token at its address; the whole supply is its owner's."""
-        self.contracts.add(token.address)
-        self.decimals[token.address] = token.decimals
-        self.state.tokens[(token.address, token.owner)] = token.supply
+    def add_contract(self, contract: FakeToken | FakePayout) -> None:
+        """Put it at its address; the whole supply of a token is its owner's."""
+        if isinstance(contract, FakePayout):
+            self.world.payouts[contract.address] = contract
+            return
+        self.world.tokens[contract.address] = contract
+        self.state.tokens[(contract.address, contract.owner)] = contract.supply
 
     def seal_genesis(self) -> None:
         """Make balances given so far part of the newest block, so that reorgs keep them."""
         self.head.state = self.state.copy()
 
     def code(self, address: str) -> bytes:
-        """What lies at an address: code that was put there, else a byte that stands for the
-        token's, else nothing."""
+        """What lies at an address: code that was put there, else a byte that stands for a
+        contract's, else nothing."""
         put = self.state.code.get(address)
         if put is not None:
             return put
-        return TOKEN_CODE if address in self.contracts else b""
+        there = address in self.world.tokens or address in self.world.payouts
+        return CONTRACT_CODE if there else b""
 
     def call_gas(self, sender: str, to: str, data: bytes, value: int = 0) -> int | None:
-        """Gas of a call as the state is now; None when it reverts. Funds are not looked at."""
-        base = PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in data)
-        code = self.state.code.get(to)
-        if code == REVERTS:
-            return None
-        if code:
-            return base + CODE_GAS[code]
-        if to not in self.contracts:
-            return base
-        moved = self._token_move(sender, to, data, value)
-        if moved is None:
-            return None
-        known = self.state.tokens.get((to, moved[0]), 0) > 0
-        return base + (_KNOWN_HOLDER_GAS if known else _NEW_HOLDER_GAS)
+        """Gas that a call must bring as the state is now; None when it reverts. Funds are not
+        looked at."""
+        effect = self.world.call(self.state, sender, to, data, value)
+        return None if effect is None else _base_gas(data) + effect.gas
 
     def drop(self, tx: FakeTx) -> None:
         """Forget a pooled transaction and, as Anvil does, those that were ready only after it.
@@ -264,40 +234,36 @@ class FakeChain:
         state, base_fee = self.state, self.next_base_fee
         price = min(tx.cap, base_fee + tx.tip)
         state.nonces[tx.sender] = tx.nonce + 1
-        needed = DEPLOY_GAS if tx.creates else self.call_gas(tx.sender, tx.to, tx.data, tx.value)
-        succeeded = needed is not None and needed <= tx.gas
-        if needed is None:
-            # A refused transfer of the token costs less than this on Anvil, and is as reverted.
-            base = PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if b else _ZERO_BYTE_GAS for b in tx.data)
-            needed = base + CODE_GAS[REVERTS]
-        gas_used = min(tx.gas, needed)
-        state.wei[tx.sender] = state.wei.get(tx.sender, 0) - gas_used * price
-        logs: list[Log] = []
-        if succeeded and state.wei[tx.sender] >= tx.value and not tx.creates:
-            state.wei[tx.sender] -= tx.value
-            state.wei[tx.to] = state.wei.get(tx.to, 0) + tx.value
-            moved = self._token_move(tx.sender, tx.to, tx.data, tx.value)
-            if moved is not None and tx.to not in state.code:
-                recipient, amount = moved
-                held = state.tokens.get((tx.to, tx.sender), 0)
-                state.tokens[(tx.to, tx.sender)] = held - amount
-                key = (tx.to, recipient)
-                state.tokens[key] = state.tokens.get(key, 0) + amount
-                topics = (TRANSFER_TOPIC, _PAD + tx.sender[2:], _PAD + recipient[2:])
-                data = amount.to_bytes(_WORD, "big")
-                logs = [Log(tx.to, topics, data, block_hash, number, tx.hash, log_index)]
-        elif tx.creates is not None and succeeded:
-            self.add_token(tx.creates)
+        if tx.creates is not None:
+            effect: Effect | None = Effect()
+            needed = DEPLOY_GAS[type(tx.creates)]
         else:
-            succeeded = False
-        return FakeReceipt(tx, index, int(succeeded), gas_used, price, logs)
+            effect = self.world.call(state, tx.sender, tx.to, tx.data, tx.value)
+            # What our contracts refuse costs something else on Anvil, and is as reverted.
+            needed = _base_gas(tx.data) + (CODE_GAS[REVERTS] if effect is None else effect.gas)
+        if effect is not None and needed > tx.gas:
+            effect = None
+        gas_used = min(tx.gas, needed)
+        if effect is not None:
+            gas_used -= min(effect.refund, gas_used // _REFUNDED_AT_MOST)
+        state.wei[tx.sender] = state.wei.get(tx.sender, 0) - gas_used * price
+        if effect is None or state.wei[tx.sender] < tx.value:
+            return FakeReceipt(tx, index, 0, gas_used, price, [])
+        if tx.creates is not None:
+            self.add_contract(tx.creates)
+            return FakeReceipt(tx, index, 1, gas_used, price, [])
+        state.wei[tx.sender] -= tx.value
+        state.wei[tx.to] = state.wei.get(tx.to, 0) + tx.value
+        effect.apply(state)
+        logs = [
+            Log(address, topics, data, block_hash, number, tx.hash, place)
+            for place, (address, topics, data) in enumerate(effect.events, log_index)
+        ]
+        return FakeReceipt(tx, index, 1, gas_used, price, logs)
 
-    def _token_move(self, sender: str, to: str, data: bytes, value: int) -> tuple[str, int] | None:
-        """Recipient and amount of an ERC-20 transfer that the balance covers, else None."""
-        decoded = decode_transfer(data) if to in self.contracts and not value else None
-        if decoded is None or self.state.tokens.get((to, sender), 0) < decoded[1]:
-            return None
-        return decoded
+
+def _base_gas(data: bytes) -> int:
+    return PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in data)
 
 
 def base_fee_after(block: FakeBlock) -> int:
@@ -307,13 +273,6 @@ def base_fee_after(block: FakeBlock) -> int:
     if block.number == 0:
         return block.base_fee
     return block.base_fee - block.base_fee * (target - block.gas_used) // target // 8
-
-
-def decode_transfer(data: bytes) -> tuple[str, int] | None:
-    """Recipient and amount of `transfer(address,uint256)` call data, or None."""
-    if len(data) != 4 + 2 * _WORD or data[:4] != TRANSFER_SELECTOR or any(data[4:16]):
-        return None
-    return "0x" + data[16:36].hex(), int.from_bytes(data[36:], "big")
 
 
 def _hash(text: str) -> str:

@@ -12,34 +12,28 @@ import orjson
 from eth_hash.auto import keccak
 
 from chain.address import checked
-from chain.blocks import Log
 from chain.errors import InvalidTransaction, NodeGarbage, NodeUnavailable
 from chain.parse import address as parse_address
 from chain.parse import data as parse_data
 from chain.parse import quantity
 from chain.rpc import JsonRpc
+from chain.testing.fake_calls import CODE_GAS, FakePayout, FakeToken
 from chain.testing.fake_chain import (
     BLOCK_GAS,
-    CODE_GAS,
+    CONTRACT_CODE,
     DEPLOY_GAS,
-    RETURNS_TRUE,
-    REVERTS,
-    TOKEN_CODE,
     FakeBlock,
     FakeChain,
-    FakeReceipt,
-    FakeToken,
     FakeTx,
 )
-from chain.testing.fake_deploy import deployed_token
+from chain.testing.fake_deploy import deployed
+from chain.testing.fake_json import log_json, median_tip, receipt_json, tx_json
 from chain.testing.proxy import MemoryProxy
 from chain.transactions import decode_signed, tx_hash
 
 FAUCET = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"  # Anvil's first account, for familiarity.
 _FAUCET_WEI = 10_000 * 10**18
 _TIP_WEI = 10**9
-_BALANCE_OF = bytes.fromhex("70a08231")
-_DECIMALS = bytes.fromhex("313ce567")
 Observer = Callable[[bytes, bytes], None]
 
 
@@ -106,7 +100,7 @@ class FakeNode:
 
     def add_token(self, contract: str, *, owner: str, supply: int, decimals: int = 6) -> str:
         """Put a token at an address; its EIP-55 form. The whole supply belongs to `owner`."""
-        self.chain.add_token(FakeToken(contract.lower(), decimals, supply, owner.lower()))
+        self.chain.add_contract(FakeToken(contract.lower(), decimals, supply, owner.lower()))
         self.chain.seal_genesis()
         return checked(contract)
 
@@ -179,7 +173,7 @@ class FakeNode:
         block = self._find(params[0])
         if block is None:
             return None
-        transactions: list[object] = [_tx_json(item.tx, block, item) for item in block.receipts]
+        transactions: list[object] = [tx_json(item.tx, block, item) for item in block.receipts]
         if not params[1]:
             transactions = [item.tx.hash for item in block.receipts]
         return {
@@ -194,18 +188,18 @@ class FakeNode:
 
     def _block_receipts(self, params: list[object]) -> object:
         block = self._by_hash(params[0])
-        return None if block is None else [_receipt_json(item, block) for item in block.receipts]
+        return None if block is None else [receipt_json(item, block) for item in block.receipts]
 
     def _receipt(self, params: list[object]) -> object:
         found = self.chain.receipt(str(params[0]))
-        return None if found is None else _receipt_json(found[1], found[0])
+        return None if found is None else receipt_json(found[1], found[0])
 
     def _transaction(self, params: list[object]) -> object:
         found = self.chain.receipt(str(params[0]))
         if found is not None:
-            return _tx_json(found[1].tx, found[0], found[1])
+            return tx_json(found[1].tx, found[0], found[1])
         pooled = self.chain.pooled(str(params[0]))
-        return None if pooled is None else _tx_json(pooled, None, None)
+        return None if pooled is None else tx_json(pooled, None, None)
 
     def _logs(self, params: list[object]) -> object:
         query = params[0]
@@ -215,7 +209,7 @@ class FakeNode:
             raise self._beyond(first)
         blocks = self.chain.blocks[first : last + 1]
         return [
-            _log_json(log) for block in blocks for receipt in block.receipts for log in receipt.logs
+            log_json(log) for block in blocks for receipt in block.receipts for log in receipt.logs
         ]
 
     # Accounts and fees
@@ -235,20 +229,10 @@ class FakeNode:
         request = params[0]
         assert isinstance(request, dict)
         contract, data = parse_address(request["to"], "to"), parse_data(request["data"], "data")
-        state = self._state_at(params[1]).state
-        code = state.code.get(contract)
-        if code == REVERTS:
+        answer = self.chain.world.view(self._state_at(params[1]).state, contract, data)
+        if answer is None:
             raise _Refusal(3, "execution reverted")
-        if code == RETURNS_TRUE:
-            return "0x" + (1).to_bytes(32, "big").hex()
-        if contract not in self.chain.contracts:
-            return "0x"
-        if data == _DECIMALS:
-            return "0x" + self.chain.decimals[contract].to_bytes(32, "big").hex()
-        if data[:4] != _BALANCE_OF:
-            raise _Refusal(3, "execution reverted")
-        amount = state.tokens.get((contract, "0x" + data[16:36].hex()), 0)
-        return "0x" + amount.to_bytes(32, "big").hex()
+        return "0x" + answer.hex()
 
     def _fee_history(self, params: list[object]) -> object:
         count = min(quantity(params[0], "count"), len(self.chain.blocks))
@@ -260,7 +244,7 @@ class FakeNode:
                 hex(self.chain.next_base_fee),
             ],
             "gasUsedRatio": [block.gas_used / BLOCK_GAS for block in blocks],
-            "reward": [[hex(_median_tip(block))] for block in blocks],
+            "reward": [[hex(median_tip(block))] for block in blocks],
         }
 
     def _estimate(self, params: list[object]) -> object:
@@ -268,19 +252,18 @@ class FakeNode:
         assert isinstance(request, dict)
         data = parse_data(request.get("data", "0x"), "data")
         if "to" not in request:
-            self._token_of(data, "0x" + "0" * 40, 0)
-            return hex(DEPLOY_GAS)
+            return hex(DEPLOY_GAS[type(self._deployed(data, "0x" + "0" * 40, 0))])
         to, sender = parse_address(request["to"], "to"), parse_address(request["from"], "from")
         gas = self.chain.call_gas(sender, to, data, quantity(request.get("value", "0x0"), "value"))
         if gas is None:
             raise _Refusal(3, "execution reverted")
         return hex(gas)
 
-    def _token_of(self, data: bytes, sender: str, nonce: int) -> FakeToken:
-        token = deployed_token(data, sender=sender, nonce=nonce)
-        if token is None:
-            raise _Refusal(-32000, "this fake node deploys TestToken and nothing else")
-        return token
+    def _deployed(self, data: bytes, sender: str, nonce: int) -> FakeToken | FakePayout:
+        made = deployed(data, sender=sender, nonce=nonce)
+        if made is None:
+            raise _Refusal(-32000, "this fake node deploys TestToken and BatchPayout, nothing else")
+        return made
 
     # Sending and mining
 
@@ -311,14 +294,14 @@ class FakeNode:
         pooled = [nonce for owner, nonce in self.chain.pool if owner == sender]
         nonce = max([self.chain.state.nonces.get(sender, 0), *(item + 1 for item in pooled)])
         data = parse_data(request.get("data", "0x"), "data")
-        token = None if "to" in request else self._token_of(data, sender, nonce)
+        made = None if "to" in request else self._deployed(data, sender, nonce)
         salt = f"{sender}/{nonce}/{self.chain.head.hash}"
         tx = FakeTx(
             "0x" + keccak(salt.encode()).hex(), sender,
-            "" if token else parse_address(request["to"], "to"),
+            "" if made else parse_address(request["to"], "to"),
             quantity(request.get("value", "0x0"), "value"), nonce,
             quantity(request.get("gas", hex(BLOCK_GAS)), "gas"), _TIP_WEI,
-            self.chain.next_base_fee + _TIP_WEI, data, token,
+            self.chain.next_base_fee + _TIP_WEI, data, made,
         )  # fmt: skip
         return self._admit(tx)
 
@@ -383,7 +366,7 @@ class FakeNode:
 
     def _set_code(self, params: list[object]) -> object:
         address, code = parse_address(params[0], "address"), parse_data(params[1], "code")
-        back = address in self.chain.contracts and code == TOKEN_CODE
+        back = address in self.chain.world.tokens and code == CONTRACT_CODE
         if code and code not in CODE_GAS and not back:
             raise _Refusal(-32000, "this fake node runs no such code")
         self.chain.state.code.pop(address, None)
@@ -406,45 +389,3 @@ class _MemoryRpc(JsonRpc):
 
     async def _exchange(self, body: bytes, most: int) -> bytes:
         return await self._node.exchange(body)
-
-
-def _median_tip(block: FakeBlock) -> int:
-    """What half of the block's gas paid beside the base fee, at most; 0 when it is empty."""
-    left = block.gas_used / 2
-    for receipt in sorted(block.receipts, key=lambda item: item.price):
-        left -= receipt.gas_used
-        if left <= 0:
-            return receipt.price - block.base_fee
-    return 0
-
-
-def _tx_json(tx: FakeTx, block: FakeBlock | None, receipt: FakeReceipt | None) -> object:
-    return {
-        "hash": tx.hash, "from": tx.sender, "to": tx.to or None, "value": hex(tx.value),
-        "nonce": hex(tx.nonce), "blockHash": None if block is None else block.hash,
-        "transactionIndex": None if receipt is None else hex(receipt.index),
-        "input": "0x" + tx.data.hex(), **tx.signed(),
-    }  # fmt: skip
-
-
-def _log_json(log: Log) -> object:
-    return {
-        "address": log.address, "topics": list(log.topics), "data": "0x" + log.data.hex(),
-        "blockHash": log.block_hash, "blockNumber": hex(log.block_number),
-        "transactionHash": log.tx_hash, "logIndex": hex(log.log_index), "removed": False,
-    }  # fmt: skip
-
-
-def _receipt_json(receipt: FakeReceipt, block: FakeBlock) -> object:
-    return {
-        "transactionHash": receipt.tx.hash, "blockHash": block.hash,
-        "blockNumber": hex(block.number), "transactionIndex": hex(receipt.index),
-        "status": hex(receipt.status), "gasUsed": hex(receipt.gas_used),
-        "effectiveGasPrice": hex(receipt.price), "contractAddress": _created(receipt),
-        "logs": [_log_json(log) for log in receipt.logs],
-    }  # fmt: skip
-
-
-def _created(receipt: FakeReceipt) -> str | None:
-    token = receipt.tx.creates
-    return None if token is None or not receipt.status else token.address

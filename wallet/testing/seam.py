@@ -16,7 +16,7 @@ from sqlalchemy import text
 from chain.blocks import Receipt
 from chain.client import ChainClient
 from chain.dev import DevNode
-from chain.dev_contracts import deploy_contracts
+from chain.dev_contracts import deploy_contracts, deploy_payout
 from chain.faults import FaultSwitch, FaultyRpc
 from chain.registry import Network, Token
 from chain.rpc import JsonRpc
@@ -125,14 +125,15 @@ class Seam:
         contract = await dev.deploy(artifact(contract_name), args.get(contract_name, ()))
         desk = _desk(folder, hot_keys, contract, warm=bool(warm))
         ours: dict[str, str] = {}
-        if sweeps or batches:
+        if sweeps:
             ours = await deploy_contracts(
                 dev, treasury=desk.hot_addresses[0], owner=faucet, operators=desk.hot_addresses
             )
-        if not batches:
-            ours.pop("batch_payout", None)
-        if not sweeps:
-            ours.pop("treasury", None)
+            if not batches:
+                ours.pop("batch_payout")
+        elif batches:
+            payout = await deploy_payout(dev, owner=faucet, operators=desk.hot_addresses)
+            ours = {"batch_payout": payout}
         network = Network(
             name="local",
             chain_id=31337,
