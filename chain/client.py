@@ -34,7 +34,7 @@ from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
 from chain.registry import Network
 from chain.rpc import MAX_BATCH, Call, Rpc
 from chain.told import GET_BLOCK
-from chain.transactions import MAX_GAS, PLAIN_TRANSFER_GAS, Authorization, tx_hash
+from chain.transactions import MAX_GAS, Authorization, intrinsic_gas, tx_hash
 
 BLOCKS_A_REQUEST = 25
 """Full blocks in one HTTP request; more go in several at once."""
@@ -396,8 +396,9 @@ class ChainClient:
         if authorizations:
             request["authorizationList"] = [one.json() for one in authorizations]
         gas = parse.quantity(await self.rpc.call("eth_estimateGas", (request,)), "estimateGas")
-        if not PLAIN_TRANSFER_GAS <= gas <= MAX_GAS:
-            raise NodeGarbage("eth_estimateGas answered gas outside 21,000 and 16,000,000")
+        # Less than that no node takes: what is sent with it would hold its nonce for ever.
+        if not intrinsic_gas(data) <= gas <= MAX_GAS:
+            raise NodeGarbage("eth_estimateGas answered less than any such call costs, or too much")
         return gas
 
     async def send_raw(self, raw: bytes) -> SendOutcome:

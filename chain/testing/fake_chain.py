@@ -22,7 +22,7 @@ from chain.testing.fake_calls import (
     FakeToken,
     World,
 )
-from chain.transactions import PLAIN_TRANSFER_GAS
+from chain.transactions import PLAIN_TRANSFER_GAS, intrinsic_gas
 
 FIRST_BASE_FEE_WEI = 10**9
 BLOCK_GAS = 30_000_000
@@ -121,7 +121,7 @@ class FakeChain:
 
     def mine(self, blocks: int = 1) -> None:
         """Mine blocks; the first takes every pooled transaction whose turn it is. What does not
-        offer the base fee then is dropped, as Anvil does."""
+        offer the base fee then, or the gas that any such call costs, is dropped, as Anvil does."""
         for _ in range(blocks):
             below = self.head
             number = below.number + 1
@@ -197,7 +197,7 @@ class FakeChain:
         """Gas that a call must bring as the state is now; None when it reverts. Funds are not
         looked at."""
         effect = self.world.call(self.state, sender, to, data, value)
-        return None if effect is None else _base_gas(data) + effect.gas
+        return None if effect is None else _gas_of(data, effect.gas)
 
     def drop(self, tx: FakeTx) -> None:
         """Forget a pooled transaction and, as Anvil does, those that were ready only after it.
@@ -213,7 +213,7 @@ class FakeChain:
         receipts: list[FakeReceipt] = []
         next_log = 0
         while ready := self._next_ready():
-            if ready.cap < self.next_base_fee:
+            if ready.cap < self.next_base_fee or _never_runs(ready):
                 self.drop(ready)
                 continue
             del self.pool[(ready.sender, ready.nonce)]
@@ -240,7 +240,7 @@ class FakeChain:
         else:
             effect = self.world.call(state, tx.sender, tx.to, tx.data, tx.value)
             # What our contracts refuse costs something else on Anvil, and is as reverted.
-            needed = _base_gas(tx.data) + (CODE_GAS[REVERTS] if effect is None else effect.gas)
+            needed = _gas_of(tx.data, CODE_GAS[REVERTS] if effect is None else effect.gas)
         if effect is not None and needed > tx.gas:
             effect = None
         gas_used = min(tx.gas, needed)
@@ -262,8 +262,14 @@ class FakeChain:
         return FakeReceipt(tx, index, 1, gas_used, price, logs)
 
 
-def _base_gas(data: bytes) -> int:
-    return PLAIN_TRANSFER_GAS + sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in data)
+def _never_runs(tx: FakeTx) -> bool:
+    """Whether its gas does not cover what any such call costs; no block can have it."""
+    return tx.creates is None and tx.gas < intrinsic_gas(tx.data)
+
+
+def _gas_of(data: bytes, running: int) -> int:
+    paid = sum(_BYTE_GAS if byte else _ZERO_BYTE_GAS for byte in data)
+    return max(PLAIN_TRANSFER_GAS + paid + running, intrinsic_gas(data))
 
 
 def base_fee_after(block: FakeBlock) -> int:

@@ -8,14 +8,16 @@ import pytest
 from eth_utils.crypto import keccak
 
 from chain.abi import encode
+from chain.client import ChainClient
 from chain.dev import DevNode
 from chain.dev_contracts import deploy_payout
-from chain.errors import NodeRejected
+from chain.errors import NodeGarbage, NodeRejected
 from chain.rpc import Rpc
 from chain.testing import AnvilProcess, FakeNode
-from chain.transactions import TxFields, tx_hash
+from chain.transactions import TxFields, intrinsic_gas, tx_hash
 from contracts.loader import artifact
 from tests.chain.benches import OUTSIDER, SIGNER, Bench, sign
+from wallet.testing.meddler import Meddler
 
 GWEI = 10**9
 UNLIMITED = 2**256 - 1
@@ -171,6 +173,45 @@ async def test_stories_of_batches_are_the_same_on_both(on_anvil: Bench, story: A
         real = await story(rpc)
         await rpc.aclose()
     assert await story(FakeNode().rpc) == real
+
+
+class TestTooLittleGas:
+    """What no block can have: both nodes take it into the pool, and drop it with what follows."""
+
+    @pytest.mark.parametrize("gas", [21_000, 23_007, 23_008])
+    async def test_it_is_dropped(self, bench: Bench, gas: int) -> None:
+        await bench.hold_mining()
+        data = b"\1" * 50 + bytes(1)  # 16 a byte, and 40 at least (EIP-7623): 23,010 with the zero
+        raws = [
+            sign(TxFields(31337, nonce, GWEI, 10 * GWEI, limit, OUTSIDER, 0, data))
+            for nonce, limit in ((0, gas), (1, 60_000))
+        ]
+        for raw in raws:
+            assert (await bench.client.send_raw(raw)).kind == "accepted"
+        await bench.dev.mine(2)
+        assert await bench.client.nonce(SIGNER) == 0
+        for raw in raws:
+            found = await bench.rpc.call("eth_getTransactionByHash", (tx_hash(raw),))
+            assert found is None
+
+    async def test_enough_is_enough(self, bench: Bench) -> None:
+        await bench.hold_mining()
+        data = b"\1" * 50 + bytes(1)
+        raw = sign(TxFields(31337, 0, GWEI, 10 * GWEI, intrinsic_gas(data), OUTSIDER, 0, data))
+        await bench.client.send_raw(raw)
+        await bench.dev.mine(1)
+        [receipt] = await bench.client.receipts([tx_hash(raw)])
+        assert receipt is not None and receipt.status == 1
+
+    async def test_an_estimate_below_that_is_no_answer(self, bench: Bench) -> None:
+        lying = Meddler(bench.rpc)
+        lying.alter = lambda method, _params, honest: (
+            hex(23_009) if method == "eth_estimateGas" else honest
+        )
+        client = ChainClient(bench.client.network, lying)
+        with pytest.raises(NodeGarbage, match="any such call"):
+            await client.estimate_gas(SIGNER, OUTSIDER, 0, b"\1" * 50 + bytes(1))
+        assert await client.estimate_gas(SIGNER, OUTSIDER, 0, b"\1" * 49) == 23_009
 
 
 async def test_only_its_operators_pay() -> None:

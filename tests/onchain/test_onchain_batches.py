@@ -10,11 +10,13 @@ import pytest
 from eth_utils.address import to_checksum_address
 from sqlalchemy import text
 
+from chain.client import ChainClient
 from chain.testing import AnvilProcess
 from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.testing.databases import ScratchDatabase
+from wallet.testing.meddler import Meddler
 from wallet.testing.seam import GWEI, Seam
 
 PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
@@ -162,6 +164,24 @@ async def test_an_offender_is_left_out(seam: Seam) -> None:
     rows = await seam.rows("SELECT count(*) AS n FROM chain_intents WHERE batch_id IS NOT NULL")
     assert rows[0].n == 6
     assert (await seam.withdrawal(ada, strange.id)).status == "settled"
+    assert await seam.differences() == []
+
+
+async def test_a_gas_figure_that_no_node_takes_makes_no_batch(seam: Seam) -> None:
+    """A node may say less than any such call costs: sent with that, a batch would hold its nonce,
+    and all behind it, for good."""
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    lying = Meddler(seam.reach(seam.url, timeout_seconds=5.0))
+    lying.alter = lambda method, _params, honest: (
+        "0x5208" if method == "eth_estimateGas" else honest
+    )
+    seam.runner = seam.new_runner(ChainClient(seam.network, lying))
+    await seam.runner.tick()
+    assert await seam.rows("SELECT FROM chain_intents WHERE purpose = 'payout_batch'") == []
+    seam.restart_worker()
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
     assert await seam.differences() == []
 
 
