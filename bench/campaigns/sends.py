@@ -1,9 +1,10 @@
 """`./dev campaign sends`: the faults of sending by seed, most on a fake node, a tenth on Anvil.
 
 A seed plays all rows S1 to S28 of the fault matrix one after the other, on a new node and a new
-database; where a row has several faults, seeds take turns. Each schedule is one fault over a few
-payments, then calm weather. Figures: transactions that paid one payment (1 at most), recipients off
-by a unit (0), payments that never ended (0).
+database, in one of four houses: one hot address, three side by side, payments in batches, batches
+of two addresses. Where a row has several faults, seeds take turns. Each schedule is one fault over
+a few payments, then calm weather. Figures: transactions that paid one payment (1 at most),
+recipients off by a unit (0), payments that never ended (0).
 
 On the fake node a seed's log is the same byte for byte: `--replay` plays each seed twice and
 compares, `--log FOLDER` keeps the lines. On Anvil the schedule and the outcome are the same.
@@ -33,7 +34,7 @@ from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 from wallet.testing.send_faults import FAULTS, ROWS, chosen
 from wallet.testing.sends import Tally, play
-from wallet.testing.stage import Stage
+from wallet.testing.stage import HOUSES, Backup, Stage
 from wallet.testing.trace import Trace, counted_ids
 
 ANVIL_EVERY = 10
@@ -52,9 +53,16 @@ class Played:
 
 
 async def play_seed(
-    cluster: ScratchCluster, seed: int, names: list[str], *, anvil: bool, file: Path | None = None
+    cluster: ScratchCluster,
+    seed: int,
+    names: list[str],
+    *,
+    anvil: bool,
+    house: str | None = None,
+    file: Path | None = None,
 ) -> Played:
-    """All faults named, in order, on a new node and a new database; until one is wrong."""
+    """All faults named, in order, on a new node and a new database; until one is wrong. Without
+    `house` it is the seed's."""
     tally, trace, began = Tally(), Trace(file), time.monotonic()
     database = cluster.create()
     db = Database(database.app_url, pre_ping=False)
@@ -63,7 +71,10 @@ async def play_seed(
         url = process.start().url if process else "http://fake.invalid"
         with tempfile.TemporaryDirectory(prefix="bifold-sends-") as folder, counted_ids():
             fake = None if anvil else FakeNode()
-            stage = await Stage.open(db, url, Path(folder) / "signer", fake=fake, trace=trace)
+            stage = await Stage.open(
+                db, url, Path(folder) / "signer", house=house or house_of(seed), fake=fake,
+                trace=trace, backup=Backup(cluster, database),
+            )  # fmt: skip
             try:
                 for name in names:
                     await play(stage, name, seed, tally)
@@ -78,6 +89,12 @@ async def play_seed(
         if process:
             process.stop()
     return Played(tally, trace.digest, time.monotonic() - began)
+
+
+def house_of(seed: int) -> str:
+    """Where a seed plays; each house has its turn, also among the seeds that end in 0."""
+    names = list(HOUSES)
+    return names[(seed + seed // ANVIL_EVERY) % len(names)]
 
 
 def plan(seed: int, fault: str | None, *, every_fault: bool) -> list[str]:
@@ -100,7 +117,8 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str,
         anvil = options.node == "anvil" or (options.node == "both" and seed % ANVIL_EVERY == 0)
         names = plan(seed, options.fault, every_fault=options.every_fault)
         file = options.log / f"{seed}.log" if options.log else None
-        played = await play_seed(cluster, seed, names, anvil=anvil, file=file)
+        house = options.house
+        played = await play_seed(cluster, seed, names, anvil=anvil, house=house, file=file)
         node = "anvil" if anvil else "fake"
         seconds[node] += played.seconds
         sums[node].add(played.tally)
@@ -109,7 +127,7 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str,
             digests[seed] = played.digest
         wrong += played.tally.wrong
         if options.replay and not wrong:
-            again = await play_seed(cluster, seed, names, anvil=anvil)
+            again = await play_seed(cluster, seed, names, anvil=anvil, house=house)
             if again.tally.digest != played.tally.digest:
                 wrong.append(f"seed {seed}: another outcome the second time")
             if not anvil and again.digest != played.digest:
@@ -149,6 +167,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first one")
     parser.add_argument("--node", choices=("fake", "anvil", "both"), default="both")
     parser.add_argument("--fault", choices=sorted(FAULTS), help="only this one")
+    parser.add_argument("--house", choices=list(HOUSES), help="only in this one")
     parser.add_argument("--every-fault", action="store_true", help="all of a row with each seed")
     parser.add_argument("--replay", action="store_true", help="each seed twice, and compare")
     parser.add_argument("--log", type=Path, help="keep each seed's log in this folder")
@@ -204,12 +223,12 @@ def _tell(parts: list[dict[str, object]], took: float) -> int:
         ends = sum((Counter(one["by_end"]) for one in figures), Counter())
         rows = sum((Counter(one["by_row"]) for one in figures), Counter())
         spent = sum(part["seconds"][node] for part in parts)
-        payments = sum(one["payments"] for one in figures)
+        payments, batches = (sum(one[key] for one in figures) for key in ("payments", "batches"))
         most = max(one["most_mined"] for one in figures)
         off, stranded = (sum(one[key] for one in figures) for key in ("off", "stranded"))
         print(
             f"{node}: {schedules} schedules of {len(rows)} rows (each at least"
-            f" {min(rows.values())}), {payments} payments: "
+            f" {min(rows.values())}), {payments} payments, {batches} batches: "
             + ", ".join(f"{count} {end}" for end, count in sorted(ends.items()))
             + f"; mined per payment at most {most}, recipients off by {off}, stranded {stranded};"
             f" {spent / schedules:.3f} s a schedule"

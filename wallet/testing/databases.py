@@ -102,6 +102,21 @@ class ScratchCluster:
         )
         return ScratchDatabase(name, self.server)
 
+    def copy(self, database: ScratchDatabase) -> ScratchDatabase:
+        """A backup of it. Nobody may be connected."""
+        name = f"{DATABASE}_{next(self._numbers)}"
+        self._execute(
+            "CREATE DATABASE {} OWNER bifold_owner TEMPLATE {} STRATEGY file_copy",
+            name,
+            database.name,
+        )
+        return ScratchDatabase(name, self.server)
+
+    def put_back(self, database: ScratchDatabase, copy: ScratchDatabase) -> None:
+        """The copy takes the database's place; nobody may be connected."""
+        self.drop(database)
+        self._execute("ALTER DATABASE {} RENAME TO {}", copy.name, database.name)
+
     def drop(self, database: ScratchDatabase) -> None:
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)", database.name)
 

@@ -33,6 +33,7 @@ from wallet.testing.world_faults import (
     foreign_transaction,
     forgetful_pool,
     hot_wallet_short,
+    old_copy,
     old_one_mined,
     pool_with_a_gap,
     recipient_reverts,
@@ -192,10 +193,12 @@ FAULTS: dict[str, Fault] = {
     "answers of reads lost": Fault("S27", losing(after=READS)),
     "words nobody knows": Fault("S27", refusing("internal server error, try again")),
     "recipients nobody means": Fault("S28", recipients_nobody_means),
+    "old copy": Fault("L34", old_copy, review=True),
 }
 
 
-ROWS = [f"S{number}" for number in range(1, 29)]
+ROWS = [*(f"S{number}" for number in range(1, 29)), "L34"]
+"""Of the matrix of sends, and of the ledger's the one that sends can get wrong: an old backup."""
 
 
 def chosen(row: str, seed: int) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 
 from chain.client import ChainClient
 from wallet.ids import new_id
+from wallet.onchain.batch import reference
+from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.testing.send_faults import FAULTS
 from wallet.testing.stage import Stage
 
@@ -29,6 +31,8 @@ class Tally:
 
     schedules: int = 0
     payments: int = 0
+    batches: int = 0
+    """Transactions that were made to pay several."""
     most_mined: int = 0
     """The most transactions that paid one payment."""
     off: int = 0
@@ -44,6 +48,7 @@ class Tally:
         """Another run's figures on top."""
         self.schedules += other.schedules
         self.payments += other.payments
+        self.batches += other.batches
         self.most_mined = max(self.most_mined, other.most_mined)
         self.off += other.off
         self.stranded += other.stranded
@@ -55,8 +60,8 @@ class Tally:
     def figures(self) -> dict[str, Any]:
         """All but the lists, as JSON has it."""
         return {
-            "schedules": self.schedules, "payments": self.payments, "off": self.off,
-            "most_mined": self.most_mined, "stranded": self.stranded,
+            "schedules": self.schedules, "payments": self.payments, "batches": self.batches,
+            "off": self.off, "most_mined": self.most_mined, "stranded": self.stranded,
             "by_end": dict(self.by_end), "by_row": dict(self.by_row),
         }  # fmt: skip
 
@@ -74,8 +79,8 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
     stage.first_id = new_id("int")
     made: dict[str, tuple[str, str, int]] = {}
     with stage.points.heard():
-        for _ in range(dice.randint(1, 3)):
-            to, (asset, amount) = stage.address(), dice.choice([("ETH", "0.001"), ("USDC", "1.5")])
+        for _ in range(dice.randint(*stage.house.payments)):
+            to, (asset, amount) = stage.address(), dice.choice(stage.house.assets)
             promised = await seam.withdraw(stage.person, amount, asset, to)
             made[promised.id] = (to, asset, promised.money.minor)
         try:
@@ -118,22 +123,41 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
     tally.by_row.update(fault.rows.split())
     tally.schedules += 1
     tally.payments += len(made)
+    [made_batches] = await seam.rows(
+        "SELECT count(*) AS n FROM chain_intents WHERE id > :first AND purpose = :purpose",
+        first=stage.first_id,
+        purpose=PAYOUT_BATCH,
+    )
+    tally.batches += made_batches.n
 
 
 async def most_mined(stage: Stage) -> int:
-    """Of this schedule's payments: the most transactions of one that moved its money."""
+    """Of this schedule's payments: the most transactions of one that moved its money, alone or in a
+    batch, as the chain has it."""
     rows = await stage.seam.rows(
-        "SELECT intent_id, tx_hash FROM chain_attempts WHERE intent_id > :first"
-        " AND tx_hash IS NOT NULL AND kind IN ('pay', 'bump') ORDER BY intent_id, seq",
+        "SELECT a.intent_id, a.tx_hash, i.purpose FROM chain_attempts a"
+        " JOIN chain_intents i ON i.id = a.intent_id WHERE a.intent_id > :first"
+        " AND a.tx_hash IS NOT NULL AND a.kind IN ('pay', 'bump') ORDER BY a.intent_id, a.seq",
         first=stage.first_id,
     )
     if not rows:
         return 0
+    payments = await stage.seam.rows(
+        "SELECT id FROM chain_intents WHERE id > :first AND purpose <> 'payout_batch'",
+        first=stage.first_id,
+    )
+    by_reference = {"0x" + reference(row.id).hex(): str(row.id) for row in payments}
     client = ChainClient(stage.seam.network, stage.seam.opened[0])
     receipts = await client.receipts([row.tx_hash for row in rows])
-    mined = Counter(
-        row.intent_id
-        for row, receipt in zip(rows, receipts, strict=True)
-        if receipt is not None and receipt.status == 1
-    )
-    return max(mined.values(), default=0)
+    mined: Counter[str] = Counter()
+    for row, receipt in zip(rows, receipts, strict=True):
+        if receipt is None or receipt.status != 1:
+            continue
+        if row.purpose != PAYOUT_BATCH:
+            mined[row.intent_id] += 1
+            continue
+        told = [
+            by_reference.get(entry.topics[2]) for entry in receipt.logs if len(entry.topics) == 4
+        ]
+        mined.update(one or "nobody" for one in told)
+    return max(mined.values(), default=0) if "nobody" not in mined else 99

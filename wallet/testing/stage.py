@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import contextlib
+import io
 import itertools
 import random
 from asyncio import gather
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 from eth_account import Account
@@ -20,24 +26,68 @@ from chain.errors import ChainError
 from chain.testing import FakeNode, FaultProxy, MemoryProxy
 from keys.derivation import HOT_ACCOUNT, derive_key, path
 from keys.testing import test_seed
+from wallet import cli_operator
 from wallet.db import Database
 from wallet.deposits import Scanner
 from wallet.errors import WalletError
 from wallet.followers import followers
 from wallet.fx.feed import Price, RateFeed, SimulatedRates
 from wallet.onchain import Desk, NetworkObserver, signers
+from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
 from wallet.testing.baton import Baton
+from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.meddler import Meddler
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI, Seam
 from wallet.testing.trace import Points, Trace
 from wallet.withdrawals import Planner
 
 FIRST_ADDRESS = 0x5EED_0000_0000
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What kind of house plays: hot addresses side by side, and whether it pays in batches.
+
+    `payments`: fewest and most of a schedule; `assets`: what they are of, each as likely."""
+
+    hot_keys: int
+    batches: bool
+    payments: tuple[int, int]
+    assets: tuple[tuple[str, str], ...]
+
+
+_COINS, _TOKENS = ("ETH", "0.001"), ("USDC", "1.5")
+HOUSES = {
+    "one": House(1, False, (1, 3), (_COINS, _TOKENS)),
+    "lanes": House(3, False, (2, 4), (_COINS, _TOKENS)),
+    "batches": House(1, True, (5, 6), (_COINS, *[_TOKENS] * 9)),
+    "batches of two": House(2, True, (5, 6), (_COINS, *[_TOKENS] * 9)),
+}
 NEVER = 1e9
 """Seconds until a stuck payment is outbid, where a fault does not ask for it: a slow machine must
 not change what a seed does."""
 THIEF = "0x0000000000000000000000000000000000badbad"
+
+
+class Backup:
+    """A copy of a scratch database, kept and put back."""
+
+    def __init__(self, cluster: ScratchCluster, database: ScratchDatabase) -> None:
+        self._cluster, self._database = cluster, database
+        self._copy: ScratchDatabase | None = None
+
+    def keep(self) -> None:
+        """Copy it; an older copy is dropped."""
+        if self._copy is not None:
+            self._cluster.drop(self._copy)
+        self._copy = self._cluster.copy(self._database)
+
+    def put_back(self) -> None:
+        """The copy takes its place."""
+        assert self._copy is not None
+        self._cluster.put_back(self._database, self._copy)
+        self._copy = None
 
 
 class Stage:
@@ -46,15 +96,23 @@ class Stage:
     With `fake` every request, step and state goes to `trace`, and workers take turns by seed.
     """
 
-    def __init__(self, seam: Seam, person: str, trace: Trace, fake: FakeNode | None) -> None:
+    def __init__(
+        self,
+        seam: Seam,
+        person: str,
+        house: House,
+        trace: Trace,
+        fake: FakeNode | None,
+        backup: Backup | None,
+    ) -> None:
         rpc = seam.reach(seam.url, timeout_seconds=5.0)
-        self.seam, self.person, self.meddler = seam, person, Meddler(rpc)
-        self.trace, self.points, self.fake = trace, Points(trace), fake
+        self.seam, self.person, self.house, self.meddler = seam, person, house, Meddler(rpc)
+        self.trace, self.points, self.fake, self.backup = trace, Points(trace), fake, backup
         self.meddler.told = lambda what, content: trace.line(
             "!", f"{what} ".encode() + orjson.dumps(content, default=str)
         )
         self._numbers = itertools.count()
-        self._stolen: list[str] = []
+        self._stolen: list[tuple[str, str]] = []
         self.first_id = ""
         seam.bump_seconds = NEVER
         self.stand()
@@ -66,16 +124,22 @@ class Stage:
         url: str,
         folder: Path,
         *,
+        house: str = "one",
         fake: FakeNode | None = None,
         trace: Trace | None = None,
+        backup: Backup | None = None,
     ) -> Stage:
-        """Fund the house and one person. The seam is the caller's to close."""
-        trace = trace or Trace()
+        """Fund this house (of HOUSES) and one person. The seam is the caller's to close."""
+        trace, kind = trace or Trace(), HOUSES[house]
         if fake is not None:
             fake.observer = trace.exchanged
-        seam = await Seam.open(db, url, folder, transport=None if fake is None else fake.transport)
-        await seam.fund_house(eth="5000", usdc="1000000")
-        return cls(seam, await seam.funded_person(eth="900", usdc="100000"), trace, fake)
+        seam = await Seam.open(
+            db, url, folder, hot_keys=kind.hot_keys, batches=kind.batches,
+            transport=None if fake is None else fake.transport,
+        )  # fmt: skip
+        await seam.fund_house(eth=str(5000 // kind.hot_keys), usdc="1000000")
+        person = await seam.funded_person(eth="900", usdc="100000")
+        return cls(seam, person, kind, trace, fake, backup)
 
     def stand(self) -> None:
         """The worker of now, behind the meddler."""
@@ -118,6 +182,16 @@ class Stage:
         """A recipient nobody was before."""
         return f"0x{FIRST_ADDRESS + next(self._numbers):040x}"
 
+    async def lane(self, dice: random.Random) -> str:
+        """A hot address that has given a nonce in this schedule; any, where none has."""
+        rows = await self.seam.rows(
+            "SELECT DISTINCT from_address AS lane FROM chain_intents"
+            " WHERE id > :first AND nonce IS NOT NULL ORDER BY 1",
+            first=self.first_id,
+        )
+        used = [str(row.lane) for row in rows]
+        return dice.choice(used or await self.seam.signer.hot_addresses())
+
     async def write_down(self) -> None:
         """Where every payment of this schedule stands, into the trace."""
         rows = await self.seam.rows(
@@ -131,9 +205,11 @@ class Stage:
 
     # The thief, and the operator who comes after
 
-    def foreign(self, nonce: int) -> str:
-        """Signed bytes of somebody else who holds the hot key; the loss is remembered."""
-        key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))
+    def foreign(self, lane: str, nonce: int) -> str:
+        """Signed bytes of somebody else who holds this hot address's key; the loss is
+        remembered."""
+        index = self.seam.desk.hot_addresses.index(lane)
+        key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX + index))
         signed = Account.sign_transaction(
             {
                 "type": 2, "chainId": self.seam.network.chain_id, "nonce": nonce,
@@ -142,31 +218,68 @@ class Stage:
             },
             key.reveal(),
         )  # fmt: skip
-        self._stolen.append("0x" + bytes(signed.hash).hex())
+        self._stolen.append((lane, "0x" + bytes(signed.hash).hex()))
         return "0x" + bytes(signed.raw_transaction).hex()
 
     async def operator(self) -> None:
         """End what is in review by what the chain proves, and let the signer go on."""
         seam = self.seam
-        desk = Desk(
-            seam.db, seam.chain, seam.signer, followers(seam.assets, {"local": seam.network})
-        )
+        told = followers(seam.assets, {"local": seam.network})
+        desk = with_batches(Desk(seam.db, seam.chain, seam.signer, told))
         waiting = await seam.rows(
             "SELECT id FROM chain_intents WHERE state = 'in_review' ORDER BY id"
         )
         for row in waiting:
             with contextlib.suppress(WalletError):  # not final yet: asked again the next time
                 await resolve(desk, row.id, by="campaign")
-        async with seam.operators.transaction() as session:
-            for address in await seam.signer.hot_addresses():
-                await signers.resume_signer(session, network="local", address=address)
+        for address in await seam.signer.hot_addresses():
+            with contextlib.suppress(WalletError):
+                await self._resume(address)
+
+    async def _resume(self, address: str) -> None:
+        """`bifold chain resume-signer`; behind nonces that no row knows with `--next-nonce`."""
+        seam = self.seam
+        async with seam.db.transaction() as session:
+            row = await signers.lock_signer(session, network="local", address=address)
+        if row.halted_reason is None:
+            return
+        services: Any = SimpleNamespace(
+            db=seam.operators, chains={"local": seam.chain}, assets=seam.assets,
+            signer=seam.signer, networks={"local": seam.network},
+        )  # fmt: skip
+        count = await seam.chain.nonce(address)
+        chosen = argparse.Namespace(
+            network="local", address=address, by="campaign", action="resume-signer",
+            next_nonce=count if count > row.next_nonce else None,
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):
+            await cli_operator.resume(services, chosen)
+
+    # Backups
+
+    async def keep_copy(self) -> None:
+        """A backup of the database as it is now."""
+        assert self.backup is not None
+        await self._leave()
+        await asyncio.to_thread(self.backup.keep)
+
+    async def put_back(self) -> None:
+        """The database is that backup again, and a new worker comes."""
+        assert self.backup is not None
+        await self._leave()
+        await asyncio.to_thread(self.backup.put_back)
+        self.stand()
+
+    async def _leave(self) -> None:
+        await self.seam.db.dispose()
+        await self.seam.operators.dispose()
 
     async def make_good(self) -> None:
         """Give back what the thief's transactions cost, so that books and chain compare."""
-        hot = (await self.seam.signer.hot_addresses())[0]
         client = ChainClient(self.seam.network, self.seam.opened[0])
         stolen, self._stolen = self._stolen, []
-        for receipt in await client.receipts(stolen) if stolen else []:
+        receipts = await client.receipts([one for _, one in stolen]) if stolen else []
+        for (hot, _), receipt in zip(stolen, receipts, strict=True):
             if receipt is not None:
                 lost = receipt.fee_wei + 5
                 now = await self.seam.on_chain(hot, "ETH")

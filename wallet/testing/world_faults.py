@@ -75,34 +75,35 @@ async def fee_spike(stage: Stage, dice: random.Random, _: Sequence[str]) -> None
 
 
 async def foreign_transaction(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
-    """Somebody else who holds the key spends the nonce that is ours."""
+    """Somebody else who holds a key spends the nonce that is ours."""
     await stage.seam.automine(False)
     await stage.tick()
     await stage.seam.node("anvil_dropAllTransactions")
-    [hot] = await stage.seam.signer.hot_addresses()
+    hot = await stage.lane(dice)
     mined = await stage.seam.chain.nonce(hot)
-    await stage.seam.node(SUBMIT, stage.foreign(mined))
+    await stage.seam.node(SUBMIT, stage.foreign(hot, mined))
     await stage.tick(1)
     await stage.tick(dice.randint(0, 1))
 
 
 async def foreign_reorg(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
     """A reorganisation puts a stranger's transaction where ours was."""
+    await stage.seam.automine(False)  # else every payment has a block of its own: too deep
+    await stage.tick()
     await stage.tick(1)
-    [hot] = await stage.seam.signer.hot_addresses()
-    before = await stage.seam.chain.nonce(hot)
     await stage.tick(dice.randint(1, 3))
+    hot = await stage.lane(dice)
     rows = await stage.seam.rows(
         "SELECT min(nonce) AS first, min(mined_block) AS block FROM chain_intents"
-        " WHERE id > :first AND mined_block IS NOT NULL",
+        " WHERE id > :first AND mined_block IS NOT NULL AND from_address = :hot",
         first=stage.first_id,
+        hot=hot,
     )
     head = (await stage.seam.chain.head()).number
     if rows[0].block is None:
-        raise AssertionError(f"nothing was mined at nonce {before}")
+        raise AssertionError(f"nothing of {hot} was mined")
     depth = head - int(rows[0].block) + 1
-    await stage.seam.automine(False)
-    await stage.seam.node("anvil_reorg", depth, [[stage.foreign(rows[0].first), 0]])
+    await stage.seam.node("anvil_reorg", depth, [[stage.foreign(hot, rows[0].first), 0]])
     await stage.tick(dice.randint(0, 1))
 
 
@@ -146,7 +147,9 @@ async def recipient_reverts(stage: Stage, dice: random.Random, _: Sequence[str])
     await stage.seam.automine(False)
     await stage.tick()
     rows = await stage.seam.rows(
-        "SELECT to_address FROM chain_intents WHERE id > :first ORDER BY id", first=stage.first_id
+        "SELECT to_address FROM chain_intents WHERE id > :first AND purpose = 'withdrawal'"
+        " ORDER BY id",
+        first=stage.first_id,
     )
     await stage.seam.node("anvil_setCode", dice.choice(rows).to_address, REVERTS)
     await stage.tick(1)
@@ -169,10 +172,11 @@ async def silent_token(stage: Stage, dice: random.Random, _: Sequence[str]) -> N
 
 
 async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
-    """The hot address has nothing to pay with, for a while."""
-    [hot] = await stage.seam.signer.hot_addresses()
-    before = await stage.seam.on_chain(hot, "ETH")
-    await stage.seam.node("anvil_setBalance", hot, hex(dice.choice([0, 10**12])))
+    """The hot addresses have nothing to pay with, for a while."""
+    hots, left = await stage.seam.signer.hot_addresses(), dice.choice([0, 10**12])
+    before = [await stage.seam.on_chain(hot, "ETH") for hot in hots]
+    for hot in hots:
+        await stage.seam.node("anvil_setBalance", hot, hex(left))
     for _tick in range(TICKS):
         await stage.tick(dice.randint(0, 1))
     sent = await stage.seam.rows(
@@ -180,7 +184,8 @@ async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) 
     )
     if sent:
         raise AssertionError("a nonce was used although the hot address is short")
-    await stage.seam.node("anvil_setBalance", hot, hex(before))
+    for hot, held in zip(hots, before, strict=True):
+        await stage.seam.node("anvil_setBalance", hot, hex(held))
 
 
 async def clock_jumps(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
@@ -198,7 +203,7 @@ async def recipients_nobody_means(stage: Stage, dice: random.Random, _: Sequence
     """Withdrawals to our own addresses, to a token, to nobody: each is refused."""
     seam = stage.seam
     own = await seam.address(stage.person)
-    [hot] = await seam.signer.hot_addresses()
+    hot = dice.choice(await seam.signer.hot_addresses())
     wrong = "0x70997970c51812dc3A010C7d01b50e0d17dc79C8"  # a letter in the wrong case
     bad = [own, own.lower(), hot, seam.network.tokens[0].contract, "0x" + "0" * 40, wrong]
     for to in dice.sample(bad, len(bad)):
@@ -208,6 +213,19 @@ async def recipients_nobody_means(stage: Stage, dice: random.Random, _: Sequence
             continue
         raise AssertionError(f"a withdrawal to {to} was taken")
     await stage.tick(dice.randint(0, 1))
+
+
+async def old_copy(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
+    """The database is put back to a copy of some passes ago; chain and signer have gone on."""
+    await stage.seam.automine(False)
+    for _tick in range(dice.randint(0, 2)):
+        await stage.tick(dice.randint(0, 1))
+    await stage.keep_copy()
+    for _tick in range(dice.randint(1, TICKS)):
+        await stage.tick(dice.randint(0, 1))
+    await stage.put_back()
+    for _tick in range(TICKS):
+        await stage.tick(dice.randint(0, 1))
 
 
 def wish(name: str) -> Play:
