@@ -8,11 +8,12 @@ nonce is never paid at another, also when the database was restored from a backu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
 
 from keys.errors import NonceConflict
-from keys.request import ENTRY_KINDS, EntryKind
+from keys.request import ENTRY_KINDS, MAX_ASKED, EntryKind, SignedBefore
 
 Slot = tuple[int, str, int]
 MAX_NONCES_AHEAD: Final = 64
@@ -114,6 +115,22 @@ class Book:
     def next_nonce(self, chain_id: int, address: str) -> int:
         """One above the highest nonce signed for."""
         return self._next_nonce.get((chain_id, address), 0)
+
+    def signed_before(self, intent_ids: Iterable[str]) -> list[SignedBefore]:
+        """Where these intents were paid or cancelled; those that never were are left out."""
+        slots = [self._intents[one] for one in intent_ids if one in self._intents]
+        return [self._place(slot) for slot in slots]
+
+    def signed_from(self, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
+        """What was signed at this nonce and above, the lowest first and `MAX_ASKED` at most."""
+        last = min(self.next_nonce(chain_id, address), nonce + MAX_ASKED)
+        slots = [(chain_id, address, one) for one in range(nonce, last)]
+        return [self._place(slot) for slot in slots if slot in self._used]
+
+    def _place(self, slot: Slot) -> SignedBefore:
+        used = self._used[slot]
+        cap, tip = next(iter(used.bodies.values()))
+        return SignedBefore(used.intent_id, *slot, tip=tip, cap=cap)
 
     def uses(self, slot: Slot) -> bool:
         """Whether anything was signed at this nonce."""

@@ -20,7 +20,7 @@ from keys.desk import assemble
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.handles import canonical
 from keys.payload import decode_unsigned
-from keys.request import ApprovalLimits, Kind, SignedTx
+from keys.request import ApprovalLimits, Kind, SignedBefore, SignedTx
 from keys.secret import Secret
 from keys.wire import eth1_token
 
@@ -69,6 +69,16 @@ class Eth1Signer:
     async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """None are told over this API."""
         return {}
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """None are told over this API."""
+        del intent_ids
+        return []
+
+    async def signed_from(self, *, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
+        """None are told over this API."""
+        del chain_id, address, nonce
+        return []
 
     async def sign_authorization(
         self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str

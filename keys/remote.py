@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from typing import Any, Final
 
 from keys.errors import (
@@ -18,7 +19,7 @@ from keys.errors import (
     SignerRefused,
     SignerUnavailable,
 )
-from keys.request import MAX_PAYLOAD_BYTES, ApprovalLimits, Kind, SignedTx
+from keys.request import MAX_PAYLOAD_BYTES, ApprovalLimits, Kind, SignedBefore, SignedTx
 from keys.secret import Secret
 from keys.wire import (
     ConnectionLost,
@@ -67,6 +68,23 @@ class RemoteSigner:
     async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """See `keys.signer.Signer`."""
         return limits_of((await self._call("approval_limits"))["limits"])
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """See `keys.signer.Signer`."""
+        return await self._places("signed_before", intent_ids=list(intent_ids))
+
+    async def signed_from(self, *, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
+        """See `keys.signer.Signer`."""
+        return await self._places("signed_from", chain_id=chain_id, address=address, nonce=nonce)
+
+    async def _places(self, method: str, **params: Any) -> list[SignedBefore]:
+        try:
+            told = await self._call(method, **params)
+        except SignerRefused as error:
+            if error.reason == "unknown_method":  # a signer of before it, not restarted yet
+                return []
+            raise
+        return [SignedBefore.from_document(one) for one in told["places"]]
 
     async def sign_authorization(
         self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str

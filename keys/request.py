@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 Kind = Literal["pay", "bump", "cancel", "noop"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -13,6 +13,8 @@ EntryKind = Literal["pay", "bump", "cancel", "noop", "authorize"]
 ENTRY_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
 MAX_PAYLOAD_BYTES: Final = 28_000
 MAX_INTENT_ID_LENGTH: Final = 128
+MAX_ASKED: Final = 128
+"""Intents that one question about the journal may name, and places that one answer does."""
 SIGNATURE_BYTES: Final = 65
 MAX_APPROVALS: Final = 16
 """Operators' signatures that one request may carry."""
@@ -24,6 +26,32 @@ class SignedTx:
 
     raw: bytes
     tx_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBefore:
+    """What the journal says of a nonce of `address` (EIP-55): whose it is, and the fees that were
+    signed there first (wei per gas)."""
+
+    intent_id: str
+    chain_id: int
+    address: str
+    nonce: int
+    tip: int
+    cap: int
+
+    def document(self) -> dict[str, str | int]:
+        """As JSON has it; what may pass 2**53 is text."""
+        return {
+            "intent_id": self.intent_id, "chain_id": self.chain_id, "address": self.address,
+            "nonce": self.nonce, "tip": str(self.tip), "cap": str(self.cap),
+        }  # fmt: skip
+
+    @classmethod
+    def from_document(cls, told: Mapping[str, Any]) -> Self:
+        """The inverse of `document`. Raises KeyError, TypeError or ValueError."""
+        numbers = {name: int(told[name]) for name in ("chain_id", "nonce", "tip", "cap")}
+        return cls(intent_id=str(told["intent_id"]), address=str(told["address"]), **numbers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from typing import Any, Final
 from keys.desk import SigningDesk
 from keys.errors import JournalFailed, KeysError, NonceConflict, SignerRefused
 from keys.journal import Journal
-from keys.request import KINDS, SignedTx, SignRequest
+from keys.request import (
+    KINDS,
+    MAX_ASKED,
+    MAX_INTENT_ID_LENGTH,
+    SignedBefore,
+    SignedTx,
+    SignRequest,
+)
 from keys.secret import Secret
 from keys.wire import (
     ConnectionLost,
@@ -112,6 +119,8 @@ class SignerServer:
             "hot_addresses": self._hot_addresses,
             "deposit_xpub": self._deposit_xpub,
             "approval_limits": self._approval_limits,
+            "signed_before": self._signed_before,
+            "signed_from": self._signed_from,
             "sign_transaction": self._sign_transaction,
             "sign_authorization": self._sign_authorization,
         }
@@ -225,6 +234,23 @@ class SignerServer:
     async def _approval_limits(self, _params: Any) -> dict[str, Any]:
         return {"limits": self._desk.approval_limits()}
 
+    async def _signed_before(self, params: Any) -> dict[str, Any]:
+        asked = params.get("intent_ids") if isinstance(params, dict) else None
+        if not isinstance(asked, list) or len(asked) > MAX_ASKED:
+            raise SignerRefused("malformed_request", "needs intent_ids, a list")
+        if any(not isinstance(one, str) or len(one) > MAX_INTENT_ID_LENGTH for one in asked):
+            raise SignerRefused("malformed_request", "intent_ids are short texts")
+        return _places(self._desk.journal.book.signed_before(asked))
+
+    async def _signed_from(self, params: Any) -> dict[str, Any]:
+        names = {"chain_id", "address", "nonce"}
+        if not isinstance(params, dict) or set(params) != names:
+            raise SignerRefused("malformed_request", f"needs {', '.join(sorted(names))}")
+        chain_id, address, nonce = params["chain_id"], params["address"], params["nonce"]
+        if not isinstance(address, str) or type(chain_id) is not int or type(nonce) is not int:
+            raise SignerRefused("malformed_request", "an address and two numbers")
+        return _places(self._desk.journal.book.signed_from(chain_id, address, nonce))
+
     async def _sign_authorization(self, params: Any) -> dict[str, Any]:
         names = {"address", "deposit_index", "chain_id", "nonce", "delegate"}
         if not isinstance(params, dict) or set(params) != names:
@@ -297,6 +323,11 @@ def _sign_request(params: Any) -> SignRequest:
     return SignRequest(
         params["address"], payload, params["intent_id"], params["kind"], index, approved
     )
+
+
+def _places(found: list[SignedBefore]) -> dict[str, Any]:
+    """Also what is not on disk yet: rather a nonce too many is left alone than one given twice."""
+    return {"places": [one.document() for one in found]}
 
 
 def _error_document(error: KeysError) -> dict[str, str]:

@@ -7,10 +7,11 @@ decodes them itself, asks its own policy and its own journal, and trusts no call
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from keys.remote import RemoteSigner, limits_of
-from keys.request import ApprovalLimits, Kind, SignedTx, SignRequest
+from keys.request import ApprovalLimits, Kind, SignedBefore, SignedTx, SignRequest
 
 if TYPE_CHECKING:  # the desk loads eth-account, which a process that only calls does not need
     from keys.desk import SigningDesk
@@ -21,6 +22,7 @@ __all__ = [
     "LocalSigner",
     "RemoteSigner",
     "SignRequest",
+    "SignedBefore",
     "SignedTx",
     "Signer",
 ]
@@ -43,6 +45,16 @@ class Signer(Protocol):
 
     async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """By chain id: which payments need an operator's signature."""
+        ...
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """Where its journal has these intents (at most `MAX_ASKED`) as paid or cancelled. A signer
+        that keeps no journal knows none."""
+        ...
+
+    async def signed_from(self, *, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
+        """What its journal has at this nonce of an address and above, the lowest first, as many as
+        `MAX_ASKED`. More than the caller's rows have: those are an old copy."""
         ...
 
     async def sign_authorization(
@@ -91,6 +103,14 @@ class LocalSigner:
     async def approval_limits(self) -> dict[int, ApprovalLimits]:
         """See `Signer`."""
         return limits_of(self._desk.approval_limits())
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """See `Signer`."""
+        return self._desk.journal.book.signed_before(intent_ids)
+
+    async def signed_from(self, *, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
+        """See `Signer`."""
+        return self._desk.journal.book.signed_from(chain_id, address, nonce)
 
     async def sign_authorization(
         self, *, address: str, deposit_index: int, chain_id: int, nonce: int, delegate: str

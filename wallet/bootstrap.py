@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,7 @@ from keys.descriptors import take
 from keys.errors import SignerUnavailable
 from keys.public import PublicKeys, read_public
 from keys.remote import RemoteSigner
-from keys.request import ApprovalLimits, Kind, SignedTx
+from keys.request import ApprovalLimits, Kind, SignedBefore, SignedTx
 from keys.signer import Signer
 from wallet import custody, faults, listed
 from wallet.db import Database, sqlstate
@@ -162,6 +163,14 @@ class NoSigner:
         raise SignerUnavailable("this process has no signer")
 
     async def approval_limits(self) -> dict[int, ApprovalLimits]:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """Raises SignerUnavailable."""
+        raise SignerUnavailable("this process has no signer")
+
+    async def signed_from(self, *, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
         """Raises SignerUnavailable."""
         raise SignerUnavailable("this process has no signer")
 

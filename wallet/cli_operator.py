@@ -65,7 +65,7 @@ async def resume(services: Services, chosen: argparse.Namespace) -> int:
             _desk(services, chosen.network), address=address, next_nonce=chosen.next_nonce,
             final=final, by=chosen.by,
         ):  # fmt: skip
-            print(f"{batch_id}: a batch that these books had lost; its payments are ended.")
+            print(f"{batch_id}: these books had lost it; what it paid is ended.")
     async with services.db.transaction() as session:
         await _resume(session, chosen)
     what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network

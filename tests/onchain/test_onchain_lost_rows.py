@@ -202,7 +202,7 @@ async def test_a_copy_that_lost_a_cancel_books_its_gas(
     _lose(
         database,
         "DELETE FROM chain_attempts WHERE kind = 'cancel'",
-        "UPDATE chain_intents SET cancel_requested_at = NULL",
+        "UPDATE chain_intents SET cancel_requested_at = NULL, speed_up_requested_at = NULL",
     )
     await _mined(seam)
     assert await _in_review(seam, ada, made)
@@ -227,6 +227,18 @@ async def test_a_copy_that_may_have_paid_at_another_nonce_gives_nothing_back(sea
     assert await _in_review(seam, ada, made)
 
 
+@pytest.fixture
+def silent(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signer says no to what its journal forbids, and tells nothing of it (one of before)."""
+
+    async def nothing(*_: object, **__: object) -> list[object]:
+        return []
+
+    monkeypatch.setattr(seam.signer, "signed_before", nothing)
+    monkeypatch.setattr(seam.signer, "signed_from", nothing)
+
+
+@pytest.mark.usefixtures("silent")
 async def test_what_the_signer_signed_at_another_nonce_is_not_given_back(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -253,13 +265,14 @@ async def test_what_the_signer_signed_at_another_nonce_is_not_given_back(
 BEFORE_ANY_NONCE = (
     "DELETE FROM chain_attempts",
     "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason = NULL,"
-    " cancel_requested_at = NULL",
+    " cancel_requested_at = NULL, speed_up_requested_at = NULL",
     "UPDATE chain_signers SET next_nonce = 0",
     "UPDATE withdrawals SET status = 'held'",
     "DELETE FROM withdrawal_events WHERE type <> 'withdrawal.held'",
 )
 
 
+@pytest.mark.usefixtures("silent")
 async def test_a_lost_cancel_at_its_nonce_does_not_hide_where_it_was_paid(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -284,6 +297,7 @@ async def test_a_lost_cancel_at_its_nonce_does_not_hide_where_it_was_paid(
     assert await _in_review(seam, ada, made)
 
 
+@pytest.mark.usefixtures("silent")
 async def test_two_that_change_places_in_a_copy_are_not_given_back(
     seam: Seam, database: ScratchDatabase
 ) -> None:

@@ -172,7 +172,7 @@ async def test_nor_by_the_only_hot_address_while_it_waits(
     await seam.finish()
     assert await _paid(seam) == PAID
     [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
-    assert row.halted_reason == "foreign_transaction"
+    assert row.halted_reason == "signer_nonce_used"
     await _resume(seam, row.address)
     await seam.finish()
     assert await _paid(seam) == PAID

@@ -31,7 +31,7 @@ from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
-from wallet.onchain import beside, pauses, repository, tokens
+from wallet.onchain import beside, journal, pauses, repository, tokens
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import PAYOUT_BATCH, IntentDraft, create_intent
@@ -63,6 +63,11 @@ def pay_call(members: Sequence[Intent], contract: str) -> bytes:
     rows = [(m.to_address, m.amount_minor, reference(m.id)) for m in members]
     types = ["bytes32", "address", "(address,uint256,bytes32)[]"]
     return bytes(_PAY_TOKEN + encode(types, [batch_id, contract, rows]))
+
+
+def allowance_call(contract: str) -> bytes:
+    """`approve` of everything to the payout contract."""
+    return bytes(_APPROVE + encode(["address", "uint256"], [contract, UNLIMITED]))
 
 
 class Batcher:
@@ -112,6 +117,11 @@ class Batcher:
         total = sum(one.amount_minor for one in within)
         if len(within) < BATCH_FROM or not await self._affordable(address, token, total, head):
             return
+        try:  # these books may be an old copy, and the signer have paid one of them alone before
+            before = await journal.known(self._desk, within)
+        except SignerUnavailable:
+            return
+        within = [one for one in within if one.id not in before]
         members = await self._without_offenders(address, token, within)
         members.sort(key=lambda one: (one.created_at, one.id))
         if len(members) < BATCH_FROM:
@@ -142,7 +152,7 @@ class Batcher:
     async def _allow(self, address: str, token: Token) -> None:
         """An allowance without end for our own contract, which spends it only for its operator."""
         assert self._contract is not None
-        data = bytes(_APPROVE + encode(["address", "uint256"], [self._contract, UNLIMITED]))
+        data = allowance_call(self._contract)
         chain = self._desk.chain
         gas = gas_limit(
             await chain.estimate_gas(address, token.contract, 0, data), chain.network.fee_model
@@ -302,8 +312,9 @@ class BatchFollower:
         contract = network.contracts.get("batch_payout")
         if intent.purpose == ALLOWANCE:
             listed = {token.contract for token in network.tokens}
-            wanted = _APPROVE + encode(["address", "uint256"], [contract, UNLIMITED])
-            return intent.to_address in listed and intent.data == wanted
+            return contract is not None and (
+                intent.to_address in listed and intent.data == allowance_call(contract)
+            )
         members = await beside.members(session, intent.id)
         codes = {member.asset for member in members}
         token = network.token(next(iter(codes))) if len(codes) == 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -134,17 +135,27 @@ async def end_queued(
 
 
 async def take_apart(
-    session: AsyncSession, network: str, *, after_seconds: float = BATCH_WAITS_SECONDS
+    session: AsyncSession,
+    network: str,
+    *,
+    after_seconds: float = BATCH_WAITS_SECONDS,
+    keep: Collection[str] = (),
 ) -> None:
     """Batches that got no nonce within a minute come to nothing, and their members go alone. The
-    address of such a batch may never sign again, and nobody can take a member back out of it."""
+    address of such a batch may never sign again, and nobody can take a member back out of it.
+    `keep`: not these, which were signed all the same."""
     rows = await session.execute(
         text(
             "SELECT id FROM chain_intents WHERE network = :network AND purpose = :batch"
             " AND state = 'queued' AND created_at <= bifold_now() - make_interval(secs => :seconds)"
-            " ORDER BY id FOR UPDATE SKIP LOCKED"
+            " AND NOT id = ANY(:keep) ORDER BY id FOR UPDATE SKIP LOCKED"
         ),
-        {"network": network, "batch": PAYOUT_BATCH, "seconds": after_seconds},
+        {
+            "network": network,
+            "batch": PAYOUT_BATCH,
+            "seconds": after_seconds,
+            "keep": list(keep),
+        },
     )
     for batch_id in rows.scalars().all():
         await beside.leave_batch(session, batch_id, alone=True)

@@ -18,20 +18,23 @@ from chain.blocks import BlockRef
 from chain.client import ChainClient
 from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
 from chain.fees import FeeQuote, least_cap
-from chain.transactions import (
-    TxFields,
-    contract_call,
-    decode_authorizations,
-    encode_unsigned,
-    erc20_transfer,
-    native_transfer,
-    transfer_data,
-)
+from chain.transactions import encode_unsigned, transfer_data
 from keys.errors import SignerUnavailable
 from wallet.crashpoints import hit
-from wallet.onchain import approvals, beside, casework, pauses, queue, repository, signers, tokens
+from wallet.onchain import (
+    approvals,
+    beside,
+    casework,
+    journal,
+    pauses,
+    queue,
+    repository,
+    signers,
+    tokens,
+)
 from wallet.onchain import network as networks
 from wallet.onchain.desk import Desk
+from wallet.onchain.fields import build_fields
 from wallet.onchain.freeze import OWN_PURPOSES, emptying, frozen
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
@@ -50,47 +53,6 @@ LONG_PART = 20
 the few that never go would have it, pass for pass, and no other code its turn."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
-
-
-def build_fields(chain: ChainClient, intent: Intent, *, nonce: int, tip: int, cap: int) -> TxFields:
-    """The unsigned transaction that pays this intent. Raises InvalidTransaction."""
-    if intent.data is not None:
-        return contract_call(
-            chain_id=chain.network.chain_id,
-            nonce=nonce,
-            tip=tip,
-            cap=cap,
-            gas=intent.gas_limit,
-            contract=intent.to_address,
-            data=intent.data,
-            value_wei=intent.amount_minor,
-            authorizations=decode_authorizations(intent.authorizations)
-            if intent.authorizations
-            else (),
-        )
-    token = chain.network.token(intent.asset)
-    if intent.asset == chain.network.native_asset:
-        return native_transfer(
-            chain_id=chain.network.chain_id,
-            nonce=nonce,
-            tip=tip,
-            cap=cap,
-            gas=intent.gas_limit,
-            to=intent.to_address,
-            value_wei=intent.amount_minor,
-        )
-    if token is None:
-        raise ValueError(f"{intent.asset} is not listed on {chain.network.name}")
-    return erc20_transfer(
-        chain_id=chain.network.chain_id,
-        nonce=nonce,
-        tip=tip,
-        cap=cap,
-        gas=intent.gas_limit,
-        contract=token.contract,
-        to=intent.to_address,
-        amount_minor=intent.amount_minor,
-    )
 
 
 async def estimate_intent(chain: ChainClient, intent: Intent, sender: str) -> int:
@@ -162,6 +124,7 @@ class Preparer:
             room = share(lanes, address, len(queued))
         if not queued or room == 0:
             return 0
+        queued = await self._never_signed(queued, address)
         hit("intent.before_estimate")
         try:
             fees = await desk.chain.fees()
@@ -178,6 +141,20 @@ class Preparer:
                 continue
             done += await self._prepare(intent, address, fees, head, mined)
         return done
+
+    async def _never_signed(self, queued: Sequence[Intent], address: str) -> list[Intent]:
+        """Without those that the signer has paid before: these books are an old copy, and each has
+        its row again at the address that paid it. No signer, no answer: nothing is signed then."""
+        try:
+            before = await journal.known(self._desk, queued)
+            if not before:
+                return list(queued)
+            here = [place for place in before.values() if place.address == address]
+            await journal.write_again(self._desk, here)
+        except SignerUnavailable:
+            return []
+        await self._wait(sorted(before), "review")
+        return [intent for intent in queued if intent.id not in before]
 
     async def _not_yet(self, intent: Intent) -> bool:
         """Whether trying it out may take long, and is for a later pass."""

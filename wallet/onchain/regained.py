@@ -20,7 +20,7 @@ from wallet.crashpoints import hit
 from wallet.errors import InvalidState
 from wallet.ids import new_id
 from wallet.onchain import casework, repository, signers
-from wallet.onchain.batch import reference
+from wallet.onchain.batch import ALLOWANCE, allowance_call, reference
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import PAYOUT_BATCH, take_apart
 from wallet.onchain.repository import intent_of
@@ -33,11 +33,14 @@ log = structlog.get_logger(__name__)
 
 async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: str) -> list[str]:
     """Find what waits here and was paid at nonces of `address` below `next_nonce` that were never
-    given; ids of the batches. Safe to repeat. Raises InvalidState where the node does not show
-    one of those transactions, ChainError."""
-    contract = desk.chain.network.contracts.get("batch_payout")
+    given; ids of the batches, and of the allowance that they need. Safe to repeat. Raises
+    InvalidState where the node does not show one of those transactions, ChainError."""
+    network = desk.chain.network
+    contract = network.contracts.get("batch_payout")
     if contract is None:
         return []
+    allowing = allowance_call(contract)
+    tokens = {token.contract.lower() for token in network.tokens}
     async with desk.db.transaction() as session:
         row = await signers.lock_signer(session, network=desk.network, address=address)
         given = await signers.given_nonces(
@@ -53,7 +56,8 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
                 f"This node does not show which transaction used nonce {nonce} of {address}: it"
                 f" may have paid what waits here. {ASK_ANOTHER}"
             )
-        if spent.tx.to == contract.lower():
+        allows = spent.tx.to in tokens and spent.data == allowing
+        if allows or spent.tx.to == contract.lower():
             found.append(spent)
     async with desk.db.transaction() as session:
         await take_apart(session, desk.network, after_seconds=0.0)
@@ -70,7 +74,9 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
 
 
 async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spent) -> None:
-    """The row of a batch again, with those of its members that wait here, if any do."""
+    """The row of a batch again, with those of its members that wait here, if any do; or that of the
+    allowance which batches need, whose gas is the house's."""
+    allows = spent.tx.to != desk.chain.network.contracts["batch_payout"].lower()
     rows = await session.execute(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = 'queued'"
@@ -79,18 +85,18 @@ async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spen
         {"network": desk.network, "batch": PAYOUT_BATCH},
     )
     members = [one for one in map(intent_of, rows) if reference(one.id) in spent.data]
-    if not members:
+    if not members and not allows:
         return
     if spent.raw is None:
         raise InvalidState(
-            f"{spent.tx.hash} names payments that wait here, and this node does not show its"
-            f" signature, or it is of a form that we do not build. {ASK_ANOTHER}"
+            f"{spent.tx.hash} is a payment of ours, and this node does not show its signature, or"
+            f" it is of a form that we do not build. {ASK_ANOTHER}"
         )
     fields, batch_id = decode_signed(spent.raw)[0], new_id("int")
     await repository.insert_intent(
         session,
         {
-            "id": batch_id, "purpose": PAYOUT_BATCH, "ref": new_id("int"),
+            "id": batch_id, "purpose": ALLOWANCE if allows else PAYOUT_BATCH, "ref": new_id("int"),
             "network": desk.network, "asset": desk.chain.network.native_asset,
             "to_address": checked(fields.to), "amount_minor": fields.value,
             "gas_limit": fields.gas, "fee_ceiling_wei": fields.cap, "pinned_address": address,
@@ -115,10 +121,15 @@ async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spen
 async def _in_review(session: AsyncSession, network: str, address: str) -> list[str]:
     rows = await session.execute(
         text(
-            "SELECT id FROM chain_intents WHERE network = :network AND purpose = :batch"
+            "SELECT id FROM chain_intents WHERE network = :network AND purpose = ANY(:ours)"
             " AND from_address = :address AND state = 'in_review' AND reason = :lost ORDER BY nonce"
         ),
-        {"network": network, "batch": PAYOUT_BATCH, "address": address, "lost": LOST_ROW},
+        {
+            "network": network,
+            "ours": [PAYOUT_BATCH, ALLOWANCE],
+            "address": address,
+            "lost": LOST_ROW,
+        },
     )
     return list(rows.scalars())
 

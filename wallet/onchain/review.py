@@ -25,11 +25,11 @@ from wallet.onchain import batch, repository, signers
 from wallet.onchain import network as networks
 from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
+from wallet.onchain.fields import build_fields
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import OWN_PURPOSES
 from wallet.onchain.network import NetworkStatus
 from wallet.onchain.observe import says_paid
-from wallet.onchain.prepare import build_fields
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
 from wallet.onchain.states import State
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -11,7 +11,7 @@ from chain.errors import NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
-from wallet.onchain import casework, repository, signers
+from wallet.onchain import casework, journal, repository, signers
 from wallet.onchain import network as networks
 from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
@@ -20,6 +20,7 @@ from wallet.onchain.desk import Desk, leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import take_apart
+from wallet.onchain.journal import Ahead
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
 from wallet.onchain.signers import SignerRow
@@ -64,7 +65,6 @@ class IntentRunner:
         async with desk.db.transaction() as session:
             if not await repository.anything_open(session, desk.network):
                 return
-            await take_apart(session, desk.network)
             status = await networks.read(session, desk.network)
         try:
             if status is None or not status.usable:
@@ -77,21 +77,48 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
-            strange, taken = await self._nonces_of_nobody(known)
+            before = await self._signed_before(known) if signer_there else None
+            signer_there = before is not None
+            async with desk.db.transaction() as session:
+                kept = [one for ahead in (before or {}).values() for one in ahead.waiting]
+                await take_apart(session, desk.network, keep=kept)
+            strange, taken = await self._nonces_of_nobody(known, before or {})
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
                         gives = signer_there and signer.address not in taken
-                        await self._serve(signer, head, final, gives=gives, strange=strange)
+                        ahead = (before or {}).get(signer.address, Ahead())
+                        await self._serve(
+                            signer, head, final, gives=gives, strange=strange, ahead=ahead
+                        )
             if not signer_there:
                 await self._queued_wait_for("signer")
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
 
-    async def _nonces_of_nobody(self, known: Sequence[SignerRow]) -> tuple[bool, set[str]]:
+    async def _signed_before(self, known: Sequence[SignerRow]) -> dict[str, Ahead] | None:
+        """What the signer has signed at hot addresses beyond these books, by address, where it has
+        any. None when it is away. While addresses are emptied nobody asks: what is saved goes
+        behind whatever was signed."""
+        async with self._desk.db.transaction() as session:
+            if await emptying(session, self._desk.network):
+                return {}
+        try:
+            found = {
+                row.address: await journal.ahead(self._desk, row.address, row.next_nonce)
+                for row in known
+                if row.role == "hot"
+            }
+        except SignerUnavailable:
+            return None
+        return {address: ahead for address, ahead in found.items() if ahead.places}
+
+    async def _nonces_of_nobody(
+        self, known: Sequence[SignerRow], before: Mapping[str, Ahead]
+    ) -> tuple[bool, set[str]]:
         """Whether a hot address has used nonces that were never given, which halts it, or its
         signer has signed what no row knows. Until an operator has looked no hot address pays
         customers: these books may be an old copy, and what waits in them may have been paid by it,
@@ -105,24 +132,35 @@ class IntentRunner:
         for row in known:
             if row.role != "hot" or row.halted_reason not in (None, *signers.CONTRADICTED):
                 continue
-            if await self._desk.chain.nonce(row.address) > row.next_nonce:
-                halted |= await self._halted(row.address)
-            elif batches and row.halted_reason == signers.NONCE_USED:
-                halted = True
-            elif batches and await self._in_pool(row):
+            ahead = before.get(row.address, Ahead())
+            count = await self._desk.chain.nonce(row.address)
+            if count > row.next_nonce:
+                if not ahead.explains(range(row.next_nonce, count)):
+                    halted |= await self._halted(row.address)
+            elif ahead.strange or row.halted_reason == signers.NONCE_USED:
+                await self._contradicted(row.address)
+                halted |= batches
+            elif batches and await self._in_pool(row, ahead):
                 taken.add(row.address)
         if halted or taken:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
 
-    async def _in_pool(self, row: SignerRow) -> bool:
+    async def _contradicted(self, address: str) -> None:
+        """Halt it: its signer has used nonces for what these books do not have."""
+        async with self._desk.db.transaction() as session:
+            await casework.halt_signer(
+                session, network=self._desk.network, address=address, reason=signers.NONCE_USED
+            )
+
+    async def _in_pool(self, row: SignerRow, ahead: Ahead) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
         pool shows none."""
         try:
             count = await self._desk.chain.nonce_in_pool(row.address)
         except NodeRejected:
             return False
-        if count <= row.next_nonce:
+        if ahead.explains(range(row.next_nonce, count)):
             return False
         async with self._desk.db.transaction() as session:  # what was given meanwhile is ours
             now = await signers.lock_signer(
@@ -149,8 +187,9 @@ class IntentRunner:
         return True
 
     async def _serve(
-        self, signer: SignerRow, head: BlockRef, final: int, *, gives: bool, strange: bool
-    ) -> None:
+        self, signer: SignerRow, head: BlockRef, final: int, *, gives: bool, strange: bool,
+        ahead: Ahead,
+    ) -> None:  # fmt: skip
         desk, address = self._desk, signer.address
         async with desk.db.transaction() as session:
             open_intents = await repository.intents_in(
@@ -160,6 +199,8 @@ class IntentRunner:
         mined_nonces = await desk.chain.nonce(address)
         await self._observer.run(open_intents, head=head, final=final, mined_nonces=mined_nonces)
         if not await self._may_sign(address):
+            return
+        if gives and ahead.places and not await self._write_again(address, ahead):
             return
         if gives and signer.role == "hot" and not strange:
             await self._batcher.run(address, head=head)
@@ -175,6 +216,18 @@ class IntentRunner:
                 address=address,
             )
         await self._deliverer.run(unmined, mined_nonces=mined_nonces)
+
+    async def _write_again(self, address: str, ahead: Ahead) -> bool:
+        """Whether all that its signer has signed beyond these books has its row again. Else it is
+        halted: what it gives next was given before."""
+        places = [one for one in ahead.places if one.intent_id in ahead.waiting]
+        try:
+            done = await journal.write_again(self._desk, places)
+        except SignerUnavailable:
+            return False
+        if done < len(ahead.places):
+            await self._contradicted(address)
+        return done == len(ahead.places)
 
     async def _may_sign(self, address: str) -> bool:
         async with self._desk.db.transaction() as session:

@@ -1,0 +1,155 @@
+"""What the signer's journal knows and these books have lost: they are an older copy of themselves.
+
+A nonce and its bytes are committed here before the signer is asked. A journal that has more at an
+address than was given there says that the database was put back, and what was signed may be in a
+block, in some pool, or nowhere any more. Of a payment that waits here its row is written again,
+with the very bytes that the signer signs once more; it is never made in another way. What was
+signed for nothing that waits here leaves the address to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import text
+
+from chain.errors import InvalidTransaction
+from chain.transactions import encode_unsigned, signed_matches, tx_hash
+from keys.errors import SignerRefused
+from keys.request import MAX_ASKED, SignedBefore, SignedTx
+from wallet.crashpoints import hit
+from wallet.onchain import repository, signers
+from wallet.onchain.desk import Desk
+from wallet.onchain.fields import build_fields
+from wallet.onchain.repository import Intent
+from wallet.onchain.states import State
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was signed at nonces of one address that these books never gave, the lowest first.
+    `waiting`: ids of those that wait here, and can have their rows again."""
+
+    places: Sequence[SignedBefore] = ()
+    waiting: frozenset[str] = frozenset()
+
+    @property
+    def strange(self) -> bool:
+        """Whether one of them is for nothing that waits here."""
+        return any(one.intent_id not in self.waiting for one in self.places)
+
+    def explains(self, nonces: range) -> bool:
+        """Whether all these were signed for what waits here."""
+        mine = {one.nonce for one in self.places if one.intent_id in self.waiting}
+        return all(nonce in mine for nonce in nonces[:MAX_ASKED])
+
+
+async def ahead(desk: Desk, address: str, next_nonce: int) -> Ahead:
+    """What the journal has from `next_nonce` on. Raises SignerUnavailable."""
+    found = await desk.signer.signed_from(
+        chain_id=desk.chain.network.chain_id, address=address, nonce=next_nonce
+    )
+    if not found:
+        return Ahead()
+    async with desk.db.transaction() as session:  # what was given meanwhile is in the rows
+        row = await signers.lock_signer(session, network=desk.network, address=address)
+        places = [one for one in found if one.nonce >= row.next_nonce]
+        rows = await session.execute(
+            text(
+                "SELECT id FROM chain_intents WHERE network = :network AND state = 'queued'"
+                " AND batch_id IS NULL AND id = ANY(:ids)"
+                " AND (pinned_address IS NULL OR pinned_address = :address)"
+            ),
+            {
+                "network": desk.network, "address": address,
+                "ids": [one.intent_id for one in places],
+            },
+        )  # fmt: skip
+        return Ahead(places, frozenset(rows.scalars()))
+
+
+async def known(desk: Desk, intents: Iterable[Intent]) -> dict[str, SignedBefore]:
+    """Those of these that the signer has paid or cancelled before, by id: they are made in no other
+    way. Raises SignerUnavailable."""
+    ids = [one.id for one in intents]
+    found: dict[str, SignedBefore] = {}
+    for first in range(0, len(ids), MAX_ASKED):
+        for place in await desk.signer.signed_before(ids[first : first + MAX_ASKED]):
+            if place.chain_id == desk.chain.network.chain_id:
+                found[place.intent_id] = place
+    return found
+
+
+async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
+    """The rows of payments that wait here and were signed before; how many. Leader of their address
+    only. Raises SignerUnavailable."""
+    done = 0
+    for place in sorted(places, key=lambda one: one.nonce):
+        async with desk.db.transaction() as session:
+            intent = await repository.get_intent(session, place.intent_id)
+            index = await signers.deposit_index(
+                session, network=desk.network, address=place.address
+            )
+        try:  # nothing new: the journal has it, or the answer is no
+            fields = build_fields(
+                desk.chain, intent, nonce=place.nonce, tip=place.tip, cap=place.cap
+            )
+            unsigned = encode_unsigned(fields)
+            signed = await desk.signer.sign_transaction(
+                address=place.address, payload=unsigned, intent_id=intent.id, kind="pay",
+                deposit_index=index,
+            )  # fmt: skip
+        except (SignerRefused, InvalidTransaction, ValueError) as error:
+            log.error("intent.not_the_bytes_that_were_signed", intent=intent.id, why=str(error))
+            continue
+        right = signed_matches(signed.raw, fields, place.address)
+        if right and tx_hash(signed.raw) == signed.tx_hash:
+            done += await _enter(desk, place, unsigned, signed)
+    return done
+
+
+async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: SignedTx) -> bool:
+    async with desk.db.transaction() as session:
+        row = await signers.lock_signer(session, network=desk.network, address=place.address)
+        given = await signers.given_nonces(
+            session, network=desk.network, address=place.address, above=place.nonce - 1
+        )
+        intent = await repository.lock_intent(session, place.intent_id)
+        follower = desk.followers.get(intent.purpose)
+        stands = (
+            intent.state is State.QUEUED
+            and intent.batch_id is None
+            and place.nonce not in given
+            and follower is not None
+            and await follower.vouches_for(session, intent)
+        )
+        if not stands:
+            return False
+        moved = await desk.move(
+            session, intent.id, State.ALLOCATED, from_address=place.address, nonce=place.nonce
+        )
+        if moved is None:
+            return False
+        await repository.insert_attempt(
+            session, intent=moved, seq=1, kind="pay", unsigned=unsigned,
+            tip_wei=place.tip, cap_wei=place.cap,
+        )  # fmt: skip
+        await repository.store_signed(
+            session, intent_id=intent.id, seq=1, raw=signed.raw, tx_hash=signed.tx_hash
+        )
+        await desk.move(session, intent.id, State.SIGNED)
+        await signers.set_next_nonce(
+            session, network=desk.network, address=place.address,
+            next_nonce=max(row.next_nonce, place.nonce + 1),
+        )  # fmt: skip
+        hit("intent.before_commit_written_again")
+    hit("intent.after_commit_written_again")
+    log.warning("intent.written_again", intent=intent.id, nonce=place.nonce)
+    return True
+
+
+__all__ = ["Ahead", "ahead", "known", "write_again"]
