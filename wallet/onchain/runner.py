@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from chain.blocks import BlockRef
-from chain.errors import NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
@@ -117,10 +117,14 @@ class IntentRunner:
 
     async def _in_pool(self, row: SignerRow) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
-        pool shows none."""
+        pool, or nothing that can be read, shows none."""
+        chain = self._desk.chain
         try:
-            count = await self._desk.chain.nonce_in_pool(row.address)
-        except NodeRejected:
+            try:
+                count = await chain.nonce_in_pool(row.address)
+            except NodeGarbage:  # its failure: where there is another node, that one is asked
+                count = await chain.nonce_in_pool(row.address)
+        except (NodeRejected, NodeGarbage):
             return False
         if count <= row.next_nonce:
             return False
