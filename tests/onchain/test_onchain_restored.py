@@ -17,7 +17,7 @@ from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.errors import InvalidState
-from wallet.onchain import casework
+from wallet.onchain import casework, runner
 from wallet.onchain.desk import leadership
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
@@ -152,6 +152,25 @@ async def test_nor_while_the_lost_batch_waits_for_a_block(
     assert await _paid(lanes) == PAID
     assert {(await lanes.withdrawal(ada, one)).status for one in (*made, later.id)} == {"settled"}
     assert await lanes.differences() == []
+
+
+async def test_a_lost_batch_that_waits_is_a_case_and_nothing_of_it_is_taken_back(
+    seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends by itself, once no node has it or a block does."""
+    monkeypatch.setattr(runner, "CALM_SECONDS", 0.0)
+    ada, made = await _paid_and_lost(seam, database, mined=False)
+    for _ in range(2):
+        await seam.runner.tick()
+    ours = "SELECT status FROM cases WHERE kind = 'nonce_of_nobody'"
+    assert [row.status for row in await seam.rows(ours)] == ["open"]
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    later = await seam.withdraw(ada, "7", "USDC", ELSEWHERE)
+    assert (await seam.cancel(ada, later.id)).status == "cancelled"
+    await seam.automine(True)
+    await seam.finish()
+    assert [row.status for row in await seam.rows(ours)] == ["closed"]
 
 
 OLDEST_ALONE = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -32,6 +34,7 @@ DUE = (
     " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined'))"
 )
 REBROADCAST_SECONDS = 3.0
+CALM_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
@@ -52,6 +55,7 @@ class IntentRunner:
         )
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
+        self._calm: dict[str, float] = {}
 
     @property
     def network(self) -> str:
@@ -111,6 +115,9 @@ class IntentRunner:
                 halted = True
             elif batches and await self._in_pool(row):
                 taken.add(row.address)
+        for address in taken:
+            self._calm.pop(address, None)
+        await self._close_calm({row.address for row in known if row.role == "hot"} - taken)
         if halted or taken:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
@@ -132,9 +139,20 @@ class IntentRunner:
             now = await signers.lock_signer(
                 session, network=self._desk.network, address=row.address
             )
-        if count > now.next_nonce:
-            log.error("signer.strange_nonce_waits", network=self._desk.network, address=row.address)
+            if count > now.next_nonce:
+                await casework.nonce_of_nobody(session, self._desk.network, row.address, count)
         return count > now.next_nonce
+
+    async def _close_calm(self, addresses: set[str]) -> None:
+        """No nonce of nobody waits at these. Its case ends once none did for a while: a node may
+        forget it for a moment, or another node not know it."""
+        now = time.monotonic()
+        calm = [one for one in addresses if now - self._calm.setdefault(one, now) >= CALM_SECONDS]
+        if not calm:
+            return
+        async with self._desk.db.transaction() as session:
+            await casework.nobody_waits(session, self._desk.network, calm)
+        self._calm |= dict.fromkeys(calm, math.inf)
 
     async def _halted(self, address: str) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is

@@ -100,14 +100,14 @@ async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
 
 async def may_have_paid(session: AsyncSession, *, network: str, since: datetime | None) -> bool:
     """Whether what was promised at `since`, and has no nonce here, may be paid all the same: after
-    that a hot address was found to have done what these books do not know."""
+    that a hot address was found to have done what these books do not know, or to do so now."""
     return bool(
         await session.scalar(
             text(
                 "SELECT EXISTS (SELECT FROM cases c JOIN chain_signers s"
                 " ON c.subject = s.network || '/' || s.address WHERE s.network = :network"
-                " AND s.role = 'hot' AND c.kind = 'signer_halted'"
-                " AND c.evidence->>'reason' = ANY(:reasons)"
+                " AND s.role = 'hot' AND (c.kind = 'nonce_of_nobody' AND c.status = 'open'"
+                "  OR c.kind = 'signer_halted' AND c.evidence->>'reason' = ANY(:reasons))"
                 " AND c.opened_at >= CAST(:since AS timestamptz))"
             ),
             {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
