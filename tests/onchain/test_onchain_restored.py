@@ -173,6 +173,23 @@ async def test_a_lost_batch_that_waits_is_a_case_and_nothing_of_it_is_taken_back
     assert [row.status for row in await seam.rows(ours)] == ["closed"]
 
 
+async def test_nothing_is_taken_back_before_a_worker_has_looked(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """As the API finds a copy that was just restored, whose worker is not there yet."""
+    ada, made = await _paid_and_lost(seam, database)
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    await seam.finish()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    later = await seam.withdraw(ada, "7", "USDC", ELSEWHERE)
+    assert (await seam.cancel(ada, later.id)).status == "cancelled"
+    [row] = await seam.rows("SELECT compared_in FROM network_state")
+    assert row.compared_in.count("/") == 2
+
+
 OLDEST_ALONE = (
     "UPDATE chain_intents SET created_at = created_at - interval '1 h', alone = true WHERE id ="
     " (SELECT max(id) FROM chain_intents WHERE state = 'queued')"

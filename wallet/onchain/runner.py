@@ -118,6 +118,8 @@ class IntentRunner:
         for address in taken:
             self._calm.pop(address, None)
         await self._close_calm({row.address for row in known if row.role == "hot"} - taken)
+        async with self._desk.db.transaction() as session:
+            await signers.compared(session, self._desk.network)
         if halted or taken:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
