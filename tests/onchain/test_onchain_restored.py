@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -117,6 +118,25 @@ async def test_what_a_lost_batch_paid_is_settled_and_not_paid_again(
     assert await _paid(seam) == PAID
     assert [(await seam.withdrawal(ada, one)).status for one in made] == ["settled"] * 6
     assert (await seam.withdrawal(ada, later.id)).status == "settled"
+    assert await seam.differences() == []
+
+
+async def test_nor_what_a_lost_batch_paid_by_an_earlier_contract(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The networks file has got another one since; batches that are not lost name the first."""
+    ada, made = await _paid_and_lost(seam, database)
+    seam.network = replace(
+        seam.network, contracts={**seam.network.contracts, "batch_payout": ELSEWHERE}
+    )
+    seam.restart_worker()
+    await seam.finish()
+    [row] = await seam.rows("SELECT address FROM chain_signers")
+    await _resume(seam, row.address)
+    for _ in range(3):
+        await seam.finish()
+    assert await _paid(seam) == PAID
+    assert [(await seam.withdrawal(ada, one)).status for one in made] == ["settled"] * 6
     assert await seam.differences() == []
 
 
