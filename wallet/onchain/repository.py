@@ -248,6 +248,15 @@ async def overdue(session: AsyncSession, network: str, *, seconds: float) -> lis
     return [Overdue(r.id, r.state, r.waiting_for, r.reason, r.age) for r in rows]
 
 
+async def still_queued(session: AsyncSession, intent_ids: Sequence[str]) -> set[str]:
+    """Which of these wait for a nonce."""
+    rows = await session.execute(
+        text("SELECT id FROM chain_intents WHERE id = ANY(:ids) AND state = 'queued'"),
+        {"ids": list(intent_ids)},
+    )
+    return set(rows.scalars())
+
+
 async def anything_open(session: AsyncSession, network: str) -> bool:
     """Whether this network has any intent to work on."""
     return bool(
