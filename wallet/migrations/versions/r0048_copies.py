@@ -1,4 +1,4 @@
-"""Whether this database, as it runs now, was held against the chain."""
+"""Whether this database, as it runs now, was held against the chain; old sessions go."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Nobody waits for the worker's first look."""
-    run_script("ALTER TABLE network_state DROP COLUMN compared_in")
+    run_script("ALTER TABLE network_state DROP COLUMN compared_in; DROP INDEX sessions_expires_idx")
