@@ -237,10 +237,10 @@ async def overdue(session: AsyncSession, network: str, *, seconds: float) -> lis
     rows = await session.execute(
         text(
             "SELECT id, state, waiting_for, reason,"
-            " extract(epoch FROM clock_timestamp() - created_at)::float8 AS age"
+            " extract(epoch FROM bifold_now() - created_at)::float8 AS age"
             " FROM chain_intents WHERE network = :network AND (state = 'in_review' OR"
             " (state IN ('queued', 'allocated', 'signed', 'sent')"
-            "  AND created_at < clock_timestamp() - make_interval(secs => :seconds)))"
+            "  AND created_at < bifold_now() - make_interval(secs => :seconds)))"
             " ORDER BY created_at, id LIMIT 100"
         ),
         {"network": network, "seconds": seconds},
