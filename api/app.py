@@ -181,6 +181,9 @@ async def _learn(services: Services) -> None:
             signal.raise_signal(signal.SIGTERM)
         except WalletError:
             continue
+        except Exception as error:  # noqa: BLE001 - the task's edge: told, tried again
+            log.error("assets.not_learned", error=type(error).__name__, detail=str(error)[:300])
+            continue
         return
 
 

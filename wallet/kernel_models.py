@@ -74,6 +74,7 @@ class NetworkState(SQLModel, table=True):
     halted_reason: str | None = Field(sa_type=Text)
     halted_at: datetime | None = Field(sa_type=STAMP)
     factory: str | None = Field(sa_type=Text)
+    compared_in: str | None = Field(sa_type=Text)
 
 
 class SandboxFault(SQLModel, table=True):

@@ -12,7 +12,7 @@ import time
 import structlog
 from sqlalchemy import text
 
-from wallet import ledger, log, throttle
+from wallet import identity, ledger, log, throttle
 from wallet.bootstrap import Services, build
 from wallet.errors import DatabaseUnavailable
 from wallet.jobs import JobRunner, Loop, run_loops
@@ -84,7 +84,7 @@ def _house_keeping(services: Services) -> list[Loop]:
     keeper = _Keeper(services)
     loops = [
         Loop("ledger.fold", keeper.fold, FOLD_SECONDS, due=ledger.FOLD_DUE),
-        Loop("throttle.forget", keeper.forget, FORGET_SECONDS),
+        Loop("forget", keeper.forget, FORGET_SECONDS),
         Loop("worker.heartbeat", keeper.heartbeat, HEARTBEAT_SECONDS, leader=False),
     ]
     if services.settings.sandbox:
@@ -106,6 +106,7 @@ class _Keeper:
     async def forget(self) -> None:
         async with self._db.transaction() as session:
             await throttle.forget_old(session)
+            await identity.forget_ended(session)
 
     async def heartbeat(self) -> None:
         """Say that this worker lives, and forget those silent for long."""

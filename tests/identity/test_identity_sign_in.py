@@ -6,12 +6,14 @@ import statistics
 import time
 from contextlib import suppress
 from datetime import timedelta
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import pytest
 from sqlalchemy import text
 
-from wallet import identity
+from wallet import identity, worker
+from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.errors import NotFound, RateLimited
 from wallet.identity.errors import InvalidCredentials, PasswordTooWeak, Unauthenticated
@@ -294,3 +296,23 @@ class TestSessions:
                 await identity.revoke(session, principal_id=bob, session_id=made.id)
         assert made.token is not None
         assert await resolves(db, made.token)
+
+
+async def test_sessions_that_ended_long_ago_are_dropped(db: Database) -> None:
+    """By the worker, some at a time; what ended lately can still be looked at."""
+    ada = await person(db)
+    async with db.transaction() as session:
+        for days in (31, 31, 29, -1):
+            made = await identity.open_session(session, principal_id=ada, kind="api")
+            await session.execute(
+                text(
+                    "UPDATE sessions SET user_agent = :days,"
+                    " expires_at = clock_timestamp() - :ago WHERE id = :id"
+                ),
+                {"id": made.id, "days": str(days), "ago": timedelta(days=days)},
+            )
+    keeper = worker._Keeper(cast(Services, SimpleNamespace(db=db)))
+    await keeper.forget()
+    async with db.transaction() as session:
+        left = await session.scalars(text("SELECT user_agent FROM sessions ORDER BY expires_at"))
+        assert left.all() == ["29", "-1"]

@@ -52,3 +52,22 @@ async def test_what_takes_long_again_and_again_has_its_try_behind_everybody_else
         await seam.runner.tick()
     assert (await seam.withdrawal(ada, paid.id)).status != "held"
     assert tried >= 2  # nor are they forgotten
+
+
+async def test_nor_is_what_was_taken_back_remembered_for_ever(
+    seam: Seam,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who makes such payments and takes them back again would fill the worker's memory."""
+    ada = await seam.funded_person()
+    preparer = seam.runner._preparer
+    preparer._forget_above = 1
+    for back in (True, False):
+        made = await seam.withdraw(ada, "5", "USDC", to_checksum_address(SAFE))
+        [row] = await seam.rows("SELECT intent_id FROM withdrawals WHERE id = :it", it=made.id)
+        preparer._slow[row.intent_id] = 2.0**60
+        preparer._long.add(row.intent_id)
+        if back:
+            await seam.cancel(ada, made.id)
+    await seam.runner.tick()
+    assert preparer._long == {row.intent_id} == set(preparer._slow)

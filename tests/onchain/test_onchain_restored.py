@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.errors import InvalidState
-from wallet.onchain import casework
+from wallet.onchain import casework, runner
 from wallet.onchain.desk import leadership
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
@@ -120,6 +121,25 @@ async def test_what_a_lost_batch_paid_is_settled_and_not_paid_again(
     assert await seam.differences() == []
 
 
+async def test_nor_what_a_lost_batch_paid_by_an_earlier_contract(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The networks file has got another one since; batches that are not lost name the first."""
+    ada, made = await _paid_and_lost(seam, database)
+    seam.network = replace(
+        seam.network, contracts={**seam.network.contracts, "batch_payout": ELSEWHERE}
+    )
+    seam.restart_worker()
+    await seam.finish()
+    [row] = await seam.rows("SELECT address FROM chain_signers")
+    await _resume(seam, row.address)
+    for _ in range(3):
+        await seam.finish()
+    assert await _paid(seam) == PAID
+    assert [(await seam.withdrawal(ada, one)).status for one in made] == ["settled"] * 6
+    assert await seam.differences() == []
+
+
 async def test_nor_by_another_hot_address_meanwhile(lanes: Seam, database: ScratchDatabase) -> None:
     """Its own nonces are as its row has them."""
     ada, made = await _paid_and_lost(lanes, database)
@@ -152,6 +172,42 @@ async def test_nor_while_the_lost_batch_waits_for_a_block(
     assert await _paid(lanes) == PAID
     assert {(await lanes.withdrawal(ada, one)).status for one in (*made, later.id)} == {"settled"}
     assert await lanes.differences() == []
+
+
+async def test_a_lost_batch_that_waits_is_a_case_and_nothing_of_it_is_taken_back(
+    seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends by itself, once no node has it or a block does."""
+    monkeypatch.setattr(runner, "CALM_SECONDS", 0.0)
+    ada, made = await _paid_and_lost(seam, database, mined=False)
+    for _ in range(2):
+        await seam.runner.tick()
+    ours = "SELECT status FROM cases WHERE kind = 'nonce_of_nobody'"
+    assert [row.status for row in await seam.rows(ours)] == ["open"]
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    later = await seam.withdraw(ada, "7", "USDC", ELSEWHERE)
+    assert (await seam.cancel(ada, later.id)).status == "cancelled"
+    await seam.automine(True)
+    await seam.finish()
+    assert [row.status for row in await seam.rows(ours)] == ["closed"]
+
+
+async def test_nothing_is_taken_back_before_a_worker_has_looked(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """As the API finds a copy that was just restored, whose worker is not there yet."""
+    ada, made = await _paid_and_lost(seam, database)
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    await seam.finish()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made[0])
+    later = await seam.withdraw(ada, "7", "USDC", ELSEWHERE)
+    assert (await seam.cancel(ada, later.id)).status == "cancelled"
+    [row] = await seam.rows("SELECT compared_in FROM network_state")
+    assert row.compared_in.count("/") == 2
 
 
 OLDEST_ALONE = (

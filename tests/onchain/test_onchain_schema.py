@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from wallet.db import Database
+from wallet.onchain import repository
 
 
 async def _intent(db: Database, **values: object) -> None:
@@ -63,3 +64,16 @@ class TestAttempts:
             with pytest.raises(DBAPIError, match="keeps its bytes"):
                 async with db.transaction() as session:
                     await session.execute(text(f"UPDATE chain_attempts SET {change}"))
+
+
+async def test_a_payment_is_late_by_the_clock_it_was_promised_by(db: Database) -> None:
+    """A sandbox's may be far ahead: `bifold chain status` named nothing there."""
+    async with db.transaction() as session:
+        await session.execute(text("UPDATE sandbox_clock SET offset_seconds = 86400"))
+    await _intent(db, id="int_1", ref="wdr_1", state="sent")
+    async with db.transaction() as session:
+        assert await repository.overdue(session, "local", seconds=900.0) == []
+        await session.execute(text("UPDATE sandbox_clock SET offset_seconds = 88000"))
+    async with db.transaction() as session:
+        [late] = await repository.overdue(session, "local", seconds=900.0)
+        assert (late.id, 1600 <= late.age_seconds < 1700) == ("int_1", True)

@@ -7,6 +7,7 @@ from typing import Literal
 
 Kind = Literal[
     "signer_halted",
+    "nonce_of_nobody",
     "network_halted",
     "wrong_chain",
     "nodes_disagree",
@@ -42,6 +43,7 @@ class About:
 
 KINDS: dict[Kind, About] = {
     "signer_halted": About("signer", "critical", "bifold chain resume-signer"),
+    "nonce_of_nobody": About("signer", "critical", "a pool without it for a minute"),
     "network_halted": About("network", "critical", "bifold chain resume-network"),
     "wrong_chain": About("network", "critical", "a node of the right chain"),
     "nodes_disagree": About("network", "critical", "nodes that agree again"),

@@ -26,6 +26,8 @@ IDLE = timedelta(hours=1)  # and 1 h without use
 TOUCH_EVERY = timedelta(seconds=60)
 TOKEN_PREFIX = "bfs_"  # marks a session token
 MAX_TOKEN_CHARS = 100
+KEPT = timedelta(days=30)  # after its end, for who asks what opened an account
+FORGET_ROWS = 5000  # at once
 SIGN_INS_PER_ADDRESS = 10  # a quarter of an hour, for one e-mail
 SIGN_INS_PER_CLIENT = 60  # and for one client address
 SIGN_IN_WINDOW_SECONDS = 900
@@ -203,3 +205,14 @@ async def revoke(session: AsyncSession, *, principal_id: str, session_id: str) -
     )
     if ended.one_or_none() is None:
         raise NotFound("There is no such session.")
+
+
+async def forget_ended(session: AsyncSession) -> None:
+    """Drop those that ended long ago, some at a time."""
+    await session.execute(
+        text(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions"
+            " WHERE expires_at < clock_timestamp() - :kept ORDER BY expires_at LIMIT :rows)"
+        ),
+        {"kept": KEPT, "rows": FORGET_ROWS},
+    )

@@ -23,7 +23,7 @@ from chain.address import from_bytes20, to_bytes20
 from chain.blocks import BlockRef, Receipt
 from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
 from chain.fee_models import gas_limit
-from chain.registry import Token
+from chain.registry import Network, Token
 from chain.transactions import MAX_GAS
 from keys.errors import SignerUnavailable
 from wallet import ledger
@@ -68,6 +68,20 @@ def pay_call(members: Sequence[Intent], contract: str) -> bytes:
 def allowance_call(contract: str) -> bytes:
     """`approve` of everything to the payout contract."""
     return bytes(_APPROVE + encode(["address", "uint256"], [contract, UNLIMITED]))
+
+
+async def contracts_of(session: AsyncSession, network: Network) -> set[str]:
+    """Payout contracts of this network, in lower case: the networks file's, and every other one
+    that batches of these books were sent to."""
+    rows = await session.execute(
+        text(
+            "SELECT DISTINCT lower(to_address) FROM chain_intents"
+            " WHERE purpose = :batch AND network = :network"
+        ),
+        {"batch": PAYOUT_BATCH, "network": network.name},
+    )
+    listed = network.contracts.get("batch_payout")
+    return {*rows.scalars(), *([] if listed is None else [listed.lower()])}
 
 
 class Batcher:

@@ -6,6 +6,7 @@ handed to a node and has no end 15 minutes later gets one from a loop (`LateWatc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -87,6 +88,32 @@ async def give_up(session: AsyncSession, *, network: str, address: str, by: str)
         subjects=[f"{network}/{address}"],
         by=by,
         note="it was emptied, and signs nothing any more",
+    )
+
+
+async def nonce_of_nobody(session: AsyncSession, network: str, address: str, count: int) -> None:
+    """A case: the pool has a nonce of a hot address that these books never gave."""
+    await cases.open_case(
+        session,
+        kind="nonce_of_nobody",
+        subject=f"{network}/{address}",
+        network=network,
+        what=f"A transaction of {address} waits in the pool of {network} at a nonce that these"
+        " books never gave: this database is an old copy, or somebody else has that key. No hot"
+        " address pays customers there until it is mined or forgotten.",
+        evidence={"address": address, "pool_nonces": count},
+    )
+
+
+async def nobody_waits(session: AsyncSession, network: str, addresses: Sequence[str]) -> None:
+    """Close it: there is none any more."""
+    await cases.close_all(
+        session,
+        kinds=["nonce_of_nobody"],
+        subjects=[f"{network}/{address}" for address in addresses],
+        by=HOUSE,
+        note="the pool has no such nonce any more: it was mined, which halts the address, or"
+        " forgotten",
     )
 
 
@@ -223,4 +250,7 @@ async def _late(
     return [(repository.intent_of(row), row.first_at, row.hashes) for row in rows]
 
 
-__all__ = ["LateWatch", "finality_seconds", "give_up", "halt_signer", "moved", "resume_signer"]
+__all__ = [
+    "LateWatch", "finality_seconds", "give_up", "halt_signer", "moved", "nobody_waits",
+    "nonce_of_nobody", "resume_signer",
+]  # fmt: skip

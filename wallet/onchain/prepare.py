@@ -51,6 +51,8 @@ TRYING_SECONDS = 2.0
 LONG_PART = 20
 """What took more than this part of that time is tried out behind everybody else from then on: else
 the few that never go would have it, pass for pass, and no other code its turn."""
+REMEMBERED = 1000
+"""Above so many of these, those that are not queued any more are forgotten."""
 FOREIGN = signers.FOREIGN
 log = structlog.get_logger(__name__)
 
@@ -93,6 +95,7 @@ class Preparer:
         self._slow: dict[str, float] = {}
         self._long: set[str] = set()
         self._tried_slow, self._trying = False, 0.0
+        self._forget_above = REMEMBERED
 
     async def run(
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
@@ -118,6 +121,7 @@ class Preparer:
                 behind=self._behind.get(address),
             )
             lanes = await repository.lanes(session, desk.network)
+            await self._forget(session)
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them
         else:
@@ -155,6 +159,16 @@ class Preparer:
             return []
         await self._wait(sorted(before), "review")
         return [intent for intent in queued if intent.id not in before]
+
+    async def _forget(self, session: AsyncSession) -> None:
+        """Of what took long: payments that were taken back, or end otherwise."""
+        known = self._long | self._slow.keys()
+        if len(known) <= self._forget_above:
+            return
+        left = await repository.still_queued(session, sorted(known))
+        self._long &= left
+        self._slow = {one: again for one, again in self._slow.items() if one in left}
+        self._forget_above = max(REMEMBERED, 2 * len(left))
 
     async def _not_yet(self, intent: Intent) -> bool:
         """Whether trying it out may take long, and is for a later pass."""

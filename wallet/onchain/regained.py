@@ -2,7 +2,7 @@
 members as queued, and neither signer nor contract would know them in another payment.
 
 Before a hot address goes on behind nonces that no row knows, the transactions that used them are
-read. One that calls the payout contract and names payments which wait here becomes their batch
+read. One that calls a payout contract and names payments which wait here becomes their batch
 again, in review, and is ended by what final blocks say (`wallet.onchain.review`). What else waits
 goes alone: a payment that was made alone the signer knows by its name, and refuses.
 """
@@ -20,7 +20,7 @@ from wallet.crashpoints import hit
 from wallet.errors import InvalidState
 from wallet.ids import new_id
 from wallet.onchain import casework, repository, signers
-from wallet.onchain.batch import ALLOWANCE, allowance_call, reference
+from wallet.onchain.batch import ALLOWANCE, allowance_call, contracts_of, reference
 from wallet.onchain.desk import Desk
 from wallet.onchain.intents import PAYOUT_BATCH, take_apart
 from wallet.onchain.repository import intent_of
@@ -35,13 +35,11 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
     """Find what waits here and was paid at nonces of `address` below `next_nonce` that were never
     given; ids of the batches, and of the allowance that they need. Safe to repeat. Raises
     InvalidState where the node does not show one of those transactions, ChainError."""
-    network = desk.chain.network
-    contract = network.contracts.get("batch_payout")
-    if contract is None:
-        return []
-    allowing = allowance_call(contract)
-    tokens = {token.contract.lower() for token in network.tokens}
+    tokens = {token.contract.lower() for token in desk.chain.network.tokens}
     async with desk.db.transaction() as session:
+        contracts = await contracts_of(session, desk.chain.network)
+        if not contracts:
+            return []
         row = await signers.lock_signer(session, network=desk.network, address=address)
         given = await signers.given_nonces(
             session, network=desk.network, address=address, above=row.next_nonce - 1
@@ -56,8 +54,8 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
                 f"This node does not show which transaction used nonce {nonce} of {address}: it"
                 f" may have paid what waits here. {ASK_ANOTHER}"
             )
-        allows = spent.tx.to in tokens and spent.data == allowing
-        if allows or spent.tx.to == contract.lower():
+        allows = spent.tx.to in tokens and spent.data in map(allowance_call, contracts)
+        if allows or spent.tx.to in contracts:
             found.append(spent)
     async with desk.db.transaction() as session:
         await take_apart(session, desk.network, after_seconds=0.0)
@@ -76,7 +74,7 @@ async def regain(desk: Desk, *, address: str, next_nonce: int, final: int, by: s
 async def _batch_of(desk: Desk, session: AsyncSession, address: str, spent: Spent) -> None:
     """The row of a batch again, with those of its members that wait here, if any do; or that of the
     allowance which batches need, whose gas is the house's."""
-    allows = spent.tx.to != desk.chain.network.contracts["batch_payout"].lower()
+    allows = spent.data in map(allowance_call, await contracts_of(session, desk.chain.network))
     rows = await session.execute(
         text(
             "SELECT * FROM chain_intents WHERE network = :network AND state = 'queued'"

@@ -237,15 +237,24 @@ async def overdue(session: AsyncSession, network: str, *, seconds: float) -> lis
     rows = await session.execute(
         text(
             "SELECT id, state, waiting_for, reason,"
-            " extract(epoch FROM clock_timestamp() - created_at)::float8 AS age"
+            " extract(epoch FROM bifold_now() - created_at)::float8 AS age"
             " FROM chain_intents WHERE network = :network AND (state = 'in_review' OR"
             " (state IN ('queued', 'allocated', 'signed', 'sent')"
-            "  AND created_at < clock_timestamp() - make_interval(secs => :seconds)))"
+            "  AND created_at < bifold_now() - make_interval(secs => :seconds)))"
             " ORDER BY created_at, id LIMIT 100"
         ),
         {"network": network, "seconds": seconds},
     )
     return [Overdue(r.id, r.state, r.waiting_for, r.reason, r.age) for r in rows]
+
+
+async def still_queued(session: AsyncSession, intent_ids: Sequence[str]) -> set[str]:
+    """Which of these wait for a nonce."""
+    rows = await session.execute(
+        text("SELECT id FROM chain_intents WHERE id = ANY(:ids) AND state = 'queued'"),
+        {"ids": list(intent_ids)},
+    )
+    return set(rows.scalars())
 
 
 async def anything_open(session: AsyncSession, network: str) -> bool:

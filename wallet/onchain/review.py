@@ -212,6 +212,7 @@ async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -
             session, network=desk.network, address=checked(address), above=nonce
         )
         mixed = await signers.knows_more(session, network=desk.network, address=checked(address))
+        contracts = await batch.contracts_of(session, desk.chain.network)
     if mixed:
         raise InvalidState(f"{OLD_COPY[signers.NONCE_USED]}, or at another one: {doubt}.")
     used = await desk.chain.nonce_at(checked(address), final)
@@ -221,10 +222,9 @@ async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -
             f"{address} has used {len(unknown)} nonces that were not given: {doubt}."
         )
     alone = build_fields(desk.chain, intent, nonce=nonce, tip=0, cap=0)
-    batches = desk.chain.network.contracts.get("batch_payout", "").lower()
     for one in unknown:
         other = await spender(desk.chain, address, one, final=final)
-        if other is None or other.pays_as(alone) or other.tx.to == batches:
+        if other is None or other.pays_as(alone) or other.tx.to in contracts:
             which = "not shown by this node" if other is None else other.tx.hash
             raise InvalidState(f"Nonce {one} of {address} was not given ({which}): {doubt}.")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 
 import structlog
 
 from chain.blocks import BlockRef
-from chain.errors import NodeRejected, NodeTimeout, NodeUnavailable
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from wallet import custody
 from wallet.crashpoints import hit
@@ -33,6 +35,7 @@ DUE = (
     " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined'))"
 )
 REBROADCAST_SECONDS = 3.0
+CALM_SECONDS = 60.0
 log = structlog.get_logger(__name__)
 
 
@@ -53,6 +56,7 @@ class IntentRunner:
         )
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
+        self._calm: dict[str, float] = {}
 
     @property
     def network(self) -> str:
@@ -95,6 +99,9 @@ class IntentRunner:
                         )
             if not signer_there:
                 await self._queued_wait_for("signer")
+                return
+            async with desk.db.transaction() as session:
+                await signers.compared(session, desk.network)
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
@@ -142,6 +149,9 @@ class IntentRunner:
                 halted |= batches
             elif batches and await self._in_pool(row, ahead):
                 taken.add(row.address)
+        for address in taken:
+            self._calm.pop(address, None)
+        await self._close_calm({row.address for row in known if row.role == "hot"} - taken)
         if halted or taken:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
@@ -155,10 +165,14 @@ class IntentRunner:
 
     async def _in_pool(self, row: SignerRow, ahead: Ahead) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
-        pool shows none."""
+        pool, or nothing that can be read, shows none."""
+        chain = self._desk.chain
         try:
-            count = await self._desk.chain.nonce_in_pool(row.address)
-        except NodeRejected:
+            try:
+                count = await chain.nonce_in_pool(row.address)
+            except NodeGarbage:  # its failure: where there is another node, that one is asked
+                count = await chain.nonce_in_pool(row.address)
+        except (NodeRejected, NodeGarbage):
             return False
         if ahead.explains(range(row.next_nonce, count)):
             return False
@@ -166,9 +180,20 @@ class IntentRunner:
             now = await signers.lock_signer(
                 session, network=self._desk.network, address=row.address
             )
-        if count > now.next_nonce:
-            log.error("signer.strange_nonce_waits", network=self._desk.network, address=row.address)
+            if count > now.next_nonce:
+                await casework.nonce_of_nobody(session, self._desk.network, row.address, count)
         return count > now.next_nonce
+
+    async def _close_calm(self, addresses: set[str]) -> None:
+        """No nonce of nobody waits at these. Its case ends once none did for a while: a node may
+        forget it for a moment, or another node not know it."""
+        now = time.monotonic()
+        calm = [one for one in addresses if now - self._calm.setdefault(one, now) >= CALM_SECONDS]
+        if not calm:
+            return
+        async with self._desk.db.transaction() as session:
+            await casework.nobody_waits(session, self._desk.network, calm)
+        self._calm |= dict.fromkeys(calm, math.inf)
 
     async def _halted(self, address: str) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is

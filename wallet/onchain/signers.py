@@ -98,17 +98,39 @@ async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
     )
 
 
+# Of this database as it runs now: no copy that is restored or takes over has the same.
+_INSTANCE = (
+    "(SELECT concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), oid,"
+    " 'network_state'::regclass::oid) FROM pg_database WHERE datname = current_database())"
+)
+
+
+async def compared(session: AsyncSession, network: str) -> None:
+    """All hot addresses' nonces were held against the chain, in this database as it runs now."""
+    await session.execute(
+        text(
+            f"UPDATE network_state SET compared_in = {_INSTANCE} WHERE network = :network"
+            f" AND compared_in IS DISTINCT FROM {_INSTANCE}"
+        ),
+        {"network": network},
+    )
+
+
 async def may_have_paid(session: AsyncSession, *, network: str, since: datetime | None) -> bool:
     """Whether what was promised at `since`, and has no nonce here, may be paid all the same: after
-    that a hot address was found to have done what these books do not know."""
+    that a hot address was found to have done what these books do not know, or to do so now; or
+    nobody has looked since this database began to run, and it may be an old copy."""
     return bool(
         await session.scalar(
             text(
                 "SELECT EXISTS (SELECT FROM cases c JOIN chain_signers s"
                 " ON c.subject = s.network || '/' || s.address WHERE s.network = :network"
-                " AND s.role = 'hot' AND c.kind = 'signer_halted'"
-                " AND c.evidence->>'reason' = ANY(:reasons)"
+                " AND s.role = 'hot' AND (c.kind = 'nonce_of_nobody' AND c.status = 'open'"
+                "  OR c.kind = 'signer_halted' AND c.evidence->>'reason' = ANY(:reasons))"
                 " AND c.opened_at >= CAST(:since AS timestamptz))"
+                " OR EXISTS (SELECT FROM chain_signers WHERE network = :network AND role = 'hot')"
+                " AND NOT EXISTS (SELECT FROM network_state WHERE network = :network"
+                f"  AND compared_in = {_INSTANCE})"
             ),
             {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
         )
