@@ -82,12 +82,12 @@ async def _paid_and_lost(
     return ada, [one.id for one in made]
 
 
-async def _resume(seam: Seam, address: str) -> None:
+async def _resume(seam: Seam, address: str, *, told: bool = True) -> None:
     services: Any = SimpleNamespace(
         db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=seam.signer,
         networks={"local": seam.network},
     )  # fmt: skip
-    count = await seam.chain.nonce(address)
+    count = await seam.chain.nonce(address) if told else None
     chosen = argparse.Namespace(
         network="local", address=address, by="bea", next_nonce=count, action="resume-signer"
     )
