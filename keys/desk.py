@@ -130,7 +130,8 @@ class SigningDesk:
         """`{chain_id: {"above": {asset: amount}, "exempt": [address], "operators": [address]}}`:
         above it one payment needs the signature of one of the operators, unless it goes to one of
         the exempt (the policy's `treasury_to`, our own warm address). `"warm"`: addresses that
-        always need several, and how many.
+        always need several, and how many. `"next_nonces"`: one above the highest nonce signed for
+        each hot address, as the journal knows it.
         """
         limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
@@ -146,6 +147,10 @@ class SigningDesk:
                 "above": above,
                 "exempt": sorted(chain.treasury_to),
                 "operators": sorted(self.policy.operators),
+                "next_nonces": {
+                    address: self.journal.book.next_nonce(chain_id, address)
+                    for address in self._ours.hot
+                },
             }
             if chain.warm is not None and self._ours.warm is not None:
                 limits[str(chain_id)] |= {

@@ -231,6 +231,9 @@ def limits_of(document: Any) -> dict[int, ApprovalLimits]:
             above={str(asset): int(amount) for asset, amount in told["above"].items()},
             exempt=frozenset(map(str, told["exempt"])),
             warm=frozenset(map(str, told.get("warm", {}).get("addresses", ()))),
+            next_nonces={
+                str(address): int(nonce) for address, nonce in told.get("next_nonces", {}).items()
+            },
             warm_signatures=int(told.get("warm", {}).get("signatures", 0)),
             operators=frozenset(
                 map(str, told.get("operators", told.get("warm", {}).get("operators", ())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 Kind = Literal["pay", "bump", "cancel", "noop"]
@@ -33,6 +33,8 @@ class ApprovalLimits:
     `above`: the largest amount without one, by `native` or the token's contract, in its smallest
     unit. `exempt`: recipients (EIP-55) to whom no limit applies. `operators`: whose signatures
     count. `warm`: addresses from which nothing leaves without those of `warm_signatures` of them.
+    `next_nonces`: by hot address (EIP-55), one above the highest that was ever signed for; a signer
+    that keeps no journal says nothing of it.
     """
 
     above: Mapping[str, int]
@@ -40,6 +42,7 @@ class ApprovalLimits:
     warm: frozenset[str] = frozenset()
     warm_signatures: int = 0
     operators: frozenset[str] = frozenset()
+    next_nonces: Mapping[str, int] = field(default_factory=dict)
 
     def asks(self, *, asset: str, amount: int, to: str, sender: str | None = None) -> int:
         """How many operators must have signed for this payment."""

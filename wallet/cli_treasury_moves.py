@@ -15,7 +15,7 @@ from wallet.cli_operator import desk_of, final_of
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
 from wallet.money import format_amount, parse_amount
-from wallet.onchain import regained, signers
+from wallet.onchain import casework, regained, signers
 from wallet.onchain.freeze import freeze_network, frozen
 from wallet.treasury import hot, moves
 from wallet.treasury.hot import STANDBY
@@ -220,6 +220,8 @@ async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
         before = await frozen(session, chosen.network)
         if before is None:
             raise NotFound("That network is not frozen.")
+        for address in await hot.to_give_up(session, chosen.network):
+            await casework.give_up(session, network=chosen.network, address=address, by=chosen.by)
         await session.execute(
             text("DELETE FROM network_freezes WHERE network = :network"),
             {"network": chosen.network},
@@ -247,7 +249,8 @@ async def _regain(services: Services, chosen: argparse.Namespace) -> None:
     name = chosen.network
     async with services.db.transaction() as session:
         known = await signers.all_signers(session, name)
-    lost = [row for row in known if row.role == "hot" and row.halted_reason in signers.LOST]
+    reasons = {*signers.LOST, *signers.CONTRADICTED}
+    lost = [row for row in known if row.role == "hot" and row.halted_reason in reasons]
     if not lost or not await regained.may_be_lost(desk := desk_of(services, name)):
         return
     for row in lost:

@@ -373,6 +373,7 @@ class TestApproval:
                 "above": {"native": str(10**17)},
                 "exempt": sorted(desk.policy.chains[LOCAL_CHAIN_ID].treasury_to),
                 "operators": sorted(desk.policy.operators),
+                "next_nonces": dict.fromkeys(desk.hot_addresses, 0),
             }
         }
         limits = limits_of(told)[LOCAL_CHAIN_ID]

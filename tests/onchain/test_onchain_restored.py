@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
+from keys.request import ApprovalLimits
 from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
@@ -142,6 +144,8 @@ async def test_nor_while_the_lost_batch_waits_for_a_block(
     ada, made = await _paid_and_lost(lanes, database, mined=False)
     later = await lanes.withdraw(ada, "7", "USDC", ELSEWHERE)
     await lanes.runner.tick()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await lanes.cancel(ada, made[0])
     await lanes.runner.tick()
     assert await lanes.rows("SELECT 1 FROM chain_intents WHERE state = 'sent'") == []
     await lanes.automine(True)
@@ -180,6 +184,16 @@ async def test_nor_by_the_only_hot_address_while_it_waits(
     assert await seam.differences() == []
 
 
+def silent(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signer of before it told which nonces its journal knows."""
+    real = seam.signer.approval_limits
+
+    async def older() -> dict[int, ApprovalLimits]:
+        return {key: replace(one, next_nonces={}) for key, one in (await real()).items()}
+
+    monkeypatch.setattr(seam.signer, "approval_limits", older)
+
+
 async def test_nor_where_the_node_says_nothing_of_its_pool(
     lanes: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +205,7 @@ async def test_nor_where_the_node_says_nothing_of_its_pool(
         raise NodeRejected(-32000, "no pending state")
 
     monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    silent(lanes, monkeypatch)
     [lost] = await lanes.rows("SELECT address FROM chain_signers ORDER BY created_at DESC LIMIT 1")
     [other] = await lanes.rows(
         "SELECT address FROM chain_signers WHERE address <> :it", it=lost.address

@@ -19,6 +19,7 @@ from tests.onchain.test_onchain_restored import (
     _paid,
     _paid_and_lost,
     _resume,
+    silent,
 )
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -97,6 +98,7 @@ async def _contradicted(
         raise NodeRejected(-32000, "no pending state")
 
     monkeypatch.setattr(seam.chain, "nonce_in_pool", nothing_of_it)
+    silent(seam, monkeypatch)
     for _ in range(3):
         await seam.runner.tick()
     [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
@@ -148,3 +150,39 @@ async def test_nor_is_it_paid_again_where_its_nonce_was_given_once_more(
     for one in await seam.rows("SELECT id FROM chain_intents WHERE state = 'in_review'"):
         with pytest.raises(InvalidState):
             await resolve(seam.runner._desk, one.id, by="bea")
+
+
+@pytest.fixture
+async def lanes(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await _opened(db, anvil, tmp_path, 2)
+    yield seam
+    await seam.close()
+
+
+async def test_a_signer_that_knows_more_keeps_every_hot_address_from_paying(
+    lanes: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the node's pool says: another address would pay the lost batch again at once."""
+    ada, made = await _paid_and_lost(lanes, database, mined=False)
+    _lose(database, OLDEST_ALONE)
+
+    async def nothing_of_it(_: str) -> int:
+        raise NodeRejected(-32000, "no pending state")
+
+    monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    for _ in range(3):
+        await lanes.runner.tick()
+    await lanes.automine(True)
+    for _ in range(3):
+        await lanes.finish()
+    assert await _paid(lanes) == PAID
+    [row] = await lanes.rows(
+        "SELECT address, halted_reason FROM chain_signers WHERE halted_reason IS NOT NULL"
+    )
+    assert row.halted_reason == "foreign_transaction"
+    await _resume(lanes, row.address)
+    for _ in range(3):
+        await lanes.finish()
+    assert await _paid(lanes) == PAID
+    assert {(await lanes.withdrawal(ada, one)).status for one in made} == {"settled"}
+    assert await lanes.differences() == []

@@ -6,6 +6,7 @@ handed to a node and has no end 15 minutes later gets one from a loop (`LateWatc
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import structlog
@@ -55,6 +56,31 @@ async def halt_signer(session: AsyncSession, *, network: str, address: str, reas
             what=f"{address} signs nothing on {network}: {reason}.",
             evidence={"address": address, "reason": reason},
         )
+
+
+async def later_nonces(
+    session: AsyncSession, *, network: str, addresses: Collection[str], all_well: Collection[str]
+) -> None:
+    """A case for each of `addresses`, of which nonces wait somewhere that were never given: from
+    then on nobody takes back what was promised before (`signers.may_have_paid`). It is that of a
+    halt, which comes with the block that has them; of `all_well` it is closed."""
+    for address in addresses:
+        await cases.open_case(
+            session,
+            kind="signer_halted",
+            subject=f"{network}/{address}",
+            network=network,
+            what=f"Later nonces of {address} on {network} than these books ever gave are signed or"
+            " in a pool: they may be an old copy, and no hot address pays customers.",
+            evidence={"address": address, "reason": signers.FOREIGN},
+        )
+    await cases.close_all(
+        session,
+        kinds=["signer_halted"],
+        subjects=[f"{network}/{address}" for address in all_well],
+        by=HOUSE,
+        note="no strange nonce of it is known any more",
+    )
 
 
 async def resume_signer(

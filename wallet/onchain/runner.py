@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -52,6 +52,7 @@ class IntentRunner:
         )
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
+        self._taken: set[str] | None = None
 
     @property
     def network(self) -> str:
@@ -95,33 +96,55 @@ class IntentRunner:
         """Whether a hot address has used nonces that were never given, which halts it, or its
         signer has signed what no row knows. Until an operator has looked no hot address pays
         customers: these books may be an old copy, and what waits in them may have been paid by it,
-        in a batch whose members no signer knows. So while a nonce of nobody waits in the pool; the
-        second: addresses of which one does, which give none: the signer knows it as another's."""
+        in a batch whose members no signer knows. So while a nonce of nobody waits in the pool, or
+        was signed for, whatever pools say; the second: addresses of which one is, which give none:
+        the signer knows it as another's."""
         async with self._desk.db.transaction() as session:
             if await emptying(session, self._desk.network):
                 return False, set()
         batches = "batch_payout" in self._desk.chain.network.contracts
-        halted, taken = False, set()
+        halted: set[str] = set()
+        taken: set[str] = set()
+        signed = await self._signed_for() if batches else {}
         for row in known:
             if row.role != "hot" or row.halted_reason not in (None, *signers.CONTRADICTED):
                 continue
             if await self._desk.chain.nonce(row.address) > row.next_nonce:
-                halted |= await self._halted(row.address)
+                if await self._halted(row.address):
+                    halted.add(row.address)
             elif batches and row.halted_reason == signers.NONCE_USED:
-                halted = True
-            elif batches and await self._in_pool(row):
+                halted.add(row.address)
+            elif batches and await self._elsewhere(row, signed.get(row.address, 0)):
                 taken.add(row.address)
+        if taken != self._taken:
+            well = {row.address for row in known if row.halted_reason is None} - taken - halted
+            async with self._desk.db.transaction() as session:
+                await casework.later_nonces(
+                    session, network=self._desk.network, addresses=taken, all_well=well
+                )
+            self._taken = taken
         if halted or taken:
             await self._queued_wait_for("review")
-        return halted or bool(taken), taken
+        return bool(halted or taken), taken
 
-    async def _in_pool(self, row: SignerRow) -> bool:
-        """Whether the node's pool has a nonce that was never given. A node that says nothing of its
-        pool shows none."""
+    async def _signed_for(self) -> Mapping[str, int]:
+        """Hot address → one above the highest nonce its signer's journal knows. A payment gets its
+        nonce before it is signed, so that these books are never behind by themselves."""
+        try:
+            limits = await self._desk.signer.approval_limits()
+        except SignerUnavailable:
+            return {}  # nothing is given then
+        told = limits.get(self._desk.chain.network.chain_id)
+        return {} if told is None else told.next_nonces
+
+    async def _elsewhere(self, row: SignerRow, signed: int) -> bool:
+        """Whether the node's pool has a nonce that was never given, or the signer signed for one,
+        up to `signed`. A node that says nothing of its pool shows none."""
         try:
             count = await self._desk.chain.nonce_in_pool(row.address)
         except NodeRejected:
-            return False
+            count = 0
+        count = max(count, signed)
         if count <= row.next_nonce:
             return False
         async with self._desk.db.transaction() as session:  # what was given meanwhile is ours
