@@ -22,8 +22,7 @@ from wallet.onchain.freeze import Freeze, freeze_network, frozen
 from wallet.treasury import casework, evacuate, hot, moves
 
 LOOK_EVERY_SECONDS = 1.0
-ORDERED, NOWHERE = "evacuation", "evacuation, and no cold address"
-"""Why it is frozen. An order that is done leaves the first of them, and no place to go to."""
+ORDERED, NOWHERE = hot.ORDERED, "evacuation, and no cold address"
 log = structlog.get_logger("operator")
 
 

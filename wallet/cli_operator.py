@@ -59,19 +59,31 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
 
 async def resume(services: Services, chosen: argparse.Namespace) -> int:
     """Let what is halted go on."""
-    if chosen.action == "resume-signer" and chosen.next_nonce is not None:
-        final, address = await _demand_final(services, chosen), checked(chosen.address)
-        for batch_id in await regained.regain(
-            _desk(services, chosen.network), address=address, next_nonce=chosen.next_nonce,
-            final=final, by=chosen.by,
-        ):  # fmt: skip
-            print(f"{batch_id}: these books had lost it; what it paid is ended.")
+    if chosen.action == "resume-signer":
+        await _regain(services, chosen)
     async with services.db.transaction() as session:
         await _resume(session, chosen)
     what = getattr(chosen, "address", None) or getattr(chosen, "asset", None) or chosen.network
     log.warning("operator.resumed", what=what, network=chosen.network, by=chosen.by)
     print(f"{what} goes on.")
     return 0
+
+
+async def _regain(services: Services, chosen: argparse.Namespace) -> None:
+    """What lost batches paid is found before anything waits for a nonce of that address again."""
+    if chosen.network not in services.chains:
+        return  # nothing of it can be sent
+    desk, address = desk_of(services, chosen.network), checked(chosen.address)
+    nonces: set[int] = set()
+    if chosen.next_nonce is not None:
+        nonces = await regained.never_given(desk, address, next_nonce=chosen.next_nonce)
+    elif not await regained.contradicted(desk, address):
+        return
+    final = await _demand_final(services, chosen)
+    for batch_id in await regained.regain(
+        desk, address=address, nonces=nonces, final=final, by=chosen.by
+    ):
+        print(f"{batch_id}: these books had lost it; what it paid is ended.")
 
 
 async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
@@ -89,12 +101,13 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
         ).one_or_none()
     if row is None:
         raise NotFound("There is no such payment.")
-    done = await resolve(_desk(services, row.network), row.intent_id, by=chosen.by)
+    done = await resolve(desk_of(services, row.network), row.intent_id, by=chosen.by)
     print(f"{chosen.payment}: {done.state} ({done.reason})")
     return 0
 
 
-def _desk(services: Services, network: str) -> Desk:
+def desk_of(services: Services, network: str) -> Desk:
+    """What it takes to end payments of one network by what its chain shows."""
     told = followers(services.assets, services.networks)
     return with_batches(Desk(services.db, services.chains[network], services.signer, told))
 
@@ -137,20 +150,25 @@ async def _demand_final(services: Services, chosen: argparse.Namespace) -> int:
     chain = services.chains.get(chosen.network)
     if chain is None:
         raise NotFound("There is no such network.")
-    async with services.db.transaction() as session:
-        status = await networks.read(session, chosen.network)
-    if status is None:
-        raise NotFound("Nothing was seen of this network yet.")
-    told = await final_number(chain, status=status, head=await chain.head())
-    final = await chain.agreed(told)
+    final = await final_of(services, chosen.network)
     address = checked(chosen.address)
     count = await chain.nonce(address)
     if final < 0 or await chain.nonce_at(address, final) != count:
         raise InvalidState("Its newest transactions are not final yet; try again when they are.",
                            extra={"state": "moving"})  # fmt: skip
-    if chosen.next_nonce != count:
+    if chosen.next_nonce not in (None, count):
         raise InvalidState(f"The chain expects nonce {count} next.", extra={"state": "halted"})
     return final
+
+
+async def final_of(services: Services, network: str) -> int:
+    """Height of the newest block that is final for every node. Raises NotFound, ChainError."""
+    chain = services.chains[network]
+    async with services.db.transaction() as session:
+        status = await networks.read(session, network)
+    if status is None:
+        raise NotFound("Nothing was seen of this network yet.")
+    return await chain.agreed(await final_number(chain, status=status, head=await chain.head()))
 
 
 async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.address import checked
 from wallet import custody, ledger
 from wallet.bootstrap import Services
+from wallet.cli_operator import desk_of, final_of
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.ledger import accounts
 from wallet.money import format_amount, parse_amount
-from wallet.onchain import signers
+from wallet.onchain import casework, regained, signers
 from wallet.onchain.freeze import freeze_network, frozen
 from wallet.treasury import hot, moves
 from wallet.treasury.hot import STANDBY
@@ -214,10 +215,13 @@ async def _freeze(services: Services, chosen: argparse.Namespace) -> int:
 
 
 async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
+    await _regain(services, chosen)
     async with services.db.transaction() as session:
         before = await frozen(session, chosen.network)
         if before is None:
             raise NotFound("That network is not frozen.")
+        for address in await hot.to_give_up(session, chosen.network):
+            await casework.give_up(session, network=chosen.network, address=address, by=chosen.by)
         await session.execute(
             text("DELETE FROM network_freezes WHERE network = :network"),
             {"network": chosen.network},
@@ -236,6 +240,33 @@ async def _unfreeze(services: Services, chosen: argparse.Namespace) -> int:
         print(f"Its evacuation to {before.evacuate_to} is broken off; what is left stays hot.")
     print("It goes on.")
     return 0
+
+
+async def _regain(services: Services, chosen: argparse.Namespace) -> None:
+    """What waits may have been paid in a batch by an emptied address, whose strange nonces halted
+    it: by these books' future, where they are an old copy, and not by a thief. Raises InvalidState
+    where the node does not show what used them."""
+    name = chosen.network
+    async with services.db.transaction() as session:
+        known = await signers.all_signers(session, name)
+    reasons = {*signers.LOST, *signers.CONTRADICTED}
+    lost = [row for row in known if row.role == "hot" and row.halted_reason in reasons]
+    if not lost or not await regained.may_be_lost(desk := desk_of(services, name)):
+        return
+    for row in lost:
+        nonces = await regained.never_given(desk, row.address, next_nonce=row.next_nonce)
+        if not nonces and not await regained.contradicted(desk, row.address):
+            continue
+        try:
+            final = await final_of(services, name)
+            for batch_id in await regained.regain(
+                desk, address=row.address, nonces=nonces, final=final, by=chosen.by
+            ):
+                print(f"{batch_id}: these books had lost it; what it paid is ended.")
+        except InvalidState as refusal:
+            raise InvalidState(
+                f"{refusal.detail} Or cancel what waits (bifold chain cancel), then unfreeze."
+            ) from None
 
 
 async def _standby(services: Services, chosen: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from chain.testing import AnvilProcess
 from chain.transactions import decode_unsigned, encode_unsigned
 from keys.derivation import HOT_ACCOUNT, derive_key, path
 from keys.testing import test_seed as seed_of_tests
+from tests.onchain.older_signer import silent
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -228,17 +229,11 @@ async def test_a_copy_that_may_have_paid_at_another_nonce_gives_nothing_back(sea
 
 
 @pytest.fixture
-def silent(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signer says no to what its journal forbids, and tells nothing of it (one of before)."""
-
-    async def nothing(*_: object, **__: object) -> list[object]:
-        return []
-
-    monkeypatch.setattr(seam.signer, "signed_before", nothing)
-    monkeypatch.setattr(seam.signer, "signed_from", nothing)
+def older(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent(seam, monkeypatch)
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("older")
 async def test_what_the_signer_signed_at_another_nonce_is_not_given_back(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -272,7 +267,7 @@ BEFORE_ANY_NONCE = (
 )
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("older")
 async def test_a_lost_cancel_at_its_nonce_does_not_hide_where_it_was_paid(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -297,7 +292,7 @@ async def test_a_lost_cancel_at_its_nonce_does_not_hide_where_it_was_paid(
     assert await _in_review(seam, ada, made)
 
 
-@pytest.mark.usefixtures("silent")
+@pytest.mark.usefixtures("older")
 async def test_two_that_change_places_in_a_copy_are_not_given_back(
     seam: Seam, database: ScratchDatabase
 ) -> None:

@@ -14,6 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
+from tests.onchain.older_signer import silent
 from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
@@ -83,12 +84,12 @@ async def _paid_and_lost(
     return ada, [one.id for one in made]
 
 
-async def _resume(seam: Seam, address: str) -> None:
+async def _resume(seam: Seam, address: str, *, told: bool = True) -> None:
     services: Any = SimpleNamespace(
         db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=seam.signer,
         networks={"local": seam.network},
     )  # fmt: skip
-    count = await seam.chain.nonce(address)
+    count = await seam.chain.nonce(address) if told else None
     chosen = argparse.Namespace(
         network="local", address=address, by="bea", next_nonce=count, action="resume-signer"
     )
@@ -162,6 +163,8 @@ async def test_nor_while_the_lost_batch_waits_for_a_block(
     ada, made = await _paid_and_lost(lanes, database, mined=False)
     later = await lanes.withdraw(ada, "7", "USDC", ELSEWHERE)
     await lanes.runner.tick()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await lanes.cancel(ada, made[0])
     await lanes.runner.tick()
     assert await lanes.rows("SELECT 1 FROM chain_intents WHERE state = 'sent'") == []
     await lanes.automine(True)
@@ -179,6 +182,7 @@ async def test_a_lost_batch_that_waits_is_a_case_and_nothing_of_it_is_taken_back
 ) -> None:
     """It ends by itself, once no node has it or a block does."""
     monkeypatch.setattr(runner, "CALM_SECONDS", 0.0)
+    silent(seam, monkeypatch)
     ada, made = await _paid_and_lost(seam, database, mined=False)
     for _ in range(2):
         await seam.runner.tick()
@@ -247,6 +251,7 @@ async def test_nor_where_the_node_says_nothing_of_its_pool(
         raise NodeRejected(-32000, "no pending state")
 
     monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    silent(lanes, monkeypatch)
     [lost] = await lanes.rows("SELECT address FROM chain_signers ORDER BY created_at DESC LIMIT 1")
     [other] = await lanes.rows(
         "SELECT address FROM chain_signers WHERE address <> :it", it=lost.address

@@ -46,7 +46,7 @@ LOOK: Final = 200
 UNLIMITED: Final = 2**256 - 1
 NATIVE_DECIMALS: Final = 18
 _PAY_TOKEN: Final = keccak(text="payToken(bytes32,address,(address,uint256,bytes32)[])")[:4]
-_APPROVE: Final = keccak(text="approve(address,uint256)")[:4]
+APPROVE: Final = keccak(text="approve(address,uint256)")[:4]
 _ALLOWANCE: Final = keccak(text="allowance(address,address)")[:4]
 _PAID: Final = "0x" + keccak(text="Paid(bytes32,bytes32,address,address,uint256)").hex()
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ def pay_call(members: Sequence[Intent], contract: str) -> bytes:
 
 def allowance_call(contract: str) -> bytes:
     """`approve` of everything to the payout contract."""
-    return bytes(_APPROVE + encode(["address", "uint256"], [contract, UNLIMITED]))
+    return bytes(APPROVE + encode(["address", "uint256"], [contract, UNLIMITED]))
 
 
 async def contracts_of(session: AsyncSession, network: Network) -> set[str]:

@@ -28,6 +28,7 @@ from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import OWN_PURPOSES
+from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.network import NetworkStatus
 from wallet.onchain.observe import says_paid
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
@@ -38,6 +39,8 @@ OLD_COPY = {
     signers.NONCE_USED: "The signer has signed another payment at this nonce",
 }
 """What only a signer says that has signed more than these books know."""
+LOST_ROW = "lost_row"
+"""Why a payment is in review that the chain has in a batch whose row was lost."""
 NONCES_AT_MOST = 64
 """Strangers' nonces looked at for one payment: as far ahead as a signer signs."""
 ASK_ANOTHER = "Put a node that keeps it (an archive node) first in the networks file, ask again."
@@ -74,7 +77,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
         spent = await _shown(desk, sent_by, final)
         kind = _kind(sent_by, attempts, spent)
         if kind is not None:
-            mined, lost = (kind, await _receipt_in(desk, spent)), spent
+            mined, lost = (kind, await receipt_in(desk, spent)), spent
     if mined is None:
         await _not_elsewhere(desk, intent, spent, final)
         to, changes, at = _never_paid(spent)
@@ -82,11 +85,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
         to, changes, at = await _judged(desk, intent, *mined)
         if lost is not None and to is not State.FINAL_OK:
             await _not_elsewhere(desk, intent, lost, final)
-        if lost is not None and intent.purpose in OWN_PURPOSES:
-            raise InvalidState(
-                f"{lost.tx.hash} moved coins within the house and its row was lost: what it brought"
-                " may be booked as an arrival already. It is compared by hand."
-            )
+    _demand_told(intent, to, lost)
     async with desk.db.transaction() as session:
         if lost is not None and mined is not None:
             await _remember(session, sent_by.id, mined[0], lost)
@@ -100,6 +99,21 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     if moved is None:
         raise InvalidState("It has moved meanwhile; look again.")
     return moved
+
+
+def _demand_told(intent: Intent, to: State, lost: Spent | None) -> None:
+    """Raises InvalidState where an end would say more than the chain did: these books lost rows."""
+    if lost is not None and intent.purpose in OWN_PURPOSES:
+        raise InvalidState(
+            f"{lost.tx.hash} moved coins within the house and its row was lost: what it brought"
+            " may be booked as an arrival already. It is compared by hand."
+        )
+    named = intent.reason == LOST_ROW and intent.purpose != PAYOUT_BATCH
+    if named and to is not State.FINAL_OK:
+        raise InvalidState(
+            "A batch whose row was lost names it: where that one did not pay it, another payment"
+            " that these books lost may have. Nothing is given back."
+        )
 
 
 def _demand_readable(desk: Desk, intent: Intent, status: NetworkStatus | None) -> NetworkStatus:
@@ -168,8 +182,9 @@ def _kind(sent_by: Intent, attempts: list[Attempt], spent: Spent) -> AttemptKind
     return kind
 
 
-async def _receipt_in(desk: Desk, spent: Spent) -> Receipt:
-    """Its receipt, by its block: for that a node needs no index of transactions."""
+async def receipt_in(desk: Desk, spent: Spent) -> Receipt:
+    """Its receipt, by its block: for that a node needs no index of transactions. Raises
+    InvalidState, ChainError."""
     try:
         return (await desk.chain.block_receipts(spent.block))[spent.tx.index]
     except (NodeRejected, NodeGarbage):

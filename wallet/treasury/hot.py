@@ -6,6 +6,7 @@ have no row; whoever looks at rows alone would call it empty, and an evacuation 
 
 from __future__ import annotations
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
@@ -18,6 +19,8 @@ from wallet.onchain.freeze import emptying
 
 STANDBY = signers.STANDBY
 COMPROMISED = signers.COMPROMISED
+ORDERED = "evacuation"
+"""Why it is frozen. An order that is done leaves this, and no place to go to."""
 
 
 async def to_empty(session: AsyncSession, network: str) -> list[str]:
@@ -32,6 +35,23 @@ async def to_empty(session: AsyncSession, network: str) -> list[str]:
         for one in known
         if one not in rows or rows[one].halted_reason not in (STANDBY, COMPROMISED)
     ]
+
+
+async def to_give_up(session: AsyncSession, network: str) -> list[str]:
+    """Hot addresses that an evacuation, which is over, has emptied, and that are halted still for
+    what halted them before: a service cannot say more, and the command may not have waited."""
+    rows = await session.execute(
+        text(
+            "SELECT s.address FROM chain_signers s JOIN network_freezes f ON f.network = s.network"
+            " WHERE s.network = :network AND s.role = 'hot' AND s.halted_reason = ANY(:reasons)"
+            " AND f.reason = :ordered AND f.evacuate_to IS NULL AND (s.halted_at <= f.at"
+            "  OR EXISTS (SELECT FROM treasury_moves m JOIN chain_intents i ON i.id = m.intent_id"
+            "   WHERE m.network = s.network AND m.kind = 'evacuate' AND m.created_at >= f.at"
+            "   AND i.pinned_address = s.address)) ORDER BY s.address"
+        ),
+        {"network": network, "reasons": list(signers.CONTRADICTED), "ordered": ORDERED},
+    )
+    return list(rows.scalars())
 
 
 async def given_up(session: AsyncSession, network: str, address: str) -> bool:

@@ -30,7 +30,7 @@ from wallet.onchain.intents import end_queued
 from wallet.onchain.prepare import would_revert
 from wallet.onchain.states import State
 from wallet.treasury import casework, hot
-from wallet.treasury.moves import HOUSE, Move, evacuate
+from wallet.treasury.moves import HOUSE, Move, bound, evacuate
 from wallet.treasury.proposals import Proposals
 
 TICK_SECONDS = 3.0
@@ -38,6 +38,9 @@ STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
 ANEW = "promised_anew"
 REVERTS = 2
 """Transactions of a token that failed though every call had gone: it keeps the coins no longer."""
+GAS_SECONDS = 900.0
+"""So long after the order somebody may send coins for the gas of tokens whose address has none:
+else a thief who leaves some of a token there keeps the network frozen."""
 log = structlog.get_logger(__name__)
 
 
@@ -129,6 +132,10 @@ class TreasuryWatch:
                       error="reverts")  # fmt: skip
             return False
         try:
+            if await self._no_gas(address, asset, held, cold):
+                log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
+                          error="no coins for its gas")  # fmt: skip
+                return False
             await self._send(address, asset, held, cold)
         except NodeRejected as error:
             if not would_revert(error):
@@ -137,6 +144,29 @@ class TreasuryWatch:
                       error=error.message[:200])  # fmt: skip
             return False
         return True
+
+    async def _no_gas(self, address: str, asset: str, held: int, cold: str) -> bool:
+        """Whether it has no coins for the gas of this move, and had time to be given some."""
+        if not await self._ordered_long_ago():
+            return False
+        gas, ceiling = await bound(
+            self._chain, sender=address, to=cold, money=Money(held, self._assets.get(asset))
+        )
+        native, head = self._chain.network.native_asset, await self._chain.head()
+        [coins] = await self._chain.balances([address], native, head.number)
+        return coins < gas * min((await self._chain.fees()).cap, ceiling)
+
+    async def _ordered_long_ago(self) -> bool:
+        async with self._db.transaction() as session:
+            return bool(
+                await session.scalar(
+                    text(
+                        "SELECT at < clock_timestamp() - make_interval(secs => :seconds)"
+                        " FROM network_freezes WHERE network = :network"
+                    ),
+                    {"network": self._name, "seconds": GAS_SECONDS},
+                )
+            )
 
     async def _reverted(self, address: str, asset: str) -> int:
         """How often its own transaction failed on the chain in evacuations of this address."""
@@ -166,6 +196,10 @@ class TreasuryWatch:
                 held = await chain.said(address, row.asset, number)
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
                 goes = held is not None and row.amount_minor + gas <= held
+                if goes and row.asset != native:
+                    goes = not await self._no_gas(
+                        address, row.asset, int(row.amount_minor), row.to_address
+                    )
             if goes:
                 continue
             async with self._db.transaction() as session:
@@ -185,8 +219,8 @@ class TreasuryWatch:
         async with self._db.transaction() as session:
             rows = await session.execute(
                 text(
-                    "SELECT m.id, m.intent_id, i.waiting_for, i.asset, i.amount_minor, i.gas_limit,"
-                    " i.fee_ceiling_wei FROM treasury_moves m"
+                    "SELECT m.id, m.intent_id, m.to_address, i.waiting_for, i.asset, i.gas_limit,"
+                    " i.amount_minor, i.fee_ceiling_wei FROM treasury_moves m"
                     " JOIN chain_intents i ON i.id = m.intent_id"
                     " WHERE m.network = :network AND m.kind = 'evacuate' AND m.state = 'approved'"
                     " AND i.pinned_address = :address AND i.state = 'queued'"

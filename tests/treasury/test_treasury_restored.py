@@ -1,0 +1,70 @@
+"""An evacuation is how people answer a halt for strange nonces; the books may be an old copy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chain.testing import AnvilProcess
+from tests.onchain.test_onchain_restored import PAID, _paid, _paid_and_lost
+from tests.treasury.test_treasury_stolen import COLD
+from wallet import cli_treasury_moves
+from wallet.db import Database
+from wallet.onchain import ChainUnavailable, casework, signers
+from wallet.onchain.freeze import freeze_network
+from wallet.testing.databases import ScratchDatabase
+from wallet.testing.seam import Seam
+from wallet.treasury import hot
+
+
+@pytest.fixture
+async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await Seam.open(
+        db, anvil.url, tmp_path / "signer", batches=True, hot_keys=2, cold=COLD, confirmations=2
+    )
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+def _services(seam: Seam) -> Any:
+    return SimpleNamespace(
+        db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=seam.signer,
+        networks={"local": seam.network},
+    )  # fmt: skip
+
+
+async def test_what_a_lost_batch_paid_is_not_paid_again_after_an_evacuation(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    first, second = await seam.signer.hot_addresses()
+    await hot.introduce(seam.db, seam.chain, second)
+    async with seam.db.transaction() as session:
+        await signers.halt_signer(session, network="local", address=second, reason=hot.STANDBY)
+    ada, made = await _paid_and_lost(seam, database)
+    await seam.finish()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    for _ in range(12):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
+    async with seam.operators.transaction() as session:
+        await casework.give_up(session, network="local", address=first, by="ada")
+    chosen = argparse.Namespace(action="unfreeze", network="local", by="ada")
+    await cli_treasury_moves.run(_services(seam), chosen)
+    await seam.pay_in(second, "10", "ETH")
+    await seam.pay_in(second, "1000", "USDC")
+    for _ in range(4):
+        await seam.finish()
+    assert await _paid(seam) == PAID
+    assert {(await seam.withdrawal(ada, one)).status for one in made} == {"settled"}
