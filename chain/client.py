@@ -25,9 +25,7 @@ from chain.blocks import (
 from chain.errors import ChainError, NodeGarbage, NodeRejected, WrongChain
 from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
 from chain.lanes import in_lanes, split
-from chain.observe import (
-    ObservedDeposit,
-)
+from chain.observe import ObservedDeposit
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
 from chain.ranges import Range, with_logs
 from chain.receipts import NOTHING_AHEAD, Ahead, BlockReceipts, receipts_of
@@ -62,6 +60,8 @@ class ChainClient:
         self.network = network
         self.rpc = rpc
         self._shared = getattr(rpc, "shared", None)  # where several nodes stand behind it
+        self._confirmed = getattr(rpc, "confirmed", None)
+        self._passed = getattr(rpc, "passed", None)
         self._block_receipts = BlockReceipts(rpc)
         self._arrivals = Arrivals(rpc, network, self._block_receipts)
 
@@ -163,6 +163,14 @@ class ChainClient:
         ours = await self.block_ref(height) if hashes else None
         return height if not hashes or (ours and hashes == {ours.hash}) else -1
 
+    async def confirmed(self, receipt: Receipt) -> bool:
+        """Whether all nodes say so. Ask before money is booked by it."""
+        return self._confirmed is None or bool(await self._confirmed(receipt))
+
+    async def passed(self, address: str, nonce: int) -> bool:
+        """Whether a nonce that this node calls used is so for all of them."""
+        return self._passed is None or bool(await self._passed(address, nonce))
+
     async def full_block(self, number: int) -> Block | None:
         """The canonical block at this height with its transactions, or None."""
         return (await self.full_blocks([number]))[0]
@@ -251,8 +259,7 @@ class ChainClient:
         return dict(zip(pairs, found, strict=True))
 
     async def decimals(self) -> dict[str, int]:
-        """Asset → what its contract answers to `decimals()` now; those that answer nothing
-        readable are left out."""
+        """Asset → its contract's `decimals()` now; what is not readable is left out."""
         calls: list[Call] = [
             ("eth_call", ({"to": token.contract, "data": _DECIMALS, "gas": GAS}, "latest"))
             for token in self.network.tokens
@@ -286,9 +293,8 @@ class ChainClient:
     @answerable()
     async def known(self, tx_hashes: Sequence[str]) -> list[bool]:
         """Whether the node knows each transaction, pooled or mined. False proves nothing."""
-        answers = await self.rpc.batch(
-            [("eth_getTransactionByHash", (item,)) for item in tx_hashes]
-        )
+        calls: list[Call] = [("eth_getTransactionByHash", (item,)) for item in tx_hashes]
+        answers = await self.rpc.batch(calls)
         for wanted, answer in zip(tx_hashes, answers, strict=True):
             if answer is not None:
                 found = parse.hash32(parse.table(answer, "transaction").get("hash"), "hash")
@@ -347,8 +353,7 @@ class ChainClient:
 
     async def is_contract(self, address: str) -> bool:
         """Whether code lives at the address now (a 7702-delegated account counts as code)."""
-        answer = await self.rpc.call("eth_getCode", (checked(address), "latest"))
-        return len(parse.data(answer, "eth_getCode")) > 0
+        return len(await self.code(checked(address))) > 0
 
     async def code(self, address: str) -> bytes:
         """The code at an address now; `0xef0100 || delegate` where it delegates (EIP-7702)."""
@@ -414,10 +419,8 @@ class ChainClient:
         return _outcome(answer, raw)
 
     async def send_many(self, raws: Sequence[bytes]) -> list[SendOutcome]:
-        """Like `send_raw` for many, in order, in batches: each handed over once. Never raises.
-
-        When a whole exchange fails nobody knows which of its bytes arrived: all are UNKNOWN.
-        """
+        """Like `send_raw` for many, in order, in batches: each handed over once. Never raises: when
+        a whole exchange fails nobody knows which of its bytes arrived, and all are UNKNOWN."""
         outcomes: list[SendOutcome] = []
         for start in range(0, len(raws), MAX_BATCH):
             part = raws[start : start + MAX_BATCH]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chain import answerable, parse
-from chain.blocks import BlockRef, parse_ref
+from chain.blocks import BlockRef, Receipt, parse_receipt, parse_ref
 from chain.errors import (
     AnswerTooLarge,
     ChainError,
@@ -259,6 +259,43 @@ class FailoverRpc:
             return height, frozenset()
         answers = [await self._block_of(node, height) for node, _ in able]
         return height, frozenset(answer for answer in answers if answer is not None)
+
+    async def confirmed(self, receipt: Receipt) -> bool:
+        """Whether every other node that is well shows this very receipt: what a transaction did no
+        single node says either. One that keeps no index is asked for those of the block."""
+        for node in self._nodes:
+            if node is self._current or not await self._has_a_say(node):
+                continue
+            try:
+                answer = await node.rpc.call(GET_RECEIPT, (receipt.tx_hash,))
+                if answer is None:
+                    block = await node.rpc.call(BLOCK_RECEIPTS, (receipt.block_hash,))
+                    many = parse.items(block, BLOCK_RECEIPTS) if block is not None else []
+                    answer = many[receipt.tx_index] if receipt.tx_index < len(many) else None
+                if answer is None or parse_receipt(answer) != receipt:
+                    log.error("%s: %s shows another receipt of %s", self._network.name, node.name,
+                              receipt.tx_hash)  # fmt: skip
+                    return False
+            except (NodeRejected, AnswerTooLarge):
+                return False
+            except FAILURES as error:
+                self.failed(node, error)
+        return True
+
+    async def passed(self, address: str, nonce: int) -> bool:
+        """Whether that nonce is used for every other node that is well."""
+        for node in self._nodes:
+            if node is self._current or not await self._has_a_say(node):
+                continue
+            try:
+                count = await node.rpc.call("eth_getTransactionCount", (address, "latest"))
+                if parse.quantity(count, "eth_getTransactionCount") <= nonce:
+                    log.error("%s: %s has not seen nonce %d of %s used", self._network.name,
+                              node.name, nonce, address)  # fmt: skip
+                    return False
+            except (*FAILURES, NodeRejected) as error:
+                self.failed(node, error)
+        return True
 
     async def _has_a_say(self, node: Node) -> bool:
         now = self._clock()

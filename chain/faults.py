@@ -47,6 +47,8 @@ class FaultyRpc:
         self._inner = inner
         self._switch = switch
         self.shared = getattr(inner, "shared", None)
+        self.confirmed = getattr(inner, "confirmed", None)
+        self.passed = getattr(inner, "passed", None)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call through the faults."""

@@ -149,6 +149,9 @@ class IntentObserver:
             # Its Transfer is the proof, and cannot be read until its contract is known again.
             log.warning("intent.asset_unlisted", intent=intent.id, asset=intent.asset)
             return
+        if not await self._desk.chain.confirmed(receipt):
+            log.error("node.receipts_differ", intent=intent.id, tx_hash=receipt.tx_hash)
+            return  # one of several nodes lies or errs; nothing is booked on its word
         to, reason = self._verdict(intent, attempt, receipt)
         changes: dict[str, Any] = {} if reason is None else {"reason": reason}
         async with self._desk.db.transaction() as session:
@@ -195,7 +198,10 @@ class IntentObserver:
             log.warning("intent.nonce_passed", intent=intent.id, nonce=intent.nonce)
             await self._set_passed(intent, head.number)
         elif passed <= final:
-            await self._desk.send_to_review(intent, FOREIGN, halt=True)
+            if await self._desk.chain.passed(intent.from_address or "", intent.nonce):
+                await self._desk.send_to_review(intent, FOREIGN, halt=True)
+            else:  # whoever is right, out of review no bytes would leave again
+                log.error("node.nonces_differ", intent=intent.id, nonce=intent.nonce)
 
     async def _set_passed(self, intent: Intent, number: int | None) -> None:
         async with self._desk.db.transaction() as session:

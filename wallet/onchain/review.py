@@ -257,6 +257,8 @@ async def _judged(
     block = await desk.chain.full_block(receipt.block_number)
     if block is None or block.hash != receipt.block_hash:
         raise InvalidState("The chain changed while it was read; ask again.")
+    if not await desk.chain.confirmed(receipt):
+        raise InvalidState(f"Not all nodes show the same receipt of {receipt.tx_hash}.")
     at = datetime.fromtimestamp(block.ref.timestamp, UTC)
     changes: dict[str, Any] = {
         "mined_tx_hash": receipt.tx_hash, "mined_kind": kind,
