@@ -263,8 +263,8 @@ CHECKS = (
         "SELECT o.reference, NULL, o.asset, 'as ' || o.ref || ' began', 'another name or account'"
         " FROM payouts o JOIN payment_events e ON e.payment_id = o.ref"
         "  AND e.type = 'payment.created'"
-        " WHERE strpos(e.detail, o.beneficiary->>'name') = 0"
-        f"  OR strpos(e.detail, right({_ACCOUNT}, 4)) = 0",
+        " WHERE (strpos(e.detail, o.beneficiary->>'name') > 0"
+        f"  AND strpos(e.detail, right({_ACCOUNT}, 4)) > 0) IS NOT TRUE",
     ),
     Check(
         "payout_answer_off",

@@ -99,7 +99,7 @@ _HOLD_HEARD = (
     " e.principal_id, e.data #>> '{money,amount}', e.type), concat_ws(' ', p.payer_id, 'to',"
     " p.payee_id, h.amount_minor, p.ended) FROM heard e JOIN payment_holds p ON p.id = e.ref"
     " JOIN holds h ON h.id = p.id WHERE e.type LIKE 'hold.%'"
-    " AND (CASE e.data->>'direction' WHEN 'out' THEN p.payer_id ELSE p.payee_id END <>"
+    " AND (CASE e.data->>'direction' WHEN 'out' THEN p.payer_id WHEN 'in' THEN p.payee_id END <>"
     "   e.principal_id OR (e.type = 'hold.created' AND (h.asset <> e.data #>> '{money,asset}'"
     f"   OR h.amount_minor::text <> {_minor('money', 'amount')}))"
     "  OR (e.type <> 'hold.created' AND 'hold.' || p.ended <> e.type))"
