@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.audit import breaks_books, breaks_chain, breaks_exchange, breaks_topups
+from tests.audit import breaks_books, breaks_chain, breaks_exchange, breaks_told, breaks_topups
 from tests.audit.breaking import Break
 from tests.audit.conftest import Broken
 from wallet.auditor.run import codes
@@ -14,6 +14,7 @@ BREAKS = (
     *breaks_chain.BREAKS,
     *breaks_exchange.BREAKS,
     *breaks_topups.BREAKS,
+    *breaks_told.BREAKS,
 )
 LEAST_KINDS = 60
 # Found by hand in the tests beside this one: they need a node, or files of another instance.

@@ -1,17 +1,15 @@
-"""Checks that SQL cannot make: signed bytes, prices in exact fractions, derived addresses."""
+"""Checks that SQL cannot make: signed bytes and derived addresses; prices are beside this."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
-
-import psycopg
 
 from contracts.loader import artifact
 from wallet.auditor.check import Finding
 from wallet.auditor.derive import Branch, keyless
 from wallet.auditor.instance import Instance, Network
+from wallet.auditor.rows import Connection, finding, stream
 from wallet.auditor.signed import TRANSFER, Signed, Unreadable, read
 
 MEANS = {
@@ -22,41 +20,27 @@ MEANS = {
     "attempt_chain_off": "bytes are for the chain of their network",
     "attempt_pays_off": "bytes pay what was asked for, to whom it was asked for",
     "attempt_gas_off": "bytes burn no more than the intent allows",
-    "quote_rate_off": "a quote's rate is its mid rate less its spread",
-    "quote_price_off": "a quote's amounts follow from its rate, rounded for the house",
     "address_off": "a deposit address comes from the house's key at its index",
 }
-ROWS_AT_ONCE = 2_000
 
 
-def findings(
-    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
-) -> Iterator[Finding]:
+def findings(connection: Connection, instance: Instance) -> Iterator[Finding]:
     """All of them, in the snapshot that `connection` has open."""
     yield from _attempts(connection, instance)
-    yield from _quotes(connection, instance)
     yield from _addresses(connection, instance)
 
 
 def _finding(
     code: str, subject: object, network: str | None, asset: str | None, want: object, got: object
 ) -> Finding:
-    return Finding(code, MEANS[code], str(subject), network, asset, str(want), str(got), True)
-
-
-def _rows(connection: psycopg.Connection[tuple[Any, ...]], query: str) -> Iterator[tuple[Any, ...]]:
-    with connection.cursor(name="audit") as cursor:
-        cursor.itersize = ROWS_AT_ONCE
-        yield from cursor.execute(query)
+    return finding(MEANS, code, subject, network, asset, want, got)
 
 
 # Signed bytes
 
 
-def _attempts(
-    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
-) -> Iterator[Finding]:
-    rows = _rows(
+def _attempts(connection: Connection, instance: Instance) -> Iterator[Finding]:
+    rows = stream(
         connection,
         "SELECT a.intent_id, a.seq, a.kind, a.raw, a.tx_hash, i.network, i.asset, i.to_address,"
         " i.amount_minor, i.data, i.from_address, i.nonce, i.gas_limit, i.fee_ceiling_wei,"
@@ -111,51 +95,15 @@ def _pays(
         )
 
 
-# Prices
-
-
-def _quotes(
-    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
-) -> Iterator[Finding]:
-    rows = _rows(
-        connection,
-        "SELECT id, fixed_side, source_asset, source_minor, target_asset, target_minor, fee_minor,"
-        " spread_minor, mid_rate, spread, rate FROM quotes",
-    )
-    for row in rows:
-        quote, side, source, source_minor, target, target_minor, fee, spread_minor = row[:8]
-        mid, spread, rate = (Fraction(value) for value in row[8:])
-        if rate != mid * (1 - spread):
-            yield _finding("quote_rate_off", quote, None, source, mid * (1 - spread), rate)
-        digits = instance.digits(source), instance.digits(target)
-        if digits[0] is None or digits[1] is None:
-            continue  # the networks file does not know the asset: the report says so
-        shift = Fraction(10) ** (digits[1] - digits[0])
-        net = int(source_minor) - int(fee)
-        if side == "source":
-            want = int(net * rate * shift // 1)
-            right = want == target_minor
-        else:
-            want = int(-(-Fraction(int(target_minor)) / (rate * shift) // 1))
-            right = want == net
-        at_mid = int(Fraction(int(target_minor)) / (mid * shift) // 1)
-        if not right or net - at_mid != spread_minor:
-            yield _finding(
-                "quote_price_off", quote, None, source,
-                f"{want} and spread {net - at_mid}",
-                f"{target_minor if side == 'source' else net} and spread {spread_minor}",
-            )  # fmt: skip
-
-
 # Addresses
 
 
-def _addresses(
-    connection: psycopg.Connection[tuple[Any, ...]], instance: Instance
-) -> Iterator[Finding]:
+def _addresses(connection: Connection, instance: Instance) -> Iterator[Finding]:
     parent = None if instance.xpub is None else Branch.parse(instance.xpub).child(0)
     code = bytes(artifact("EphemeralForwarder").bytecode)
-    rows = _rows(connection, "SELECT id, network, derivation_index, address FROM deposit_addresses")
+    rows = stream(
+        connection, "SELECT id, network, derivation_index, address FROM deposit_addresses"
+    )
     for address_id, name, index, address in rows:
         network = instance.networks.get(name)
         if network is not None and network.keyless:

@@ -19,7 +19,8 @@ NATIVE_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network as the networks file has it. `tokens`: code → (contract, lower case; digits)."""
+    """One network as the networks file has it. `tokens`: code → (contract, lower case; digits).
+    `data_fee`: it takes something beside the gas."""
 
     name: str
     chain_id: int
@@ -28,6 +29,7 @@ class Network:
     tokens: Mapping[str, tuple[str, int]]
     contracts: Mapping[str, str]
     keyless: bool
+    data_fee: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +84,5 @@ def _network(name: str, table: Mapping[str, Any]) -> Network:
         },
         contracts={key: str(value) for key, value in table.get("contracts", {}).items()},
         keyless=table.get("deposit_kind", "eoa") == "create2",
+        data_fee=table.get("fee_model", "l1") == "op",
     )

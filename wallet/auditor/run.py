@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from wallet.auditor import chainread, computed
+from wallet.auditor import chainread, computed, prices
 from wallet.auditor.chainread import ChainWord
 from wallet.auditor.check import (
     FINDINGS_OF_ONE_CHECK,
@@ -103,7 +103,7 @@ class Report:
 def codes() -> dict[str, str]:
     """Every code and what it means."""
     known = {check.code: check.means for room in ROOMS.values() for check in flat(room)}
-    return known | computed.MEANS | chainread.MEANS
+    return known | computed.MEANS | prices.MEANS | chainread.MEANS
 
 
 def audit(
@@ -176,7 +176,10 @@ def examine(
         shares = [threads.submit(asking.share, helper) for helper in helpers]
         try:
             told("signatures, prices, addresses")
-            computed_findings = list(computed.findings(connection, instance))
+            computed_findings = [
+                *computed.findings(connection, instance),
+                *prices.findings(connection, instance),
+            ]
             if ask_chain:
                 told("the chain")
                 report.chains = chainread.ask(connection, instance)
@@ -187,7 +190,7 @@ def examine(
             share.result()
     asking.tell(report)
     report.findings += computed_findings
-    report.checks["signatures, prices, addresses"] = len(computed.MEANS)
+    report.checks["signatures, prices, addresses"] = len(computed.MEANS | prices.MEANS)
     report.unknown_assets = _unknown_assets(connection, instance)
     report.underived = instance.xpub is None and _has_addresses(connection, instance)
     if ask_chain:

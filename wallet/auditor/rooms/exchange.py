@@ -81,6 +81,10 @@ _OPEN_DELTAS = (
     "LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount FROM account_deltas GROUP BY 1) o"
     " ON o.account_id = a.id"
 )
+# What of a beneficiary is the account itself, by type.
+_ACCOUNT = "coalesce({})".format(
+    ", ".join(f"o.beneficiary->>'{name}'" for name in ("iban", "clabe", "account", "address", "to"))
+)
 
 CHECKS = (
     Check(
@@ -234,6 +238,14 @@ CHECKS = (
         "  OR (u.released_at IS NOT NULL) <> (p.refund_minor IS NOT NULL)",
     ),
     Check(
+        "payment_usage_worth_off",
+        "a payment counts for its payer's day with what its quote was worth in euro",
+        "SELECT p.id, NULL, q.source_asset, q.eur_minor, u.eur_minor FROM payments p"
+        " JOIN quotes q ON q.id = p.quote_id JOIN outgoing_usage u ON u.ref = p.id"
+        " WHERE u.eur_minor <> q.eur_minor",
+        pauses=False,
+    ),
+    Check(
         "payout_missing",
         "a payment that was handed over is an order to its bank, of the same amount",
         "SELECT p.id, NULL, q.target_asset, q.target_minor || ' by ' || p.rail,"
@@ -243,6 +255,16 @@ CHECKS = (
         "  OR o.amount_minor <> q.target_minor OR o.asset <> q.target_asset OR o.rail <> p.rail"
         "  OR NOT EXISTS (SELECT FROM payment_legs l WHERE l.payment_id = p.id"
         "   AND l.kind = 'payout' AND l.reference = o.reference))",
+    ),
+    Check(
+        "payout_beneficiary_off",
+        "an order to a bank pays whom its payment was for when it was made",
+        # The first words tell the name and the end of the account (as kept answers tell the whole).
+        "SELECT o.reference, NULL, o.asset, 'as ' || o.ref || ' began', 'another name or account'"
+        " FROM payouts o JOIN payment_events e ON e.payment_id = o.ref"
+        "  AND e.type = 'payment.created'"
+        " WHERE (strpos(e.detail, o.beneficiary->>'name') > 0"
+        f"  AND strpos(e.detail, right({_ACCOUNT}, 4)) > 0) IS NOT TRUE",
     ),
     Check(
         "payout_answer_off",

@@ -92,6 +92,20 @@ CHECKS = (
         "  ELSE p.ended IS NULL OR p.ended = 'captured' END",
     ),
     Check(
+        "hold_time_off",
+        "a hold between people ends whole seconds after it was made, a minute to 30 days, and does"
+        " not expire before; what a withdrawal holds has no end",
+        "SELECT h.id, NULL, h.asset, CASE WHEN h.kind = 'payment_hold' THEN 'within 30 days of '"
+        "  || p.created_at ELSE 'no end' END, concat_ws(', ', coalesce(h.expires_at::text,"
+        "  'no end'), p.ended) FROM holds h LEFT JOIN payment_holds p ON p.id = h.id,"
+        " LATERAL extract(epoch FROM h.expires_at - p.created_at) s(seconds)"
+        " WHERE CASE WHEN h.kind = 'payment_hold' THEN h.expires_at IS NULL"
+        "   OR s.seconds <> trunc(s.seconds) OR s.seconds NOT BETWEEN 60 AND 2592000"
+        "   OR (p.ended = 'expired' AND h.closed_at < h.expires_at)"
+        "  ELSE h.expires_at IS NOT NULL END",
+        pauses=False,
+    ),
+    Check(
         "payment_hold_late_capture",
         "nothing is captured after a hold's time is over",
         "SELECT p.id, NULL, h.asset, h.expires_at, e.event_at FROM payment_holds p"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from wallet.auditor.check import Check, Pass
+from wallet.auditor.rooms.terms import TERMS, kept_terms
 
+USAGE_SECONDS = 600
+"""Both are written by one transaction, which may have waited in between."""
 _MADE = {
     # route, and what stands for it: the table, its owner, its asset
     "transfer": ("/v1/transfers", "transfers", "payer_id", "t.asset"),
@@ -14,13 +17,16 @@ _MADE = {
 }
 _ROUTES = ", ".join(f"'{route}'" for route, *_ in _MADE.values())
 # Every kept answer, read once. The body is text that left once; a broken one must not end the
-# audit, and OFFSET 0 keeps the planner from reading it anew for every column.
+# audit, and OFFSET 0 keeps the planner from reading it anew for every column. Of transfers there
+# are many: the rest of what is said of them is left out, and the others stand by themselves.
 _SAID = (
     "said AS MATERIALIZED (SELECT principal_id, method, route, key, status, readable,"
-    " body->>'id' AS id, body #>> '{money,asset}' AS asset, body #>> '{money,amount}' AS amount"
+    " body->>'id' AS id, body #>> '{money,asset}' AS asset, body #>> '{money,amount}' AS amount,"
+    " CASE WHEN route <> '/v1/transfers' THEN body END AS body"
     " FROM (SELECT *, body IS NOT NULL AS readable FROM (SELECT principal_id, method, route, key,"
     "   status, CASE WHEN pg_input_is_valid(body, 'jsonb') THEN body::jsonb END AS body"
-    "   FROM idempotency_answers OFFSET 0) c) b)"
+    "   FROM idempotency_answers OFFSET 0) c) b),"
+    " other AS MATERIALIZED (SELECT * FROM said WHERE method = 'POST' AND route <> '/v1/transfers')"
 )
 
 
@@ -29,8 +35,8 @@ def _answer(code: str) -> str:
     route, table, owner, asset = _MADE[code]
     return (
         f"SELECT 'answer_{code}_off', s.key, NULL, {asset}, s.principal_id || ' ' ||"
-        f" coalesce(s.id, 'no id'), coalesce(t.{owner}, 'nothing') FROM said s"
-        f" LEFT JOIN {table} t ON t.id = s.id WHERE s.method = 'POST' AND s.route = '{route}'"
+        f" coalesce(s.id, 'no id'), coalesce(t.{owner}, 'nothing') FROM other s"
+        f" LEFT JOIN {table} t ON t.id = s.id WHERE s.route = '{route}'"
         f" AND t.{owner} IS DISTINCT FROM s.principal_id"
     )
 
@@ -50,6 +56,82 @@ _TRANSFER_ANSWERS = (
     "   s.amount_minor || ' ' || s.booked, s.amount)) f(code, off, expected, found) WHERE f.off"
 )
 
+
+# Events that tell of more than that something was made, read once.
+_HEARD = (
+    "heard AS MATERIALIZED (SELECT seq, ref, principal_id, type, data FROM events WHERE type IN"
+    " ('withdrawal.held', 'payment.created', 'hold.created', 'hold.voided', 'hold.expired',"
+    "  'deposit.seen', 'topup.pending', 'account.frozen', 'account.unfrozen'))"
+)
+
+
+def _minor(*path: str) -> str:
+    return "ltrim(replace(e.data #>> '{" + ",".join(path) + "}', '.', ''), '0')"
+
+
+_WITHDRAWAL_HEARD = (
+    "SELECT 'event_withdrawal_off', w.id, w.network, w.asset, concat_ws(' ', e.principal_id,"
+    " e.data #>> '{money,amount}', e.data #>> '{money,asset}', 'to', e.data->>'to_address',"
+    " 'fee at most', e.data #>> '{fee_max,amount}'),"
+    " concat_ws(' ', w.principal_id, w.amount_minor, w.asset, 'to', w.to_address, 'fee at most',"
+    " w.fee_bound_minor)"
+    " FROM heard e JOIN withdrawals w ON w.id = e.ref WHERE e.type = 'withdrawal.held'"
+    " AND (w.principal_id <> e.principal_id OR lower(w.to_address) <>"
+    "   lower(e.data->>'to_address') OR w.network <> e.data->>'network'"
+    "  OR w.asset <> e.data #>> '{money,asset}'"
+    f"  OR w.amount_minor::text <> {_minor('money', 'amount')}"
+    f"  OR w.fee_bound_minor::text <> {_minor('fee_max', 'amount')})"
+)
+_PAYMENT_HEARD = (
+    "SELECT 'event_payment_off', p.id, NULL, q.source_asset, concat_ws(' ', e.principal_id,"
+    " e.data #>> '{source,amount}', e.data #>> '{source,asset}', 'for',"
+    " e.data #>> '{target,amount}', e.data #>> '{target,asset}'), concat_ws(' ', p.principal_id,"
+    " q.source_minor, q.source_asset, 'for', q.target_minor, q.target_asset)"
+    " FROM heard e JOIN payments p ON p.id = e.ref JOIN quotes q ON q.id = p.quote_id"
+    " WHERE e.type = 'payment.created' AND (p.principal_id <> e.principal_id"
+    "  OR q.source_asset <> e.data #>> '{source,asset}'"
+    "  OR q.target_asset <> e.data #>> '{target,asset}'"
+    f"  OR q.source_minor::text <> {_minor('source', 'amount')}"
+    f"  OR q.target_minor::text <> {_minor('target', 'amount')})"
+)
+_HOLD_HEARD = (
+    "SELECT 'event_hold_off', p.id, NULL, h.asset, concat_ws(' ', e.data->>'direction',"
+    " e.principal_id, e.data #>> '{money,amount}', e.type), concat_ws(' ', p.payer_id, 'to',"
+    " p.payee_id, h.amount_minor, p.ended) FROM heard e JOIN payment_holds p ON p.id = e.ref"
+    " JOIN holds h ON h.id = p.id WHERE e.type LIKE 'hold.%'"
+    " AND (CASE e.data->>'direction' WHEN 'out' THEN p.payer_id WHEN 'in' THEN p.payee_id END <>"
+    "   e.principal_id OR (e.type = 'hold.created' AND (h.asset <> e.data #>> '{money,asset}'"
+    f"   OR h.amount_minor::text <> {_minor('money', 'amount')}))"
+    "  OR (e.type <> 'hold.created' AND 'hold.' || p.ended <> e.type))"
+)
+
+
+def _came_in(code: str, type_: str, table: str, network: str) -> str:
+    """What is on its way in, as its owner was told when it was first heard of."""
+    return (
+        f"SELECT '{code}', t.id, {network}, t.asset, concat_ws(' ', e.principal_id,"
+        " e.data #>> '{money,amount}', e.data #>> '{money,asset}'), concat_ws(' ', t.principal_id,"
+        f" t.amount_minor, t.asset) FROM heard e JOIN {table} t ON t.id = e.ref"
+        f" WHERE e.type = '{type_}' AND (t.principal_id <> e.principal_id"
+        f"  OR t.asset <> e.data #>> '{{money,asset}}'"
+        f"  OR t.amount_minor::text <> {_minor('money', 'amount')})"
+    )
+
+
+# The collector freezes whom it finds in debt within a second, and says so each time.
+_STATUS = (
+    "SELECT 'account_status_off', a.path, NULL, a.asset, 'frozen', a.status FROM (SELECT"
+    "  DISTINCT ON (ref) ref, type FROM heard WHERE type LIKE 'account.%' ORDER BY ref, seq DESC) e"
+    " JOIN accounts a ON a.id = e.ref WHERE e.type = 'account.frozen' AND a.status = 'open'"
+    " AND NOT EXISTS (SELECT FROM outbox o WHERE o.ref = a.id AND o.type LIKE 'account.%')"
+    " AND EXISTS (SELECT FROM accounts r LEFT JOIN (SELECT account_id, sum(amount_minor) AS amount"
+    "   FROM account_deltas GROUP BY 1) d ON d.account_id = r.id"
+    "  WHERE starts_with(r.path, 'receivable:' || a.principal_id || ':')"
+    "   AND r.balance_minor + coalesce(d.amount, 0) < 0)"
+    " UNION ALL SELECT 'account_status_off', path, NULL, asset, 'open', status FROM accounts"
+    " WHERE kind = 'system' AND status <> 'open'"
+)
+
 CHECKS = (
     Pass(
         (
@@ -63,9 +145,16 @@ CHECKS = (
             Check("answer_amount_off", "a kept answer about a transfer says its amount"),
             Check("answer_shared", "two keys never answer with one row"),
             Check("answer_unreadable", "a kept answer is JSON and a success", pauses=False),
+            Check("answer_quote_terms_off", "a quote is what who asked for it was answered"),
+            Check("answer_hold_terms_off", "a hold is for whom, of what and until when it said"),
+            Check("answer_withdrawal_terms_off", "a withdrawal goes where, and costs what it said"),
+            Check("answer_payment_terms_off", "a payment goes by the quote and way that it said"),
+            Check("answer_recipient_off", "a payment is for the recipient that its payer named"),
+            Check("answer_beneficiary_off", "an order pays into the account that its payer named"),
         ),
         f"WITH {_SAID} {_TRANSFER_ANSWERS} UNION ALL "
         + " UNION ALL ".join(_answer(code) for code in _MADE if code != "transfer")
+        + "".join(f" UNION ALL {kept_terms(route)}" for route in TERMS)
         + " UNION ALL SELECT 'answer_shared', id, NULL, NULL, '1', count(*)::text FROM said"
         f" WHERE method = 'POST' AND route IN ({_ROUTES}) GROUP BY id HAVING count(*) > 1"
         " UNION ALL SELECT 'answer_unreadable', key, NULL, NULL, 'JSON and 2xx', status::text"
@@ -96,23 +185,43 @@ CHECKS = (
         " e.principal_id)",
         pauses=False,
     ),
-    Check(
-        "event_withdrawal_off",
-        "a withdrawal pays what its owner was told when it was asked for, and there",
-        "SELECT w.id, w.network, w.asset, concat_ws(' ', e.principal_id, e.data #>>"
-        " '{money,amount}', e.data #>> '{money,asset}', 'to', e.data->>'to_address'),"
-        " concat_ws(' ', w.principal_id, w.amount_minor, w.asset, 'to', w.to_address)"
-        " FROM events e JOIN withdrawals w ON w.id = e.ref WHERE e.type = 'withdrawal.held'"
-        " AND (w.principal_id <> e.principal_id OR lower(w.to_address) <>"
-        "   lower(e.data->>'to_address') OR w.network <> e.data->>'network'"
-        "  OR w.asset <> e.data #>> '{money,asset}' OR w.amount_minor::text <>"
-        "   ltrim(replace(e.data #>> '{money,amount}', '.', ''), '0'))",
+    Pass(
+        (
+            Check(
+                "event_withdrawal_off",
+                "a withdrawal pays what its owner was told when it was asked for, and there",
+            ),
+            Check("event_payment_off", "a payment takes and gives what its payer was told"),
+            Check(
+                "event_hold_off", "a hold is between whom both were told, and ended as they were"
+            ),
+            Check("event_deposit_off", "a deposit is what its owner was told when it was seen"),
+            Check("event_topup_off", "a top-up is what its owner was told when it began"),
+            Check(
+                "account_status_off",
+                "who was told to be frozen for a debt is, and no account of the house is stopped",
+                pauses=False,
+            ),
+        ),
+        f"WITH {_HEARD} {_WITHDRAWAL_HEARD} UNION ALL {_PAYMENT_HEARD} UNION ALL {_HOLD_HEARD}"
+        f" UNION ALL {_came_in('event_deposit_off', 'deposit.seen', 'deposits', 't.network')}"
+        f" UNION ALL {_came_in('event_topup_off', 'topup.pending', 'topups', 'NULL')}"
+        f" UNION ALL {_STATUS}",
     ),
     Check(
         "event_gap",
         "events are numbered 1, 2, 3 … without a gap",
         "SELECT 'events', NULL, NULL, max(seq) - min(seq) + 1, count(*) FROM events"
         " HAVING max(seq) - min(seq) + 1 <> count(*)",
+        pauses=False,
+    ),
+    Check(
+        "usage_time_off",
+        "what counts for somebody's day counts from when it was made",
+        "SELECT u.ref, NULL, NULL, m.created_at, u.created_at FROM outgoing_usage u JOIN"
+        " (SELECT id, created_at FROM withdrawals UNION ALL SELECT id, created_at FROM payments) m"
+        f" ON m.id = u.ref WHERE abs(extract(epoch FROM u.created_at - m.created_at))"
+        f" > {USAGE_SECONDS}",
         pauses=False,
     ),
     Check(
