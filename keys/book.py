@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any, Final, Self
 
 from keys.errors import NonceConflict
@@ -123,9 +124,9 @@ class Book:
 
     def signed_from(self, chain_id: int, address: str, nonce: int) -> list[SignedBefore]:
         """What was signed at this nonce and above, the lowest first and `MAX_ASKED` at most."""
-        last = min(self.next_nonce(chain_id, address), nonce + MAX_ASKED)
-        slots = [(chain_id, address, one) for one in range(nonce, last)]
-        return [self._place(slot) for slot in slots if slot in self._used]
+        nonces = range(max(nonce, 0), self.next_nonce(chain_id, address))
+        slots = ((chain_id, address, one) for one in nonces)
+        return [self._place(one) for one in islice(filter(self.uses, slots), MAX_ASKED)]
 
     def _place(self, slot: Slot) -> SignedBefore:
         used = self._used[slot]

@@ -57,6 +57,8 @@ class TestTheBook:
             journal.append(replace(PAY, nonce=nonce, intent_id=f"wdr_{nonce}"))
         told = journal.book.signed_from(31_337, PAY.address, 0)
         assert [one.nonce for one in told] == list(range(MAX_ASKED))
+        journal.append(replace(PAY, chain_id=5, nonce=90_000, intent_id="wdr_late"))
+        assert [one.nonce for one in journal.book.signed_from(5, PAY.address, 0)] == [90_000]
         journal.close()
 
 

@@ -84,16 +84,19 @@ async def _paid_and_lost(
     return ada, [one.id for one in made]
 
 
-async def _resume(seam: Seam, address: str, *, told: bool = True) -> None:
-    services: Any = SimpleNamespace(
+def _services(seam: Seam) -> Any:
+    return SimpleNamespace(
         db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=seam.signer,
         networks={"local": seam.network},
     )  # fmt: skip
+
+
+async def _resume(seam: Seam, address: str, *, told: bool = True) -> None:
     count = await seam.chain.nonce(address) if told else None
     chosen = argparse.Namespace(
         network="local", address=address, by="bea", next_nonce=count, action="resume-signer"
     )
-    await cli_operator.resume(services, chosen)
+    await cli_operator.resume(_services(seam), chosen)
 
 
 async def _paid(seam: Seam) -> list[int]:

@@ -79,6 +79,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
         if kind is not None:
             mined, lost = (kind, await receipt_in(desk, spent)), spent
     if mined is None:
+        _not_beside(desk, intent, spent)
         await _not_elsewhere(desk, intent, spent, final)
         to, changes, at = _never_paid(spent)
     else:
@@ -213,6 +214,16 @@ async def _remember(session: AsyncSession, intent_id: str, kind: AttemptKind, sp
     await repository.store_signed(
         session, intent_id=intent_id, seq=seq, raw=spent.raw, tx_hash=spent.tx.hash
     )
+
+
+def _not_beside(desk: Desk, intent: Intent, spent: Spent) -> None:
+    """Raises InvalidState where the stranger at its nonce is a batch that these books have lost,
+    and names it."""
+    if batch.reference(intent.id) in spent.data:
+        raise InvalidState(
+            f"{spent.tx.hash} used its nonce and names it, in a batch that this database has lost:"
+            " it is compared by hand. Nothing is given back."
+        )
 
 
 async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -> None:

@@ -142,9 +142,14 @@ class IntentRunner:
             ahead = before.get(row.address, Ahead())
             count = await self._desk.chain.nonce(row.address)
             if count > row.next_nonce:
-                if not ahead.explains(range(row.next_nonce, count)):
-                    halted |= await self._halted(row.address)
-            elif ahead.strange or row.halted_reason == signers.NONCE_USED:
+                if ahead.explains(range(row.next_nonce, count)):
+                    continue
+                if await self._halted(row.address):
+                    halted = True
+                elif ahead.strange:  # it was emptied once; that stranger is its own signer
+                    await self._contradicted(row.address)
+                    halted |= batches
+            elif ahead.strange or row.halted_reason in signers.CONTRADICTED[1:]:
                 await self._contradicted(row.address)
                 halted |= batches
             elif batches and await self._in_pool(row, ahead):
@@ -265,7 +270,8 @@ class IntentRunner:
         return row is not None and signers.may_give(row, emptied=emptied) and not passed
 
     async def _introduce_signers(self, final: int) -> bool:
-        """Know every address the signer signs for. Its nonce starts where the chain stands.
+        """Know every address the signer signs for. Its nonce starts where the chain stands, or
+        where the signer began: what it signed before these books knew the address is looked at.
 
         False when the signer is away: no nonce is given then, and what is signed goes on.
         """
@@ -284,6 +290,14 @@ class IntentRunner:
             if trap and not await burnt(desk, address, final=final):
                 continue
             nonce = await desk.chain.nonce(address)
+            if not trap:
+                try:
+                    signed = await desk.signer.signed_from(
+                        chain_id=desk.chain.network.chain_id, address=address, nonce=0
+                    )
+                except SignerUnavailable:
+                    return False
+                nonce = min([nonce, *(one.nonce for one in signed)])
             async with desk.db.transaction() as session:
                 await signers.add_signer(
                     session, network=desk.network, address=address, next_nonce=nonce

@@ -20,7 +20,7 @@ NONCE_USED = "signer_nonce_used"
 """Why one is halted whose signer has signed something else at the nonce that was given."""
 INTENT_REUSED = "signer_intent_reused"
 """Why one is halted whose signer has signed the same payment at another nonce."""
-CONTRADICTED = (FOREIGN, NONCE_USED)
+CONTRADICTED = (FOREIGN, NONCE_USED, INTENT_REUSED)
 """By the chain or the signer, which know more than these books: they may be an old copy."""
 STANDBY = "standby"
 """Why one is halted that an evacuation is to put in the place of those that it empties."""
@@ -132,7 +132,7 @@ async def may_have_paid(session: AsyncSession, *, network: str, since: datetime 
                 " AND NOT EXISTS (SELECT FROM network_state WHERE network = :network"
                 f"  AND compared_in = {_INSTANCE})"
             ),
-            {"network": network, "since": since, "reasons": [*CONTRADICTED, INTENT_REUSED]},
+            {"network": network, "since": since, "reasons": list(CONTRADICTED)},
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from wallet.migrations.load import run_sql
 
 revision = "r0049"
-down_revision = "r0047"
+down_revision = "r0048"
 branch_labels = None
 depends_on = None
 
