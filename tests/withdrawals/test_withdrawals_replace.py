@@ -94,6 +94,7 @@ class TestCancel:
         head = await seam.chain.head()
         [hot] = await seam.signer.hot_addresses()
         await seam.runner._introduce_signers(0)
+        await seam.runner._nonces_of_nobody([])  # which every pass looks for first
         assert await seam.runner._preparer.run(hot, head=head) == 1
         asked = await seam.cancel(ada, made.id)
         assert (asked.status, asked.cancel_requested) == ("held", True)
