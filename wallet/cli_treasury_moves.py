@@ -251,9 +251,10 @@ async def _regain(services: Services, chosen: argparse.Namespace) -> None:
         known = await signers.all_signers(session, name)
     reasons = {*signers.LOST, *signers.CONTRADICTED}
     lost = [row for row in known if row.role == "hot" and row.halted_reason in reasons]
-    if not lost or not await regained.may_be_lost(desk := desk_of(services, name)):
-        return
     for row in lost:
+        desk = desk_of(services, name)
+        if not await regained.may_be_lost(desk, row.address):
+            continue
         nonces = await regained.never_given(desk, row.address, next_nonce=row.next_nonce)
         if not nonces and not await regained.contradicted(desk, row.address):
             continue

@@ -52,18 +52,22 @@ async def contradicted(desk: Desk, address: str) -> set[int]:
         return set(rows.scalars())
 
 
-async def may_be_lost(desk: Desk) -> bool:
-    """Whether anything waits here that a batch could have paid."""
+async def may_be_lost(desk: Desk, address: str) -> bool:
+    """Whether anything waits here that a batch of `address`, now halted, could have paid: what was
+    promised since then it cannot have."""
     async with desk.db.transaction() as session:
         return bool(
             await session.scalar(
                 text(
-                    "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network AND state IN"
-                    " ('queued', 'allocated') AND asset <> :coin AND purpose <> ALL(:own))"
+                    "SELECT EXISTS (SELECT FROM chain_intents i JOIN chain_signers s"
+                    " ON s.network = i.network AND s.address = :address"
+                    " WHERE i.network = :network AND i.state IN ('queued', 'allocated')"
+                    " AND i.asset <> :coin AND i.purpose <> ALL(:own)"
+                    " AND i.created_at <= s.halted_at)"
                 ),
                 {
                     "network": desk.network, "coin": desk.chain.network.native_asset,
-                    "own": list(OWN_PURPOSES),
+                    "own": list(OWN_PURPOSES), "address": address,
                 },
             )
         )  # fmt: skip
