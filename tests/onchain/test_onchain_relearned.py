@@ -13,8 +13,10 @@ import pytest
 from chain.testing import AnvilProcess
 from keys.errors import SignerUnavailable
 from tests.onchain.test_onchain_lost_rows import BEFORE_ANY_NONCE, HOUSE_OF_BOB, OUTSIDE, _lose
+from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_operator
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 from wallet.withdrawals import Withdrawal
@@ -185,6 +187,41 @@ async def test_a_payment_that_was_sped_up_is_ended_by_what_was_mined(
     await cli_operator._resolve(services, chosen)
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
     assert await seam.differences() == []
+
+
+async def test_a_copy_of_while_it_stood_halted_gives_nothing_back_that_was_paid_since(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The case of that halt is older than the payment."""
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "USDC", seam.faucet)
+    await seam.finish()
+    await _spend_from_hot(seam, 1)
+    await seam.withdraw(ada, "1", "USDC", seam.faucet)
+    await seam.finish()
+    assert await _halted(seam) == {"foreign_transaction"}
+    made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
+    rows = await seam.rows("SELECT to_jsonb(c) AS c FROM cases c WHERE kind = 'signer_halted'")
+    await _resume(seam)
+    await seam.finish()
+    assert await seam.on_chain(OUTSIDE, "USDC") == PAID
+    _lose(
+        database,
+        f"DELETE FROM chain_attempts a USING withdrawals w WHERE w.id = '{made.id}'"
+        " AND a.intent_id = w.intent_id",
+        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason ="
+        " NULL, mined_tx_hash = NULL, mined_kind = NULL, mined_block = NULL, mined_block_hash ="
+        f" NULL, mined_status = NULL, gas_used = NULL, gas_fee_wei = NULL WHERE ref = '{made.id}'",
+        f"UPDATE withdrawals SET status = 'held' WHERE id = '{made.id}'",
+        "UPDATE chain_signers SET halted_reason = 'foreign_transaction', halted_at ="
+        " clock_timestamp(), next_nonce = 2",
+        "UPDATE cases SET status = 'open', closed_at = NULL, closed_by = NULL, closing_note = NULL"
+        f" WHERE id = '{rows[0].c['id']}'",
+    )
+    seam.restart_worker()
+    await seam.pass_once()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
 
 
 def _services(seam: Seam) -> Any:

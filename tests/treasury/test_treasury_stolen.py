@@ -267,7 +267,7 @@ async def test_what_was_promised_and_did_not_leave_stays_when_it_is_broken_off(s
     async with seam.operators.transaction() as session:
         await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
     await seam.treasury.tick()
-    services: Any = SimpleNamespace(db=seam.operators)
+    services: Any = SimpleNamespace(db=seam.operators, networks={"local": seam.network})
     chosen = argparse.Namespace(action="unfreeze", network="local", by="ada")
     assert await cli_treasury_moves.run(services, chosen) == 0
     await seam.finish()

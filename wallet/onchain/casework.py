@@ -44,18 +44,46 @@ log = structlog.get_logger(__name__)
 # Signers
 
 
-async def halt_signer(session: AsyncSession, *, network: str, address: str, reason: str) -> None:
-    """No more nonces of this address until a person has looked, and a case that says so."""
+async def halt_signer(
+    session: AsyncSession, *, network: str, address: str, reason: str, used: int | None = None
+) -> None:
+    """No more nonces of this address until a person has looked, and a case that says so.
+
+    `used`: nonces that it has used by now, for the chain or its signer. Where these are more than
+    the open case says, another one begins now: what was promised before may be paid (`signers.
+    may_have_paid`), also in a copy of these books that was made while it stood halted.
+    """
     halted = await signers.halt_signer(session, network=network, address=address, reason=reason)
+    subject = f"{network}/{address}"
+    if not halted and used is not None and await _grown(session, subject, used):
+        await cases.close_all(
+            session, kinds=["signer_halted"], subjects=[subject], by=HOUSE,
+            note="it has used more nonces since: a newer case says so",
+        )  # fmt: skip
+        halted = True
     if halted:
         await cases.open_case(
             session,
             kind="signer_halted",
-            subject=f"{network}/{address}",
+            subject=subject,
             network=network,
             what=f"{address} signs nothing on {network}: {reason}.",
-            evidence={"address": address, "reason": reason},
+            evidence={"address": address, "reason": reason, "nonces": used},
         )
+
+
+async def _grown(session: AsyncSession, subject: str, used: int) -> bool:
+    """Whether the open case knows of fewer nonces, or does not say of how many."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM cases WHERE kind = 'signer_halted'"
+                " AND subject = :subject AND status = 'open'"
+                " AND coalesce(CAST(evidence->>'nonces' AS bigint), -1) < :used)"
+            ),
+            {"subject": subject, "used": used},
+        )
+    )
 
 
 async def resume_signer(

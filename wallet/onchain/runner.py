@@ -147,10 +147,10 @@ class IntentRunner:
                 if await self._halted(row.address):
                     halted = True
                 elif ahead.strange:  # it was emptied once; that stranger is its own signer
-                    await self._contradicted(row.address)
+                    await self._contradicted(row.address, ahead)
                     halted |= batches
             elif ahead.strange or row.halted_reason in signers.CONTRADICTED[1:]:
-                await self._contradicted(row.address)
+                await self._contradicted(row.address, ahead)
                 halted |= batches
             elif batches and await self._in_pool(row, ahead):
                 taken.add(row.address)
@@ -161,12 +161,14 @@ class IntentRunner:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
 
-    async def _contradicted(self, address: str) -> None:
+    async def _contradicted(self, address: str, ahead: Ahead) -> None:
         """Halt it: its signer has used nonces for what these books do not have."""
+        used = max((one.nonce + 1 for one in ahead.places), default=None)
         async with self._desk.db.transaction() as session:
             await casework.halt_signer(
-                session, network=self._desk.network, address=address, reason=signers.NONCE_USED
-            )
+                session, network=self._desk.network, address=address, reason=signers.NONCE_USED,
+                used=used,
+            )  # fmt: skip
 
     async def _in_pool(self, row: SignerRow, ahead: Ahead) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
@@ -212,7 +214,7 @@ class IntentRunner:
             if await signers.emptied(session, network=desk.network, address=address):
                 return False
             await casework.halt_signer(
-                session, network=desk.network, address=address, reason=signers.FOREIGN
+                session, network=desk.network, address=address, reason=signers.FOREIGN, used=count
             )
         return True
 
@@ -256,7 +258,7 @@ class IntentRunner:
         except SignerUnavailable:
             return False
         if done < len(ahead.places):
-            await self._contradicted(address)
+            await self._contradicted(address, ahead)
         return done == len(ahead.places)
 
     async def _may_sign(self, address: str) -> bool:
