@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.campaigns.sends import plan, play_seed
+from bench.campaigns.sends import house_of, plan, play_seed
 from wallet.testing.databases import ScratchCluster
 from wallet.testing.send_faults import FAULTS, ROWS, chosen
 from wallet.testing.sends import Tally
+from wallet.testing.stage import HOUSES
 
 SEED = int(os.environ.get("BIFOLD_CAMPAIGN_SEED", "90001"))
 TWICE = [
@@ -21,6 +22,15 @@ TWICE = [
     "three crashes",
     "shallow reorg",
     "foreign transaction",
+]
+BATCHED = [
+    "answer lost",  # which makes the allowances
+    "old copy",
+    "gas too low",
+    "three crashes",
+    "foreign transaction",
+    "no index",
+    "deep reorg",
 ]
 
 
@@ -32,7 +42,7 @@ def right(tally: Tally) -> None:
 
 
 def test_every_row_of_the_matrix_has_its_faults() -> None:
-    assert len(ROWS) == 28 and len(FAULTS) > 50
+    assert len(ROWS) == 29 and len(FAULTS) > 50  # S1 to S28, and the old copy
     for row in ROWS:
         of_row = {name for name, fault in FAULTS.items() if row in fault.rows.split()}
         assert {chosen(row, seed) for seed in range(len(of_row))} == of_row != set()
@@ -49,6 +59,24 @@ async def test_every_row_once_on_a_fake_node_and_on_anvil(cluster: ScratchCluste
     real = await play_seed(cluster, SEED, names, anvil=True)
     right(real.tally)
     assert real.tally.outcomes == fake.tally.outcomes  # schedule, ends and what recipients have
+
+
+def test_every_house_has_its_turn() -> None:
+    assert {house_of(seed) for seed in range(len(HOUSES))} == HOUSES.keys()
+    assert {house_of(10 * seed) for seed in range(len(HOUSES))} == HOUSES.keys()  # those on Anvil
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_batches_come_to_the_same_on_both_nodes(cluster: ScratchCluster) -> None:
+    played = [
+        await play_seed(cluster, SEED, BATCHED, anvil=anvil, house="batches of two")
+        for anvil in (False, True)
+    ]
+    for one in played:
+        right(one.tally)
+        assert one.tally.batches > 1
+    assert played[0].tally.outcomes == played[1].tally.outcomes
 
 
 @pytest.mark.slow
