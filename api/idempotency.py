@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+import orjson
 from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -24,9 +25,12 @@ REPLAYED_HEADER = "Idempotent-Replayed"
 CODES = ("idempotency_key_required", "idempotency_mismatch", "idempotency_in_progress")
 
 
-def answer(status: int, view: BaseModel, *, location: str | None = None) -> Answer:
-    """The exact body, made before the commit."""
-    return Answer(status, view.model_dump_json(), location)
+def answer(
+    status: int, view: BaseModel | dict[str, object], *, location: str | None = None
+) -> Answer:
+    """The exact body, made before the commit; of a view, or of what is written as its view is."""
+    body = orjson.dumps(view).decode() if isinstance(view, dict) else view.model_dump_json()
+    return Answer(status, body, location)
 
 
 def as_response(outcome: Outcome) -> Response:

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app
 from api.binding import is_private
-from api.body import MAX_BODY_BYTES
+from api.body import ARRIVED, MAX_BODY_BYTES
 from api.cork import Corked
 from api.web.events import Hub
 from chain.errors import ChainError
@@ -109,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self.scope[ARRIVED] = True  # type: ignore[literal-required]
         super().on_message_complete()
         self._begin_head()
 

@@ -16,6 +16,7 @@ BENCHES: dict[str, str] = {
     "database": "bench.database",
     "gas": "bench.gas",
     "ledger": "bench.ledger",
+    "parts": "bench.parts",
     "reads": "bench.reads",
     "scan": "bench.scan",
     "scan-memory": "bench.scan_memory",

@@ -117,12 +117,10 @@ class _Run:
             )
             sides: dict[str, Side] = {
                 "hello": lambda: self._http("hello", hello, _body_only(principals)),
-                "api": lambda: self._http("api", api, _signed(principals, tokens)),
-                "api_hot": lambda: self._http(
-                    "api_hot", api, _signed(principals, tokens, hot=True)
-                ),
+                "api": lambda: self._http("api", api, signed(principals, tokens)),
+                "api_hot": lambda: self._http("api_hot", api, signed(principals, tokens, hot=True)),
                 "api_c256": lambda: self._http(
-                    "api_c256", api, _signed(principals, tokens), connections=MANY
+                    "api_c256", api, signed(principals, tokens), connections=MANY
                 ),
                 "orm": lambda: self._http("orm", orm_port, _unsigned()),
                 "one_call": lambda: database.rate(
@@ -140,7 +138,7 @@ class _Run:
             self._add_pgledger(sides, checks)
             self._add_lnbits(sides, stack)
             await http_load.load(
-                api.port, _signed(principals, tokens), connections=CONNECTIONS, seconds=2.0
+                api.port, signed(principals, tokens), connections=CONNECTIONS, seconds=2.0
             )
             for number in range(self._rounds):
                 print(f"round {number + 1}", file=sys.stderr, flush=True)
@@ -219,7 +217,7 @@ class _Run:
         sides["lnbits"] = side
 
 
-def _signed(
+def signed(
     principals: list[str], tokens: list[str], *, hot: bool = False
 ) -> Callable[[int], bytes]:
     """Real requests: each connection its own payer; payees at random, or all the last person."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+import orjson
 import psycopg
 
 from wallet.errors import Busy, DatabaseUnavailable, WalletError
@@ -59,7 +60,8 @@ class Flow(Protocol[AskedIn, Made]):
 
 
 Name = tuple[str, str, str, str]
-"""Principal, method, route, key."""
+KEY = ("principal", "method", "route", "key")
+"""What a `Name` is made of."""
 
 
 @dataclass(slots=True, eq=False)
@@ -143,18 +145,13 @@ async def _look(hot: Hot, items: list[Item]) -> Cursor:
     """Ask for business time and what is answered already."""
     return await hot.execute(
         # LIMIT: one probe of the key for each, also while the planner, knowing nothing of the table
-        # yet, would read it whole.
-        "SELECT bifold_now(), a.fingerprint, a.status, a.location, a.body FROM"
-        " unnest(%s::text[], %s::text[], %s::text[], %s::text[]) WITH ORDINALITY"
-        " AS c(principal, method, route, key, place) LEFT JOIN LATERAL (SELECT i.*"
+        # yet, would read it whole. JSON: the driver writes arrays in Python, 1.5 us a text.
+        "SELECT bifold_now(), a.fingerprint, a.status, a.location, a.body FROM ROWS FROM"
+        " (jsonb_to_recordset(%s::jsonb) AS (principal text, method text, route text, key text))"
+        " WITH ORDINALITY AS c(principal, method, route, key, place) LEFT JOIN LATERAL (SELECT i.*"
         " FROM idempotency_answers i WHERE i.principal_id = c.principal AND i.method = c.method"
         " AND i.route = c.route AND i.key = c.key LIMIT 1) AS a ON true ORDER BY c.place",
-        (
-            [item.claim.principal_id for item in items],
-            [item.claim.method for item in items],
-            [item.claim.route for item in items],
-            [item.claim.key for item in items],
-        ),
+        (orjson.dumps([dict(zip(KEY, item.name, strict=True)) for item in items]).decode(),),
     )
 
 
@@ -188,20 +185,18 @@ def busy(cause: Exception | None) -> Busy:
     return busy
 
 
-def with_answer(one: Ready) -> Command:
+def answer_row(one: Ready) -> dict[str, object]:
+    """What its command stores, so that a repeat is told the same."""
     answer, claim = one.answer, one.item.claim
     if not 200 <= answer.status <= 299:
         raise ValueError("only a 2xx answer is stored; a refusal leaves the key free")
-    return replace(
-        one.prepared.command,
-        answer={
-            "principal_id": claim.principal_id,
-            "method": claim.method,
-            "route": claim.route,
-            "key": claim.key,
-            "fingerprint_hex": claim.fingerprint.hex(),
-            "status": answer.status,
-            "location": answer.location,
-            "body": answer.body,
-        },
-    )
+    return {
+        "principal_id": claim.principal_id,
+        "method": claim.method,
+        "route": claim.route,
+        "key": claim.key,
+        "fingerprint_hex": claim.fingerprint.hex(),
+        "status": answer.status,
+        "location": answer.location,
+        "body": answer.body,
+    }

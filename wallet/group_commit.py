@@ -36,12 +36,12 @@ from wallet.group_batch import (
     Flow,
     Item,
     Name,
+    answer_row,
     away,
     busy,
     judged,
     mismatch,
     prepared_of,
-    with_answer,
     write_after,
 )
 from wallet.idempotency import Answer, Claim, IdempotencyInProgress, Outcome
@@ -315,7 +315,8 @@ class GroupWriter:
     async def _batch(self, hot: Hot, ids: AccountIds, items: list[Item]) -> None:
         """One transaction; everybody is answered when it is durable."""
         ready, ends = await prepared_of(hot, items)
-        commands = [with_answer(one) for one in ready]
+        commands = [one.prepared.command for one in ready]
+        answers = [answer_row(one) for one in ready]
         known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
         if not ready:
             pass
@@ -323,10 +324,11 @@ class GroupWriter:
             hit("transfer.posted")  # who dies here or in the statement has written nothing
             hit("idempotency.before_commit")
             hit("db.before_commit")
-            judged(ready, await post_known(hot, commands, known, turn=self._turn), ends)
+            told = await post_known(hot, commands, known, answers=answers, turn=self._turn)
+            judged(ready, told, ends)
         else:
             async with hot.transaction():
-                done = judged(ready, await post_batch(hot, commands, ids), ends)
+                done = judged(ready, await post_batch(hot, commands, ids, answers=answers), ends)
                 hit("transfer.posted")
                 await write_after(hot, done)
                 hit("idempotency.before_commit")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from wallet import crashpoints
@@ -22,6 +25,13 @@ from wallet.idempotency import (
 )
 
 HALF = {"amount": "0.50", "asset": "EUR"}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+)
 
 
 def transfer_to(person: Any, money: dict[str, str] | None = None) -> dict[str, Any]:
@@ -261,6 +271,11 @@ class TestRoom:
         assert canonical_json({"b": 1, "a": [True, None]}) == b'{"a":[true,null],"b":1}'
         assert canonical_json({"a": 2**70}) != canonical_json({"a": 2**70 + 1})
         assert canonical_json(Decimal("1.5")) != canonical_json("1.5")
+
+    @given(body=BODIES)
+    def test_the_bytes_are_those_that_stored_fingerprints_were_made_of(self, body: Any) -> None:
+        before = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert canonical_json(body) == before.encode()
 
     async def test_huge_numbers_in_a_body_are_refused_like_any_other(self, world: Any) -> None:
         ada = await world.person()

@@ -42,6 +42,15 @@ async def test_the_bytes_are_those_of_the_views(world: Any) -> None:
         assert again == statement.decode()
 
 
+async def test_the_bytes_of_a_new_transfer_are_those_of_its_view(world: Any) -> None:
+    ada, bob = await world.person(EUR="50.00"), await world.person()
+    money = {"amount": "1.5", "asset": "EUR"}
+    for note in (ODD, None):
+        sent = await ada.post("/v1/transfers", {"to": bob.id, "money": money, "note": note})
+        read = await ada.get(f"/v1/transfers/{sent.json()['id']}")
+        assert sent.json()["note"] == note and sent.content == read.content
+
+
 @pytest.mark.parametrize(
     "text", [ODD, "\0\x01\x1f \b\f\n\r\t \x7f \x80 \u2028 \uffff", "", "\U0010ffff"]
 )

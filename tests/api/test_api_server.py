@@ -98,6 +98,23 @@ async def _chunks() -> AsyncIterator[bytes]:
         yield b"x" * 65_536
 
 
+class TestSlowBodies:
+    HEAD = b"POST /v1/transfers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+    async def test_one_that_stops_is_told_and_cut(self, port: int, monkeypatch: Any) -> None:
+        monkeypatch.setattr("api.body.BODY_TIMEOUT_SECONDS", 0.2)
+        got = await talk(port, self.HEAD + b"Content-Length: 10\r\n\r\n{", seconds=10)
+        assert got.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in got
+
+    async def test_one_that_is_there_already_is_read_and_so_is_the_next(self, port: int) -> None:
+        whole = self.HEAD + b"Content-Length: 2\r\n\r\n{}"
+        bad = self.HEAD + b"Content-Length: 2\r\nConnection: close\r\n\r\n{]"
+        got = await talk(port, whole + whole + bad)
+        assert got.count(b"HTTP/1.1 401 ") == 2 and b"HTTP/1.1 400 " in got
+        assert got.count(b"x-content-type-options: nosniff\r\n") == 3
+        assert got.index(b"malformed_json") > got.rindex(b"unauthenticated")
+
+
 class TestHeads:
     @pytest.mark.parametrize(
         "head",

@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import psycopg
 
 from wallet.identity.users import named_by
 
 _ASK = {
     "id": "SELECT id, handle, display_name,"
-    " CASE WHEN email_verified_at IS NOT NULL THEN email_key END FROM users WHERE id = ANY(%s)",
+    " CASE WHEN email_verified_at IS NOT NULL THEN email_key END FROM users WHERE id = ANY({})",
     "handle": "SELECT id, handle, display_name,"
-    " CASE WHEN email_verified_at IS NOT NULL THEN email_key END FROM users WHERE handle = ANY(%s)",
+    " CASE WHEN email_verified_at IS NOT NULL THEN email_key END FROM users WHERE handle = ANY({})",
     "email_key": "SELECT id, handle, display_name, email_key FROM users"
-    " WHERE email_key = ANY(%s) AND email_verified_at IS NOT NULL",
+    " WHERE email_key = ANY({}) AND email_verified_at IS NOT NULL",
 }
+# JSON: the driver writes arrays in Python, 1.5 us a text.
+_ALL = "ARRAY(SELECT jsonb_array_elements_text(%s::jsonb))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ async def ask_people(
     # A part that asks for nobody would have the planner plan the whole anew for each batch.
     parts = [kind for kind, wanted in asked.items() if wanted] or ["id"]
     return await hot.execute(
-        " UNION ALL ".join(_ASK[kind] for kind in parts),
-        [list(asked[kind]) for kind in parts],
+        " UNION ALL ".join(_ASK[kind].format(_ALL) for kind in parts),
+        [orjson.dumps(list(asked[kind])).decode() for kind in parts],
     )
 
 

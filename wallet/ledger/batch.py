@@ -67,18 +67,27 @@ def all_known(commands: Iterable[Command], known: Mapping[str, str]) -> bool:
     return all(spec.path in known for one in commands for spec in one.accounts)
 
 
+Answer = Mapping[str, Any]
+"""The row of `idempotency_answers` that is stored with a command."""
+
+
 async def post_known(
-    hot: Hot, commands: Sequence[Command], known: Mapping[str, str], *, turn: int | None = None
+    hot: Hot,
+    commands: Sequence[Command],
+    known: Mapping[str, str],
+    *,
+    answers: Sequence[Answer | None] | None = None,
+    turn: int | None = None,
 ) -> list[WalletError | None]:
     """Post all by one statement, a transaction by itself unless the caller has one open; the
-    refusal of each, or None. Every account is in `known`.
+    refusal of each, or None. Every account is in `known`; `answers` are as many as `commands`.
 
     Statements with the same `turn` (an advisory lock's key) go one after the other, in the
     database: the next begins as the last commits, without a word of this process.
     """
     payload = [
-        as_json(command, (command.entry_id or new_id("ent")) if command.lines else None, known)
-        for command in commands
+        as_json(one, (one.entry_id or new_id("ent")) if one.lines else None, known, answer)
+        for one, answer in zip(commands, _each(answers, commands), strict=True)
     ]
     document = orjson.dumps(payload).decode()
     if turn is None:
@@ -97,9 +106,13 @@ async def post_known(
 
 
 async def post_batch(
-    hot: Hot, commands: Sequence[Command], ids: AccountIds
+    hot: Hot,
+    commands: Sequence[Command],
+    ids: AccountIds,
+    *,
+    answers: Sequence[Answer | None] | None = None,
 ) -> list[WalletError | None]:
-    """Post all in the caller's transaction; the refusal of each, or None.
+    """Post all in the caller's transaction; the refusal of each, or None. `answers`: as above.
 
     A command that names an account which does not exist yet goes behind the others and by itself:
     where it is refused, the account is not opened either.
@@ -107,22 +120,33 @@ async def post_batch(
     known = await ids.existing(hot, (spec for one in commands for spec in one.accounts))
     ready = [n for n, one in enumerate(commands) if all_known([one], known)]
     refusals: dict[int, WalletError | None] = {}
+    stored = _each(answers, commands)
     if ready:
-        answers = await post_known(hot, [commands[n] for n in ready], known)
-        refusals.update(zip(ready, answers, strict=True))
+        theirs = [stored[n] for n in ready]
+        told = await post_known(hot, [commands[n] for n in ready], known, answers=theirs)
+        refusals.update(zip(ready, told, strict=True))
     for n in range(len(commands)):
         if n not in refusals:
-            refusals[n] = await _first(hot, commands[n], ids)
+            refusals[n] = await _first(hot, commands[n], stored[n], ids)
     return [refusals[n] for n in range(len(commands))]
 
 
-async def _first(hot: Hot, command: Command, ids: AccountIds) -> WalletError | None:
+def _each(
+    answers: Sequence[Answer | None] | None, commands: Sequence[Command]
+) -> Sequence[Answer | None]:
+    return [None] * len(commands) if answers is None else answers
+
+
+async def _first(
+    hot: Hot, command: Command, answer: Answer | None, ids: AccountIds
+) -> WalletError | None:
     """The first command on some account: opened with it, or not at all."""
     try:
         async with hot.transaction():
             known = await ids.existing(hot, command.accounts)
             opened = await _open(hot, [one for one in command.accounts if one.path not in known])
-            (refusal,) = await post_known(hot, [command], {**known, **opened})
+            accounts = {**known, **opened}
+            (refusal,) = await post_known(hot, [command], accounts, answers=[answer])
             if refusal is not None:
                 raise refusal
     except WalletError as refusal:

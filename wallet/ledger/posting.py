@@ -77,7 +77,6 @@ class Command:
     open: HoldOpening | None = None
     close: Sequence[HoldClosing] = ()
     transfer: Mapping[str, Any] | None = None
-    answer: Mapping[str, Any] | None = None
     notices: Sequence[Notice] = ()
 
     @property
@@ -187,8 +186,14 @@ async def reverse(
     return new_entry
 
 
-def as_json(command: Command, entry_id: str | None, ids: Mapping[str, str]) -> dict[str, Any]:
-    """The command as `ledger_post` reads it; `ids` are those of its accounts, by path."""
+def as_json(
+    command: Command,
+    entry_id: str | None,
+    ids: Mapping[str, str],
+    answer: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The command as `ledger_post` reads it; `ids` are those of its accounts, by path. `answer`:
+    the row of `idempotency_answers` that is stored with it."""
     body: dict[str, Any] = {}
     if entry_id is not None:
         body["entry"] = {
@@ -232,8 +237,8 @@ def as_json(command: Command, entry_id: str | None, ids: Mapping[str, str]) -> d
         ]
     if command.transfer is not None:
         body["transfer"] = dict(command.transfer)
-    if command.answer is not None:
-        body["answer"] = dict(command.answer)
+    if answer is not None:
+        body["answer"] = answer
     body["outbox"] = [
         {"principal_id": n.principal_id, "type": n.type, "ref": n.ref, "data": dict(n.data)}
         for n in command.notices
