@@ -45,31 +45,39 @@ class Ahead:
     def explains(self, nonces: range) -> bool:
         """Whether all these were signed for what waits here."""
         mine = {one.nonce for one in self.places if one.intent_id in self.waiting}
-        return all(nonce in mine for nonce in nonces[:MAX_ASKED])
+        return all(nonce in mine for nonce in nonces)
 
 
 async def ahead(desk: Desk, address: str, next_nonce: int) -> Ahead:
-    """What the journal has from `next_nonce` on. Raises SignerUnavailable."""
-    found = await desk.signer.signed_from(
-        chain_id=desk.chain.network.chain_id, address=address, nonce=next_nonce
-    )
-    if not found:
-        return Ahead()
-    async with desk.db.transaction() as session:  # what was given meanwhile is in the rows
-        row = await signers.lock_signer(session, network=desk.network, address=address)
-        places = [one for one in found if one.nonce >= row.next_nonce]
-        rows = await session.execute(
-            text(
-                "SELECT id FROM chain_intents WHERE network = :network AND state = 'queued'"
-                " AND batch_id IS NULL AND id = ANY(:ids)"
-                " AND (pinned_address IS NULL OR pinned_address = :address)"
-            ),
-            {
-                "network": desk.network, "address": address,
-                "ids": [one.intent_id for one in places],
-            },
-        )  # fmt: skip
-        return Ahead(places, frozenset(rows.scalars()))
+    """What the journal has from `next_nonce` on, as far as the first answer that has something
+    strange. Raises SignerUnavailable."""
+    places: list[SignedBefore] = []
+    waiting: set[str] = set()
+    while len(waiting) == len(places):
+        found = await desk.signer.signed_from(
+            chain_id=desk.chain.network.chain_id, address=address, nonce=next_nonce
+        )
+        if not found:
+            break
+        async with desk.db.transaction() as session:  # what was given meanwhile is in the rows
+            row = await signers.lock_signer(session, network=desk.network, address=address)
+            places += [one for one in found if one.nonce >= row.next_nonce]
+            rows = await session.execute(
+                text(
+                    "SELECT id FROM chain_intents WHERE network = :network AND state = 'queued'"
+                    " AND batch_id IS NULL AND id = ANY(:ids)"
+                    " AND (pinned_address IS NULL OR pinned_address = :address)"
+                ),
+                {
+                    "network": desk.network, "address": address,
+                    "ids": [one.intent_id for one in found],
+                },
+            )  # fmt: skip
+            waiting |= set(rows.scalars()) & {one.intent_id for one in places}
+        if len(found) < MAX_ASKED:
+            break
+        next_nonce = found[-1].nonce + 1
+    return Ahead(places, frozenset(waiting))
 
 
 async def known(desk: Desk, intents: Iterable[Intent]) -> dict[str, SignedBefore]:

@@ -141,9 +141,7 @@ class IntentRunner:
                 continue
             ahead = before.get(row.address, Ahead())
             count = await self._desk.chain.nonce(row.address)
-            if count > row.next_nonce:
-                if ahead.explains(range(row.next_nonce, count)):
-                    continue
+            if not ahead.explains(range(row.next_nonce, count)):
                 if await self._halted(row.address):
                     halted = True
                 elif ahead.strange:  # it was emptied once; that stranger is its own signer
@@ -162,13 +160,17 @@ class IntentRunner:
         return halted or bool(taken), taken
 
     async def _contradicted(self, address: str, ahead: Ahead) -> None:
-        """Halt it: its signer has used nonces for what these books do not have."""
-        used = max((one.nonce + 1 for one in ahead.places), default=None)
-        async with self._desk.db.transaction() as session:
-            await casework.halt_signer(
-                session, network=self._desk.network, address=address, reason=signers.NONCE_USED,
-                used=used,
-            )  # fmt: skip
+        """Halt it: its signer has used nonces for what these books do not have. Not where another
+        worker has written their rows since, or an operator has let it go on behind them."""
+        desk = self._desk
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            left = [one.nonce + 1 for one in ahead.places if one.nonce >= now.next_nonce]
+            if left:
+                await casework.halt_signer(
+                    session, network=desk.network, address=address, reason=signers.NONCE_USED,
+                    used=max(left),
+                )  # fmt: skip
 
     async def _in_pool(self, row: SignerRow, ahead: Ahead) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
@@ -252,14 +254,16 @@ class IntentRunner:
     async def _write_again(self, address: str, ahead: Ahead) -> bool:
         """Whether all that its signer has signed beyond these books has its row again. Else it is
         halted: what it gives next was given before."""
-        places = [one for one in ahead.places if one.intent_id in ahead.waiting]
         try:
-            done = await journal.write_again(self._desk, places)
+            for one in ahead.places:  # behind one that cannot be written nothing is
+                if one.intent_id not in ahead.waiting or not await journal.write_again(
+                    self._desk, [one]
+                ):
+                    await self._contradicted(address, ahead)
+                    return False
         except SignerUnavailable:
             return False
-        if done < len(ahead.places):
-            await self._contradicted(address, ahead)
-        return done == len(ahead.places)
+        return True
 
     async def _may_sign(self, address: str) -> bool:
         async with self._desk.db.transaction() as session:
