@@ -20,7 +20,7 @@ from chain.transactions import encode_unsigned, signed_matches, tx_hash
 from keys.errors import SignerRefused
 from keys.request import MAX_ASKED, SignedBefore, SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import repository, signers
+from wallet.onchain import approvals, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.repository import Intent
@@ -99,6 +99,7 @@ async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
     for place in sorted(places, key=lambda one: one.nonce):
         async with desk.db.transaction() as session:
             intent = await repository.get_intent(session, place.intent_id)
+            given = (await approvals.given_for(session, [intent.id])).get(intent.id, [])
             index = await signers.deposit_index(
                 session, network=desk.network, address=place.address
             )
@@ -110,6 +111,9 @@ async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
             signed = await desk.signer.sign_transaction(
                 address=place.address, payload=unsigned, intent_id=intent.id, kind="pay",
                 deposit_index=index,
+                approval=await approvals.told(
+                    desk.signer, desk.chain.network, intent, given, sender=place.address
+                ),
             )  # fmt: skip
         except (SignerRefused, InvalidTransaction, ValueError) as error:
             log.error("intent.not_the_bytes_that_were_signed", intent=intent.id, why=str(error))

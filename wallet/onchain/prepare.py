@@ -148,12 +148,16 @@ class Preparer:
 
     async def _never_signed(self, queued: Sequence[Intent], address: str) -> list[Intent]:
         """Without those that the signer has paid before: these books are an old copy, and each has
-        its row again at the address that paid it. No signer, no answer: nothing is signed then."""
+        its row again at the address that paid it, or at once where that one was given up and serves
+        nobody any more. No signer, no answer: nothing is signed then."""
         try:
             before = await journal.known(self._desk, queued)
             if not before:
                 return list(queued)
-            here = [place for place in before.values() if place.address == address]
+            async with self._desk.db.transaction() as session:
+                known = await signers.all_signers(session, self._desk.network)
+            writes = {one.address for one in known if one.halted_reason == signers.COMPROMISED}
+            here = [place for place in before.values() if place.address in {address, *writes}]
             await journal.write_again(self._desk, here)
         except SignerUnavailable:
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -81,19 +81,19 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
-            before = await self._signed_before(known) if signer_there else None
-            signer_there = before is not None
+            asked = await self._signed_before(known) if signer_there else None
+            signer_there, before = asked is not None, asked or {}
             async with desk.db.transaction() as session:
-                kept = [one for ahead in (before or {}).values() for one in ahead.waiting]
+                kept = [one for ahead in before.values() for one in ahead.waiting]
                 await take_apart(session, desk.network, keep=kept)
-            strange, taken = await self._nonces_of_nobody(known, before or {})
+            strange, taken = await self._nonces_of_nobody(known, before)
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
                         gives = signer_there and signer.address not in taken
-                        ahead = (before or {}).get(signer.address, Ahead())
+                        ahead = before.get(signer.address, Ahead())
                         await self._serve(
                             signer, head, final, gives=gives, strange=strange, ahead=ahead
                         )
@@ -108,11 +108,7 @@ class IntentRunner:
 
     async def _signed_before(self, known: Sequence[SignerRow]) -> dict[str, Ahead] | None:
         """What the signer has signed at hot addresses beyond these books, by address, where it has
-        any. None when it is away. While addresses are emptied nobody asks: what is saved goes
-        behind whatever was signed."""
-        async with self._desk.db.transaction() as session:
-            if await emptying(session, self._desk.network):
-                return {}
+        any. None when it is away."""
         try:
             found = {
                 row.address: await journal.ahead(self._desk, row.address, row.next_nonce)
@@ -124,16 +120,20 @@ class IntentRunner:
         return {address: ahead for address, ahead in found.items() if ahead.places}
 
     async def _nonces_of_nobody(
-        self, known: Sequence[SignerRow], before: Mapping[str, Ahead]
+        self, known: Sequence[SignerRow], before: dict[str, Ahead]
     ) -> tuple[bool, set[str]]:
         """Whether a hot address has used nonces that were never given, which halts it, or its
         signer has signed what no row knows. Until an operator has looked no hot address pays
         customers: these books may be an old copy, and what waits in them may have been paid by it,
         in a batch whose members no signer knows. So while a nonce of nobody waits in the pool; the
-        second: addresses of which one does, which give none: the signer knows it as another's."""
+        second: addresses of which one does, which give none: the signer knows it as another's.
+        While addresses are emptied `before` halts them and is left out from then on."""
         async with self._desk.db.transaction() as session:
-            if await emptying(session, self._desk.network):
-                return False, set()
+            emptied = await emptying(session, self._desk.network)
+        if emptied:  # what is saved goes behind it; but nobody takes back what it may have paid
+            for address in [*before]:
+                await self._contradicted(address, before.pop(address))
+            return False, set()
         batches = "batch_payout" in self._desk.chain.network.contracts
         halted, taken = False, set()
         for row in known:
