@@ -24,7 +24,8 @@ from wallet.testing.seam import Seam
 
 __all__ = ["lanes", "seam"]
 ALONE = (
-    "DELETE FROM chain_attempts a USING chain_intents i WHERE a.intent_id = i.id AND i.ref = '{id}'",
+    "DELETE FROM chain_attempts a USING chain_intents i"
+    " WHERE a.intent_id = i.id AND i.ref = '{id}'",
     "UPDATE chain_signers s SET next_nonce = i.nonce FROM chain_intents i WHERE i.ref = '{id}'"
     " AND s.address = i.from_address",
     "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, mined_tx_hash ="
@@ -123,7 +124,7 @@ async def test_a_worker_that_comes_late_halts_nothing_that_another_has_written_a
 async def test_a_pass_that_began_before_an_operator_let_it_go_on_does_not_halt_it_again(
     seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ada, first, _ = await _two_lost(seam, database)
+    _, first, _ = await _two_lost(seam, database)
     _lose(database, f"UPDATE chain_intents SET state = 'cancelled' WHERE ref = '{first}'",
           f"UPDATE withdrawals SET status = 'cancelled' WHERE id = '{first}'")  # fmt: skip
     await seam.automine(True)

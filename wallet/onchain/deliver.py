@@ -143,7 +143,10 @@ class Deliverer:
                 kind="cancel" if attempt.kind == "noop" else attempt.kind,
                 deposit_index=index,
                 approval=await approvals.told(
-                    desk.signer, desk.chain.network, intent, given.get(intent.id, []),
+                    desk.signer,
+                    desk.chain.network,
+                    intent,
+                    given.get(intent.id, []),
                     sender=sender,
                 ),
             )

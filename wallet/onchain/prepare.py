@@ -104,6 +104,7 @@ class Preparer:
         signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself."""
         desk = self._desk
         async with desk.db.transaction() as session:
+            signer = await signers.lock_signer(session, network=desk.network, address=address)
             waiting = await pauses.paused(session)
             if waiting:
                 await pauses.say_so(session, desk.network)
@@ -136,6 +137,9 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
+        if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
+            log.error("node.nonces_differ", address=address, nonce=mined - 1)
+            return 0  # no halt, and no nonce behind others, by the word of one of several
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
         done, self._tried_slow, self._trying = 0, False, 0.0

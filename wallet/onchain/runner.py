@@ -206,7 +206,8 @@ class IntentRunner:
 
     async def _halted(self, address: str) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is
-        emptied, and when it was."""
+        emptied, and when it was. While nodes differ about that it is not halted, and nobody pays
+        customers all the same."""
         desk = self._desk
         count = await desk.chain.nonce(address)
         async with desk.db.transaction() as session:
@@ -215,9 +216,16 @@ class IntentRunner:
                 return False
             if await signers.emptied(session, network=desk.network, address=address):
                 return False
-            await casework.halt_signer(
-                session, network=desk.network, address=address, reason=signers.FOREIGN, used=count
-            )
+        if not await desk.chain.passed(address, count - 1):
+            log.error("node.nonces_differ", address=address, nonce=count - 1)
+            return True
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            if count > now.next_nonce:
+                await casework.halt_signer(
+                    session, network=desk.network, address=address, reason=signers.FOREIGN,
+                    used=count,
+                )  # fmt: skip
         return True
 
     async def _serve(
@@ -296,6 +304,8 @@ class IntentRunner:
             if trap and not await burnt(desk, address, final=final):
                 continue
             nonce = await desk.chain.nonce(address)
+            if nonce and not await desk.chain.passed(address, nonce - 1):
+                continue  # begun too far ahead none of its payments would ever be mined
             if not trap:
                 try:
                     signed = await desk.signer.signed_from(
