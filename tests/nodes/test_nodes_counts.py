@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from chain.client import ChainClient
 from chain.failover import FailoverRpc
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import NetworkObserver
 from wallet.testing.seam import Seam
 
@@ -59,6 +61,11 @@ async def test_a_node_that_counts_too_many_nonces_halts_no_address(
             honest.chain.mine(2)
         assert await seam.rows("SELECT 1 FROM chain_signers WHERE halted_reason IS NOT NULL") == []
         assert (await seam.withdrawal(ada, made.id)).status == "held"
+        async with seam.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET compared_in = 'of another'"))
+        await seam.runner.tick()
+        with pytest.raises(InvalidState, match="may be paid already"):
+            await seam.cancel(ada, made.id)  # who knows which of the two is behind
         seam.chain = true  # the operator has taken the liar out of the file
         seam.observer = NetworkObserver(seam.db, true)
         seam.runner = seam.new_runner()

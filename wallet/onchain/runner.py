@@ -11,6 +11,7 @@ import structlog
 from chain.blocks import BlockRef
 from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
+from keys.request import SignedBefore
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import casework, journal, repository, signers
@@ -57,6 +58,7 @@ class IntentRunner:
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
         self._calm: dict[str, float] = {}
+        self._differ = False
 
     @property
     def network(self) -> str:
@@ -65,7 +67,7 @@ class IntentRunner:
 
     async def tick(self) -> None:
         """One pass. Idle networks cost one query; a node or signer that is away ends the pass."""
-        desk = self._desk
+        desk, self._differ = self._desk, False
         async with desk.db.transaction() as session:
             if not await repository.anything_open(session, desk.network):
                 return
@@ -100,6 +102,8 @@ class IntentRunner:
             if not signer_there:
                 await self._queued_wait_for("signer")
                 return
+            if self._differ:
+                return  # not compared: what it paid may be waiting here
             async with desk.db.transaction() as session:
                 await signers.compared(session, desk.network)
         except (NodeUnavailable, NodeTimeout) as error:
@@ -218,6 +222,7 @@ class IntentRunner:
                 return False
         if not await desk.chain.passed(address, count - 1):
             log.error("node.nonces_differ", address=address, nonce=count - 1)
+            self._differ = True
             return True
         async with desk.db.transaction() as session:
             now = await signers.lock_signer(session, network=desk.network, address=address)
@@ -304,8 +309,7 @@ class IntentRunner:
             if trap and not await burnt(desk, address, final=final):
                 continue
             nonce = await desk.chain.nonce(address)
-            if nonce and not await desk.chain.passed(address, nonce - 1):
-                continue  # begun too far ahead none of its payments would ever be mined
+            signed: Sequence[SignedBefore] = ()
             if not trap:
                 try:
                     signed = await desk.signer.signed_from(
@@ -314,6 +318,8 @@ class IntentRunner:
                 except SignerUnavailable:
                     return False
                 nonce = min([nonce, *(one.nonce for one in signed)])
+            if nonce and not signed and not await desk.chain.passed(address, nonce - 1):
+                continue  # begun too far ahead none of its payments would ever be mined
             async with desk.db.transaction() as session:
                 await signers.add_signer(
                     session, network=desk.network, address=address, next_nonce=nonce
