@@ -16,9 +16,11 @@ from chain.address import checked
 from chain.testing import AnvilProcess
 from keys.policy import Policy
 from keys.request import ApprovalLimits
+from tests.onchain.test_onchain_half_relearned import _forget
 from wallet.db import Database
 from wallet.onchain import approvals, repository
 from wallet.onchain.approvals import Approval, wording
+from wallet.testing.databases import ScratchDatabase
 from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
@@ -128,4 +130,22 @@ async def test_the_signer_believes_no_caller(seam: Seam, monkeypatch: pytest.Mon
     assert await seam.on_chain(OUTSIDE, "USDC") == 0
     after = await seam.withdrawal(ada, large.id)
     assert (after.status, after.failure_code) == ("failed", "signer_approval_invalid")
+    assert await seam.differences() == []
+
+
+async def test_a_restored_database_has_its_row_again_by_the_same_signatures(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The signer does not sign even the same bytes without them; they are older than its nonce."""
+    ada = await seam.funded_person()
+    large = await seam.withdraw(ada, "101", "USDC", OUTSIDE)
+    await approve(seam, large.id, OPERATOR)
+    await seam.pass_once()
+    assert (await seam.withdrawal(ada, large.id)).status == "broadcast"
+    _forget(database, large.id)
+    seam.restart_worker()
+    await seam.finish()
+    assert await seam.rows("SELECT 1 FROM chain_signers WHERE halted_reason IS NOT NULL") == []
+    assert (await seam.withdrawal(ada, large.id)).status == "settled"
+    assert await seam.on_chain(OUTSIDE, "USDC") == 101_000_000
     assert await seam.differences() == []

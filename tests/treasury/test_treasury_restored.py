@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from chain.testing import AnvilProcess
-from tests.onchain.test_onchain_restored import PAID, _paid, _paid_and_lost
+from tests.onchain.test_onchain_half_relearned import _forget
+from tests.onchain.test_onchain_lost_rows import _lose
+from tests.onchain.test_onchain_restored import PAID, PAYEES, _paid, _paid_and_lost
 from tests.treasury.test_treasury_stolen import COLD
 from wallet import cli_treasury_moves
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import ChainUnavailable, casework, signers
 from wallet.onchain.freeze import freeze_network
 from wallet.testing.databases import ScratchDatabase
@@ -68,3 +71,42 @@ async def test_what_a_lost_batch_paid_is_not_paid_again_after_an_evacuation(
         await seam.finish()
     assert await _paid(seam) == PAID
     assert {(await seam.withdrawal(ada, one)).status for one in made} == {"settled"}
+
+
+async def test_what_an_emptied_address_paid_alone_is_not_given_back_and_has_its_row_again(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The evacuation was ordered before any worker had seen the copy."""
+    first, second = await seam.signer.hot_addresses()
+    await hot.introduce(seam.db, seam.chain, second)
+    async with seam.db.transaction() as session:
+        await signers.halt_signer(session, network="local", address=second, reason=hot.STANDBY)
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
+    await seam.pass_once()
+    assert await seam.on_chain(PAYEES[0], "ETH") == 10**18
+    _forget(database, made.id)
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
+    seam.restart_worker()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    for _ in range(12):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            with pytest.raises(InvalidState, match="may be paid already"):
+                await seam.cancel(ada, made.id)
+            await seam.mine(seam.network.confirmations)
+    await seam.finish()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
+    chosen = argparse.Namespace(action="unfreeze", network="local", by="ada")
+    await cli_treasury_moves.run(_services(seam), chosen)
+    [row] = await seam.rows("SELECT halted_reason FROM chain_signers WHERE address = :a", a=first)
+    assert row.halted_reason == "compromised"
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await seam.on_chain(PAYEES[0], "ETH") == 10**18
+    assert await seam.differences() == []

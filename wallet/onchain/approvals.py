@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.registry import Network
 from keys.personal import signer_of
 from keys.request import MAX_APPROVALS, ApprovalLimits, approval_text
+from keys.signer import Signer
 from wallet.crashpoints import hit
 from wallet.onchain import repository
 from wallet.onchain.repository import Intent
@@ -59,6 +60,17 @@ def counted(
         if one.operator in limits.operators and signer_of(words, one.signature) == one.operator
     }
     return list(found.values())[:MAX_APPROVALS]
+
+
+async def told(
+    signer: Signer, network: Network, intent: Intent, given: Sequence[Approval], *, sender: str
+) -> bytes:
+    """The signatures that the signer will count, as a request has them. Raises
+    `SignerUnavailable`."""
+    limits = (await signer.approval_limits()).get(network.chain_id) if given else None
+    if limits is None:
+        return b""
+    return b"".join(counted(network, intent, given, limits, sender=sender))
 
 
 async def given_for(

@@ -24,7 +24,6 @@ from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, casework, repository, signers
-from wallet.onchain.approvals import Approval
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import CANCELLED
@@ -143,7 +142,13 @@ class Deliverer:
                 # A nothing may follow what was signed and never stored: to the signer, a cancel.
                 kind="cancel" if attempt.kind == "noop" else attempt.kind,
                 deposit_index=index,
-                approval=await self._approval(intent, sender, given.get(intent.id, ())),
+                approval=await approvals.told(
+                    desk.signer,
+                    desk.chain.network,
+                    intent,
+                    given.get(intent.id, []),
+                    sender=sender,
+                ),
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)
@@ -182,16 +187,6 @@ class Deliverer:
             log.warning("intent.given_up_while_signed", intent=intent.id, seq=attempt.seq)
             return None  # in no row: nobody would know their hash
         return signed
-
-    async def _approval(self, intent: Intent, sender: str, given: Sequence[Approval]) -> bytes:
-        """The operators' signatures that the signer will count. Raises `SignerUnavailable`."""
-        network = self._desk.chain.network
-        if not given:
-            return b""
-        limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
-        if limits is None:
-            return b""
-        return b"".join(approvals.counted(network, intent, given, limits, sender=sender))
 
     def _waits(self, attempt: Attempt) -> bool:
         """Whether this bump was above the day's fees a moment ago: its older bytes go on."""

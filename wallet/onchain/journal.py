@@ -20,7 +20,7 @@ from chain.transactions import encode_unsigned, signed_matches, tx_hash
 from keys.errors import SignerRefused
 from keys.request import MAX_ASKED, SignedBefore, SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import repository, signers
+from wallet.onchain import approvals, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.repository import Intent
@@ -45,31 +45,39 @@ class Ahead:
     def explains(self, nonces: range) -> bool:
         """Whether all these were signed for what waits here."""
         mine = {one.nonce for one in self.places if one.intent_id in self.waiting}
-        return all(nonce in mine for nonce in nonces[:MAX_ASKED])
+        return all(nonce in mine for nonce in nonces)
 
 
 async def ahead(desk: Desk, address: str, next_nonce: int) -> Ahead:
-    """What the journal has from `next_nonce` on. Raises SignerUnavailable."""
-    found = await desk.signer.signed_from(
-        chain_id=desk.chain.network.chain_id, address=address, nonce=next_nonce
-    )
-    if not found:
-        return Ahead()
-    async with desk.db.transaction() as session:  # what was given meanwhile is in the rows
-        row = await signers.lock_signer(session, network=desk.network, address=address)
-        places = [one for one in found if one.nonce >= row.next_nonce]
-        rows = await session.execute(
-            text(
-                "SELECT id FROM chain_intents WHERE network = :network AND state = 'queued'"
-                " AND batch_id IS NULL AND id = ANY(:ids)"
-                " AND (pinned_address IS NULL OR pinned_address = :address)"
-            ),
-            {
-                "network": desk.network, "address": address,
-                "ids": [one.intent_id for one in places],
-            },
-        )  # fmt: skip
-        return Ahead(places, frozenset(rows.scalars()))
+    """What the journal has from `next_nonce` on, as far as the first answer that has something
+    strange. Raises SignerUnavailable."""
+    places: list[SignedBefore] = []
+    waiting: set[str] = set()
+    while len(waiting) == len(places):
+        found = await desk.signer.signed_from(
+            chain_id=desk.chain.network.chain_id, address=address, nonce=next_nonce
+        )
+        if not found:
+            break
+        async with desk.db.transaction() as session:  # what was given meanwhile is in the rows
+            row = await signers.lock_signer(session, network=desk.network, address=address)
+            places += [one for one in found if one.nonce >= row.next_nonce]
+            rows = await session.execute(
+                text(
+                    "SELECT id FROM chain_intents WHERE network = :network AND state = 'queued'"
+                    " AND batch_id IS NULL AND id = ANY(:ids)"
+                    " AND (pinned_address IS NULL OR pinned_address = :address)"
+                ),
+                {
+                    "network": desk.network, "address": address,
+                    "ids": [one.intent_id for one in found],
+                },
+            )  # fmt: skip
+            waiting |= set(rows.scalars()) & {one.intent_id for one in places}
+        if len(found) < MAX_ASKED:
+            break
+        next_nonce = found[-1].nonce + 1
+    return Ahead(places, frozenset(waiting))
 
 
 async def known(desk: Desk, intents: Iterable[Intent]) -> dict[str, SignedBefore]:
@@ -91,6 +99,7 @@ async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
     for place in sorted(places, key=lambda one: one.nonce):
         async with desk.db.transaction() as session:
             intent = await repository.get_intent(session, place.intent_id)
+            given = (await approvals.given_for(session, [intent.id])).get(intent.id, [])
             index = await signers.deposit_index(
                 session, network=desk.network, address=place.address
             )
@@ -102,6 +111,9 @@ async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
             signed = await desk.signer.sign_transaction(
                 address=place.address, payload=unsigned, intent_id=intent.id, kind="pay",
                 deposit_index=index,
+                approval=await approvals.told(
+                    desk.signer, desk.chain.network, intent, given, sender=place.address
+                ),
             )  # fmt: skip
         except (SignerRefused, InvalidTransaction, ValueError) as error:
             log.error("intent.not_the_bytes_that_were_signed", intent=intent.id, why=str(error))

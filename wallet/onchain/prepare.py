@@ -104,6 +104,7 @@ class Preparer:
         signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself."""
         desk = self._desk
         async with desk.db.transaction() as session:
+            signer = await signers.lock_signer(session, network=desk.network, address=address)
             waiting = await pauses.paused(session)
             if waiting:
                 await pauses.say_so(session, desk.network)
@@ -136,6 +137,9 @@ class Preparer:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
         mined = await desk.chain.nonce(address)
+        if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
+            log.error("node.nonces_differ", address=address, nonce=mined - 1)
+            return 0  # no halt, and no nonce behind others, by the word of one of several
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
         done, self._tried_slow, self._trying = 0, False, 0.0
@@ -148,12 +152,16 @@ class Preparer:
 
     async def _never_signed(self, queued: Sequence[Intent], address: str) -> list[Intent]:
         """Without those that the signer has paid before: these books are an old copy, and each has
-        its row again at the address that paid it. No signer, no answer: nothing is signed then."""
+        its row again at the address that paid it, or at once where that one was given up and serves
+        nobody any more. No signer, no answer: nothing is signed then."""
         try:
             before = await journal.known(self._desk, queued)
             if not before:
                 return list(queued)
-            here = [place for place in before.values() if place.address == address]
+            async with self._desk.db.transaction() as session:
+                known = await signers.all_signers(session, self._desk.network)
+            writes = {one.address for one in known if one.halted_reason == signers.COMPROMISED}
+            here = [place for place in before.values() if place.address in {address, *writes}]
             await journal.write_again(self._desk, here)
         except SignerUnavailable:
             return []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from chain.blocks import BlockRef
 from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
+from keys.request import SignedBefore
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.onchain import casework, journal, repository, signers
@@ -57,6 +58,7 @@ class IntentRunner:
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
         self._calm: dict[str, float] = {}
+        self._differ = False
 
     @property
     def network(self) -> str:
@@ -65,7 +67,7 @@ class IntentRunner:
 
     async def tick(self) -> None:
         """One pass. Idle networks cost one query; a node or signer that is away ends the pass."""
-        desk = self._desk
+        desk, self._differ = self._desk, False
         async with desk.db.transaction() as session:
             if not await repository.anything_open(session, desk.network):
                 return
@@ -81,25 +83,27 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
-            before = await self._signed_before(known) if signer_there else None
-            signer_there = before is not None
+            asked = await self._signed_before(known) if signer_there else None
+            signer_there, before = asked is not None, asked or {}
             async with desk.db.transaction() as session:
-                kept = [one for ahead in (before or {}).values() for one in ahead.waiting]
+                kept = [one for ahead in before.values() for one in ahead.waiting]
                 await take_apart(session, desk.network, keep=kept)
-            strange, taken = await self._nonces_of_nobody(known, before or {})
+            strange, taken = await self._nonces_of_nobody(known, before)
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
                         gives = signer_there and signer.address not in taken
-                        ahead = (before or {}).get(signer.address, Ahead())
+                        ahead = before.get(signer.address, Ahead())
                         await self._serve(
                             signer, head, final, gives=gives, strange=strange, ahead=ahead
                         )
             if not signer_there:
                 await self._queued_wait_for("signer")
                 return
+            if self._differ:
+                return  # not compared: what it paid may be waiting here
             async with desk.db.transaction() as session:
                 await signers.compared(session, desk.network)
         except (NodeUnavailable, NodeTimeout) as error:
@@ -108,11 +112,7 @@ class IntentRunner:
 
     async def _signed_before(self, known: Sequence[SignerRow]) -> dict[str, Ahead] | None:
         """What the signer has signed at hot addresses beyond these books, by address, where it has
-        any. None when it is away. While addresses are emptied nobody asks: what is saved goes
-        behind whatever was signed."""
-        async with self._desk.db.transaction() as session:
-            if await emptying(session, self._desk.network):
-                return {}
+        any. None when it is away."""
         try:
             found = {
                 row.address: await journal.ahead(self._desk, row.address, row.next_nonce)
@@ -124,16 +124,20 @@ class IntentRunner:
         return {address: ahead for address, ahead in found.items() if ahead.places}
 
     async def _nonces_of_nobody(
-        self, known: Sequence[SignerRow], before: Mapping[str, Ahead]
+        self, known: Sequence[SignerRow], before: dict[str, Ahead]
     ) -> tuple[bool, set[str]]:
         """Whether a hot address has used nonces that were never given, which halts it, or its
         signer has signed what no row knows. Until an operator has looked no hot address pays
         customers: these books may be an old copy, and what waits in them may have been paid by it,
         in a batch whose members no signer knows. So while a nonce of nobody waits in the pool; the
-        second: addresses of which one does, which give none: the signer knows it as another's."""
+        second: addresses of which one does, which give none: the signer knows it as another's.
+        While addresses are emptied `before` halts them and is left out from then on."""
         async with self._desk.db.transaction() as session:
-            if await emptying(session, self._desk.network):
-                return False, set()
+            emptied = await emptying(session, self._desk.network)
+        if emptied:  # what is saved goes behind it; but nobody takes back what it may have paid
+            for address in [*before]:
+                await self._contradicted(address, before.pop(address))
+            return False, set()
         batches = "batch_payout" in self._desk.chain.network.contracts
         halted, taken = False, set()
         for row in known:
@@ -141,9 +145,7 @@ class IntentRunner:
                 continue
             ahead = before.get(row.address, Ahead())
             count = await self._desk.chain.nonce(row.address)
-            if count > row.next_nonce:
-                if ahead.explains(range(row.next_nonce, count)):
-                    continue
+            if not ahead.explains(range(row.next_nonce, count)):
                 if await self._halted(row.address):
                     halted = True
                 elif ahead.strange:  # it was emptied once; that stranger is its own signer
@@ -162,13 +164,17 @@ class IntentRunner:
         return halted or bool(taken), taken
 
     async def _contradicted(self, address: str, ahead: Ahead) -> None:
-        """Halt it: its signer has used nonces for what these books do not have."""
-        used = max((one.nonce + 1 for one in ahead.places), default=None)
-        async with self._desk.db.transaction() as session:
-            await casework.halt_signer(
-                session, network=self._desk.network, address=address, reason=signers.NONCE_USED,
-                used=used,
-            )  # fmt: skip
+        """Halt it: its signer has used nonces for what these books do not have. Not where another
+        worker has written their rows since, or an operator has let it go on behind them."""
+        desk = self._desk
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            left = [one.nonce + 1 for one in ahead.places if one.nonce >= now.next_nonce]
+            if left:
+                await casework.halt_signer(
+                    session, network=desk.network, address=address, reason=signers.NONCE_USED,
+                    used=max(left),
+                )  # fmt: skip
 
     async def _in_pool(self, row: SignerRow, ahead: Ahead) -> bool:
         """Whether the node's pool has a nonce that was never given. A node that says nothing of its
@@ -204,7 +210,8 @@ class IntentRunner:
 
     async def _halted(self, address: str) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is
-        emptied, and when it was."""
+        emptied, and when it was. While nodes differ about that it is not halted, and nobody pays
+        customers all the same."""
         desk = self._desk
         count = await desk.chain.nonce(address)
         async with desk.db.transaction() as session:
@@ -213,9 +220,17 @@ class IntentRunner:
                 return False
             if await signers.emptied(session, network=desk.network, address=address):
                 return False
-            await casework.halt_signer(
-                session, network=desk.network, address=address, reason=signers.FOREIGN, used=count
-            )
+        if not await desk.chain.passed(address, count - 1):
+            log.error("node.nonces_differ", address=address, nonce=count - 1)
+            self._differ = True
+            return True
+        async with desk.db.transaction() as session:
+            now = await signers.lock_signer(session, network=desk.network, address=address)
+            if count > now.next_nonce:
+                await casework.halt_signer(
+                    session, network=desk.network, address=address, reason=signers.FOREIGN,
+                    used=count,
+                )  # fmt: skip
         return True
 
     async def _serve(
@@ -252,14 +267,16 @@ class IntentRunner:
     async def _write_again(self, address: str, ahead: Ahead) -> bool:
         """Whether all that its signer has signed beyond these books has its row again. Else it is
         halted: what it gives next was given before."""
-        places = [one for one in ahead.places if one.intent_id in ahead.waiting]
         try:
-            done = await journal.write_again(self._desk, places)
+            for one in ahead.places:  # behind one that cannot be written nothing is
+                if one.intent_id not in ahead.waiting or not await journal.write_again(
+                    self._desk, [one]
+                ):
+                    await self._contradicted(address, ahead)
+                    return False
         except SignerUnavailable:
             return False
-        if done < len(ahead.places):
-            await self._contradicted(address, ahead)
-        return done == len(ahead.places)
+        return True
 
     async def _may_sign(self, address: str) -> bool:
         async with self._desk.db.transaction() as session:
@@ -292,6 +309,7 @@ class IntentRunner:
             if trap and not await burnt(desk, address, final=final):
                 continue
             nonce = await desk.chain.nonce(address)
+            signed: Sequence[SignedBefore] = ()
             if not trap:
                 try:
                     signed = await desk.signer.signed_from(
@@ -300,6 +318,8 @@ class IntentRunner:
                 except SignerUnavailable:
                     return False
                 nonce = min([nonce, *(one.nonce for one in signed)])
+            if nonce and not signed and not await desk.chain.passed(address, nonce - 1):
+                continue  # begun too far ahead none of its payments would ever be mined
             async with desk.db.transaction() as session:
                 await signers.add_signer(
                     session, network=desk.network, address=address, next_nonce=nonce

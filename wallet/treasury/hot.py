@@ -73,7 +73,8 @@ async def working(session: AsyncSession, network: str) -> str | None:
 async def introduce(db: Database, chain: ChainClient, address: str) -> None:
     """Know a hot address as a signer from now on; its nonce starts where the chain stands.
 
-    Raises InvalidState where the node's first nonce is still to be burnt (`wallet.onchain.burn`).
+    Raises InvalidState where the node's first nonce is still to be burnt (`wallet.onchain.burn`),
+    or where nodes differ about it.
     """
     name = chain.network.name
     async with db.transaction() as session:
@@ -82,5 +83,7 @@ async def introduce(db: Database, chain: ChainClient, address: str) -> None:
     identity, nonce = await chain.identity(), await chain.nonce(address)
     if nonce == 0 and must_burn(identity.client_version):
         raise InvalidState("This node takes its first payment twice: let it send one before.")
+    if nonce and not await chain.passed(address, nonce - 1):
+        raise InvalidState("The nodes say differently how many nonces it has used.")
     async with db.transaction() as session:
         await signers.add_signer(session, network=name, address=address, next_nonce=nonce)
