@@ -164,7 +164,7 @@ class ChainClient:
         return height if not hashes or (ours and hashes == {ours.hash}) else -1
 
     async def confirmed(self, receipt: Receipt) -> bool:
-        """Whether all nodes say so. Ask before money is booked by it."""
+        """Whether all nodes say so, before money is booked by it."""
         return self._confirmed is None or bool(await self._confirmed(receipt))
 
     async def passed(self, address: str, nonce: int) -> bool:
@@ -389,11 +389,9 @@ class ChainClient:
         data: bytes,
         authorizations: Sequence[Authorization] = (),
     ) -> int:
-        """Gas a call would use now, after these EIP-7702 authorisations.
-
-        Raises NodeRejected when it would revert, and where the node knows no such authorisations
-        and says so; one that overlooks them answers less gas than they cost.
-        """
+        """Gas a call would use now, after these EIP-7702 authorisations. Raises NodeRejected when
+        it would revert, and where the node knows no such authorisations and says so; one that
+        overlooks them answers less gas than they cost."""
         request: dict[str, object] = {
             "from": checked(from_), "to": checked(to), "value": hex(value),
             "data": "0x" + data.hex(),

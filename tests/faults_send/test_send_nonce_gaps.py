@@ -20,13 +20,14 @@ from keys.errors import SignerRefused
 from keys.request import Kind, SignedTx
 from keys.testing import test_seed as seed_of_tests
 from tests.faults_send.conftest import OUTSIDE, Case
+from tests.onchain.older_signer import silent
 from wallet import clock
 from wallet.errors import InvalidState
 from wallet.onchain import casework
 from wallet.onchain.casework import LateWatch
 from wallet.onchain.review import resolve
 from wallet.testing.meddler import SUBMIT, Meddler
-from wallet.testing.seam import FIRST_HOT_INDEX, GWEI
+from wallet.testing.seam import FIRST_HOT_INDEX, GWEI, Seam
 from wallet.withdrawals import Withdrawal
 
 ETH = 10**18
@@ -164,18 +165,62 @@ async def test_s12_what_is_never_signed_is_filled_with_nothing_and_the_rest_goes
     assert await case.seam.differences() == []
 
 
-async def test_s12_a_gap_that_a_restored_database_leaves_waits_for_a_person(case: Case) -> None:
-    """The signer has signed another payment there, which the copy does not know. Nothing fills that
-    nonce by itself: its old bytes may still be mined, and what is behind it may have paid the same.
-    A transfer of nothing, made by hand with the house's words, lets the rest go on; what was
-    refused stays with a person, its hold kept."""
-    seam = case.seam
+async def _lost_at_zero(seam: Seam) -> str:
+    """The signer has signed a payment at nonce 0 which the copy does not know; the hot address."""
     await seam.automine(False)
     [hot] = await seam.signer.hot_addresses()
     lost = TxFields(31337, 0, 10**9, 10**10, 21_000, OUTSIDE, 7)
     await seam.signer.sign_transaction(
         address=hot, payload=encode_unsigned(lost), intent_id="int_lost", kind="pay"
     )
+    return hot
+
+
+async def _filled_by_hand(seam: Seam, hot: str) -> str:
+    """A transfer of nothing at nonce 0, made with the house's words; its hash."""
+    nothing = {
+        "type": 2, "chainId": 31337, "nonce": 0, "to": hot, "value": 0, "gas": 21_000, "data": b"",
+        "maxFeePerGas": 10 * GWEI, "maxPriorityFeePerGas": GWEI,
+    }  # fmt: skip
+    key = derive_key(seed_of_tests(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))
+    signed = Account.sign_transaction(nothing, key.reveal())
+    return str(await seam.node(SUBMIT, "0x" + bytes(signed.raw_transaction).hex()))
+
+
+async def test_s12_a_gap_that_a_restored_database_leaves_waits_for_a_person(case: Case) -> None:
+    """Nothing fills that nonce by itself: its old bytes may still be mined, and what is behind it
+    may have paid the same. The signer tells of it, so nobody is given it or one behind it; once it
+    is filled by hand, an operator lets everything go on."""
+    seam = case.seam
+    hot = await _lost_at_zero(seam)
+    made = [await case.withdraw("0.5"), await case.withdraw("0.25")]
+    for _ in range(3):
+        await seam.mine(1)
+    assert await case.halted() == "signer_nonce_used"
+    assert await case.fields() == []
+    by_hand = await _filled_by_hand(seam, hot)
+    await seam.automine(True)
+    await seam.finish()
+    assert await case.paid() == 0
+    async with seam.operators.transaction() as session:
+        await casework.resume_signer(
+            session, network="local", address=hot, by="bea", next_nonce=await seam.chain.nonce(hot)
+        )
+    await case.finish()
+    assert {(await case.now(one)).status for one in made} == {"settled"}
+    assert await case.paid() == 3 * ETH // 4
+    receipt = await seam.dev.wait_mined(by_hand)
+    assert await seam.differences() == [f"chain:local:ETH:hot {-receipt.fee_wei}"]
+
+
+async def test_s12_a_signer_that_tells_nothing_refuses_what_is_given_that_nonce(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer of nothing, made by hand, lets the rest go on; what was refused stays with a
+    person, its hold kept."""
+    seam = case.seam
+    silent(seam, monkeypatch)
+    hot = await _lost_at_zero(seam)
     refused = await case.withdraw("0.5")
     await seam.pass_once()
     assert (await case.now(refused)).failure_code == "signer_nonce_used"
@@ -187,13 +232,7 @@ async def test_s12_a_gap_that_a_restored_database_leaves_waits_for_a_person(case
         await seam.mine(1)
     assert await pool(case) == (0, 1)  # the nonce stays a gap, whatever is mined
     assert {tx_hash is None for _, tx, tx_hash in await case.fields() if tx.nonce == 0} == {True}
-    nothing = {
-        "type": 2, "chainId": 31337, "nonce": 0, "to": hot, "value": 0, "gas": 21_000, "data": b"",
-        "maxFeePerGas": 10 * GWEI, "maxPriorityFeePerGas": GWEI,
-    }  # fmt: skip
-    key = derive_key(seed_of_tests(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))
-    signed = Account.sign_transaction(nothing, key.reveal())
-    by_hand = await seam.node(SUBMIT, "0x" + bytes(signed.raw_transaction).hex())
+    by_hand = await _filled_by_hand(seam, hot)
     await case.finish()
     assert (await case.now(behind)).status == "settled"
     assert await case.paid() == ETH // 4
@@ -202,5 +241,5 @@ async def test_s12_a_gap_that_a_restored_database_leaves_waits_for_a_person(case
         await resolve(seam.runner._desk, row.intent_id, by="bea")
     assert (await case.now(refused)).status == "in_review"
     assert (await seam.balance(case.ada, "ETH")).held_minor >= ETH // 2
-    receipt = await seam.dev.wait_mined(str(by_hand))
+    receipt = await seam.dev.wait_mined(by_hand)
     assert await seam.differences() == [f"chain:local:ETH:hot {-receipt.fee_wei}"]

@@ -329,7 +329,7 @@ class TestReading:
         ada = await observed.person()
         await watch(ada)
         node.fund(COLD, 9)
-        node.chain.contracts.discard(USDC_CONTRACT.lower())
+        del node.chain.world.tokens[USDC_CONTRACT.lower()]
         await reader(observed).tick()
         [item] = (await ada.get("/v1/watched")).json()["data"]
         assert sums(item) == {"ETH": "0.000000000000000009"}

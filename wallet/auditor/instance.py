@@ -29,7 +29,7 @@ class Network:
     tokens: Mapping[str, tuple[str, int]]
     contracts: Mapping[str, str]
     keyless: bool
-    data_fee: bool
+    data_fee: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,11 @@ class IntentRunner:
             async with desk.db.transaction() as session:
                 kept = [one for ahead in before.values() for one in ahead.waiting]
                 await take_apart(session, desk.network, keep=kept)
+            plain = not before
             strange, taken = await self._nonces_of_nobody(known, before)
+            looked = signer_there and not self._differ  # else what was paid may be waiting here
+            if looked and plain:
+                await self._compared()
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
@@ -102,13 +106,15 @@ class IntentRunner:
             if not signer_there:
                 await self._queued_wait_for("signer")
                 return
-            if self._differ:
-                return  # not compared: what it paid may be waiting here
-            async with desk.db.transaction() as session:
-                await signers.compared(session, desk.network)
+            if looked and not plain:
+                await self._compared()  # what was signed before has its row again
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
+
+    async def _compared(self) -> None:
+        async with self._desk.db.transaction() as session:
+            await signers.compared(session, self._desk.network)
 
     async def _signed_before(self, known: Sequence[SignerRow]) -> dict[str, Ahead] | None:
         """What the signer has signed at hot addresses beyond these books, by address, where it has
