@@ -106,11 +106,19 @@ class IntentRunner:
             if not signer_there:
                 await self._queued_wait_for("signer")
                 return
-            if looked and not plain:
-                await self._compared()  # what was signed before has its row again
+            if looked and not plain and await self._all_written():
+                await self._compared()
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
+
+    async def _all_written(self) -> bool:
+        """Whether every address of which the signer knows more than these books is halted: what
+        was signed for what waits here has its row again."""
+        async with self._desk.db.transaction() as session:
+            known = await signers.all_signers(session, self._desk.network)
+        left = await self._signed_before([row for row in known if row.halted_reason is None])
+        return left == {}
 
     async def _compared(self) -> None:
         async with self._desk.db.transaction() as session:
