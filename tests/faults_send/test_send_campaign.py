@@ -29,8 +29,6 @@ BATCHED = [
     "gas too low",
     "three crashes",
     "foreign transaction",
-    "no index",
-    "deep reorg",
 ]
 
 

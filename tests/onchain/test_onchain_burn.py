@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from chain.client import ChainClient
@@ -87,3 +90,32 @@ async def test_a_node_that_is_slow_to_say_so_is_not_sent_it_a_second_time_at_onc
     await seam.node("anvil_dropAllTransactions")
     await seam.pass_once()
     assert sent == [sent[0]] * 2  # lost on its way, or forgotten: the same bytes
+
+
+async def test_passes_side_by_side_send_it_once(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's loop and the job of a payment that was just promised look at the same moment."""
+    monkeypatch.setattr(runner, "must_burn", lambda _version: True)
+    sent: list[bytes] = []
+    real, known = ChainClient.send_raw, ChainClient.known
+    both = asyncio.Barrier(2)
+
+    async def counted(self: ChainClient, raw: bytes) -> SendOutcome:
+        sent.append(raw)
+        return await real(self, raw)
+
+    async def together(self: ChainClient, hashes: Sequence[str]) -> list[bool]:
+        answer = await known(self, hashes)
+        await both.wait()
+        return answer
+
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.automine(False)
+    await seam.runner.tick()  # the bytes are stored
+    with monkeypatch.context() as patched:
+        patched.setattr(ChainClient, "send_raw", counted)
+        patched.setattr(ChainClient, "known", together)
+        await asyncio.gather(seam.runner.tick(), seam.new_runner().tick())
+    assert len(sent) == 1

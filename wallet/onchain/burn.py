@@ -25,6 +25,7 @@ from wallet.onchain.desk import Desk
 GANACHE = "Ganache/"
 NATIVE_DECIMALS = 18
 SEND_AGAIN_SECONDS = 120.0  # a node mines in seconds, but a busy one is slow to say so
+_DUE = "coalesce(sent_at < clock_timestamp() - make_interval(secs => :wait), true)"
 log = structlog.get_logger(__name__)
 
 
@@ -39,8 +40,7 @@ async def burnt(desk: Desk, address: str, *, final: int) -> bool:
         row = (
             await session.execute(
                 text(
-                    "SELECT raw, tx_hash, entry_id, coalesce(sent_at < clock_timestamp()"
-                    " - make_interval(secs => :wait), true) AS due FROM nonce_burns"
+                    f"SELECT raw, tx_hash, entry_id, {_DUE} AS due FROM nonce_burns"
                     " WHERE network = :network AND address = :address"
                 ),
                 {"network": desk.network, "address": address, "wait": SEND_AGAIN_SECONDS},
@@ -101,15 +101,18 @@ async def _prepare(desk: Desk, address: str) -> None:
 
 
 async def _send(desk: Desk, address: str, raw: bytes) -> None:
-    """It counts as sent from before it is: a node that is slow to answer may have it."""
+    """It counts as sent from before it is: a node that is slow to answer may have it. Of passes
+    side by side (a worker's loop and a job that was just asked for, two workers) one sends."""
     async with desk.db.transaction() as session:
-        await session.execute(
+        mine = await session.scalar(
             text(
                 "UPDATE nonce_burns SET sent_at = clock_timestamp()"
-                " WHERE network = :network AND address = :address"
+                f" WHERE network = :network AND address = :address AND {_DUE} RETURNING 1"
             ),
-            {"network": desk.network, "address": address},
+            {"network": desk.network, "address": address, "wait": SEND_AGAIN_SECONDS},
         )
+    if mine is None:
+        return
     outcome = await desk.chain.send_raw(raw)
     log.info("burn.sent", network=desk.network, address=address, outcome=str(outcome.kind))
 
