@@ -15,6 +15,7 @@ from chain.testing import AnvilProcess
 from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain.repository import Intent
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
 from wallet.testing.seam import GWEI, Seam
@@ -235,3 +236,30 @@ async def _pause(seam: Seam) -> None:
         "maxFeePerGas": hex(100 * GWEI),
     }
     await seam.opened[0].call("eth_sendTransaction", (request,))
+
+
+async def test_what_a_rival_has_put_into_a_batch_ends_no_pass(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked at while it was alone; the database forbids it a nonce of its own."""
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "3", "USDC", payee) for payee in PAYEES]
+    preparer, real = seam.runner._preparer, seam.runner._preparer._payable
+    rival = seam.new_runner()
+    [hot] = await seam.signer.hot_addresses()
+    batched = False
+
+    async def meanwhile(intent: Intent, address: str) -> bool:
+        nonlocal batched
+        answer = await real(intent, address)
+        if not batched:
+            batched = True
+            await rival._batcher.run(hot, head=await seam.chain.head())
+        return answer
+
+    monkeypatch.setattr(preparer, "_payable", meanwhile)
+    assert await preparer.run(hot, head=await seam.chain.head()) == 0
+    assert batched and (await purposes(seam))["payout_batch"] == 1
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
+    assert await seam.differences() == []

@@ -320,6 +320,8 @@ class Preparer:
         intent = await repository.lock_intent(session, intent_id)
         if intent.state is not State.QUEUED:
             return True  # a rival was faster; the move says so
+        if intent.batch_id is not None:
+            return False  # a rival has put it into a batch since it was looked at
         follower = self._desk.followers.get(intent.purpose)
         if follower is not None and await follower.vouches_for(session, intent):
             return True
