@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chain.errors import NodeRejected
 from keys import book
+from tests.onchain.older_signer import no_pool
 from tests.onchain.test_onchain_lost_rows import _lose
 from tests.onchain.test_onchain_restored import (
     BEFORE,
@@ -69,10 +69,7 @@ async def test_a_lost_batch_behind_a_payment_that_is_known_is_paid_by_nobody_els
     _forget(database, first.id)
     lanes.restart_worker()
 
-    async def nothing_of_it(_: str) -> int:
-        raise NodeRejected(-32000, "no pending state")
-
-    monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    no_pool(lanes, monkeypatch)
     for _ in range(3):
         await lanes.runner.tick()
     await lanes.automine(True)

@@ -14,7 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
-from tests.onchain.older_signer import silent
+from tests.onchain.older_signer import no_pool, silent
 from tests.onchain.test_onchain_lost_rows import _lose
 from wallet import cli_operator
 from wallet.db import Database
@@ -251,10 +251,7 @@ async def test_nor_where_the_node_says_nothing_of_its_pool(
     await _paid_and_lost(lanes, database, mined=False)
     _lose(database, OLDEST_ALONE)
 
-    async def nothing_of_it(_: str) -> int:
-        raise NodeRejected(-32000, "no pending state")
-
-    monkeypatch.setattr(lanes.chain, "nonce_in_pool", nothing_of_it)
+    no_pool(lanes, monkeypatch)
     silent(lanes, monkeypatch)
     [lost] = await lanes.rows("SELECT address FROM chain_signers ORDER BY created_at DESC LIMIT 1")
     [other] = await lanes.rows(

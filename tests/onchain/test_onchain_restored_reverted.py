@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
 from chain.transactions import encode_unsigned, erc20_transfer
-from tests.onchain.older_signer import silent
+from tests.onchain.older_signer import no_pool, silent
 from tests.onchain.test_onchain_batches import _pause
 from tests.onchain.test_onchain_restored import (
     OLDEST_ALONE,
@@ -92,20 +91,13 @@ async def test_what_was_paid_after_a_lost_batch_reverted_is_not_given_back(
     assert batch.state == "final_reverted"  # its gas is booked
 
 
-def _no_pool(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing_of_it(_: str) -> int:
-        raise NodeRejected(-32000, "no pending state")
-
-    monkeypatch.setattr(seam.chain, "nonce_in_pool", nothing_of_it)
-
-
 async def test_let_go_on_too_early_it_stops_again_and_refuses_nobody(
     seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The journal knows a nonce for nothing that waits: nobody else is given it."""
     ada, made = await _paid_and_lost(seam, database, mined=False)
     _lose(database, OLDEST_ALONE)
-    _no_pool(seam, monkeypatch)
+    no_pool(seam, monkeypatch)
     for _ in range(2):
         for _ in range(3):
             await seam.runner.tick()
@@ -142,7 +134,7 @@ async def test_nor_is_it_paid_again_where_its_nonce_was_given_once_more(
     ada, made = await _paid_and_lost(seam, database, mined=False)
     _lose(database, rows)
     silent(seam, monkeypatch)
-    _no_pool(seam, monkeypatch)
+    no_pool(seam, monkeypatch)
     for _ in range(3):
         await seam.runner.tick()
     [row] = await seam.rows("SELECT address, halted_reason FROM chain_signers")
@@ -179,7 +171,7 @@ async def test_a_signer_that_knows_more_keeps_every_hot_address_from_paying(
     ada, made = await _paid_and_lost(lanes, database, mined=False)
     _lose(database, OLDEST_ALONE)
 
-    _no_pool(lanes, monkeypatch)
+    no_pool(lanes, monkeypatch)
     for _ in range(3):
         await lanes.runner.tick()
     await lanes.automine(True)

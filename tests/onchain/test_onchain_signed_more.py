@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from chain.address import checked
-from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
-from tests.onchain.older_signer import silent
+from tests.onchain.older_signer import no_pool, silent
 from tests.onchain.test_onchain_lost_rows import _lose
 from tests.onchain.test_onchain_restored import (
     OLDEST_ALONE,
@@ -36,13 +35,6 @@ __all__ = ["lanes", "seam"]
 COLD = checked("0x00000000000000000000000000000000c01d0001")
 
 
-def _silent_pool(seam: Seam, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing_of_it(_: str) -> int:
-        raise NodeRejected(-32000, "no pending state")
-
-    monkeypatch.setattr(seam.chain, "nonce_in_pool", nothing_of_it)
-
-
 async def test_a_payer_takes_nothing_back_that_waits_in_the_pool(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -64,7 +56,7 @@ async def test_no_other_address_pays_it_where_the_node_says_nothing_of_its_pool(
     lanes: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, made = await _paid_and_lost(lanes, database, mined=False)
-    _silent_pool(lanes, monkeypatch)
+    no_pool(lanes, monkeypatch)
     for _ in range(3):
         await lanes.runner.tick()
     await lanes.automine(True)
@@ -84,7 +76,7 @@ async def test_what_the_transaction_at_its_nonce_paid_in_a_batch_is_not_given_ba
     """The worker was killed between nonce and signer, and the block came before the next one."""
     await _paid_and_lost(seam, database, mined=False)
     _lose(database, OLDEST_ALONE)
-    _silent_pool(seam, monkeypatch)
+    no_pool(seam, monkeypatch)
     silent(seam, monkeypatch)
     with monkeypatch.context() as killed:
         killed.setattr(seam.runner._deliverer, "run", _nothing)
