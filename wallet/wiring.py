@@ -22,7 +22,7 @@ from wallet.onchain import Desk, IntentRunner, NetworkObserver
 from wallet.onchain.casework import TICK_SECONDS as LATE_SECONDS
 from wallet.onchain.casework import LateWatch
 from wallet.onchain.network import TICK_SECONDS as OBSERVE_SECONDS
-from wallet.onchain.runner import DUE as SEND_DUE
+from wallet.onchain.repository import DUE as SEND_DUE
 from wallet.onchain.runner import TICK_SECONDS as SEND_SECONDS
 from wallet.onchain.tokens import TICK_SECONDS as TOKEN_SECONDS
 from wallet.onchain.tokens import TokenWatch

@@ -23,6 +23,7 @@ from keys.secret import SecretText
 from wallet import identity, payouts, topups
 from wallet.bootstrap import Services, asset_book
 from wallet.db import Database
+from wallet.onchain import signers
 from wallet.payouts import SimulatedBank
 from wallet.settings import Settings
 from wallet.testing.databases import ScratchDatabase
@@ -196,3 +197,4 @@ async def see_network(world: World) -> None:
                 " as_of = clock_timestamp(), healthy = true"
             )
         )
+        await signers.compared(session, "local")  # as after a worker's first pass

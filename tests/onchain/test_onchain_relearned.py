@@ -111,6 +111,36 @@ async def test_nor_does_another_hot_address_pay_it(lanes: Seam, database: Scratc
     await _settled(lanes, (bob, other), (ada, made))
 
 
+async def test_of_a_copy_from_before_the_first_payment_nothing_is_taken_back_unseen(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """It knows no hot address yet. A worker's first pass looks, also where nothing waits."""
+    bob, ada, other, made = await _two(seam)
+    await _younger_first(seam, database, made)
+    _lose(
+        database,
+        "DELETE FROM chain_signers",
+        "UPDATE network_state SET compared_in = 'of another'",
+    )
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
+    await seam.pass_once()
+    assert (await seam.withdrawal(ada, made.id)).status == "broadcast"
+    await seam.automine(True)
+    await seam.finish()
+    await _settled(seam, (bob, other), (ada, made))
+
+
+async def test_the_first_pass_looks_where_nothing_waits(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
+    await seam.runner.tick()
+    [row] = await seam.rows("SELECT compared_in FROM network_state")
+    assert row.compared_in.count("/") == 2
+    assert len(await seam.rows("SELECT FROM chain_signers")) == 1
+
+
 async def test_while_the_signer_is_away_nothing_is_given(
     seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

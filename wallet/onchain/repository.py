@@ -10,7 +10,8 @@ from typing import Any, Literal, cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.onchain.states import IN_FLIGHT, State
+from wallet.onchain import signers
+from wallet.onchain.states import State
 
 AttemptKind = Literal["pay", "bump", "cancel", "noop"]
 PAYING: tuple[AttemptKind, ...] = ("pay", "bump")
@@ -257,17 +258,21 @@ async def still_queued(session: AsyncSession, intent_ids: Sequence[str]) -> set[
     return set(rows.scalars())
 
 
-async def anything_open(session: AsyncSession, network: str) -> bool:
-    """Whether this network has any intent to work on."""
-    return bool(
-        await session.scalar(
-            text(
-                "SELECT EXISTS (SELECT FROM chain_intents WHERE network = :network"
-                " AND state = ANY(:states))"
-            ),
-            {"network": network, "states": ["queued", *map(str, IN_FLIGHT)]},
-        )
-    )
+DUE = (
+    "EXISTS (SELECT FROM (SELECT CAST(%s AS text) AS name) n WHERE EXISTS (SELECT FROM"
+    " chain_intents WHERE network = n.name"
+    " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined'))"
+    " OR NOT EXISTS (SELECT FROM network_state WHERE network = n.name"
+    f" AND compared_in = {signers.INSTANCE}))"
+)
+"""Whether there is work on a network: an open intent, or these books were not held against the
+signer and the chain since the database began to run."""
+
+
+async def anything_due(session: AsyncSession, network: str) -> bool:
+    """`DUE`, asked about this network."""
+    asked = text("SELECT " + DUE.replace("%s", ":network"))
+    return bool(await session.scalar(asked, {"network": network}))
 
 
 async def nonce_passed(session: AsyncSession, *, network: str, address: str) -> bool:

@@ -30,11 +30,6 @@ from wallet.onchain.signers import SignerRow
 from wallet.onchain.states import IN_FLIGHT, State
 
 TICK_SECONDS = 0.5
-# `repository.anything_open`, asked about the network.
-DUE = (
-    "EXISTS (SELECT FROM chain_intents WHERE network = %s"
-    " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined'))"
-)
 REBROADCAST_SECONDS = 3.0
 CALM_SECONDS = 60.0
 log = structlog.get_logger(__name__)
@@ -66,10 +61,11 @@ class IntentRunner:
         return self._desk.network
 
     async def tick(self) -> None:
-        """One pass. Idle networks cost one query; a node or signer that is away ends the pass."""
+        """One pass. Idle networks cost one query, once these books were held against the signer
+        and the chain; a node or signer that is away ends the pass."""
         desk, self._differ = self._desk, False
         async with desk.db.transaction() as session:
-            if not await repository.anything_open(session, desk.network):
+            if not await repository.anything_due(session, desk.network):
                 return
             status = await networks.read(session, desk.network)
         try:
@@ -333,6 +329,7 @@ class IntentRunner:
                     return False
                 nonce = min([nonce, *(one.nonce for one in signed)])
             if nonce and not signed and not await desk.chain.passed(address, nonce - 1):
+                self._differ = True
                 continue  # begun too far ahead none of its payments would ever be mined
             async with desk.db.transaction() as session:
                 await signers.add_signer(

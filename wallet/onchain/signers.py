@@ -99,7 +99,7 @@ async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
 
 
 # Of this database as it runs now: no copy that is restored or takes over has the same.
-_INSTANCE = (
+INSTANCE = (
     "(SELECT concat_ws('/', extract(epoch FROM pg_postmaster_start_time()), oid,"
     " 'network_state'::regclass::oid) FROM pg_database WHERE datname = current_database())"
 )
@@ -109,8 +109,8 @@ async def compared(session: AsyncSession, network: str) -> None:
     """All hot addresses' nonces were held against the chain, in this database as it runs now."""
     await session.execute(
         text(
-            f"UPDATE network_state SET compared_in = {_INSTANCE} WHERE network = :network"
-            f" AND compared_in IS DISTINCT FROM {_INSTANCE}"
+            f"UPDATE network_state SET compared_in = {INSTANCE} WHERE network = :network"
+            f" AND compared_in IS DISTINCT FROM {INSTANCE}"
         ),
         {"network": network},
     )
@@ -128,9 +128,8 @@ async def may_have_paid(session: AsyncSession, *, network: str, since: datetime 
                 " AND s.role = 'hot' AND (c.kind = 'nonce_of_nobody' AND c.status = 'open'"
                 "  OR c.kind = 'signer_halted' AND c.evidence->>'reason' = ANY(:reasons))"
                 " AND c.opened_at >= CAST(:since AS timestamptz))"
-                " OR EXISTS (SELECT FROM chain_signers WHERE network = :network AND role = 'hot')"
-                " AND NOT EXISTS (SELECT FROM network_state WHERE network = :network"
-                f"  AND compared_in = {_INSTANCE})"
+                " OR NOT EXISTS (SELECT FROM network_state WHERE network = :network"
+                f"  AND compared_in = {INSTANCE})"
             ),
             {"network": network, "since": since, "reasons": list(CONTRADICTED)},
         )

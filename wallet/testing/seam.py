@@ -38,7 +38,7 @@ from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
-from wallet.onchain import Desk, IntentRunner, NetworkObserver
+from wallet.onchain import Desk, IntentRunner, NetworkObserver, signers
 from wallet.reconcile import chain_lines
 from wallet.sweeps import Sweeper
 from wallet.testing.operators import operators_of
@@ -189,6 +189,8 @@ class Seam:
                 )
         await RateFeed(db, source=SimulatedRates()).tick()
         await seam.observer.tick()
+        async with db.transaction() as session:
+            await signers.compared(session, "local")  # as after a worker's first pass
         return seam
 
     async def close(self) -> None:
