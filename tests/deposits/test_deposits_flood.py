@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from chain.blocks import Block
+from chain.errors import NodeGarbage
 from chain.observe import ObservedDeposit
 from chain.testing.fake_node import FakeNode
 from wallet import cases
@@ -174,3 +175,43 @@ async def test_one_that_the_books_refuse_takes_none_of_the_others_along(
     )  # fmt: skip
     assert [tuple(row) for row in rows] == [("quarantined", "account_closed", True)]
     assert await seam.differences() == [f"chain:local:USDC:deposit -{PARTS}"]  # these were made up
+
+
+async def test_blocks_that_come_together_are_kept_together(seam: Seam) -> None:
+    """In as many statements as one."""
+    ada = await seam.person()
+    address = await seam.address(ada)
+    await seam.finish()
+    await seam.dev.mine(4)
+    await seam.pay_in(address, "5", "USDC")
+    await seam.observer.tick()
+    with counted(seam.db) as told:
+        await seam.scanner.tick()
+    assert sum("INSERT INTO chain_blocks" in one for one in told) == 1
+    assert [row.status for row in await seam.rows("SELECT status FROM deposits")] == ["seen"]
+
+
+async def test_a_block_that_cannot_be_read_holds_up_none_before_it(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await seam.person()
+    address = await seam.address(ada)
+    await seam.finish()
+    await seam.pay_in(address, "5", "USDC")
+    await seam.dev.mine(seam.network.confirmations)
+    bad, real = (await seam.chain.head()).number, seam.chain.checked_deposits
+
+    async def checked(block: Block, *, watched: set[str], ahead: Mapping[str, Any]) -> list[Any]:
+        if block.number == bad:
+            raise NodeGarbage("a receipt without a log")
+        return list(await real(block, watched=watched, ahead=ahead))
+
+    monkeypatch.setattr(seam.chain, "checked_deposits", checked)
+    await seam.observer.tick()
+    with pytest.raises(NodeGarbage):
+        await seam.scanner.tick()
+    [tip] = await seam.rows("SELECT tip_number FROM scan_state")
+    assert tip.tip_number == bad - 1
+    monkeypatch.undo()
+    await seam.scanner.tick()
+    assert (await seam.balance(ada, "USDC")).total_minor == 5 * 10**6

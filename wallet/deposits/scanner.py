@@ -1,6 +1,6 @@
-"""The scanner of one network: block after block along parent hashes, each in one transaction.
+"""The scanner of one network: block after block along parent hashes.
 
-A block's rows and the scanner's place commit together, so a crash neither skips nor repeats. Every
+Blocks' rows and the scanner's place commit together, so a crash neither skips nor repeats. Every
 change compares the place first: two scanners at once get in each other's way, never in the books'.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,6 +19,7 @@ from chain.client import ChainClient
 from chain.errors import ChainError, NodeGarbage, NodeTimeout, NodeUnavailable
 from chain.observe import ObservedDeposit, Watched
 from chain.ranges import Range
+from chain.receipts import Ahead
 from chain.traces import InnerPayments
 from chain.window import Window
 from wallet import custody, outbox
@@ -57,6 +59,22 @@ WATCH_OVERLAP = 1_000  # addresses; more than are being issued at any moment
 Arrival = tuple[ObservedDeposit, bool]
 """What the logs say, and whether balances agree."""
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Read:
+    """Blocks that follow each other, what arrived in each by its hash, and cold addresses' gas."""
+
+    blocks: list[Block] = field(default_factory=list)
+    arrived: dict[str, Sequence[Arrival]] = field(default_factory=dict)
+    burnt: list[cold_gas.Burnt] = field(default_factory=list)
+
+    def tip_after(self, tip: Tip) -> Tip:
+        """Where we stand once they are stored behind `tip`."""
+        if not self.blocks:
+            return tip
+        last = self.blocks[-1]
+        return Tip(last.number, last.hash, tip.final_number)
 
 
 class Scanner:
@@ -196,21 +214,32 @@ class Scanner:
             ahead = await self._chain.receipts_ahead(
                 [block for block in blocks if block is not None], watched=self._watched
             )
-            for block in blocks:
-                if block is None or block.parent_hash != tip.hash:
-                    self._wait_at(tip, "missing" if block is None else "of another parent")
-                    return None  # the chain changed while we read it; the next pass rejoins
-                arrived = await self._chain.checked_deposits(
-                    block, watched=self._watched, ahead=ahead
-                )
-                if self._inner is not None:
-                    inner = await self._inner.deposits(block, watched=self._watched)
-                    arrived = [*arrived, *((seen, True) for seen in inner)]
-                burnt = await cold_gas.burnt(self._chain, block, self._cold)
-                if not await self._store([block], {block.hash: arrived}, burnt):
-                    return None
-                tip = Tip(block.number, block.hash, tip.final_number)
+            read = _Read()
+            try:
+                for block in blocks:
+                    here = read.tip_after(tip)
+                    if block is None or block.parent_hash != here.hash:
+                        # The chain changed while we read it; the next pass rejoins.
+                        self._wait_at(here, "missing" if block is None else "of another parent")
+                        break
+                    await self._read_block(block, ahead, read)
+            except Exception:
+                await self._store(tip, read)  # a block that cannot be read holds up none
+                raise
+            stored = await self._store(tip, read)
+            if stored is None or len(read.blocks) < len(blocks):
+                return None
+            tip = stored
         return tip
+
+    async def _read_block(self, block: Block, ahead: Ahead, read: _Read) -> None:
+        arrived = await self._chain.checked_deposits(block, watched=self._watched, ahead=ahead)
+        if self._inner is not None:
+            inner = await self._inner.deposits(block, watched=self._watched)
+            arrived = [*arrived, *((seen, True) for seen in inner)]
+        read.burnt += await cold_gas.burnt(self._chain, block, self._cold)
+        read.arrived[block.hash] = arrived
+        read.blocks.append(block)
 
     async def _catch_up(self, tip: Tip, last: int) -> Tip | None:
         """Blocks too deep to change, range by range; each range in one transaction."""
@@ -221,19 +250,18 @@ class Scanner:
                     self._wait_at(tip, "of another parent")
                     return None
                 await self._refresh_watch()
-                arrived: dict[str, Sequence[Arrival]] = {**await self._arrived(piece)}
-                burnt: list[cold_gas.Burnt] = []
+                read = _Read(list(piece.blocks), {**await self._arrived(piece)})
                 for block in piece.blocks:
                     if self._inner is not None:
                         inner = await self._inner.deposits(block, watched=self._watched)
                         if inner:
-                            before = arrived.get(block.hash, ())
-                            arrived[block.hash] = [*before, *((seen, True) for seen in inner)]
-                    burnt += await cold_gas.burnt(self._chain, block, self._cold)
-                if not await self._store(piece.blocks, arrived, burnt):
+                            before = read.arrived.get(block.hash, ())
+                            read.arrived[block.hash] = [*before, *((seen, True) for seen in inner)]
+                    read.burnt += await cold_gas.burnt(self._chain, block, self._cold)
+                stored = await self._store(tip, read)
+                if stored is None:
                     return None
-                newest = piece.blocks[-1]
-                tip = Tip(newest.number, newest.hash, tip.final_number)
+                tip = stored
         return tip
 
     async def _arrived(self, piece: Range) -> Mapping[str, Sequence[Arrival]]:
@@ -265,25 +293,23 @@ class Scanner:
             self._window.grow()
         return blocks
 
-    async def _store(
-        self,
-        blocks: Sequence[Block],
-        arrived: Mapping[str, Sequence[Arrival]],
-        burnt: Sequence[cold_gas.Burnt],
-    ) -> bool:
-        """Blocks in one transaction: their rows and our place, all or nothing."""
+    async def _store(self, tip: Tip, read: _Read) -> Tip | None:
+        """Blocks in one transaction: their rows and our place, all or nothing. None: somebody else
+        moved."""
+        if not read.blocks:
+            return tip
         hit("scanner.before_block")
         async with self._db.transaction() as session:
-            refs = [block.ref for block in blocks]
+            refs = [block.ref for block in read.blocks]
             if not await lineage.advance(session, self._network, refs):
-                return False
+                return None
             for ref in refs:
-                if arrived.get(ref.hash):
-                    await self._keep(session, ref, arrived[ref.hash])
-            await cold_gas.keep(session, self._network, burnt)
+                if read.arrived.get(ref.hash):
+                    await self._keep(session, ref, read.arrived[ref.hash])
+            await cold_gas.keep(session, self._network, read.burnt)
             hit("scanner.before_commit_block")
         hit("scanner.after_commit_block")
-        return True
+        return read.tip_after(tip)
 
     async def _keep(
         self, session: AsyncSession, block: BlockRef, arrived: Sequence[Arrival]
