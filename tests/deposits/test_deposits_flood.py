@@ -182,7 +182,7 @@ async def test_blocks_that_come_together_are_kept_together(seam: Seam) -> None:
     ada = await seam.person()
     address = await seam.address(ada)
     await seam.finish()
-    await seam.dev.mine(4)
+    await seam.dev.mine(2)
     await seam.pay_in(address, "5", "USDC")
     await seam.observer.tick()
     with counted(seam.db) as told:
