@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
 from sqlalchemy import text
 
 from chain.client import ChainClient
+from chain.errors import NodeTimeout
 from chain.testing import AnvilProcess
 from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain import batch as batches
 from wallet.onchain.repository import Intent
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
@@ -263,3 +267,24 @@ async def test_what_a_rival_has_put_into_a_batch_ends_no_pass(
     await seam.finish()
     assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
     assert await seam.differences() == []
+
+
+async def test_a_batch_that_takes_the_node_too_long_to_try_out_is_none(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass ended there: none of its members was paid, nor anything else."""
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "1", "USDC", payee) for payee in PAYEES]
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to == seam.network.contracts["batch_payout"]:
+            await asyncio.sleep(0.5)
+            raise NodeTimeout("the node did not answer in time")
+        return await real(from_, to, value, data, *more)
+
+    monkeypatch.setattr(batches, "ESTIMATE_SECONDS", 0.1)
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
+    assert await purposes(seam) == {"withdrawal": 10, "allowance": 1}

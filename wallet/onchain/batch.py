@@ -8,6 +8,7 @@ if it comes to nothing after all, its members are queued again and paid one by o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.abi import encode
 from chain.address import from_bytes20, to_bytes20
 from chain.blocks import BlockRef, Receipt
-from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
+from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.fee_models import gas_limit
 from chain.registry import Network, Token
 from chain.transactions import MAX_GAS
@@ -43,6 +44,7 @@ BATCH_FROM: Final = 4
 """So many payments of one token are cheaper together (docs/contracts.md)."""
 BATCH_MOST: Final = 100
 LOOK: Final = 200
+ESTIMATE_SECONDS: Final = 5.0
 UNLIMITED: Final = 2**256 - 1
 NATIVE_DECIMALS: Final = 18
 _PAY_TOKEN: Final = keccak(text="payToken(bytes32,address,(address,uint256,bytes32)[])")[:4]
@@ -117,8 +119,9 @@ class Batcher:
             if len(fit) >= BATCH_FROM and token.code not in stopped:
                 try:
                     await self._make(address, token, fit[:BATCH_MOST], head)
-                except (NodeRejected, NodeGarbage, FeeCeiling) as error:
-                    log.warning("batch.not_made", network=self._desk.network, error=error.code)
+                except (ChainError, TimeoutError) as error:  # they go one by one; a node that is
+                    why = getattr(error, "code", "takes_too_long")  # away says so again
+                    log.warning("batch.not_made", network=self._desk.network, error=why)
 
     async def _make(
         self, address: str, token: Token, fit: Sequence[Intent], head: BlockRef
@@ -203,7 +206,8 @@ class Batcher:
     async def _estimate(self, address: str, token: Token, members: Sequence[Intent]) -> int:
         assert self._contract is not None
         data = pay_call(members, token.contract)
-        return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
+        async with asyncio.timeout(ESTIMATE_SECONDS):
+            return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
 
     async def _without_offenders(
         self, address: str, token: Token, members: Sequence[Intent]
