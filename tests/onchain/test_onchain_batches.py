@@ -20,8 +20,10 @@ from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import batch as batches
 from wallet.onchain.repository import Intent
+from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
+from wallet.testing.operators import as_operator
 from wallet.testing.seam import GWEI, Seam
 
 PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
@@ -288,3 +290,32 @@ async def test_a_batch_that_takes_the_node_too_long_to_try_out_is_none(
     await seam.finish()
     assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
     assert await purposes(seam) == {"withdrawal": 10, "allowance": 1}
+
+
+@pytest.mark.parametrize("status", ["closed", "frozen"])
+async def test_a_member_whose_books_refuse_its_end_keeps_no_other_at_mined(
+    seam: Seam, status: str
+) -> None:
+    """Its account was closed meanwhile: the batch was never booked, and 99 others with it."""
+    ada, bob = await allowed(seam), await seam.funded_person()
+    hers = [await seam.withdraw(ada, "1", "USDC", payee) for payee in PAYEES[:4]]
+    his = await seam.withdraw(bob, "7", "USDC", PAYEES[4])
+    await seam.runner.tick()
+    set_status = "SELECT ledger_set_status(id, :to) FROM accounts WHERE principal_id = :p"
+    await seam.rows(set_status, p=bob, to=status)
+    await seam.finish()
+    assert (await purposes(seam))["payout_batch"] == 1
+    assert {(await seam.withdrawal(ada, one.id)).status for one in hers} == {"settled"}
+    seen = await seam.withdrawal(bob, his.id)
+    if status == "closed":
+        assert (seen.status, seen.failure_code) == ("in_review", "books_refuse_account_closed")
+        [case] = await seam.rows("SELECT kind, what FROM cases WHERE status = 'open'")
+        assert case.kind == "payment_in_review" and "the books refused" in case.what
+        async with as_operator(seam.db) as session:
+            await session.execute(text(set_status), {"p": bob, "to": "open"})
+        [row] = await seam.rows("SELECT intent_id FROM withdrawals WHERE id = :id", id=his.id)
+        await resolve(seam.runner._desk, row.intent_id, by="bea")
+        seen = await seam.withdrawal(bob, his.id)
+    assert (seen.status, seen.failure_code) == ("settled", None)
+    assert (await seam.balance(bob, "USDC")).held_minor == 0
+    assert await seam.differences() == []

@@ -29,6 +29,7 @@ from chain.transactions import MAX_GAS
 from keys.errors import SignerUnavailable
 from wallet import ledger
 from wallet.crashpoints import hit
+from wallet.errors import WalletError
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
@@ -362,15 +363,18 @@ class BatchFollower:
             token = self.desk.chain.network.token(member.asset)
             share = each + (rest if place == 0 else 0)
             changes = _seen(intent) | {"gas_fee_wei": share, "gas_used": used}
+            why = "no_paid_event"
             if token is not None and says_paid(token, member, receipt, intent.to_address):
-                await self.desk.move(
-                    session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
-                )
-            else:
-                log.error("batch.member_not_told", intent=member.id, batch=intent.id)
-                await self.desk.move(
-                    session, member.id, State.IN_REVIEW, reason="no_paid_event", **changes
-                )
+                try:
+                    async with session.begin_nested():
+                        await self.desk.move(
+                            session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
+                        )
+                    continue
+                except WalletError as error:  # one account that is closed keeps no others
+                    why = f"books_refuse_{error.code}"
+            log.error("batch.member_in_review", intent=member.id, batch=intent.id, why=why)
+            await self.desk.move(session, member.id, State.IN_REVIEW, reason=why, **changes)
 
 
 NOT_MINED: Final[dict[str, Any]] = dict.fromkeys(
