@@ -10,6 +10,7 @@ node is asked for chain id and block 1 before it serves, and again after every f
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -339,10 +340,14 @@ class FailoverRpc:
         Raises Disagreement when two of them hold different final blocks.
         """
         now = self._clock()
-        for node in self._nodes:
-            due = node.probed_at is None or now - node.probed_at >= STANDBY_PROBE_SECONDS
-            if node.not_before <= now and (node is self._current or due):
-                await self._verify(node)
+        due = [
+            node for node in self._nodes if node.not_before <= now and (
+                node is self._current or node.probed_at is None
+                or now - node.probed_at >= STANDBY_PROBE_SECONDS
+            )
+        ]  # fmt: skip
+        # Side by side: two that hang, one after the other, make what is known of the network stale.
+        await asyncio.gather(*(self._verify(node) for node in due))
         await self._compare()
         return [self._health(node) for node in self._nodes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -152,3 +153,26 @@ async def test_all_away_says_so_and_recovers(clock: Clock) -> None:
     assert len(one.methods) + len(two.methods) <= asked + 6
     one.shut = two.shut = None
     assert await head(rpc) == 20  # without waiting for the pause's end: there is nobody else
+
+
+async def test_nodes_that_hang_are_waited_for_side_by_side(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other they take longer than what a node said counts as fresh."""
+    well, *hanging = await twins(4)
+    waiting = most = 0
+
+    async def hang(_: Sequence[Call]) -> list[object]:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await asyncio.sleep(0.05)
+        waiting -= 1
+        raise NodeTimeout("the node did not answer in time")
+
+    for door in hanging:
+        monkeypatch.setattr(door, "batch", hang)
+    rpc = FailoverRpc(local_network(), [well, *hanging], clock=clock)
+    states = [health.state for health in await rpc.probe()]
+    assert states == ["serving", "away", "away", "away"]
+    assert most == 3

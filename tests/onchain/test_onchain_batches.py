@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
 from sqlalchemy import text
 
 from chain.client import ChainClient
+from chain.errors import NodeTimeout
 from chain.testing import AnvilProcess
 from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain import batch as batches
 from wallet.onchain.repository import Intent
+from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
+from wallet.testing.operators import as_operator
 from wallet.testing.seam import GWEI, Seam
 
 PAYEES = [str(to_checksum_address(f"0x{n:040x}")) for n in range(1 << 150, (1 << 150) + 6)]
@@ -262,4 +268,54 @@ async def test_what_a_rival_has_put_into_a_batch_ends_no_pass(
     assert batched and (await purposes(seam))["payout_batch"] == 1
     await seam.finish()
     assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
+    assert await seam.differences() == []
+
+
+async def test_a_batch_that_takes_the_node_too_long_to_try_out_is_none(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each pass ended there: none of its members was paid, nor anything else."""
+    ada = await allowed(seam)
+    made = [await seam.withdraw(ada, "1", "USDC", payee) for payee in PAYEES]
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to == seam.network.contracts["batch_payout"]:
+            await asyncio.sleep(0.5)
+            raise NodeTimeout("the node did not answer in time")
+        return await real(from_, to, value, data, *more)
+
+    monkeypatch.setattr(batches, "ESTIMATE_SECONDS", 0.1)
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 6
+    assert await purposes(seam) == {"withdrawal": 10, "allowance": 1}
+
+
+@pytest.mark.parametrize("status", ["closed", "frozen"])
+async def test_a_member_whose_books_refuse_its_end_keeps_no_other_at_mined(
+    seam: Seam, status: str
+) -> None:
+    """Its account was closed meanwhile: the batch was never booked, and 99 others with it."""
+    ada, bob = await allowed(seam), await seam.funded_person()
+    hers = [await seam.withdraw(ada, "1", "USDC", payee) for payee in PAYEES[:4]]
+    his = await seam.withdraw(bob, "7", "USDC", PAYEES[4])
+    await seam.runner.tick()
+    set_status = "SELECT ledger_set_status(id, :to) FROM accounts WHERE principal_id = :p"
+    await seam.rows(set_status, p=bob, to=status)
+    await seam.finish()
+    assert (await purposes(seam))["payout_batch"] == 1
+    assert {(await seam.withdrawal(ada, one.id)).status for one in hers} == {"settled"}
+    seen = await seam.withdrawal(bob, his.id)
+    if status == "closed":
+        assert (seen.status, seen.failure_code) == ("in_review", "books_refuse_account_closed")
+        [case] = await seam.rows("SELECT kind, what FROM cases WHERE status = 'open'")
+        assert case.kind == "payment_in_review" and "the books refused" in case.what
+        async with as_operator(seam.db) as session:
+            await session.execute(text(set_status), {"p": bob, "to": "open"})
+        [row] = await seam.rows("SELECT intent_id FROM withdrawals WHERE id = :id", id=his.id)
+        await resolve(seam.runner._desk, row.intent_id, by="bea")
+        seen = await seam.withdrawal(bob, his.id)
+    assert (seen.status, seen.failure_code) == ("settled", None)
+    assert (await seam.balance(bob, "USDC")).held_minor == 0
     assert await seam.differences() == []

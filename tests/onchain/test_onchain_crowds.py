@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
-from chain.errors import NodeGarbage, NodeTimeout
+from chain.errors import NodeGarbage, NodeTimeout, NodeUnavailable
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.onchain import prepare, queue
@@ -135,3 +135,28 @@ async def test_a_crowd_of_them_takes_no_more_of_a_pass_than_one(
     for _ in range(3):
         await seam.runner.tick()
     assert tried == 4  # in later passes, one in each
+
+
+async def test_a_payment_at_which_the_node_breaks_stops_nobody_else(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider answers HTTP 503, or a proxy closes the connection, whenever it is tried out."""
+    await seam.fund_house()
+    mallory, ada = await seam.funded_person(), await seam.funded_person()
+    breaks = await seam.withdraw(mallory, "0.01", "ETH", SLOW)
+    paid = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to == SLOW:
+            raise NodeUnavailable("the node answered HTTP 503")
+        return await real(from_, to, value, data, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(seam.chain, "estimate_gas", estimate)
+        await seam.finish()
+        assert (await seam.withdrawal(ada, paid.id)).status == "settled"
+        assert (await seam.withdrawal(mallory, breaks.id)).status == "held"
+    seam.runner._preparer._slow.clear()  # a minute later
+    await seam.runner.tick()
+    assert (await seam.withdrawal(mallory, breaks.id)).status != "held"

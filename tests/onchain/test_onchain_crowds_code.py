@@ -71,3 +71,33 @@ async def test_nor_is_what_was_taken_back_remembered_for_ever(
             await seam.cancel(ada, made.id)
     await seam.runner.tick()
     assert preparer._long == {row.intent_id} == set(preparer._slow)
+
+
+async def test_a_crowd_that_has_not_had_its_try_yet_hides_nobody(
+    seam: Seam,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of them a pass, and each takes seconds: whoever asked for a payment after a thousand of
+    them, which cost nothing and can be taken back, waited for hours."""
+    await seam.fund_house()
+    mallory, ada = await seam.funded_person(), await seam.funded_person()
+    slow = {f"0x{number:040x}" for number in range(1 << 150, (1 << 150) + 8)}
+    for one in sorted(slow):
+        await seam.withdraw(mallory, "0.01", "ETH", str(to_checksum_address(one)))
+    paid = await seam.withdraw(ada, "1", "ETH", str(to_checksum_address("0x" + "a11ce" * 8)))
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to.lower() in slow:
+            await asyncio.sleep(9.0)
+        return await real(from_, to, value, data, *more)
+
+    async def has_code(address: str) -> bool:
+        return address.lower() in slow
+
+    monkeypatch.setattr(prepare, "ESTIMATE_SECONDS", 0.1)
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    monkeypatch.setattr(seam.chain, "is_contract", has_code)
+    for _ in range(5):  # two new ones are looked at in each
+        await seam.runner.tick()
+    assert (await seam.withdrawal(ada, paid.id)).status != "held"

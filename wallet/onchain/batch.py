@@ -8,6 +8,7 @@ if it comes to nothing after all, its members are queued again and paid one by o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,13 +22,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.abi import encode
 from chain.address import from_bytes20, to_bytes20
 from chain.blocks import BlockRef, Receipt
-from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
+from chain.errors import ChainError, NodeGarbage, NodeRejected
 from chain.fee_models import gas_limit
 from chain.registry import Network, Token
 from chain.transactions import MAX_GAS
 from keys.errors import SignerUnavailable
 from wallet import ledger
 from wallet.crashpoints import hit
+from wallet.errors import WalletError
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
@@ -43,6 +45,7 @@ BATCH_FROM: Final = 4
 """So many payments of one token are cheaper together (docs/contracts.md)."""
 BATCH_MOST: Final = 100
 LOOK: Final = 200
+ESTIMATE_SECONDS: Final = 5.0
 UNLIMITED: Final = 2**256 - 1
 NATIVE_DECIMALS: Final = 18
 _PAY_TOKEN: Final = keccak(text="payToken(bytes32,address,(address,uint256,bytes32)[])")[:4]
@@ -117,8 +120,9 @@ class Batcher:
             if len(fit) >= BATCH_FROM and token.code not in stopped:
                 try:
                     await self._make(address, token, fit[:BATCH_MOST], head)
-                except (NodeRejected, NodeGarbage, FeeCeiling) as error:
-                    log.warning("batch.not_made", network=self._desk.network, error=error.code)
+                except (ChainError, TimeoutError) as error:  # they go one by one; a node that is
+                    why = getattr(error, "code", "takes_too_long")  # away says so again
+                    log.warning("batch.not_made", network=self._desk.network, error=why)
 
     async def _make(
         self, address: str, token: Token, fit: Sequence[Intent], head: BlockRef
@@ -203,7 +207,8 @@ class Batcher:
     async def _estimate(self, address: str, token: Token, members: Sequence[Intent]) -> int:
         assert self._contract is not None
         data = pay_call(members, token.contract)
-        return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
+        async with asyncio.timeout(ESTIMATE_SECONDS):
+            return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
 
     async def _without_offenders(
         self, address: str, token: Token, members: Sequence[Intent]
@@ -358,15 +363,18 @@ class BatchFollower:
             token = self.desk.chain.network.token(member.asset)
             share = each + (rest if place == 0 else 0)
             changes = _seen(intent) | {"gas_fee_wei": share, "gas_used": used}
+            why = "no_paid_event"
             if token is not None and says_paid(token, member, receipt, intent.to_address):
-                await self.desk.move(
-                    session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
-                )
-            else:
-                log.error("batch.member_not_told", intent=member.id, batch=intent.id)
-                await self.desk.move(
-                    session, member.id, State.IN_REVIEW, reason="no_paid_event", **changes
-                )
+                try:
+                    async with session.begin_nested():
+                        await self.desk.move(
+                            session, member.id, State.FINAL_OK, at=at, receipt=receipt, **changes
+                        )
+                    continue
+                except WalletError as error:  # one account that is closed keeps no others
+                    why = f"books_refuse_{error.code}"
+            log.error("batch.member_in_review", intent=member.id, batch=intent.id, why=why)
+            await self.desk.move(session, member.id, State.IN_REVIEW, reason=why, **changes)
 
 
 NOT_MINED: Final[dict[str, Any]] = dict.fromkeys(

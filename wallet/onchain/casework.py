@@ -172,6 +172,8 @@ async def moved(session: AsyncSession, intent: Intent, *, previous: State, by: s
 async def _open_review(session: AsyncSession, intent: Intent) -> None:
     reason = intent.reason or "unknown"
     words = WORDS.get(reason, "The signer would not sign it ({reason}).")
+    if reason.startswith("books_refuse"):
+        words = "It is paid, its batch is final, and the books refused its end ({reason})."
     sent_by = intent.batch_id or intent.id
     attempts = (await repository.attempts_of(session, [sent_by]))[sent_by]
     await cases.open_case(

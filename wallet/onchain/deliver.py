@@ -291,7 +291,8 @@ class Deliverer:
         return dearer(intent, attempts, self._desk.chain.network.bump_percent)
 
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
-        """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling."""
+        """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling, where
+        base fee, others' tips or the node ask for more."""
         newest = attempts[-1]
         if 0 <= newest.age_seconds < self._bump_seconds:  # below: the clock was set back
             return
@@ -299,7 +300,12 @@ class Deliverer:
             fees = await self._desk.chain.fees()
         except FeeCeiling:
             fees = None
-        if fees is not None and newest.cap_wei >= fees.base_fee + newest.tip_wei:
+        if (
+            fees is not None
+            and newest.cap_wei >= fees.base_fee + newest.tip_wei
+            and newest.tip_wei >= fees.tip
+            and newest.last_outcome != SendKind.FEE_TOO_LOW
+        ):
             return  # the fee is enough: it waits for something else
         await self._replace(intent, newest, self._dearer(intent, attempts))
 

@@ -40,6 +40,20 @@ def _height(block: BlockRef) -> int:
     return block.number
 
 
+def _seen(attempt: Attempt, receipt: Receipt) -> dict[str, Any]:
+    """Where it was mined and what it cost, by this receipt."""
+    return {
+        "mined_tx_hash": receipt.tx_hash,
+        "mined_kind": attempt.kind,
+        "mined_block": receipt.block_number,
+        "mined_block_hash": receipt.block_hash,
+        "mined_status": receipt.status,
+        "gas_used": receipt.gas_used,
+        "gas_fee_wei": receipt.fee_wei,
+        "passed_at_block": None,
+    }
+
+
 def says_paid(token: Token, intent: Intent, receipt: Receipt) -> bool:
     """Whether the token says in this receipt that the payment was made."""
     wanted = (intent.amount_minor, intent.to_address.lower(), (intent.from_address or "").lower())
@@ -122,18 +136,9 @@ class IntentObserver:
             log.error("node.impossible_fee", intent=intent.id, fee_wei=receipt.fee_wei)
             return  # the node lies or errs; nothing is booked on its word
         if intent.mined_block_hash != receipt.block_hash or intent.state is not State.MINED:
-            changes: dict[str, Any] = {
-                "mined_tx_hash": receipt.tx_hash,
-                "mined_kind": attempt.kind,
-                "mined_block": receipt.block_number,
-                "mined_block_hash": receipt.block_hash,
-                "mined_status": receipt.status,
-                "gas_used": receipt.gas_used,
-                "gas_fee_wei": receipt.fee_wei,
-                "passed_at_block": None,
-            }
+            seen = _seen(attempt, receipt)
             async with self._desk.db.transaction() as session:
-                moved = await self._desk.move(session, intent.id, State.MINED, **changes)
+                moved = await self._desk.move(session, intent.id, State.MINED, **seen)
                 hit("intent.before_commit_mined")
             hit("intent.after_commit_mined")
             if moved is None:
@@ -153,7 +158,8 @@ class IntentObserver:
             log.error("node.receipts_differ", intent=intent.id, tx_hash=receipt.tx_hash)
             return  # one of several nodes lies or errs; nothing is booked on its word
         to, reason = self._verdict(intent, attempt, receipt)
-        changes: dict[str, Any] = {} if reason is None else {"reason": reason}
+        # What was noted when it was mined one node alone had said.
+        changes = _seen(attempt, receipt) | ({} if reason is None else {"reason": reason})
         async with self._desk.db.transaction() as session:
             await self._desk.move(
                 session, intent.id, to, expected=intent, at=at, receipt=receipt, **changes

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import BlockRef
 from chain.client import ChainClient
-from chain.errors import FeeCeiling, NodeGarbage, NodeRejected
+from chain.errors import FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.fees import FeeQuote, least_cap
 from chain.transactions import encode_unsigned, transfer_data
 from keys.errors import SignerUnavailable
@@ -35,7 +35,7 @@ from wallet.onchain import (
 from wallet.onchain import network as networks
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
-from wallet.onchain.freeze import OWN_PURPOSES, emptying, frozen
+from wallet.onchain.freeze import OWN_PURPOSES, frozen
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
@@ -143,11 +143,16 @@ class Preparer:
         if role != "deposit":  # the signer lets that out to the treasury only, and asks nobody
             queued = await self._approved(queued, address, warm=role == "warm")
         done, self._tried_slow, self._trying = 0, False, 0.0
+        left = []
         # One that must wait holds up none behind it.
         for intent in sorted(queued, key=lambda one: one.id in self._long):
-            if done >= room or await self._not_yet(intent):
-                continue
-            done += await self._prepare(intent, address, fees, head, mined)
+            if done >= room:
+                break
+            if await self._not_yet(intent):
+                left.append(intent.id)  # it waits from now on, and takes no new one's place
+            else:
+                done += await self._prepare(intent, address, fees, head, mined)
+        await self._wait(left, "chain")
         return done
 
     async def _never_signed(self, queued: Sequence[Intent], address: str) -> list[Intent]:
@@ -219,11 +224,14 @@ class Preparer:
         """Transaction A: nonce and unsigned payload, under the signer's row."""
         desk = self._desk
         signer = await signers.lock_signer(session, network=desk.network, address=address)
-        emptied = await emptying(session, desk.network)
+        freeze = await frozen(session, desk.network)
+        emptied = freeze is not None and freeze.evacuate_to is not None
         if not signers.may_give(signer, emptied=emptied):
             return False
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
+        if freeze is not None and moving.purpose not in freeze.lets:
+            return False  # frozen since this pass began
         inside = await beside.members(session, intent_id)
         saves = emptied and moving.purpose == "treasury"
         halted = {} if saves else await tokens.halted(session, desk.network)
@@ -368,12 +376,17 @@ class Preparer:
         except NodeRejected as error:
             if not would_revert(error):
                 await self._wait([intent.id], "chain")
-                return False
-            await self._fail(intent, "would_revert")
+            elif await self._short(intent, address):
+                await self._wait([intent.id], "liquidity")
+            else:
+                await self._fail(intent, "would_revert")
             return False
         except NodeGarbage:
             await self._wait([intent.id], "chain")
             return False
+        except (NodeTimeout, NodeUnavailable):
+            self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS  # it may be why
+            raise
         finally:
             took = time.monotonic() - began
             self._trying += took
@@ -387,6 +400,16 @@ class Preparer:
             return False
         return True
 
+    async def _short(self, intent: Intent, address: str) -> bool:
+        """Whether it reverts for want of the token alone: something that was on its way has been
+        mined since its balance was read, or another node answers that knows of less."""
+        chain = self._desk.chain
+        if intent.data is not None or chain.network.token(intent.asset) is None:
+            return False
+        head = await chain.head()
+        balance = await chain.said(address, intent.asset, head.number)
+        return balance is None or balance < intent.amount_minor
+
     async def _fail(self, intent: Intent, reason: str) -> None:
         async with self._desk.db.transaction() as session:
             if intent.purpose not in OWN_PURPOSES and await signers.may_have_paid(
@@ -399,6 +422,8 @@ class Preparer:
         hit("intent.after_commit_failed")
 
     async def _wait(self, intent_ids: Sequence[str], reason: str) -> None:
+        if not intent_ids:
+            return
         async with self._desk.db.transaction() as session:
             await repository.set_waiting(session, intent_ids, reason, queued_only=True)
 

@@ -242,7 +242,7 @@ class SelfCustodyWorker:
         elif row.state in ("signed", "sent", "mined"):
             head = await chain.head()
             final = await final_number(chain, status=status, head=head)
-            await self._follow(row, chain, final)
+            await self._follow(row, chain, await chain.agreed(final))
 
     async def _allocate(self, row: Any, chain: ChainClient) -> None:
         """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
@@ -370,14 +370,14 @@ class SelfCustodyWorker:
         if receipt is not None:
             ref = await chain.block_ref(receipt.block_number)
             if ref is not None and ref.hash == receipt.block_hash:
-                await self._seen(row, receipt, final)
+                done = receipt.block_number <= final and await chain.confirmed(receipt)
+                await self._seen(row, receipt, done=done)
         elif used > row.nonce:
             await self._passed(row, chain, final)
         elif await self._due(row.id):
             await self._send(row.id, chain, bytes(row.raw))
 
-    async def _seen(self, row: Any, receipt: Receipt, final: int) -> None:
-        done = receipt.block_number <= final
+    async def _seen(self, row: Any, receipt: Receipt, *, done: bool) -> None:
         state = ("settled" if receipt.status == 1 else "failed") if done else "mined"
         async with self._db.transaction() as session:
             await self._update(
@@ -407,8 +407,8 @@ class SelfCustodyWorker:
                 return
             log.warning("selfcustody.nonce_passed", send=row.id, nonce=row.nonce)
         elif spent.pays_as(fields_of(bytes(row.unsigned))):
-            receipts = await chain.block_receipts(spent.block)
-            await self._seen(row, receipts[spent.tx.index], final)
+            receipt = (await chain.block_receipts(spent.block))[spent.tx.index]
+            await self._seen(row, receipt, done=await chain.confirmed(receipt))
         else:
             await self._fail(row, "nonce_used_elsewhere")
 

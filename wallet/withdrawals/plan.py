@@ -178,8 +178,6 @@ class Planner:
                     token = chain.network.token(money.asset.code)
                     if token is not None:
                         return UNKNOWN_TOKEN_GAS
-                    if chain.network.fee_model != "arbitrum":
-                        return fees.PLAIN_GAS
                     return await chain.estimate_gas(basis.sender, to, 0, b"")
                 return await estimate_gas(
                     chain,
