@@ -1,4 +1,5 @@
-"""`./dev campaign sends` at reduced size: every row once on both nodes, and one seed twice.
+"""`./dev campaign sends` at reduced size: every row once, a third of them on Anvil, too, and one
+seed twice.
 BIFOLD_CAMPAIGN_SEED draws other faults, amounts and moments."""
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wallet.testing.sends import Tally
 from wallet.testing.stage import HOUSES
 
 SEED = int(os.environ.get("BIFOLD_CAMPAIGN_SEED", "90001"))
+ON_ANVIL = 10
 TWICE = [
     "three workers",
     "connections cut",
@@ -49,14 +51,16 @@ def test_every_row_of_the_matrix_has_its_faults() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_every_row_once_on_a_fake_node_and_on_anvil(cluster: ScratchCluster) -> None:
+async def test_every_row_once_on_a_fake_node_and_some_on_anvil(cluster: ScratchCluster) -> None:
     names = plan(SEED, None, every_fault=False)
     fake = await play_seed(cluster, SEED, names, anvil=False)
     right(fake.tally)
     assert set(fake.tally.by_row) == set(ROWS)
-    real = await play_seed(cluster, SEED, names, anvil=True)
+    some = random.Random(SEED).sample(range(len(names)), ON_ANVIL)
+    real = await play_seed(cluster, SEED, [names[place] for place in some], anvil=True)
     right(real.tally)
-    assert real.tally.outcomes == fake.tally.outcomes  # schedule, ends and what recipients have
+    outcomes = [fake.tally.outcomes[place] for place in some]
+    assert real.tally.outcomes == outcomes  # schedule, ends and what recipients have
 
 
 def test_every_house_has_its_turn() -> None:
@@ -80,7 +84,7 @@ async def test_batches_come_to_the_same_on_both_nodes(cluster: ScratchCluster) -
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_one_seed_is_the_same_byte_for_byte(cluster: ScratchCluster, tmp_path: Path) -> None:
-    others = random.Random(SEED).sample(sorted(FAULTS.keys() - set(TWICE)), 3)
+    others = random.Random(SEED).sample(sorted(FAULTS.keys() - set(TWICE)), 1)
     files = [tmp_path / name for name in ("once", "again", "other")]
     once, again = [
         await play_seed(cluster, SEED, TWICE + others, anvil=False, file=file) for file in files[:2]
