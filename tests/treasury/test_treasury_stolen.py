@@ -79,6 +79,29 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
     assert freeze.evacuate_to is None
 
 
+@pytest.mark.parametrize("many", [70, 200])
+async def test_a_thief_who_uses_more_nonces_than_a_signer_signs_ahead_keeps_nothing_back(
+    seam: Seam, many: int
+) -> None:
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    for nonce in range(1, 1 + many):
+        await _spend_from_hot(seam, nonce)
+        await seam.dev.mine(1)
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam, 12)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "USDC") > 0
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to is None
+    assert await seam.rows("SELECT FROM chain_intents WHERE state = 'in_review'") == []
+
+
 async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(
     seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
