@@ -164,7 +164,7 @@ class IntentRunner:
                     await self._contradicted(row.address, ahead)
                     halted |= batches
             elif ahead.strange or row.halted_reason in signers.CONTRADICTED[1:]:
-                await self._contradicted(row.address, ahead)
+                await self._contradicted(row.address, ahead, halted_only=not ahead.strange)
                 halted |= batches
             elif batches and await self._in_pool(row, ahead):
                 taken.add(row.address)
@@ -180,17 +180,18 @@ class IntentRunner:
         what waits here: that is not written again meanwhile, and nobody takes it back."""
         since = row.halted_reason is not None and bool(ahead.places)
         if since:
-            await self._contradicted(row.address, ahead)
+            await self._contradicted(row.address, ahead, halted_only=not ahead.strange)
         return since
 
-    async def _contradicted(self, address: str, ahead: Ahead) -> None:
+    async def _contradicted(self, address: str, ahead: Ahead, *, halted_only: bool = False) -> None:
         """Halt it: its signer has used nonces for what these books do not have. Not where another
-        worker has written their rows since, or an operator has let it go on behind them."""
+        worker has written their rows since, or an operator has let it go on behind them; with
+        `halted_only` not where one has let it go on at all."""
         desk = self._desk
         async with desk.db.transaction() as session:
             now = await signers.lock_signer(session, network=desk.network, address=address)
             left = [one.nonce + 1 for one in ahead.places if one.nonce >= now.next_nonce]
-            if left:
+            if left and (now.halted_reason is not None or not halted_only):
                 await casework.halt_signer(
                     session, network=desk.network, address=address, reason=signers.NONCE_USED,
                     used=max(left),
