@@ -113,6 +113,40 @@ async def test_what_an_emptied_address_paid_alone_is_not_given_back_and_has_its_
     assert await seam.differences() == []
 
 
+async def test_an_evacuation_of_a_copy_that_knows_no_address_begins_at_none_unseen(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The copy is from before the first payment; the look at the treasury comes first."""
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
+    await seam.pass_once()
+    assert await seam.on_chain(PAYEES[0], "ETH") == 10**18
+    _forget(database, made.id)
+    _lose(
+        database,
+        "DELETE FROM chain_signers",
+        "UPDATE network_state SET compared_in = 'of another'",
+    )
+    seam.restart_worker()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    await seam.observer.tick()
+    await seam.treasury.tick()
+    await seam.pass_once()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
+    for _ in range(12):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
+    assert await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL") != []
+    for address in await seam.signer.hot_addresses():
+        assert await seam.on_chain(address, "USDC") == 0
+
+
 async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
     seam: Seam, database: ScratchDatabase
 ) -> None:

@@ -118,6 +118,19 @@ async def compared(session: AsyncSession, network: str, *, within: str | None = 
     )
 
 
+async def were_compared(session: AsyncSession, network: str) -> bool:
+    """Whether that was done since this database began to run."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM network_state WHERE network = :network"
+                f" AND compared_in = {INSTANCE})"
+            ),
+            {"network": network},
+        )
+    )
+
+
 async def may_have_paid(session: AsyncSession, *, network: str, since: datetime | None) -> bool:
     """Whether what was promised at `since`, and has no nonce here, may be paid all the same: after
     that a hot address was found to have done what these books do not know, or to do so now; or
