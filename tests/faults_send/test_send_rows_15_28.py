@@ -225,7 +225,7 @@ async def test_s23_lies_about_nonce_balance_and_gas(case: Case, method: str, lie
 
 async def test_s23_a_nonce_that_is_too_high_halts_and_burns_nothing(case: Case) -> None:
     made = await case.withdraw()
-    await case.seam.runner._introduce_signers(0)
+    await case.seam.runner._introduce_signers(0, set())
     case.meddler.alter = lambda asked, _, answer: (
         hex(7) if asked == "eth_getTransactionCount" else answer
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -96,5 +97,54 @@ async def test_nor_does_it_begin_an_address_too_far_ahead(db: Database, tmp_path
         seam.runner = seam.new_runner()
         await seam.finish()
         assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    finally:
+        await seam.close()
+
+
+async def test_a_pass_beside_another_does_not_take_away_its_doubt(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job of a payment that was just promised has the runner's loop work beside itself."""
+    honest, liar = FakeNode(), FakeNode()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4, transport=honest.transport
+    )
+    try:
+        await seam.fund_house()
+        ada = await seam.funded_person()
+        await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+        await seam.finish()
+        liar.chain = honest.chain
+        _counts(liar, "0x9")
+        several = FailoverRpc(seam.network, [liar.transport(), honest.transport()])
+        seam.chain = ChainClient(seam.network, several)
+        seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
+        seam.runner = seam.new_runner()
+        made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+        await seam.observer.tick()
+        async with seam.db.transaction() as session:
+            await session.execute(text("UPDATE network_state SET compared_in = 'of another'"))
+        waits, verify = seam.runner._queued_wait_for, seam.chain.verify_identity
+        begun, goes = asyncio.Event(), asyncio.Event()
+        beside: list[asyncio.Task[None]] = []
+
+        async def stands() -> Any:
+            begun.set()
+            await goes.wait()
+            return await verify()
+
+        async def told(reason: str) -> None:
+            await waits(reason)
+            if not beside:
+                monkeypatch.setattr(seam.chain, "verify_identity", stands)
+                beside.append(asyncio.create_task(seam.runner.tick()))
+                await begun.wait()
+
+        monkeypatch.setattr(seam.runner, "_queued_wait_for", told)
+        await seam.runner.tick()
+        with pytest.raises(InvalidState, match="may be paid already"):
+            await seam.cancel(ada, made.id)
+        goes.set()
+        await asyncio.gather(*beside)
     finally:
         await seam.close()

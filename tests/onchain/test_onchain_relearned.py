@@ -17,6 +17,7 @@ from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.onchain import IntentRunner, casework, signers
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 from wallet.withdrawals import Withdrawal
@@ -141,6 +142,24 @@ async def test_the_first_pass_looks_where_nothing_waits(
     assert len(await seam.rows("SELECT FROM chain_signers")) == 1
 
 
+async def test_what_was_compared_in_another_database_says_nothing_of_the_one_that_took_over(
+    seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pass may have begun before it did."""
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
+    real = IntentRunner._nonces_of_nobody
+
+    async def taken_over(*asked: Any) -> Any:
+        answer = await real(*asked)
+        monkeypatch.setattr(signers, "INSTANCE", "'of a third'")
+        return answer
+
+    monkeypatch.setattr(IntentRunner, "_nonces_of_nobody", taken_over)
+    await seam.runner.tick()
+    [row] = await seam.rows("SELECT compared_in FROM network_state")
+    assert row.compared_in == "of another"
+
+
 async def test_while_the_signer_is_away_nothing_is_given(
     seam: Seam, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +271,71 @@ async def test_a_copy_of_while_it_stood_halted_gives_nothing_back_that_was_paid_
     await seam.pass_once()
     with pytest.raises(InvalidState, match="may be paid already"):
         await seam.cancel(ada, made.id)
+
+
+@pytest.mark.parametrize("mined", [True, False])
+async def test_nor_what_its_signer_alone_knows_of(
+    seam: Seam, database: ScratchDatabase, mined: bool
+) -> None:
+    """All its nonces are explained, by a payment that waits here and has no row while it stands."""
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "USDC", seam.faucet)
+    await seam.finish()
+    [row] = await seam.rows("SELECT address FROM chain_signers")
+    async with seam.db.transaction() as session:  # a node had shown no receipt
+        await casework.halt_signer(
+            session, network="local", address=row.address, reason="foreign_transaction"
+        )
+    made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
+    [case] = await seam.rows("SELECT id FROM cases WHERE kind = 'signer_halted'")
+    await seam.automine(mined)
+    await _resume(seam)
+    await seam.pass_once()
+    assert (await seam.withdrawal(ada, made.id)).status in ("broadcast", "mined")
+    _lose(
+        database,
+        f"DELETE FROM chain_attempts a USING withdrawals w WHERE w.id = '{made.id}'"
+        " AND a.intent_id = w.intent_id",
+        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason ="
+        " NULL, mined_tx_hash = NULL, mined_kind = NULL, mined_block = NULL, mined_block_hash ="
+        f" NULL, mined_status = NULL, gas_used = NULL, gas_fee_wei = NULL WHERE ref = '{made.id}'",
+        f"UPDATE withdrawals SET status = 'held' WHERE id = '{made.id}'",
+        "UPDATE chain_signers SET halted_reason = 'foreign_transaction', halted_at ="
+        " clock_timestamp(), next_nonce = 1",
+        "UPDATE cases SET status = 'open', closed_at = NULL, closed_by = NULL, closing_note = NULL"
+        f" WHERE id = '{case.id}'",
+        "UPDATE network_state SET compared_in = 'of another'",
+    )
+    seam.restart_worker()
+    for _ in range(2):
+        await seam.pass_once()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
+    if mined:
+        await seam.dev.mine(seam.network.confirmations + 2)
+    await _resume(seam)
+    await seam.automine(True)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await seam.on_chain(OUTSIDE, "USDC") == PAID
+
+
+async def test_an_address_that_was_used_elsewhere_goes_on_behind_all_its_nonces(
+    seam: Seam,
+) -> None:
+    """So far ahead of what it knows a signer signs nothing, until it knows that they are used."""
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "USDC", seam.faucet)
+    await seam.finish()
+    for nonce in range(1, 71):
+        await _spend_from_hot(seam, nonce)
+    made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
+    await seam.finish()
+    assert await _halted(seam) == {"foreign_transaction"}
+    await _resume(seam)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    assert await _halted(seam) == {None}
 
 
 def _services(seam: Seam) -> Any:

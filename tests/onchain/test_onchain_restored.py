@@ -274,7 +274,7 @@ async def test_what_may_be_paid_is_not_given_back_where_its_recipient_refuses_it
     """It may take it but once; nor is it ended for what its owner owes."""
     ada = await seam.funded_person()
     made = await seam.withdraw(ada, "3", "USDC", ELSEWHERE)
-    await seam.runner._introduce_signers(0)
+    await seam.runner._introduce_signers(0, set())
     [hot] = await seam.signer.hot_addresses()
     async with seam.db.transaction() as session:
         await casework.halt_signer(

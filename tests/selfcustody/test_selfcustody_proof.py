@@ -18,6 +18,7 @@ from chain.testing.delegation import authorize
 from keys.testing import TEST_MNEMONIC
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 from tests.selfcustody.test_selfcustody_sends import funded
+from wallet.selfcustody import SelfCustodyWorker
 from wallet.testing.databases import ScratchDatabase
 
 END_LEADERS = (
@@ -116,6 +117,76 @@ async def test_a_copy_that_lost_the_bytes_finds_the_payment(
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
 
 
+async def test_a_copy_that_lost_the_bytes_waits_for_those_in_the_pool(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Who is told "failed" pays again."""
+    ada, account = await funded(stage)
+    await stage.seam.automine(False)
+    made = await stage.begin(ada, account, "1", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'allocated', raw = NULL, tx_hash = NULL"
+        )
+    stage.restart()
+    await stage.worker.tick()
+    assert (await stage.send(ada, made.id)).state == "allocated"
+    await stage.seam.automine(True)
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_a_late_rival_fails_nothing_that_was_sent_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took its rows before; its signer knows no grant any more, and its node shows no pool."""
+    ada, account = await funded(stage)
+    await stage.seam.automine(False)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.worker.tick()  # it has its nonce
+    async with stage.seam.db.transaction() as session:
+        [late] = await stage.worker._turns.take(session, ["local"])
+    await stage.worker.tick()
+    assert (await stage.send(ada, made.id)).state == "sent"
+
+    async def nothing_of_it(_: str) -> int:
+        raise NodeRejected(-32000, "no pending state")
+
+    monkeypatch.setattr(stage.seam.chain, "nonce_in_pool", nothing_of_it)
+    stage.restart()
+    await stage.worker._move(late)
+    assert (await stage.send(ada, made.id)).state == "sent"
+    await stage.seam.automine(True)
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+
+
+async def test_a_late_rival_refuses_no_box_that_was_answered_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signer answers each once."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    async with stage.seam.db.transaction() as session:
+        late = await stage.worker._turns.boxes(session, late_seconds=180.0)
+    assert len(late) == 1
+    await stage.worker.tick()
+    rival = SelfCustodyWorker(stage.seam.db, {"local": stage.seam.chain}, stage.relay)
+
+    async def before(*_: object, **__: object) -> list[Any]:
+        return late
+
+    monkeypatch.setattr(rival._turns, "boxes", before)
+    await rival._answer()
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+
+
 async def test_a_nonce_that_an_authorisation_used_up_fails_it_and_frees_the_account(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +211,7 @@ async def test_a_nonce_that_an_authorisation_used_up_fails_it_and_frees_the_acco
     sent = await seam.node("eth_sendRawTransaction", "0x" + bytes(raw).hex())
     await seam.dev.wait_mined(str(sent))
     assert await seam.chain.nonce(account.address) == nonce + 1
-    monkeypatch.setattr("wallet.selfcustody.worker.ASK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("wallet.selfcustody.turns.ASK_AGAIN_SECONDS", 0.0)
     await stage.finish()
     ended = await stage.send(ada, made.id)
     assert (ended.state, ended.reason) == ("failed", "nonce_used_elsewhere")

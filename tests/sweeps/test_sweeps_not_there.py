@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from chain.errors import NodeRejected
 from tests.onchain.test_onchain_lost_rows import LOSE_BYTES, _lose, _mined
 from tests.sweeps.test_sweeps_strangers import coins_come, delegated, opened, person_with
 from tests.sweeps.test_sweeps_wallet import Open
@@ -52,3 +55,24 @@ async def test_an_own_sweep_whose_bytes_were_lost_is_not_booked_twice(
     assert await seam.booked("USDC", "hot") == before
     [gas] = await seam.differences()  # what its own gas cost is for a person to book
     assert gas.startswith("chain:local:ETH:hot -")
+
+
+async def test_an_address_without_its_coins_keeps_nobody_elses(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork took them, say: geth refuses to try out what such an address cannot pay."""
+    seam = await opened("prefund")
+    _, without = await person_with(seam, eth="5")
+    _, address = await person_with(seam, eth="2")
+    await seam.node("anvil_setBalance", without, "0x0")
+    honest = seam.chain.estimate_gas
+
+    async def estimate(from_: str, *call: Any) -> int:
+        if from_ == without:
+            raise NodeRejected(-32000, "insufficient funds for transfer")
+        return await honest(from_, *call)
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await seam.sweeper.tick()
+    await seam.finish()
+    assert await seam.on_chain(address, "ETH") < 10**16

@@ -21,9 +21,10 @@ from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import ChainUnavailable, casework, signers
 from wallet.onchain.freeze import freeze_network
+from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
-from wallet.treasury import hot
+from wallet.treasury import hot, moves
 
 
 @pytest.fixture
@@ -110,3 +111,83 @@ async def test_what_an_emptied_address_paid_alone_is_not_given_back_and_has_its_
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
     assert await seam.on_chain(PAYEES[0], "ETH") == 10**18
     assert await seam.differences() == []
+
+
+async def test_an_evacuation_of_a_copy_that_knows_no_address_begins_at_none_unseen(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The copy is from before the first payment; the look at the treasury comes first."""
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
+    await seam.pass_once()
+    assert await seam.on_chain(PAYEES[0], "ETH") == 10**18
+    _forget(database, made.id)
+    _lose(
+        database,
+        "DELETE FROM chain_signers",
+        "UPDATE network_state SET compared_in = 'of another'",
+    )
+    seam.restart_worker()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    await seam.observer.tick()
+    await seam.treasury.tick()
+    await seam.pass_once()
+    with pytest.raises(InvalidState, match="may be paid already"):
+        await seam.cancel(ada, made.id)
+    for _ in range(12):
+        if await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL"):
+            break
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.pass_once()
+            await seam.mine(seam.network.confirmations)
+    assert await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NULL") != []
+    for address in await seam.signer.hot_addresses():
+        assert await seam.on_chain(address, "USDC") == 0
+
+
+async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """It waited in the copy. The scanner was first, and knew nothing of it; the signer does."""
+    [address, _] = await seam.signer.hot_addresses()
+    paid = seam.money("40000", "USDC")
+    async with seam.operators.transaction() as session:
+        move_id = await moves.propose(
+            session, network="local", money=paid, kind="to_cold", to_address=COLD, by="ada"
+        )
+    async with seam.operators.transaction() as session:
+        await moves.approve(
+            session, move_id, by="bob", chain=seam.chain, sender=address, assets=seam.assets
+        )
+    await seam.automine(False)
+    await seam.runner.tick()
+    _lose(
+        database,
+        "DELETE FROM chain_attempts",
+        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL",
+        "UPDATE chain_signers SET next_nonce = 0",
+    )
+    await seam.automine(True)
+    seam.restart_worker()
+    for _ in range(4):
+        await seam.dev.mine(seam.network.confirmations)
+        await seam.observer.tick()
+        await seam.scanner.tick()
+    assert await seam.booked("USDC", "cold") == paid.minor
+    for _ in range(2):
+        await seam.finish()
+    assert await seam.on_chain(COLD, "USDC") == paid.minor == await seam.booked("USDC", "cold")
+    [left] = await seam.rows("SELECT id, state, reason, nonce FROM chain_intents")
+    assert (left.state, left.reason, left.nonce) == ("in_review", "lost_row", 0)
+    [case] = await seam.rows(
+        "SELECT kind FROM cases WHERE status = 'open' AND subject = :i", i=left.id
+    )
+    assert case.kind == "payment_in_review"
+    with pytest.raises(InvalidState, match="within the house"):
+        await resolve(seam.runner._desk, left.id, by="bea")
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"

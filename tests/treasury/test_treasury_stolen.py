@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from chain.address import checked
+from chain.client import ChainClient
 from chain.testing.fake_node import FakeNode
 from chain.transactions import decode_unsigned
 from keys.errors import SignerRefused
@@ -21,6 +22,7 @@ from keys.request import Kind, SignedTx
 from tests.onchain.test_onchain_strangers import _spend_from_hot
 from wallet import cli_evacuate, cli_treasury_moves
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import ChainUnavailable, casework, queue, signers, tokens
 from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import GWEI, Seam
@@ -77,6 +79,55 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
         assert await signers.lost(session, network="local", address=address)
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to is None
+
+
+@pytest.mark.parametrize("many", [70, 200])
+async def test_a_thief_who_uses_more_nonces_than_a_signer_signs_ahead_keeps_nothing_back(
+    seam: Seam, many: int
+) -> None:
+    await seam.fund_house()
+    [address] = await seam.signer.hot_addresses()
+    ada = await seam.funded_person()
+    made = await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    await seam.finish()
+    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    for nonce in range(1, 1 + many):
+        await _spend_from_hot(seam, nonce)
+        await seam.dev.mine(1)
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam, 12)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await seam.on_chain(COLD, "USDC") > 0
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to is None
+    assert await seam.rows("SELECT FROM chain_intents WHERE state = 'in_review'") == []
+
+
+async def test_an_address_that_is_not_known_yet_keeps_no_other_from_being_emptied(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nodes differ about the nonces of the second, for as long as one of them lies."""
+    seam = await _opened(db, tmp_path, hot_keys=2)
+    first, second = await seam.signer.hot_addresses()
+    await seam.pay_in(first, "10", "ETH")
+    await seam.pay_in(second, "1", "ETH")
+    real = hot.introduce
+
+    async def introduce(db: Database, chain: ChainClient, address: str) -> None:
+        if address == second:
+            raise InvalidState("The nodes say differently how many nonces it has used.")
+        await real(db, chain, address)
+
+    await hot.introduce(seam.db, seam.chain, first)
+    monkeypatch.setattr(hot, "introduce", introduce)
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam, 5)
+    assert await seam.on_chain(first, "ETH") == 0
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to == COLD
+    await seam.close()
 
 
 async def test_customers_who_wait_are_not_in_the_way_of_an_evacuation(

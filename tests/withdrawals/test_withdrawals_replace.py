@@ -93,7 +93,7 @@ class TestCancel:
         made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
         head = await seam.chain.head()
         [hot] = await seam.signer.hot_addresses()
-        await seam.runner._introduce_signers(0)
+        await seam.runner._introduce_signers(0, set())
         assert await seam.runner._preparer.run(hot, head=head) == 1
         asked = await seam.cancel(ada, made.id)
         assert (asked.status, asked.cancel_requested) == ("held", True)

@@ -23,7 +23,7 @@ from chain.transactions import (
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
 from wallet.crashpoints import hit
-from wallet.onchain import approvals, casework, repository, signers
+from wallet.onchain import approvals, casework, journal, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import CANCELLED
@@ -40,6 +40,7 @@ from wallet.onchain.states import UNMINED, State
 
 BUMP_AFTER_SECONDS = 30.0
 DAY_LIMIT = "day_limit_reached"  # the signer's word for: tomorrow
+TOO_FAR = "nonce_ahead"  # and for: so far above my newest one I sign nothing
 DAY_LIMIT_WAIT_SECONDS = (
     26 * 3600.0
 )  # a day and its seams; what is refused then is refused for good
@@ -63,7 +64,7 @@ class Deliverer:
         self._desk = desk
         self._rebroadcast_seconds = rebroadcast_seconds
         self._bump_seconds = bump_seconds
-        self._signer_there = True
+        self._unsigned: set[str] = set()
         self._refusals: dict[str, tuple[int, str]] = {}
         self._put_off: dict[str, float] = {}
 
@@ -77,10 +78,14 @@ class Deliverer:
             return
         async with self._desk.db.transaction() as session:
             attempts = await repository.attempts_of(session, [intent.id for intent in waiting])
-        self._signer_there = True
+        self._unsigned.discard(waiting[0].from_address or "")
         known = await self._known(attempts)
         for position, intent in enumerate(waiting):
             await self._deliver(intent, attempts[intent.id], known, lowest=position == 0)
+
+    def _sign_no_more(self, intent: Intent) -> None:
+        """Of its address, in this pass. Of another one a pass may run beside it."""
+        self._unsigned.add(intent.from_address or "")
 
     async def _known(self, attempts: Mapping[str, list[Attempt]]) -> set[str]:
         """Hashes that the node has now, in its pool or mined."""
@@ -96,12 +101,13 @@ class Deliverer:
         if wants_cancel(intent, attempts) and await self._cancel(intent, attempts):
             return  # what it made is signed in the next pass
         pending = next((a for a in attempts if a.raw is None and a.refused is None), None)
-        if pending is not None and self._signer_there and not self._waits(pending):
+        stopped = intent.from_address in self._unsigned
+        if pending is not None and not stopped and not self._waits(pending):
             try:
                 signed = await self._sign(intent, pending)
             except SignerUnavailable:
                 # Nothing is known; the same payload is asked for again. What is signed goes out.
-                self._signer_there = False
+                self._sign_no_more(intent)
                 return
             if signed is not None:
                 await self._send(intent, pending.seq, signed.raw)
@@ -152,7 +158,9 @@ class Deliverer:
             )
         except NonceConflict as error:
             log.error("signer.conflict", intent=intent.id, reason=error.reason)
-            self._signer_there = False  # nothing behind it either: it may have been paid before
+            self._sign_no_more(intent)  # nothing behind it either: it may have been paid before
+            if error.reason == TOO_FAR and await self._caught_up(attempt, sender, index):
+                return None  # it is asked for again in the next pass
             await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
             return None
         except SignerRefused as error:
@@ -188,6 +196,15 @@ class Deliverer:
             return None  # in no row: nobody would know their hash
         return signed
 
+    async def _caught_up(self, attempt: Attempt, sender: str, index: int | None) -> bool:
+        """Whether the signer is nearer by now: strangers' nonces were all that it did not know."""
+        used = await self._desk.chain.nonce(sender)
+        if not used or not await self._desk.chain.passed(sender, used - 1):
+            return False
+        return await journal.catch_up(
+            self._desk, sender, decode_unsigned(attempt.unsigned), deposit_index=index, used=used
+        )
+
     def _waits(self, attempt: Attempt) -> bool:
         """Whether this bump was above the day's fees a moment ago: its older bytes go on."""
         until = self._put_off.get(attempt.intent_id, 0.0)
@@ -207,7 +224,7 @@ class Deliverer:
 
         Its owner may cancel: a transfer of nothing is within every limit.
         """
-        self._signer_there = False
+        self._sign_no_more(intent)
         if intent.waiting_for != "signer_limit":
             log.error("signer.limit_reached", intent=intent.id, address=intent.from_address)
         async with self._desk.db.transaction() as session:
@@ -225,7 +242,7 @@ class Deliverer:
             self._refusals[intent.id] = said
             log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
         if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
-            self._signer_there = False
+            self._sign_no_more(intent)
             async with self._desk.db.transaction() as session:
                 await casework.halt_signer(
                     session, network=self._desk.network, address=intent.from_address or "",

@@ -10,22 +10,29 @@ signed for nothing that waits here leaves the address to a person.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.errors import InvalidTransaction
-from chain.transactions import encode_unsigned, signed_matches, tx_hash
+from chain.transactions import TxFields, encode_unsigned, signed_matches, tx_hash
+from keys.book import MAX_NONCES_AHEAD
 from keys.errors import SignerRefused
 from keys.request import MAX_ASKED, SignedBefore, SignedTx
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, repository, signers
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
+from wallet.onchain.freeze import OWN_PURPOSES
+from wallet.onchain.replace import nothing
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
 
+LOST_ROW = "lost_row"
+"""Why a payment is in review that the chain has, alone or in a batch, and whose row was lost."""
 log = structlog.get_logger(__name__)
 
 
@@ -92,6 +99,39 @@ async def known(desk: Desk, intents: Iterable[Intent]) -> dict[str, SignedBefore
     return found
 
 
+async def catch_up(
+    desk: Desk, address: str, fields: TxFields, *, deposit_index: int | None, used: int
+) -> bool:
+    """Take the signer past nonces that the chain has used without it: so far above its newest one
+    it would never sign `fields`, and who has the key uses as many as they like. It signs transfers
+    of nothing at some of these, which no node is ever given. False where that brings it no nearer.
+    `used`: the chain's count. Raises SignerUnavailable."""
+    low, high = 0, used
+    while low < high:  # its next nonce: it tells nothing from there on
+        middle = (low + high) // 2
+        found = await desk.signer.signed_from(
+            chain_id=desk.chain.network.chain_id, address=address, nonce=middle
+        )
+        low, high = (found[-1].nonce + 1, high) if found else (low, middle)
+    first = low
+    while low + MAX_NONCES_AHEAD <= fields.nonce:
+        step = min(low + MAX_NONCES_AHEAD, used) - 1
+        if step < low:
+            return False
+        passed = replace(nothing(fields, address), nonce=step, cap=1, tip=0)
+        try:
+            await desk.signer.sign_transaction(
+                address=address, payload=encode_unsigned(passed), kind="cancel",
+                intent_id=f"used/{address}/{step}", deposit_index=deposit_index,
+            )  # fmt: skip
+        except SignerRefused as error:
+            log.error("signer.stays_behind", address=address, nonce=step, reason=error.reason)
+            return False
+        low = step + 1
+    log.warning("signer.caught_up", address=address, nonces=low - first)
+    return low > first
+
+
 async def write_again(desk: Desk, places: Iterable[SignedBefore]) -> int:
     """The rows of payments that wait here and were signed before; how many. Leader of their address
     only. Raises SignerUnavailable."""
@@ -141,19 +181,19 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
         )
         if not stands:
             return False
-        moved = await desk.move(
-            session, intent.id, State.ALLOCATED, from_address=place.address, nonce=place.nonce
-        )
-        if moved is None:
-            return False
         await repository.insert_attempt(
-            session, intent=moved, seq=1, kind="pay", unsigned=unsigned,
+            session, intent=intent, seq=1, kind="pay", unsigned=unsigned,
             tip_wei=place.tip, cap_wei=place.cap,
         )  # fmt: skip
         await repository.store_signed(
             session, intent_id=intent.id, seq=1, raw=signed.raw, tx_hash=signed.tx_hash
         )
-        await desk.move(session, intent.id, State.SIGNED)
+        has: dict[str, Any] = {"from_address": place.address, "nonce": place.nonce}
+        if intent.purpose in OWN_PURPOSES and await _arrived(session, desk, signed.tx_hash):
+            await desk.move(session, intent.id, State.IN_REVIEW, reason=LOST_ROW, **has)
+        else:
+            await desk.move(session, intent.id, State.ALLOCATED, **has)
+            await desk.move(session, intent.id, State.SIGNED)
         await signers.set_next_nonce(
             session, network=desk.network, address=place.address,
             next_nonce=max(row.next_nonce, place.nonce + 1),
@@ -164,4 +204,19 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
     return True
 
 
-__all__ = ["Ahead", "ahead", "known", "write_again"]
+async def _arrived(session: AsyncSession, desk: Desk, tx_hash: str) -> bool:
+    """Whether the scanner keeps what it brought the house as an arrival, which the books have then
+    or will have: its own end would book the same coins once more."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM deposits WHERE network = :network"
+                " AND tx_hash = :hash AND principal_id IS NULL"
+                " AND status NOT IN ('ignored', 'orphaned'))"
+            ),
+            {"network": desk.network, "hash": tx_hash},
+        )
+    )
+
+
+__all__ = ["Ahead", "ahead", "catch_up", "known", "write_again"]

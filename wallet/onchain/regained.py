@@ -30,9 +30,10 @@ from wallet.onchain.batch import ALLOWANCE, APPROVE, allowance_call, contracts_o
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import OWN_PURPOSES
 from wallet.onchain.intents import PAYOUT_BATCH, take_apart
+from wallet.onchain.journal import LOST_ROW
 from wallet.onchain.replace import request_cancel
 from wallet.onchain.repository import Intent, intent_of
-from wallet.onchain.review import ASK_ANOTHER, LOST_ROW, NONCES_AT_MOST, receipt_in, resolve
+from wallet.onchain.review import ASK_ANOTHER, NONCES_AT_MOST, receipt_in, resolve
 from wallet.onchain.states import State
 
 log = structlog.get_logger(__name__)

@@ -269,10 +269,11 @@ DUE = (
 signer and the chain since the database began to run."""
 
 
-async def anything_due(session: AsyncSession, network: str) -> bool:
-    """`DUE`, asked about this network."""
-    asked = text("SELECT " + DUE.replace("%s", ":network"))
-    return bool(await session.scalar(asked, {"network": network}))
+async def anything_due(session: AsyncSession, network: str) -> str | None:
+    """`DUE`, asked about this network: None, or which database was asked (`signers.INSTANCE`)."""
+    asked = f"SELECT {signers.INSTANCE} WHERE " + DUE.replace("%s", ":network")
+    found: str | None = await session.scalar(text(asked), {"network": network})
+    return found
 
 
 async def nonce_passed(session: AsyncSession, *, network: str, address: str) -> bool:

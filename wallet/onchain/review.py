@@ -29,6 +29,7 @@ from wallet.onchain.fields import build_fields
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import OWN_PURPOSES
 from wallet.onchain.intents import PAYOUT_BATCH
+from wallet.onchain.journal import LOST_ROW
 from wallet.onchain.network import NetworkStatus
 from wallet.onchain.observe import says_paid
 from wallet.onchain.repository import PAYING, Attempt, AttemptKind, Intent
@@ -39,8 +40,6 @@ OLD_COPY = {
     signers.NONCE_USED: "The signer has signed another payment at this nonce",
 }
 """What only a signer says that has signed more than these books know."""
-LOST_ROW = "lost_row"
-"""Why a payment is in review that the chain has in a batch whose row was lost."""
 NONCES_AT_MOST = 64
 """Strangers' nonces looked at for one payment: as far ahead as a signer signs."""
 ASK_ANOTHER = "Put a node that keeps it (an archive node) first in the networks file, ask again."
@@ -104,10 +103,10 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
 
 def _demand_told(intent: Intent, to: State, lost: Spent | None) -> None:
     """Raises InvalidState where an end would say more than the chain did: these books lost rows."""
-    if lost is not None and intent.purpose in OWN_PURPOSES:
+    if (lost is not None or intent.reason == LOST_ROW) and intent.purpose in OWN_PURPOSES:
         raise InvalidState(
-            f"{lost.tx.hash} moved coins within the house and its row was lost: what it brought"
-            " may be booked as an arrival already. It is compared by hand."
+            "It moved coins within the house and its row was lost: what it brought may be booked"
+            " as an arrival already. It is compared by hand."
         )
     named = intent.reason == LOST_ROW and intent.purpose != PAYOUT_BATCH
     if named and to is not State.FINAL_OK:

@@ -53,7 +53,6 @@ class IntentRunner:
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
         self._calm: dict[str, float] = {}
-        self._differ = False
 
     @property
     def network(self) -> str:
@@ -63,9 +62,11 @@ class IntentRunner:
     async def tick(self) -> None:
         """One pass. Idle networks cost one query, once these books were held against the signer
         and the chain; a node or signer that is away ends the pass."""
-        desk, self._differ = self._desk, False
+        desk = self._desk
+        doubts: set[str] = set()  # this pass's own: a job's may run beside the loop's
         async with desk.db.transaction() as session:
-            if not await repository.anything_due(session, desk.network):
+            database = await repository.anything_due(session, desk.network)
+            if database is None:
                 return
             status = await networks.read(session, desk.network)
         try:
@@ -75,7 +76,7 @@ class IntentRunner:
             await desk.chain.verify_identity()
             head = await desk.chain.head()
             final = await final_number(desk.chain, status=status, head=head)
-            signer_there = await self._introduce_signers(final)
+            signer_there = await self._introduce_signers(final, doubts)
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
@@ -85,10 +86,10 @@ class IntentRunner:
                 kept = [one for ahead in before.values() for one in ahead.waiting]
                 await take_apart(session, desk.network, keep=kept)
             plain = not before
-            strange, taken = await self._nonces_of_nobody(known, before)
-            looked = signer_there and not self._differ  # else what was paid may be waiting here
+            strange, taken = await self._nonces_of_nobody(known, before, doubts)
+            looked = signer_there and not doubts  # else what was paid may be waiting here
             if looked and plain:
-                await self._compared()
+                await self._compared(database)
             # The least busy lane chooses first; addresses that take nothing new come before all.
             known.sort(key=lambda row: lanes.index(row.address) if row.address in lanes else -1)
             for signer in known:
@@ -103,7 +104,7 @@ class IntentRunner:
                 await self._queued_wait_for("signer")
                 return
             if looked and not plain and await self._all_written():
-                await self._compared()
+                await self._compared(database)
         except (NodeUnavailable, NodeTimeout) as error:
             log.warning("node.away", network=desk.network, error=error.code)
             await self._queued_wait_for("chain")
@@ -116,9 +117,9 @@ class IntentRunner:
         left = await self._signed_before([row for row in known if row.halted_reason is None])
         return left == {}
 
-    async def _compared(self) -> None:
+    async def _compared(self, database: str) -> None:
         async with self._desk.db.transaction() as session:
-            await signers.compared(session, self._desk.network)
+            await signers.compared(session, self._desk.network, within=database)
 
     async def _signed_before(self, known: Sequence[SignerRow]) -> dict[str, Ahead] | None:
         """What the signer has signed at hot addresses beyond these books, by address, where it has
@@ -134,7 +135,7 @@ class IntentRunner:
         return {address: ahead for address, ahead in found.items() if ahead.places}
 
     async def _nonces_of_nobody(
-        self, known: Sequence[SignerRow], before: dict[str, Ahead]
+        self, known: Sequence[SignerRow], before: dict[str, Ahead], doubts: set[str]
     ) -> tuple[bool, set[str]]:
         """Whether a hot address has used nonces that were never given, which halts it, or its
         signer has signed what no row knows. Until an operator has looked no hot address pays
@@ -155,14 +156,15 @@ class IntentRunner:
                 continue
             ahead = before.get(row.address, Ahead())
             count = await self._desk.chain.nonce(row.address)
+            halted |= await self._signed_since(row, ahead) and batches
             if not ahead.explains(range(row.next_nonce, count)):
-                if await self._halted(row.address):
+                if await self._halted(row.address, doubts):
                     halted = True
                 elif ahead.strange:  # it was emptied once; that stranger is its own signer
                     await self._contradicted(row.address, ahead)
                     halted |= batches
             elif ahead.strange or row.halted_reason in signers.CONTRADICTED[1:]:
-                await self._contradicted(row.address, ahead)
+                await self._contradicted(row.address, ahead, halted_only=not ahead.strange)
                 halted |= batches
             elif batches and await self._in_pool(row, ahead):
                 taken.add(row.address)
@@ -173,14 +175,23 @@ class IntentRunner:
             await self._queued_wait_for("review")
         return halted or bool(taken), taken
 
-    async def _contradicted(self, address: str, ahead: Ahead) -> None:
+    async def _signed_since(self, row: SignerRow, ahead: Ahead) -> bool:
+        """Whether the signer of an address that stands halted here has signed more at it, also for
+        what waits here: that is not written again meanwhile, and nobody takes it back."""
+        since = row.halted_reason is not None and bool(ahead.places)
+        if since:
+            await self._contradicted(row.address, ahead, halted_only=not ahead.strange)
+        return since
+
+    async def _contradicted(self, address: str, ahead: Ahead, *, halted_only: bool = False) -> None:
         """Halt it: its signer has used nonces for what these books do not have. Not where another
-        worker has written their rows since, or an operator has let it go on behind them."""
+        worker has written their rows since, or an operator has let it go on behind them; with
+        `halted_only` not where one has let it go on at all."""
         desk = self._desk
         async with desk.db.transaction() as session:
             now = await signers.lock_signer(session, network=desk.network, address=address)
             left = [one.nonce + 1 for one in ahead.places if one.nonce >= now.next_nonce]
-            if left:
+            if left and (now.halted_reason is not None or not halted_only):
                 await casework.halt_signer(
                     session, network=desk.network, address=address, reason=signers.NONCE_USED,
                     used=max(left),
@@ -218,10 +229,10 @@ class IntentRunner:
             await casework.nobody_waits(session, self._desk.network, calm)
         self._calm |= dict.fromkeys(calm, math.inf)
 
-    async def _halted(self, address: str) -> bool:
+    async def _halted(self, address: str, doubts: set[str]) -> bool:
         """Halt it for what it did, by the nonce that is the next one now. False while it is
         emptied, and when it was. While nodes differ about that it is not halted, and nobody pays
-        customers all the same."""
+        customers all the same: it is among the `doubts`."""
         desk = self._desk
         count = await desk.chain.nonce(address)
         async with desk.db.transaction() as session:
@@ -232,7 +243,7 @@ class IntentRunner:
                 return False
         if not await desk.chain.passed(address, count - 1):
             log.error("node.nonces_differ", address=address, nonce=count - 1)
-            self._differ = True
+            doubts.add(address)
             return True
         async with desk.db.transaction() as session:
             now = await signers.lock_signer(session, network=desk.network, address=address)
@@ -298,7 +309,7 @@ class IntentRunner:
         row = next((item for item in known if item.address == address), None)
         return row is not None and signers.may_give(row, emptied=emptied) and not passed
 
-    async def _introduce_signers(self, final: int) -> bool:
+    async def _introduce_signers(self, final: int, doubts: set[str]) -> bool:
         """Know every address the signer signs for. Its nonce starts where the chain stands, or
         where the signer began: what it signed before these books knew the address is looked at.
 
@@ -329,7 +340,7 @@ class IntentRunner:
                     return False
                 nonce = min([nonce, *(one.nonce for one in signed)])
             if nonce and not signed and not await desk.chain.passed(address, nonce - 1):
-                self._differ = True
+                doubts.add(address)
                 continue  # begun too far ahead none of its payments would ever be mined
             async with desk.db.transaction() as session:
                 await signers.add_signer(

@@ -105,14 +105,29 @@ INSTANCE = (
 )
 
 
-async def compared(session: AsyncSession, network: str) -> None:
-    """All hot addresses' nonces were held against the chain, in this database as it runs now."""
+async def compared(session: AsyncSession, network: str, *, within: str | None = None) -> None:
+    """All hot addresses' nonces were held against the chain, in this database as it runs now.
+    `within`: `INSTANCE` when that began: of one that took over meanwhile it says nothing."""
     await session.execute(
         text(
             f"UPDATE network_state SET compared_in = {INSTANCE} WHERE network = :network"
             f" AND compared_in IS DISTINCT FROM {INSTANCE}"
+            f" AND {INSTANCE} = coalesce(CAST(:within AS text), {INSTANCE})"
         ),
-        {"network": network},
+        {"network": network, "within": within},
+    )
+
+
+async def were_compared(session: AsyncSession, network: str) -> bool:
+    """Whether that was done since this database began to run."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM network_state WHERE network = :network"
+                f" AND compared_in = {INSTANCE})"
+            ),
+            {"network": network},
+        )
     )
 
 

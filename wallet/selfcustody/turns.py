@@ -8,6 +8,7 @@ place is in memory: a worker that takes over begins anew, which is as fair.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ LEFT = ("sent", "mined")
 FRESH_PER_TICK = 16
 LEFT_PER_TICK = 48
 BOXES_PER_TICK = 8
+ASK_AGAIN_SECONDS = 300.0  # a node that does not show what used a nonce up is asked less often
 
 
 class Turns:
@@ -27,6 +29,7 @@ class Turns:
     def __init__(self) -> None:
         self._behind = {FRESH: "", LEFT: ""}
         self._answered = ""
+        self._asked: dict[str, float] = {}
 
     async def take(self, session: AsyncSession, networks: Iterable[str]) -> list[Any]:
         """Payments on these networks whose turn it is, with their accounts; fresh ones first."""
@@ -54,6 +57,14 @@ class Turns:
     def answered(self, box: Any) -> None:
         """The next pass goes on behind its person, whether or not the signer said anything."""
         self._answered = box.principal_id
+
+    def asked_lately(self, send: Any) -> bool:
+        """Whether a node was asked a while ago what used its nonce; if not, it is now."""
+        now = time.monotonic()
+        lately = now < self._asked.get(send.id, 0.0)
+        if not lately:
+            self._asked[send.id] = now + ASK_AGAIN_SECONDS
+        return lately
 
     async def _line(
         self, session: AsyncSession, networks: list[str], states: tuple[str, ...], most: int

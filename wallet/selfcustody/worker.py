@@ -8,8 +8,8 @@ is the chain's next one: the same words may be in another wallet, and whoever is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -56,7 +56,6 @@ DUE = (
     f" seen_at > clock_timestamp() - interval '{TELL_KEY_SECONDS} seconds')"
 )
 REBROADCAST_SECONDS = 3.0
-ASK_AGAIN_SECONDS = 300.0  # a node that does not show what used a nonce up is asked less often
 REPLY_SECONDS = 600.0
 """A sealed reply is for the page that waits for it; who reads the signer's memory a week later
 finds none in the database."""
@@ -86,7 +85,6 @@ class SelfCustodyWorker:
         self._chains = chains
         self._relay = relay
         self._turns = Turns()
-        self._asked: dict[str, float] = {}
 
     async def tick(self) -> None:
         """Tell the signer's key, answer requests, move payments on."""
@@ -194,34 +192,30 @@ class SelfCustodyWorker:
             await self._update(session, row.id, {"grant_name": answer["grant"]}, by="request_id")
 
     async def _refuse(self, row: Any, reason: str) -> None:
+        ended = {"state": "failed", "reason": reason}
         async with self._db.transaction() as session:
-            await self._end_request(session, row.id, "refused", reason=reason)
-            await self._update(
-                session, row.id, {"state": "failed", "reason": reason}, by="request_id"
-            )
+            if not await self._end_request(session, row.id, "refused", reason=reason, first=True):
+                return  # a rival has the answer: the signer gives it once
+            await self._update(session, row.id, ended, by="request_id", was="queued")
         log.info("selfcustody.refused", purpose=row.purpose, reason=reason)
 
     async def _end_request(
-        self,
-        session: AsyncSession,
-        request_id: str,
-        state: str,
-        *,
-        reason: str | None = None,
-        account_id: str | None = None,
-        reply: Mapping[str, str] | None = None,
-    ) -> None:
-        await session.execute(
+        self, session: AsyncSession, request_id: str, state: str, *, reason: str | None = None,
+        account_id: str | None = None, reply: Mapping[str, str] | None = None, first: bool = False,
+    ) -> bool:  # fmt: skip
+        """`first`: only where nobody has ended it. Whether it is ended so now."""
+        done = await session.scalar(
             text(
                 "UPDATE selfcustody_requests SET state = :state, box = NULL, reason = :reason,"
                 " account_id = coalesce(:account, account_id), reply = CAST(:reply AS jsonb)"
-                " WHERE id = :id"
+                " WHERE id = :id AND (NOT :first OR state = 'queued') RETURNING 1"
             ),
             {
                 "id": request_id, "state": state, "reason": reason, "account": account_id,
-                "reply": None if reply is None else json.dumps(dict(reply)),
+                "reply": None if reply is None else json.dumps(dict(reply)), "first": first,
             },
         )  # fmt: skip
+        return done is not None
 
     # Payments
 
@@ -295,9 +289,8 @@ class SelfCustodyWorker:
             return
         unsigned = encode_unsigned(fields(gas))
         async with self._db.transaction() as session:
-            await self._update(
-                session, row.id, {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
-            )
+            allocated = {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
+            await self._update(session, row.id, allocated, was=row.state)
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
 
@@ -340,7 +333,7 @@ class SelfCustodyWorker:
         that lost the bytes: where the nonce is used, only its block says by what."""
         head = (await chain.head()).number
         if await chain.nonce_at(row.address, head) > row.nonce:
-            if self._asked_lately(row):
+            if self._turns.asked_lately(row):
                 return
             spent = await spender(chain, row.address, row.nonce, final=head)
             if spent is None:
@@ -349,6 +342,10 @@ class SelfCustodyWorker:
             if spent.raw is not None and spent.pays_as(fields_of(bytes(row.unsigned))):
                 await self._store(row, spent.raw, spent.tx.hash)
                 return
+        else:
+            with contextlib.suppress(NodeRejected, NodeGarbage):  # of a node that shows no pool
+                if await chain.nonce_in_pool(row.address) > row.nonce:
+                    return  # it may be this very payment: its block will say
         await self._fail(row, reason)
 
     async def _send(self, send_id: str, chain: ChainClient, raw: bytes) -> None:
@@ -398,7 +395,7 @@ class SelfCustodyWorker:
         What used it has failed this payment, unless it does the same. Where the node does not show
         that, it stays sent: who is told "failed" pays again.
         """
-        if self._asked_lately(row):
+        if self._turns.asked_lately(row):
             return
         spent = await spender(chain, row.address, row.nonce, final=final)
         if spent is None:
@@ -411,13 +408,6 @@ class SelfCustodyWorker:
             await self._seen(row, receipt, done=await chain.confirmed(receipt))
         else:
             await self._fail(row, "nonce_used_elsewhere")
-
-    def _asked_lately(self, row: Any) -> bool:
-        now = time.monotonic()
-        lately = now < self._asked.get(row.id, 0.0)
-        if not lately:
-            self._asked[row.id] = now + ASK_AGAIN_SECONDS
-        return lately
 
     async def _due(self, send_id: str) -> bool:
         async with self._db.transaction() as session:
@@ -432,19 +422,24 @@ class SelfCustodyWorker:
         return bool(found)
 
     async def _fail(self, row: Any, reason: str) -> None:
+        """Where it still stands as it was looked at: a rival may have sent it since."""
         async with self._db.transaction() as session:
-            await self._update(session, row.id, {"state": "failed", "reason": reason})
+            await self._update(
+                session, row.id, {"state": "failed", "reason": reason}, was=row.state
+            )
         log.info("selfcustody.failed", send=row.id, reason=reason)
 
     async def _update(
-        self, session: AsyncSession, key: str, changes: Mapping[str, Any], *, by: str = "id"
-    ) -> None:
-        """Columns are named by our own code. What has ended stays as it is."""
+        self, session: AsyncSession, key: str, changes: Mapping[str, Any], *, by: str = "id",
+        was: str | None = None,
+    ) -> None:  # fmt: skip
+        """Columns are named by our own code. What has ended, or is no more as it `was`, stays."""
         sets = ", ".join(f"{name} = :{name}" for name in changes)
         await session.execute(
             text(
                 f"UPDATE selfcustody_sends SET {sets}, updated_at = clock_timestamp()"
                 f" WHERE {by} = :key AND state NOT IN ('settled', 'failed')"
+                " AND state = coalesce(CAST(:was AS text), state)"
             ),
-            {**changes, "key": key},
+            {**changes, "key": key, "was": was},
         )

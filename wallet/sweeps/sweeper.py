@@ -210,12 +210,14 @@ class Sweeper:
         for one in found:
             if one in acting:
                 continue
+            [held] = await self._chain.balances([one.address], native, now.head)
+            if held < 1:  # taken by a fork, say: a node refuses to try out what is not there
+                continue
             estimate = await self._estimate(one, native, now.treasury, 1, b"")
             if estimate is None:
                 continue
             gas = fee_models.gas_limit(estimate, self._network.fee_model)
             reserve = await self._fee(now, native, one.minor, gas)
-            [held] = await self._chain.balances([one.address], native, now.head)
             minor = min(one.minor, held) - reserve
             if minor < max(self._network.native_sweep_min, COIN_WORTH * gas * now.price, 1):
                 continue

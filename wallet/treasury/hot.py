@@ -74,12 +74,15 @@ async def introduce(db: Database, chain: ChainClient, address: str) -> None:
     """Know a hot address as a signer from now on; its nonce starts where the chain stands.
 
     Raises InvalidState where the node's first nonce is still to be burnt (`wallet.onchain.burn`),
-    or where nodes differ about it.
+    where nodes differ about it, or before a worker has looked what its signer has signed there:
+    these books may be an old copy, that knows nothing of it.
     """
     name = chain.network.name
     async with db.transaction() as session:
         if any(row.address == address for row in await signers.all_signers(session, name)):
             return
+        if not await signers.were_compared(session, name):
+            raise InvalidState("No worker has held these books against the signer yet.")
     identity, nonce = await chain.identity(), await chain.nonce(address)
     if nonce == 0 and must_burn(identity.client_version):
         raise InvalidState("This node takes its first payment twice: let it send one before.")

@@ -82,11 +82,10 @@ class TreasuryWatch:
         chain, native = self._chain, self._chain.network.native_asset
         async with self._db.transaction() as session:
             lanes = await hot.to_empty(session, self._name)
-        for address in lanes:
-            await hot.introduce(self._db, chain, address)
+        known = [one for one in lanes if await self._known(one)]
         head = await chain.head()
-        left = 0
-        for address in lanes:
+        left = len(lanes) - len(known)
+        for address in known:
             await self._take_back(address, head.number)
             open_count = await self._open(address)
             left += open_count
@@ -123,6 +122,16 @@ class TreasuryWatch:
                 left += 1
         if left == 0 and lanes:
             await self._rotate(lanes)
+
+    async def _known(self, address: str) -> bool:
+        """Whether it is known as a signer, by now; one that is not keeps no other from being
+        emptied."""
+        try:
+            await hot.introduce(self._db, self._chain, address)
+        except InvalidState as error:
+            log.warning("treasury.waits", network=self._name, address=address, why=error.detail)
+            return False
+        return True
 
     async def _went(self, address: str, asset: str, held: int, cold: str) -> bool:
         """Whether the move could be promised; a token that refuses (paused, address barred), or
