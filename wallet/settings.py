@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -18,6 +18,8 @@ Mode = Literal["sandbox", "production"]
 # Written by the supervisor: BIFOLD_* names and values; `bifold reconcile` finds its sandbox so.
 RUNNING_SANDBOX = Path("sandbox") / "environment"
 ADDRESS = "database_address"
+# Who has one of these means that database, not a sandbox that runs here.
+OWN_DATABASE = {"BIFOLD_DATABASE_URL", "BIFOLD_OPERATOR_DATABASE_URL"}
 
 
 class InvalidSettings(WalletError):
@@ -72,6 +74,13 @@ class Settings(BaseSettings):
     metrics_token: str | None = None
     log_level: str = "INFO"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_operator(cls, told: Any) -> Any:
+        """Who is given the operators' address alone has that one."""
+        theirs = told.get("operator_database_url")
+        return told if told.get("database_url") or not theirs else told | {"database_url": theirs}
+
     @field_validator(
         "database_url",
         "database_direct_url",
@@ -104,7 +113,7 @@ class Settings(BaseSettings):
         data_dir = Path(os.environ.get("BIFOLD_DATA_DIR") or ".bifold")
         running = data_dir / RUNNING_SANDBOX
         try:
-            if "BIFOLD_DATABASE_URL" in os.environ or not running.is_file():
+            if OWN_DATABASE & os.environ.keys() or not running.is_file():
                 return cls()
             lines = (line.partition("=") for line in running.read_text("utf-8").splitlines())
             known = {name.removeprefix("BIFOLD_").lower(): value for name, _, value in lines}

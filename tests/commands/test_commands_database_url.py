@@ -98,6 +98,25 @@ def test_where_nobody_serves_it_says_so_and_why(
     assert told.count("\n") == 1 and HIDDEN not in told
 
 
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_operators_need_theirs_alone(
+    house: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sandbox: bool,
+) -> None:
+    """Also where a sandbox runs: who names a database means that one."""
+    folder = house()
+    if sandbox:
+        (folder / "sandbox").mkdir()
+        lines = ("BIFOLD_MODE=sandbox", f"BIFOLD_DATABASE_URL={GOOD[1]}")
+        (folder / "sandbox" / "environment").write_text("\n".join(lines))
+    monkeypatch.delenv("BIFOLD_DATABASE_URL")
+    monkeypatch.setenv("BIFOLD_OPERATOR_DATABASE_URL", "postgresql+psycopg://o@127.0.0.1:9/d")
+    assert main(["cases", "list"]) == 1
+    assert "port 9" in capsys.readouterr().err
+
+
 def test_the_sandbox_says_so_too() -> None:
     for url, why in MALFORMED.items():
         with pytest.raises(SandboxError, match=r"^BIFOLD_DATABASE_URL ") as refused:
