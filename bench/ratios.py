@@ -11,18 +11,18 @@ import os
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process's threads have used so far; those that ended meanwhile do not count."""
+    """What a process's threads have used so far; what ended meanwhile does not count."""
     used = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        try:
-            used += int((thread / "schedstat").read_text().split()[0])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    with suppress(FileNotFoundError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                used += int((thread / "schedstat").read_text().split()[0])
     return used / 1e9
 
 
