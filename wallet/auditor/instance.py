@@ -71,6 +71,14 @@ class Instance:
                 return network.tokens[asset][1]
         return None
 
+    def terms(self) -> dict[str, tuple[str, int]]:
+        """Kind and digits of each asset that the networks file lists."""
+        found: dict[str, tuple[str, int]] = {}
+        for network in self.networks.values():
+            found[network.native] = ("native", NATIVE_DIGITS)
+            found |= {code: ("token", digits) for code, (_, digits) in network.tokens.items()}
+        return found
+
 
 def _network(name: str, table: Mapping[str, Any]) -> Network:
     return Network(
