@@ -199,9 +199,9 @@ _BULK = (
     "INSERT INTO bank_lines (bank, line_id, asset, kind, reference, amount_minor, at, matched_at)"
     f" SELECT 'simbank', i, 'EUR', 'credit', 'b' || i, {_GIVEN}, clock_timestamp(),"
     " clock_timestamp() FROM generate_series(1, {people}) i",
-    "INSERT INTO simbank.statement (asset, kind, reference, amount_minor, balance_after_minor)"
-    f" SELECT 'EUR', 'credit', 'b' || i, {_GIVEN}, i::numeric * {_GIVEN}"
-    " FROM generate_series(1, {people}) i",
+    "INSERT INTO simbank.statement (asset, kind, reference, amount_minor, balance_after_minor, at)"
+    f" SELECT 'EUR', 'credit', reference, {_GIVEN}, line_id::numeric * {_GIVEN}, at"
+    " FROM bank_lines ORDER BY line_id",
     "INSERT INTO simbank.accounts (asset, number, balance_minor)"
     f" VALUES ('EUR', '1', {{people}}::numeric * {_GIVEN})",
     "INSERT INTO entries (id, kind, ref, event_at) SELECT 'ent_t' || i, 'transfer', 'trf_' || i,"

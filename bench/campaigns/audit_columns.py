@@ -428,7 +428,7 @@ def sweep(
         groups = [[one] for one in some]
     for group in groups:
         taken = [try_one(connection, instance, one, figures) for one in group]
-        if group and not any(taken):
+        if sample is None and group and not any(taken):
             for one in group:
                 try_one(connection, instance, one, figures, free=True)
     return figures

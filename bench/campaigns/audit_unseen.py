@@ -51,8 +51,9 @@ def documented() -> list[str]:
 
 _APART = (
     "no question of the auditor reads them: who people are and how they sign in, their own"
-    " accounts and watched addresses, what an operator set, agreements about forks, which address"
-    " is in which sweep, counters, cases, readings, the auditor's own reports, the sandbox"
+    " accounts and watched addresses, what an operator set, agreements about forks (when one was"
+    " followed is read), which address is in which sweep, counters, cases, readings, the auditor's"
+    " own reports, the sandbox"
 )
 _CLOSED = (
     "its role may not read them: secrets, what people wrote, why somebody did something, what a"
@@ -205,7 +206,7 @@ UNSEEN: tuple[Unseen, ...] = (
            "whose an address is stands in its row alone until something comes: no answer is kept,"
            " nothing is told when it is given out. That it is the house's is computed",
            where="NOT EXISTS (SELECT FROM deposits d WHERE d.to_address = t.address"
-           " AND d.principal_id IS NOT NULL)", said="to which nothing came", always=False),
+           " AND d.log_index >= -1)", said="to which no transfer came", always=False),
     Unseen("deposit_losses.fork_number", _NOT_BOOKED, how="one more", always=False,
            said="as long as the deposit was above it"),
     Unseen(
@@ -228,6 +229,8 @@ UNSEEN: tuple[Unseen, ...] = (
            said="of one that no top-up was booked by",
            where="NOT EXISTS (SELECT FROM topups x WHERE x.card_id = t.id"
            " AND x.entry_id IS NOT NULL)"),
+    Unseen("topups.card_id", _OUTSIDE, always=False, where="t.entry_id IS NULL",
+           how="another's", said="another of its owner's, of what was not booked"),
     Unseen("gateway_lines.gateway", _OUTSIDE, always=False, said="of the newest line",
            where="t.line_id = (SELECT max(l.line_id) FROM gateway_lines l"
            " WHERE l.asset = t.asset)"),

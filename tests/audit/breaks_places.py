@@ -20,8 +20,8 @@ BREAKS: tuple[Break, ...] = (
        "UPDATE chain_intents SET mined_tx_hash = '0x' || repeat('ab', 32) WHERE id ="
        f" (SELECT intent_id FROM withdrawals WHERE id = {SETTLED})"),
     of("entry_story_off", "an arrival lay at another address",
-       "UPDATE unattributed_arrivals SET address = '0x' || repeat('ab', 20)"
-       " WHERE deposit_id IS NULL"),
+       "UPDATE unattributed_arrivals SET address = '0x' || repeat('ab', 20) WHERE id ="
+       " (SELECT min(id) FROM unattributed_arrivals WHERE deposit_id IS NULL)"),
     of("entry_story_off", "another operator agreed whose an arrival is",
        f"UPDATE unattributed_arrivals SET approved_by = 'mallory' WHERE id = {ARRIVAL}"),
     of("entry_story_off", "another operator agreed who bears a loss",

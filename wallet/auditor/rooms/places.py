@@ -68,9 +68,8 @@ CHECKS = (
         " JOIN chain_blocks b ON b.network = g.network AND b.number = g.block_number"
         " WHERE b.hash <> g.hash"
         # A fork below finality leaves what was booked before it where it was booked.
-        " AND NOT EXISTS (SELECT FROM deposit_losses l JOIN entries x ON x.id = l.entry_id"
-        "  WHERE l.network = g.network AND l.fork_number < g.block_number"
-        "  AND x.created_at > e.created_at)",
+        " AND NOT EXISTS (SELECT FROM fork_proposals f WHERE f.network = g.network"
+        "  AND f.fork_number < g.block_number AND f.approved_at > e.created_at)",
         pauses=False,
     ),
     Check(

@@ -26,11 +26,11 @@ CHECKS = (
     ),
     Check(
         "deposit_owner_off",
-        "a deposit belongs to whom its address was given",
+        "a deposit belongs to whom its address was given, on the network for which it was",
         "SELECT d.id, d.network, d.asset, a.principal_id, d.principal_id FROM deposits d"
         " LEFT JOIN deposit_addresses a ON lower(a.address) = lower(d.to_address)"
         " WHERE d.principal_id IS NOT NULL AND d.log_index >= -1"
-        "  AND a.principal_id IS DISTINCT FROM d.principal_id",
+        "  AND (a.principal_id IS DISTINCT FROM d.principal_id OR a.network <> d.network)",
     ),
     Check(
         "deposit_twice",

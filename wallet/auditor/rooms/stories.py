@@ -103,16 +103,13 @@ _STORIES: tuple[tuple[str, str, str, tuple[Term, ...]], ...] = (
         "r.asset", (_ref("r.id"), _said("card_id", "r.card_id")),
     ),
     (
-        "bank_credits r JOIN entries e ON e.id = r.entry_id LEFT JOIN bank_lines l"
-        " ON l.bank = r.bank AND l.line_id = r.line_id", "NULL", "r.asset",
+        "bank_credits r JOIN entries e ON e.id = r.entry_id", "NULL", "r.asset",
         (_ref("r.topup_id"), _said("bank", "r.bank"), _said("line_id", "r.line_id"),
-         _said("bank_reference", "r.bank_reference"), _at("l.at")),
+         _said("bank_reference", "r.bank_reference")),
     ),
     (
-        "bank_strays r JOIN entries e ON e.id = r.entry_id LEFT JOIN bank_lines l"
-        " ON l.bank = r.bank AND l.line_id = r.line_id", "NULL", "r.asset",
-        (_ref("r.bank_reference"), _said("bank", "r.bank"), _said("line_id", "r.line_id"),
-         _at("l.at")),
+        "bank_strays r JOIN entries e ON e.id = r.entry_id", "NULL", "r.asset",
+        (_ref("r.bank_reference"), _said("bank", "r.bank"), _said("line_id", "r.line_id")),
     ),
     (
         "bank_strays r JOIN topups t ON t.id = r.topup_id JOIN entries e ON e.id = t.entry_id",
@@ -122,8 +119,7 @@ _STORIES: tuple[tuple[str, str, str, tuple[Term, ...]], ...] = (
     ),
     (
         "gateway_lines r JOIN entries e ON e.id = r.entry_id", "NULL", "r.asset",
-        (_ref("r.reference"), _said("gateway", "r.gateway"), _said("line_id", "r.line_id"),
-         _at("r.at")),
+        (_ref("r.reference"), _said("gateway", "r.gateway"), _said("line_id", "r.line_id")),
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The auditor reads what assets count by, whom a transfer names, which account waits for a debt."""
+"""The auditor reads assets' terms, bank references, accounts frozen for a debt, and forks."""
 
 from __future__ import annotations
 
