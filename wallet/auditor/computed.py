@@ -126,9 +126,9 @@ def _addresses(connection: Connection, instance: Instance) -> Iterator[Finding]:
 def _listed(connection: Connection, instance: Instance) -> Iterator[Finding]:
     terms = instance.terms()
     for code, kind, scale in connection.execute("SELECT code, kind, scale FROM asset_terms"):
-        if terms.get(code, (kind, scale)) != (kind, scale):
-            want, got = (" of ".join(map(str, one)) for one in (terms[code], (kind, scale)))
-            yield _finding("asset_terms_off", code, None, code, want, got)
+        if code in terms and (kind, scale) not in terms[code]:
+            want = " or ".join(f"{one} of {digits}" for one, digits in sorted(terms[code]))
+            yield _finding("asset_terms_off", code, None, code, want, f"{kind} of {scale}")
     rows = connection.execute("SELECT network, chain_id, factory FROM network_state")
     for name, chain_id, factory in rows:
         network = instance.networks.get(name)

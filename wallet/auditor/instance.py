@@ -71,12 +71,13 @@ class Instance:
                 return network.tokens[asset][1]
         return None
 
-    def terms(self) -> dict[str, tuple[str, int]]:
-        """Kind and digits of each asset that the networks file lists."""
-        found: dict[str, tuple[str, int]] = {}
+    def terms(self) -> dict[str, set[tuple[str, int]]]:
+        """Kind and digits of each asset, as its networks list it."""
+        found: dict[str, set[tuple[str, int]]] = {}
         for network in self.networks.values():
-            found[network.native] = ("native", NATIVE_DIGITS)
-            found |= {code: ("token", digits) for code, (_, digits) in network.tokens.items()}
+            found.setdefault(network.native, set()).add(("native", NATIVE_DIGITS))
+            for code, (_, digits) in network.tokens.items():
+                found.setdefault(code, set()).add(("token", digits))
         return found
 
 
