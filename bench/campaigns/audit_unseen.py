@@ -146,7 +146,8 @@ UNSEEN: tuple[Unseen, ...] = (
     ),
     Unseen(
         "account_deltas.id bank_lines.matched_at bank_lines.problem bank_lines_aside.problem"
-        " chain_intents.reason chain_intents.waiting_for chain_intents.passed_at_block chain_signers.halted_reason"
+        " chain_intents.reason chain_intents.waiting_for chain_intents.passed_at_block"
+        " chain_signers.halted_reason"
         " conversions.status deposit_addresses.id deposit_addresses.is_current deposit_releases.id"
         " gateway_resolutions.kind payment_legs.id payment_legs.position payments.reason"
         " payouts.contradicted_at scan_state.started_at_block simbank.accounts.number"
