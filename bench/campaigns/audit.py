@@ -4,6 +4,8 @@ Books: houses at random, everything by the front door, audited with the chain ev
 finding is a false alarm, told by a line with the seed. Postings: books of that size made in bulk
 (top-ups, transfers, their events and kept answers, all of it sealed), audited whole and from a
 checkpoint. Corruptions: `tests/audit` plants each in healthy books; every one must be named.
+Columns: each of every table is altered in one row of every sort; every one must be named, or be in
+the list of what nothing tells (audit_unseen.py).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from pathlib import Path
 
 import psycopg
 
-from bench.campaigns.audit_world import AuditWorld
+from bench.campaigns.audit_columns import sweep
+from bench.campaigns.audit_world import AuditWorld, tell
 from chain.testing import AnvilProcess
 from wallet import log
 from wallet.auditor.instance import Instance
@@ -161,6 +164,22 @@ def corruptions() -> tuple[list[str], bool]:
     ], ran.returncode == 0 and kinds >= LEAST_KINDS
 
 
+def altered(seed: int) -> tuple[list[str], bool]:
+    """Lines about every column altered, and whether each was named or listed."""
+    log.configure("CRITICAL")  # losses and strays are errors in a log: nobody looks here
+    cluster = ScratchCluster(durable=False, migrate=upgrade)
+    try:
+        database = cluster.create()
+        with tempfile.TemporaryDirectory(prefix="bifold-audit-") as name, AnvilProcess() as anvil:
+            instance = asyncio.run(tell(database, anvil.url, Path(name)))
+            with psycopg.connect(cluster.server.conninfo(database=database.name)) as connection:
+                figures = sweep(connection, instance, seed=seed)
+                connection.rollback()
+    finally:
+        cluster.close()
+    return figures.lines(), not figures.wrong
+
+
 _GIVEN = 10**9
 _BULK = (
     "INSERT INTO principals (id, kind) SELECT 'usr_' || i, 'user' FROM generate_series(1,"
@@ -181,9 +200,9 @@ _BULK = (
     "INSERT INTO bank_lines (bank, line_id, asset, kind, reference, amount_minor, at, matched_at)"
     f" SELECT 'simbank', i, 'EUR', 'credit', 'b' || i, {_GIVEN}, clock_timestamp(),"
     " clock_timestamp() FROM generate_series(1, {people}) i",
-    "INSERT INTO simbank.statement (asset, kind, reference, amount_minor, balance_after_minor)"
-    f" SELECT 'EUR', 'credit', 'b' || i, {_GIVEN}, i::numeric * {_GIVEN}"
-    " FROM generate_series(1, {people}) i",
+    "INSERT INTO simbank.statement (asset, kind, reference, amount_minor, balance_after_minor, at)"
+    f" SELECT 'EUR', 'credit', reference, {_GIVEN}, line_id::numeric * {_GIVEN}, at"
+    " FROM bank_lines ORDER BY line_id",
     "INSERT INTO simbank.accounts (asset, number, balance_minor)"
     f" VALUES ('EUR', '1', {{people}}::numeric * {_GIVEN})",
     "INSERT INTO entries (id, kind, ref, event_at) SELECT 'ent_t' || i, 'transfer', 'trf_' || i,"
@@ -273,6 +292,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes for the random books")
     parser.add_argument("--no-corruptions", action="store_true", help="plant none")
+    parser.add_argument("--no-columns", action="store_true", help="alter no column")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.part is not None:
@@ -286,6 +306,10 @@ def main(arguments: list[str]) -> int:
         lines, all_named = corruptions()
         print("\n".join(lines), flush=True)
         unnamed = not all_named
+    if not chosen.no_columns:
+        lines, all_named = altered(chosen.seed)
+        print("\n".join(lines), flush=True)
+        unnamed = unnamed or not all_named
     wrong: list[str] = []
     if chosen.books:
         began = time.monotonic()

@@ -12,19 +12,23 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import httpx2
 
 from api.app import create_app
+from bench.campaigns.audit_seldom import SIGNERS, SeldomDeeds
 from bench.campaigns.audit_topups import TopupDeeds
 from chain.address import checked
 from chain.registry import dump_networks
 from keys.derivation import fingerprint
 from keys.public import PublicKeys, write_public
-from wallet import holds, identity, ledger
+from wallet import holds, identity, ledger, listed
+from wallet.auditor.instance import Instance
 from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.errors import ChainUnavailable
+from wallet.onchain import runner
 from wallet.outbox import Relay
 from wallet.seal import Sealer
 from wallet.settings import Settings
@@ -58,6 +62,7 @@ class AuditWorld:
     bank_db: Database
     operators: Database
     topups: TopupDeeds
+    seldom: SeldomDeeds
     http: httpx2.AsyncClient
     app: Any
     files: Path
@@ -75,12 +80,16 @@ class AuditWorld:
         """A funded house with `people` of nobody yet."""
         db, bank_db = Database(database.app_url), Database(database.app_url)
         operators = Database(database.operator_url)
-        seam = await Seam.open(db, node_url, folder / "signer", sweeps="prefund", cold=COLD)
+        seam = await Seam.open(
+            db, node_url, folder / "signer", sweeps="prefund", cold=COLD,
+            warm=[key.address for key in SIGNERS.values()],
+        )  # fmt: skip
         money = PaymentWorld(db, bank_db)
         money.assets = seam.assets
         money.tasks = money.new_tasks()
         await money.open()
         xpub = await seam.signer.deposit_xpub()
+        await listed.remember(db, seam.assets)
         public = PublicKeys(xpub, fingerprint(xpub), tuple(await seam.signer.hot_addresses()))
         dump_networks(folder / "networks.toml", {"local": seam.network})
         write_public(folder / "keys.json", public)
@@ -104,7 +113,8 @@ class AuditWorld:
         await seam.fund_house()
         dice = random.Random(seed)
         topups = TopupDeeds(db, bank_db, operators, money, dice)
-        return cls(seam, money, bank_db, operators, topups, http, app, folder, dice)
+        seldom = SeldomDeeds(seam, COLD)
+        return cls(seam, money, bank_db, operators, topups, seldom, http, app, folder, dice)
 
     async def close(self) -> None:
         """Every connection to the database."""
@@ -304,6 +314,8 @@ class AuditWorld:
             await self.transfer(ada, ben, amount, "EUR")
             await self.transfer(ben, cyd, "0.01", "EUR")
         await self.transfer(cyd, ada, "0.000000000000000001", "ETH")
+        money = {"amount": "17.00", "asset": "EUR"}
+        await self.post(cyd, "/v1/topups", {"method": "bank_transfer", "money": money})
         for how in ("capture", "void", "expire", "part"):
             await self.hold(ada, ben, "12.34")
             await self.end_hold(how)
@@ -320,6 +332,7 @@ class AuditWorld:
         await self.withdraw(ada, "0.5", "ETH")
         await self.withdraw(ben, "25", "USDC")
         await self.seam.finish()
+        await self.seam.finish()
         await self.withdraw(ada, "0.1", "ETH")
         await self.cancel_withdrawal()
         await self.seam.sweeper.tick()
@@ -327,6 +340,7 @@ class AuditWorld:
         await self.seam.finish()
         await self.seam.sweeper.tick()
         await self.seam.finish()
+        await self.seldom.story()
         await self.relay()
         await self.fold()
         await self.seal()
@@ -370,6 +384,9 @@ class AuditWorld:
             ("fold", 3, self.fold),
             ("relay", 3, self.relay),
             ("seal", 2, self.seal),
+            ("seldom", 2, lambda: self.seldom.some(
+                dice.choice(["warm", "cold", "stranger", "arrives", "aside"]),
+                dice.randint(1, 10**15))),
             ("card", 3, lambda: self.topups.by_card(one.id, cents)),
             ("bank_topup", 2, lambda: self.topups.announced(one.id, cents)),
             ("stray", 1, lambda: self.topups.stray(cents)),
@@ -392,3 +409,15 @@ class AuditWorld:
     def _pair(self) -> tuple[str, str]:
         source, target = self.dice.sample(["EUR", "USD", "USDC", "ETH"], 2)
         return ("EUR", target) if source in ("USD", "ETH") and target != "EUR" else (source, target)
+
+
+async def tell(database: ScratchDatabase, node_url: str, folder: Path) -> Instance:
+    """A house in which everything was done once stays behind: its database, its files here."""
+    world = await AuditWorld.open(database, node_url, folder)
+    try:
+        # As on a node that runs a first nonce twice: it is used up for nothing.
+        with patch.object(runner, "must_burn", lambda _version: True):
+            await world.story()
+    finally:
+        await world.close()
+    return Instance.read(folder / "networks.toml", folder / "keys.json")

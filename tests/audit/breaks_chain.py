@@ -172,8 +172,8 @@ BREAKS: tuple[Break, ...] = (
        " network, 1, entry_id, 'ent_planted', 'house', 'ada', 'ben' FROM deposits"
        f" WHERE id = {CREDITED}"),
     of("suspense_off", "something lies in suspense that was not lost",
-       "INSERT INTO accounts (id, path, asset, kind, side, balance_minor) VALUES ('acc_s',"
-       " 'suspense:chain_loss:local:ETH', 'ETH', 'system', 'D', -9)"),
+       "UPDATE accounts SET balance_minor = balance_minor - 9"
+       " WHERE path = 'suspense:chain_loss:local:ETH'"),
     of("collection_off", "what is collected goes to the owners",
        *new_entry("receivable_collected", (customer(ADA), -5), ("'house:capital:EUR'", 5))),
     of("sweep_unbooked", "a sweep forgets its entry",

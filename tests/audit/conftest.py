@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from bench.campaigns.audit_world import AuditWorld
+from bench.campaigns.audit_world import tell
 from chain.testing import AnvilProcess
 from wallet.auditor.instance import Instance
 from wallet.auditor.run import Report, audit, examine
@@ -37,17 +37,8 @@ def healthy(cluster: ScratchCluster) -> Iterator[Healthy]:
     """Made by real flows: a chain, a bank, people over HTTP."""
     made = cluster.create()
     with tempfile.TemporaryDirectory(prefix="bifold-audit-") as folder, AnvilProcess() as anvil:
-
-        async def story() -> None:
-            world = await AuditWorld.open(made, anvil.url, Path(folder))
-            try:
-                await world.story()
-            finally:
-                await world.close()
-
-        asyncio.run(story())
         files = Path(folder)
-        instance = Instance.read(files / "networks.toml", files / "keys.json")
+        instance = asyncio.run(tell(made, anvil.url, files))
         yield Healthy(made.name, instance, files)
 
 

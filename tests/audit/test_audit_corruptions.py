@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.audit import breaks_books, breaks_chain, breaks_exchange, breaks_told, breaks_topups
+from tests.audit import (
+    breaks_books,
+    breaks_chain,
+    breaks_exchange,
+    breaks_places,
+    breaks_told,
+    breaks_topups,
+)
 from tests.audit.breaking import Break
 from tests.audit.conftest import Broken
 from wallet.auditor.run import codes
@@ -15,6 +22,7 @@ BREAKS = (
     *breaks_exchange.BREAKS,
     *breaks_topups.BREAKS,
     *breaks_told.BREAKS,
+    *breaks_places.BREAKS,
 )
 LEAST_KINDS = 60
 # Found by hand in the tests beside this one: they need a node, or files of another instance.

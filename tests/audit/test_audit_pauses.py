@@ -127,7 +127,10 @@ async def test_a_paused_payment_is_held_back_and_the_house_may_move(
 ) -> None:
     books.plant(ETH)
     await audited(books, db)
-    queued = books.value("SELECT id FROM chain_intents WHERE state = 'queued' AND asset = 'ETH'")
+    queued = books.value(
+        "SELECT id FROM chain_intents WHERE state = 'queued' AND asset = 'ETH'"
+        " AND purpose = 'withdrawal'"
+    )
     token = books.value("SELECT min(id) FROM chain_intents WHERE asset = 'USDC'")
     treasury = books.value("SELECT id FROM chain_intents WHERE purpose = 'treasury'")
     async with db.transaction() as session:
@@ -199,7 +202,11 @@ async def test_the_runner_gives_no_nonce_while_its_asset_waits(books: Books, db:
         service.execute("INSERT INTO audit_pauses (asset, run_id, reason) VALUES ('*', 1, 'x')")
     async with db.transaction() as session:
         waiting = await pauses.paused(session)
-        queued = await repository.intents_in(session, network="local", states=[State.QUEUED])
+        queued = [
+            one
+            for one in await repository.intents_in(session, network="local", states=[State.QUEUED])
+            if one.purpose == "withdrawal"
+        ]
         sender = next(
             row.address
             for row in await signers.all_signers(session, "local")

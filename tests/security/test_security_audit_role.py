@@ -39,6 +39,7 @@ SECRET_WORDS = (
     "nonce", "email", "note", "args", "recovery", "credential",
 )  # fmt: skip
 NO_SECRET = {
+    "asset_terms.code": "the name of an asset",
     "chain_attempts.raw": "signed bytes are decoded, and their signer recovered; they went out, or"
     " will: they pay whom the books say, once",
     "chain_attempts.tx_hash": "a transaction's name on a public chain",

@@ -1,4 +1,5 @@
-"""Checks that SQL cannot make: signed bytes and derived addresses; prices are beside this."""
+"""Checks that SQL cannot make: signed bytes, derived addresses, and what the networks file says;
+prices are beside this."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ MEANS = {
     "attempt_pays_off": "bytes pay what was asked for, to whom it was asked for",
     "attempt_gas_off": "bytes burn no more than the intent allows",
     "address_off": "a deposit address comes from the house's key at its index",
+    "asset_terms_off": "an asset counts by as many digits as the networks file lists",
+    "network_off": "a network is the chain that its file names, and its addresses' factory, too",
 }
 
 
@@ -28,6 +31,7 @@ def findings(connection: Connection, instance: Instance) -> Iterator[Finding]:
     """All of them, in the snapshot that `connection` has open."""
     yield from _attempts(connection, instance)
     yield from _addresses(connection, instance)
+    yield from _listed(connection, instance)
 
 
 def _finding(
@@ -114,3 +118,24 @@ def _addresses(connection: Connection, instance: Instance) -> Iterator[Finding]:
             continue
         if want != address.lower():
             yield _finding("address_off", address_id, name, None, want, address)
+
+
+# What the networks file says
+
+
+def _listed(connection: Connection, instance: Instance) -> Iterator[Finding]:
+    terms = instance.terms()
+    for code, kind, scale in connection.execute("SELECT code, kind, scale FROM asset_terms"):
+        if code in terms and (kind, scale) not in terms[code]:
+            want = " or ".join(f"{one} of {digits}" for one, digits in sorted(terms[code]))
+            yield _finding("asset_terms_off", code, None, code, want, f"{kind} of {scale}")
+    rows = connection.execute("SELECT network, chain_id, factory FROM network_state")
+    for name, chain_id, factory in rows:
+        network = instance.networks.get(name)
+        if network is None:
+            continue
+        if chain_id not in (None, network.chain_id):
+            yield _finding("network_off", name, name, None, network.chain_id, chain_id)
+        told = network.contracts.get("forwarder_factory", "")
+        if factory is not None and network.keyless and factory.lower() != told.lower():
+            yield _finding("network_off", name, name, None, told, factory)

@@ -71,6 +71,15 @@ class Instance:
                 return network.tokens[asset][1]
         return None
 
+    def terms(self) -> dict[str, set[tuple[str, int]]]:
+        """Kind and digits of each asset, as its networks list it."""
+        found: dict[str, set[tuple[str, int]]] = {}
+        for network in self.networks.values():
+            found.setdefault(network.native, set()).add(("native", NATIVE_DIGITS))
+            for code, (_, digits) in network.tokens.items():
+                found.setdefault(code, set()).add(("token", digits))
+        return found
+
 
 def _network(name: str, table: Mapping[str, Any]) -> Network:
     return Network(

@@ -51,7 +51,7 @@ CHECKS = (
         " l.amount_minor || ' ' || l.reference FROM bank_lines l"
         " LEFT JOIN simbank.statement s ON s.id = l.line_id WHERE l.bank = 'simbank'"
         " AND (s.id IS NULL OR s.asset <> l.asset OR s.amount_minor <> l.amount_minor"
-        "  OR s.reference <> l.reference OR s.kind <> l.kind)",
+        "  OR s.reference <> l.reference OR s.kind <> l.kind OR s.at <> l.at)",
     ),
     Check(
         "bank_line_skipped",
@@ -94,10 +94,12 @@ CHECKS = (
     ),
     Check(
         "bank_answer_unheard",
-        "the bank has not ended an order that it never heard of",
-        "SELECT o.reference, o.rail, o.asset, o.answer, NULL FROM payouts o"
+        "the bank has ended an order as it was heard to, and none that it never heard of",
+        "SELECT o.reference, o.rail, o.asset, o.answer, b.status FROM payouts o"
         " LEFT JOIN simbank.orders b ON b.reference = o.reference"
-        " WHERE o.answer IS NOT NULL AND b.reference IS NULL",
+        " WHERE o.answer IS NOT NULL AND (b.reference IS NULL"
+        "  OR (o.answer <> 'accepted' AND o.contradicted_at IS NULL AND b.status <> o.answer"
+        "   AND NOT (o.answer = 'settled' AND b.status = 'returned')))",
     ),
     Check(
         "bank_entry_uncaused",

@@ -57,13 +57,14 @@ CHECKS = (
     ),
     Check(
         "correction_four_eyes_off",
-        "who proposes a correction does not agree to it",
+        "who proposes a correction does not agree to it, and the books tell of it as it was agreed",
         f"WITH {_POSTED} SELECT d.id, NULL, {_ASSET.format('d.entry_id')},"
         " 'another than ' || d.proposed_by, coalesce(d.ended_by, 'nobody') || ', in the books '"
         "  || coalesce(e.meta->>'approved_by', 'nobody') FROM posted d"
         " LEFT JOIN entries e ON e.id = d.entry_id WHERE d.ended_by IS NULL"
         "  OR d.ended_by = d.proposed_by OR (e.id IS NOT NULL AND"
-        "  ((e.meta->>'approved_by') IS DISTINCT FROM d.ended_by"
+        "  (e.meta->>'correction' <> d.id OR e.meta->>'note' <> d.said->>'note'"
+        "   OR (e.meta->>'approved_by') IS DISTINCT FROM d.ended_by"
         "   OR (e.meta->>'proposed_by') IS DISTINCT FROM d.proposed_by))",
     ),
     Check(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from wallet.auditor.check import Check
 
+TOGETHER = 600
+"""Seconds: both are written by one transaction, which may have waited in between."""
 _PAID = "payments p JOIN quotes q ON q.id = p.quote_id"
 # The entries that a payment must have by now, by where it stands. From crypto there is no funding
 # step of its own; a cancelled one may have been converted or not, as its entries tell.
@@ -94,7 +96,9 @@ CHECKS = (
         " LEFT JOIN conversions c ON c.quote_id = q.id LEFT JOIN payments p ON p.quote_id = q.id"
         " WHERE q.used_by IS DISTINCT FROM coalesce(c.id, p.id) OR (c.id IS NOT NULL"
         "  AND p.id IS NOT NULL) OR (q.used_by IS NULL) <> (q.used_at IS NULL)"
-        "  OR q.used_at > q.expires_at",
+        "  OR q.used_at > q.expires_at"
+        "  OR abs(extract(epoch FROM q.used_at - coalesce(c.created_at, p.created_at)))"
+        f"   > {TOGETHER}",
     ),
     Check(
         "quote_parts_off",
@@ -261,7 +265,7 @@ CHECKS = (
         "an order to a bank pays whom its payment was for when it was made",
         # The first words tell the name and the end of the account (as kept answers tell the whole).
         "SELECT o.reference, NULL, o.asset, 'as ' || o.ref || ' began', 'another name or account'"
-        " FROM payouts o JOIN payment_events e ON e.payment_id = o.ref"
+        " FROM payouts o LEFT JOIN payment_events e ON e.payment_id = o.ref"
         "  AND e.type = 'payment.created'"
         " WHERE (strpos(e.detail, o.beneficiary->>'name') > 0"
         f"  AND strpos(e.detail, right({_ACCOUNT}, 4)) > 0) IS NOT TRUE",

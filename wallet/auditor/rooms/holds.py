@@ -64,7 +64,7 @@ CHECKS = (
         "a hold belongs to a withdrawal or to a hold between people",
         "SELECT h.id, NULL, h.asset, h.kind || ' ' || h.ref, NULL FROM holds h"
         " LEFT JOIN withdrawals w ON w.hold_id = h.id AND w.id = h.ref AND h.kind = 'withdrawal'"
-        " LEFT JOIN payment_holds p ON p.id = h.id AND h.kind = 'payment_hold'"
+        " LEFT JOIN payment_holds p ON p.id = h.id AND p.id = h.ref AND h.kind = 'payment_hold'"
         " WHERE w.id IS NULL AND p.id IS NULL",
     ),
     Check(

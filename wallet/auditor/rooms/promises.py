@@ -14,8 +14,11 @@ _MADE = {
     "withdrawal": ("/v1/withdrawals", "withdrawals", "principal_id", "t.asset"),
     "conversion": ("/v1/conversions", "conversions", "principal_id", "t.source_asset"),
     "payment": ("/v1/payments", "payments", "principal_id", "NULL"),
+    "quote": ("/v1/quotes", "quotes", "principal_id", "t.source_asset"),
+    "topup": ("/v1/topups", "topups", "principal_id", "t.asset"),
+    "payee": ("/v1/recipients", "recipients", "principal_id", "NULL"),
 }
-_ROUTES = ", ".join(f"'{route}'" for route, *_ in _MADE.values())
+_ONCE = ", ".join(f"'{route}'" for route, *_ in _MADE.values() if route != "/v1/recipients")
 # Every kept answer, read once. The body is text that left once; a broken one must not end the
 # audit, and OFFSET 0 keeps the planner from reading it anew for every column. Of transfers there
 # are many: the rest of what is said of them is left out, and the others stand by themselves.
@@ -61,7 +64,9 @@ _TRANSFER_ANSWERS = (
 _HEARD = (
     "heard AS MATERIALIZED (SELECT seq, ref, principal_id, type, data FROM events WHERE type IN"
     " ('withdrawal.held', 'payment.created', 'hold.created', 'hold.voided', 'hold.expired',"
-    "  'deposit.seen', 'topup.pending', 'account.frozen', 'account.unfrozen'))"
+    "  'deposit.seen', 'deposit.credited', 'topup.pending', 'topup.succeeded', 'topup.failed',"
+    "  'topup.charged_back', 'withdrawal.settled', 'withdrawal.failed', 'withdrawal.cancelled',"
+    "  'account.frozen', 'account.unfrozen'))"
 )
 
 
@@ -109,15 +114,35 @@ _HOLD_HEARD = (
 def _came_in(code: str, type_: str, table: str, network: str) -> str:
     """What is on its way in, as its owner was told when it was first heard of."""
     return (
-        f"SELECT '{code}', t.id, {network}, t.asset, concat_ws(' ', e.principal_id,"
+        f"SELECT '{code}', e.ref, {network}, t.asset, concat_ws(' ', e.principal_id,"
         " e.data #>> '{money,amount}', e.data #>> '{money,asset}'), concat_ws(' ', t.principal_id,"
-        f" t.amount_minor, t.asset) FROM heard e JOIN {table} t ON t.id = e.ref"
-        f" WHERE e.type = '{type_}' AND (t.principal_id <> e.principal_id"
+        f" t.amount_minor, t.asset) FROM heard e LEFT JOIN {table} t ON t.id = e.ref"
+        f" WHERE e.type = '{type_}' AND (t.id IS NULL OR t.principal_id <> e.principal_id"
         f"  OR t.asset <> e.data #>> '{{money,asset}}'"
         f"  OR t.amount_minor::text <> {_minor('money', 'amount')})"
     )
 
 
+# Where it came, and by which transaction; the block is told once it is final.
+_DEPOSIT_PLACE = (
+    "SELECT 'event_deposit_off', d.id, d.network, d.asset, concat_ws(' ', e.data->>'network',"
+    " e.data->>'address', e.data->>'tx_hash', e.data->>'block_number'), concat_ws(' ', d.network,"
+    " d.to_address, d.tx_hash, d.block_number) FROM heard e JOIN deposits d ON d.id = e.ref"
+    " WHERE e.type IN ('deposit.seen', 'deposit.credited') AND (d.network <> e.data->>'network'"
+    "  OR d.to_address <> e.data->>'address' OR d.tx_hash <> e.data->>'tx_hash' OR (e.type ="
+    "  'deposit.credited' AND d.block_number::text <> e.data->>'block_number'))"
+)
+# The newest of each that was told, where nothing newer waits to be. A top-up that is kept aside was
+# for an account that is closed.
+_ENDED_AS_TOLD = (
+    "SELECT 'event_state_off', t.id, t.network, t.asset, e.type, t.status FROM (SELECT"
+    "  DISTINCT ON (ref) ref, type FROM heard WHERE type LIKE 'topup.%' OR type LIKE"
+    "  'withdrawal.%' ORDER BY ref, seq DESC) e JOIN (SELECT id, NULL AS network, asset, status"
+    "  FROM topups WHERE NOT kept_aside UNION ALL SELECT id, network, asset, CASE WHEN status IN"
+    "  ('settled', 'failed', 'cancelled') THEN status ELSE 'held' END FROM withdrawals) t"
+    " ON t.id = e.ref WHERE split_part(e.type, '.', 2) <> t.status"
+    " AND NOT EXISTS (SELECT FROM outbox o WHERE o.ref = t.id)"
+)
 # The collector freezes whom it finds in debt within a second, and says so each time.
 _STATUS = (
     "SELECT 'account_status_off', a.path, NULL, a.asset, 'frozen', a.status FROM (SELECT"
@@ -130,6 +155,10 @@ _STATUS = (
     "   AND r.balance_minor + coalesce(d.amount, 0) < 0)"
     " UNION ALL SELECT 'account_status_off', path, NULL, asset, 'open', status FROM accounts"
     " WHERE kind = 'system' AND status <> 'open'"
+    # What is opened once a debt is paid is an account of the debtor's.
+    " UNION ALL SELECT 'account_status_off', f.account_id, NULL, a.asset, f.principal_id,"
+    " a.principal_id FROM receivable_freezes f LEFT JOIN accounts a ON a.id = f.account_id"
+    " WHERE a.kind IS DISTINCT FROM 'customer' OR a.principal_id IS DISTINCT FROM f.principal_id"
 )
 
 CHECKS = (
@@ -148,6 +177,10 @@ CHECKS = (
             Check("answer_quote_terms_off", "a quote is what who asked for it was answered"),
             Check("answer_hold_terms_off", "a hold is for whom, of what and until when it said"),
             Check("answer_withdrawal_terms_off", "a withdrawal goes where, and costs what it said"),
+            Check(
+                "answer_topup_terms_off",
+                "a top-up is what was asked for, and its transfer named who asked for it",
+            ),
             Check("answer_payment_terms_off", "a payment goes by the quote and way that it said"),
             Check("answer_recipient_off", "a payment is for the recipient that its payer named"),
             Check("answer_beneficiary_off", "an order pays into the account that its payer named"),
@@ -156,7 +189,7 @@ CHECKS = (
         + " UNION ALL ".join(_answer(code) for code in _MADE if code != "transfer")
         + "".join(f" UNION ALL {kept_terms(route)}" for route in TERMS)
         + " UNION ALL SELECT 'answer_shared', id, NULL, NULL, '1', count(*)::text FROM said"
-        f" WHERE method = 'POST' AND route IN ({_ROUTES}) GROUP BY id HAVING count(*) > 1"
+        f" WHERE method = 'POST' AND route IN ({_ONCE}) GROUP BY id HAVING count(*) > 1"
         " UNION ALL SELECT 'answer_unreadable', key, NULL, NULL, 'JSON and 2xx', status::text"
         " FROM said WHERE status NOT BETWEEN 200 AND 299 OR NOT readable",
     ),
@@ -196,15 +229,22 @@ CHECKS = (
                 "event_hold_off", "a hold is between whom both were told, and ended as they were"
             ),
             Check("event_deposit_off", "a deposit is what its owner was told when it was seen"),
+            Check(
+                "event_state_off",
+                "a top-up or a withdrawal stands as its owner was told last",
+                pauses=False,
+            ),
             Check("event_topup_off", "a top-up is what its owner was told when it began"),
             Check(
                 "account_status_off",
-                "who was told to be frozen for a debt is, and no account of the house is stopped",
+                "who was told to be frozen for a debt is, and is opened again by theirs alone; no"
+                " account of the house is stopped",
                 pauses=False,
             ),
         ),
         f"WITH {_HEARD} {_WITHDRAWAL_HEARD} UNION ALL {_PAYMENT_HEARD} UNION ALL {_HOLD_HEARD}"
         f" UNION ALL {_came_in('event_deposit_off', 'deposit.seen', 'deposits', 't.network')}"
+        f" UNION ALL {_DEPOSIT_PLACE} UNION ALL {_ENDED_AS_TOLD}"
         f" UNION ALL {_came_in('event_topup_off', 'topup.pending', 'topups', 'NULL')}"
         f" UNION ALL {_STATUS}",
     ),

@@ -16,17 +16,21 @@ CHECKS = (
     ),
     Check(
         "deposit_booked_early",
-        "only a credited or quarantined deposit is in the books",
+        "only a credited deposit is in the books, or one whose owner's account was closed; nothing"
+        " that was set aside for a reason is credited by itself",
         "SELECT d.id, d.network, d.asset, NULL, d.status FROM deposits d"
-        " WHERE d.entry_id IS NOT NULL AND d.status NOT IN ('credited', 'quarantined')",
+        " WHERE (d.entry_id IS NOT NULL AND d.status NOT IN ('credited', 'quarantined'))"
+        "  OR (d.entry_id IS NOT NULL AND d.status = 'quarantined' AND d.principal_id IS NULL)"
+        "  OR (d.reason IS NOT NULL AND d.status IN ('seen', 'confirmed', 'credited'))"
+        "  OR (d.reason IS NULL AND d.status = 'quarantined')",
     ),
     Check(
         "deposit_owner_off",
-        "a deposit belongs to whom its address was given",
+        "a deposit belongs to whom its address was given, on the network for which it was",
         "SELECT d.id, d.network, d.asset, a.principal_id, d.principal_id FROM deposits d"
         " LEFT JOIN deposit_addresses a ON lower(a.address) = lower(d.to_address)"
         " WHERE d.principal_id IS NOT NULL AND d.log_index >= -1"
-        "  AND a.principal_id IS DISTINCT FROM d.principal_id",
+        "  AND (a.principal_id IS DISTINCT FROM d.principal_id OR a.network <> d.network)",
     ),
     Check(
         "deposit_twice",
@@ -51,10 +55,11 @@ CHECKS = (
     ),
     Check(
         "blocks_unlinked",
-        "each block names the one before it",
+        "each block names the one before it, and is no older",
         "SELECT b.network || ' ' || b.number, b.network, NULL, p.hash, b.parent_hash"
         " FROM chain_blocks b JOIN chain_blocks p ON p.network = b.network"
-        "  AND p.number = b.number - 1 WHERE p.hash <> b.parent_hash",
+        "  AND p.number = b.number - 1 WHERE p.hash <> b.parent_hash"
+        "  OR p.block_time > b.block_time",
     ),
     Check(
         "deposit_house_entry_off",
@@ -93,6 +98,9 @@ CHECKS = (
         " FROM unattributed_arrivals u LEFT JOIN deposits d ON d.id = u.deposit_id"
         " WHERE u.deposit_id IS NOT NULL AND (d.id IS NULL OR d.amount_minor <> u.amount_minor"
         "  OR d.asset <> u.asset OR d.principal_id IS DISTINCT FROM u.principal_id"
+        "  OR d.network <> u.network OR d.to_address <> u.address OR d.tx_hash <> u.tx_hash"
+        "  OR d.block_number <> u.at_block OR d.block_hash <> u.block_hash"
+        "  OR d.log_index >= -1 OR d.status NOT IN ('credited', 'quarantined')"
         "  OR u.approved_by IS NULL OR u.approved_by = u.proposed_by)",
     ),
     Check(
@@ -100,9 +108,12 @@ CHECKS = (
         "a deposit that was set aside is released by two people, as its own entry",
         "SELECT r.id, d.network, d.asset, coalesce(d.entry_id, 'no entry'),"
         " coalesce(r.entry_id, 'no entry') || ' by ' || coalesce(r.ended_by, 'nobody')"
-        " FROM deposit_releases r JOIN deposits d ON d.id = r.deposit_id"
-        " WHERE r.state = 'released' AND (r.entry_id IS DISTINCT FROM d.entry_id"
-        "  OR r.ended_by IS NULL OR r.ended_by = r.proposed_by)",
+        " FROM deposit_releases r LEFT JOIN deposits d ON d.id = r.deposit_id"
+        " LEFT JOIN entries e ON e.id = r.entry_id WHERE d.id IS NULL"
+        " OR (r.state = 'released') <> (r.entry_id IS NOT NULL) OR (r.state = 'released' AND"
+        "  (r.entry_id IS DISTINCT FROM d.entry_id OR r.ended_by IS NULL OR r.ended_by ="
+        "   r.proposed_by OR r.ended_at IS NULL"
+        "   OR abs(extract(epoch FROM r.ended_at - e.created_at)) > 600))",
     ),
     Check(
         "loss_entry_off",

@@ -71,7 +71,9 @@ CHECKS = (
         "the fee is the gas burnt at the fixed rate, rounded up, within the bound",
         "SELECT w.id, w.network, w.asset, least(w.fee_bound_minor,"
         f"  ceil(coalesce(i.gas_fee_wei, 0) * w.gas_rate)), w.fee_minor {_PAIRS}"
-        " WHERE w.fee_minor > w.fee_bound_minor OR (w.status = 'settled' AND w.fee_minor"
+        " WHERE w.fee_minor > w.fee_bound_minor"
+        f" OR (w.fee_minor IS NOT NULL AND w.status NOT IN {_OVER})"
+        " OR (w.status = 'settled' AND w.fee_minor"
         "  IS DISTINCT FROM least(w.fee_bound_minor, ceil(i.gas_fee_wei * w.gas_rate)))"
         " OR (w.status IN ('failed', 'cancelled') AND (w.fee_minor IS NULL OR w.fee_minor NOT IN"
         "  (0, least(w.fee_bound_minor, ceil(coalesce(i.gas_fee_wei, 0) * w.gas_rate)))))",
@@ -139,10 +141,12 @@ CHECKS = (
     ),
     Check(
         "intent_attempt_missing",
-        "who has a nonce has its bytes, and signed ones before they are sent",
+        "who has a nonce has its bytes, one after the other and for its network, and signed ones"
+        " before they are sent",
         "SELECT i.id, i.network, i.asset, i.state, count(a.seq) || ' attempts, ' || count(a.raw)"
         " || ' signed' FROM chain_intents i LEFT JOIN chain_attempts a ON a.intent_id = i.id"
         " WHERE i.nonce IS NOT NULL GROUP BY i.id HAVING count(a.seq) = 0"
+        " OR max(a.seq) <> count(a.seq) OR bool_or(a.network <> i.network)"
         " OR (i.state IN ('signed', 'sent', 'mined', 'final_ok', 'final_reverted')"
         "  AND count(a.raw) = 0)",
     ),
@@ -154,16 +158,20 @@ CHECKS = (
         " WHERE (i.state IN ('mined', 'final_ok', 'final_reverted') AND (i.mined_tx_hash IS NULL"
         "   OR i.mined_block IS NULL OR i.mined_block_hash IS NULL))"
         " OR (i.state = 'final_ok' AND i.mined_status IS DISTINCT FROM 1)"
+        " OR (i.mined_tx_hash IS NULL AND (i.mined_kind IS NOT NULL OR i.mined_block IS NOT NULL"
+        "  OR i.mined_block_hash IS NOT NULL OR i.mined_status IS NOT NULL))"
         " OR (i.mined_tx_hash IS NOT NULL AND NOT EXISTS (SELECT FROM chain_attempts a"
         "  WHERE a.intent_id = coalesce(i.batch_id, i.id) AND a.tx_hash = i.mined_tx_hash))",
     ),
     Check(
         "intent_paid_by_nothing",
-        "what counts as paid was paid by bytes that pay",
-        "SELECT i.id, i.network, i.asset, 'pay or bump', a.kind FROM chain_intents i"
+        "what counts as paid was paid by bytes that pay, and which were mined is told",
+        "SELECT i.id, i.network, i.asset, coalesce(i.mined_kind, 'pay or bump'), a.kind"
+        " FROM chain_intents i"
         " JOIN chain_attempts a ON a.intent_id = coalesce(i.batch_id, i.id)"
         "  AND a.tx_hash = i.mined_tx_hash"
-        " WHERE i.state = 'final_ok' AND a.kind NOT IN ('pay', 'bump')",
+        " WHERE (i.state = 'final_ok' AND a.kind NOT IN ('pay', 'bump')) OR a.kind <> i.mined_kind"
+        "  OR (i.mined_kind IS NULL AND i.batch_id IS NULL)",
     ),
     Check(
         "receipt_twice",

@@ -42,6 +42,10 @@ TERMS: dict[str, tuple[str, str, tuple[tuple[str, str, str, str], ...]]] = {
                  "t.spread_minor + t.fee_minor || ' ' || t.source_asset"),
                 ("mid rate", _said("mid_rate"), "trim_scale(t.mid_rate)::text"),
                 ("spread", _said("spread"), "trim_scale(t.spread)::text"),
+                ("rounding", _said("rounding"), "t.rounding"),
+                ("refund rule", _said("refund_rule"), "coalesce(t.refund_rule, 'none')"),
+                ("seconds", _said("eta_seconds"), "t.eta_seconds::text"),
+                ("simulated", _said("simulated"), "t.simulated::text"),
                 ("rate", _said("rate"), "trim_scale(t.rate)::text"),
                 ("rate of", _said("rate_as_of"), _moment("t.rate_as_of")),
                 ("created", _said("created_at"), _moment("t.created_at")),
@@ -75,6 +79,23 @@ TERMS: dict[str, tuple[str, str, tuple[tuple[str, str, str, str], ...]]] = {
                 ("fee at most", _told("fee_max"), "t.fee_bound_minor || ' ' || t.asset"),
                 ("fee expected", _told("fee_expected"), "t.fee_expected_minor || ' ' || t.asset"),
                 ("created", _said("created_at"), _moment("t.created_at")),
+            )
+        ),
+    ),
+    "/v1/topups": (
+        "topups t ON t.id = s.id LEFT JOIN bank_references b ON b.principal_id = s.principal_id",
+        "t.asset",
+        tuple(
+            ("answer_topup_terms_off", *term)
+            for term in (
+                ("principal", "s.principal_id", "t.principal_id"),
+                ("money", _told("money"), "t.amount_minor || ' ' || t.asset"),
+                ("method", _said("method"), "t.method"),
+                ("card", _said("card", "id"), "coalesce(t.card_id, 'none')"),
+                ("created", _said("created_at"), _moment("t.created_at")),
+                # What comes with it is theirs: it never changes.
+                ("reference", _said("next_action", "bank_details", "reference"),
+                 "coalesce(b.reference, 'none')"),
             )
         ),
     ),

@@ -211,7 +211,8 @@ CHECKS = (
         "  || c.status, 'no charge'), t.amount_minor || ' ' || t.asset || ' ' || t.status"
         " FROM topups t JOIN cards k ON k.id = t.card_id AND k.gateway = 'simgate'"
         " LEFT JOIN simgate.charges c ON c.reference = t.id WHERE t.entry_id IS NOT NULL"
-        " AND (c.reference IS NULL OR c.amount_minor <> t.amount_minor OR c.asset <> t.asset"
+        " AND (c.reference IS NULL OR c.amount_minor IS DISTINCT FROM t.amount_minor"
+        "  OR c.asset IS DISTINCT FROM t.asset"
         "  OR c.status NOT IN ('succeeded', 'charged_back')"
         "  OR (t.charge_back_entry_id IS NOT NULL AND c.status <> 'charged_back'))"
         " AND NOT EXISTS (SELECT FROM gateway_resolutions r WHERE r.reference = t.id"
@@ -226,8 +227,14 @@ CHECKS = (
         "  'no entry') || ', ' || coalesce(r.ended_by, 'nobody') || ' agreed, in the books '"
         "  || coalesce(e.meta->>'approved_by', 'nobody') FROM gateway_resolutions r"
         " LEFT JOIN topups t ON t.id = r.reference LEFT JOIN entries e ON e.id = r.entry_id"
-        " WHERE (r.state = 'posted') <> (r.entry_id IS NOT NULL) OR (r.state = 'posted' AND ("
-        "  r.ended_by IS NULL OR r.ended_by = r.proposed_by OR e.ref IS DISTINCT FROM r.reference"
+        " LEFT JOIN cards c ON c.id = t.card_id"
+        " WHERE (r.deed <> 'adjust' AND r.asset IS DISTINCT FROM t.asset)"
+        " OR r.gateway IS DISTINCT FROM c.gateway"
+        " OR (r.through_line > 0 AND r.gateway = 'simgate' AND NOT EXISTS (SELECT FROM simgate.list"
+        "  l WHERE l.id = r.through_line AND l.reference = r.reference AND l.asset = r.asset))"
+        " OR (r.state = 'posted') <> (r.entry_id IS NOT NULL) OR (r.state = 'posted' AND ("
+        "  r.ended_by IS NULL OR r.ended_by = r.proposed_by OR (r.principal_id IS NULL"
+        "   AND r.deed <> 'adjust' AND NOT t.kept_aside) OR e.ref IS DISTINCT FROM r.reference"
         "  OR e.meta->>'resolution' IS DISTINCT FROM r.id"
         "  OR e.meta->>'proposed_by' IS DISTINCT FROM r.proposed_by"
         "  OR e.meta->>'approved_by' IS DISTINCT FROM r.ended_by"
@@ -245,7 +252,7 @@ CHECKS = (
         " || s.reference, g.amount_minor || ' ' || g.reference FROM gateway_lines g"
         " LEFT JOIN simgate.list s ON s.id = g.line_id WHERE g.gateway = 'simgate'"
         " AND (s.id IS NULL OR s.asset <> g.asset OR s.amount_minor <> g.amount_minor"
-        "  OR s.reference <> g.reference OR s.kind <> g.kind)",
+        "  OR s.reference <> g.reference OR s.kind <> g.kind OR s.at <> g.at)",
     ),
     Check(
         "gateway_line_skipped",
