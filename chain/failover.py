@@ -244,6 +244,14 @@ class FailoverRpc:
         node.head, node.probed_at = head, self._clock()
         return True
 
+    def pin(self, block1: str) -> None:
+        """Which chain it was before this process began: where the file pins none, and a node told
+        another block 1 first, nodes are asked again."""
+        if self._network.block1_hash is None and self._block1 != block1:
+            for node in self._nodes if self._block1 is not None else ():
+                node.verified, node.not_before, node.probed_at = False, 0.0, None
+            self._block1 = block1
+
     # What all of them hold
 
     async def shared(self, number: int) -> tuple[int, frozenset[str]]:
@@ -346,6 +354,9 @@ class FailoverRpc:
                 or now - node.probed_at >= STANDBY_PROBE_SECONDS
             )
         ]  # fmt: skip
+        # Which chain it is says the first of the file that answers, not whoever is fastest.
+        while due and self._block1 is None:
+            await self._verify(due.pop(0))
         # Side by side: two that hang, one after the other, make what is known of the network stale.
         await asyncio.gather(*(self._verify(node) for node in due))
         await self._compare()

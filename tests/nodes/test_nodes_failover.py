@@ -176,3 +176,33 @@ async def test_nodes_that_hang_are_waited_for_side_by_side(
     states = [health.state for health in await rpc.probe()]
     assert states == ["serving", "away", "away", "away"]
     assert most == 3
+
+
+async def test_which_chain_it_is_says_the_first_of_the_file_and_not_the_fastest(
+    clock: Clock,
+) -> None:
+    """Where block 1 is not pinned, a later node on another chain must not keep the first out."""
+    one, two = await twins()
+    await two.node.rpc.call("anvil_reorg", (20, []))  # another block 1
+    answers = one.batch
+
+    async def a_moment_later(calls: Sequence[Call]) -> list[object]:
+        await asyncio.sleep(0.05)
+        return await answers(calls)
+
+    one.batch = a_moment_later  # type: ignore[method-assign]
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    assert [h.state for h in await rpc.probe()] == ["serving", "wrong_chain"]
+
+
+async def test_a_stranger_that_answered_first_goes_once_the_chain_is_known(clock: Clock) -> None:
+    """The first of the file was away as this process began; which chain it is the books know."""
+    one, two = await twins()
+    await two.node.rpc.call("anvil_reorg", (20, []))
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    one.shut = NodeUnavailable("gone")
+    assert [h.state for h in await rpc.probe()] == ["away", "standby"]
+    one.shut = None
+    first = await one.node.rpc.call("eth_getBlockByNumber", ("0x1", False))
+    rpc.pin(first["hash"])  # type: ignore[index]
+    assert [h.state for h in await rpc.probe()] == ["serving", "wrong_chain"]
