@@ -11,6 +11,7 @@ node is asked for chain id and block 1 before it serves, and again after every f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,6 +45,8 @@ EXTRAS = "debug_"
 IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
 """What is asked again in parts where it is too much for one answer, as batches of receipts are: how
 long it is strangers decide, and no node fails by it."""
+SPREAD_SECONDS = 3.0
+"""Longer no other node is waited for when it is handed what was sent before."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -147,6 +150,25 @@ class FailoverRpc:
             lambda rpc: rpc.batch_answers(calls), sends=_sends(calls), extra=extra,
             in_parts=_in_parts(calls),
         )  # fmt: skip
+
+    async def spread(self, raws: Sequence[bytes]) -> None:
+        """Hand bytes to every other node that is well: the serving one may keep them to itself.
+        What they answer proves nothing; receipts do."""
+        now = self._clock()
+
+        async def hand(node: Node) -> None:
+            try:
+                async with asyncio.timeout(SPREAD_SECONDS):
+                    for raw in raws:
+                        with contextlib.suppress(NodeRejected):
+                            await node.rpc.call(SUBMISSION, ("0x" + raw.hex(),))
+            except TimeoutError:
+                self.failed(node, NodeTimeout("the node did not take what it was handed in time"))
+            except FAILURES as error:
+                self.failed(node, error)
+
+        others = [one for one in self._nodes if one is not self._current and one.verified]
+        await asyncio.gather(*(hand(one) for one in others if one.not_before <= now))
 
     async def aclose(self) -> None:
         """Close every node's connections."""
