@@ -239,8 +239,9 @@ class TestWeb3signer:
         seam.runner = IntentRunner(
             Desk(db, seam.chain, signer, seam.runner._desk.followers), rebroadcast_seconds=0.0
         )
-        await seam.pass_once()
         ada = await seam.funded_person()
+        await seam.withdraw(ada, "1", "USDC", PAYEE)
+        await seam.finish()
         held, other.keys = other.keys, {}
         made = await seam.withdraw(ada, "7", "USDC", PAYEE)
         for _ in range(3):
