@@ -45,8 +45,9 @@ EXTRAS = "debug_"
 IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
 """What is asked again in parts where it is too much for one answer, as batches of receipts are: how
 long it is strangers decide, and no node fails by it."""
-SPREAD_SECONDS = 3.0
-"""Longer no other node is waited for when it is handed what was sent before."""
+BESIDE_SECONDS = 3.0
+"""Longer no node is waited for beside the serving one: answers that take nearly 10 s, one after the
+other, hold up every payment, and make what is known of the network stale."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -158,12 +159,9 @@ class FailoverRpc:
 
         async def hand(node: Node) -> None:
             try:
-                async with asyncio.timeout(SPREAD_SECONDS):
-                    for raw in raws:
-                        with contextlib.suppress(NodeRejected):
-                            await node.rpc.call(SUBMISSION, ("0x" + raw.hex(),))
-            except TimeoutError:
-                self.failed(node, NodeTimeout("the node did not take what it was handed in time"))
+                for raw in raws:
+                    with contextlib.suppress(NodeRejected):
+                        await _soon(node.rpc.call(SUBMISSION, ("0x" + raw.hex(),)))
             except FAILURES as error:
                 self.failed(node, error)
 
@@ -200,7 +198,7 @@ class FailoverRpc:
     async def _serving(self) -> Node:
         """The current node, verified; another one when it may not serve. Raises NodeUnavailable."""
         for node in self._by_preference():
-            if not node.verified and not await self._verify(node):
+            if not node.verified and not await self._verify(node, serves=True):
                 continue
             if node is not self._current:
                 log.warning("%s: switched to %s", self._network.name, node.name)
@@ -237,16 +235,17 @@ class FailoverRpc:
 
     # Which chain it is
 
-    async def _verify(self, node: Node) -> bool:
+    async def _verify(self, node: Node, *, serves: bool = False) -> bool:
         """Whether the node serves the chain of the file and of the other nodes; notes its head."""
+        asked = node.rpc.batch(
+            [
+                ("eth_chainId", ()),
+                (GET_BLOCK, ("0x1", False)),
+                (GET_BLOCK, ("latest", False)),
+            ]
+        )
         try:
-            chain_id, block1, latest = await node.rpc.batch(
-                [
-                    ("eth_chainId", ()),
-                    (GET_BLOCK, ("0x1", False)),
-                    (GET_BLOCK, ("latest", False)),
-                ]
-            )
+            chain_id, block1, latest = await (asked if serves else _soon(asked))
             served = parse.quantity(chain_id, "eth_chainId")
             first = None if block1 is None else parse_ref(block1).hash
             head = None if latest is None else parse_ref(latest)
@@ -298,7 +297,7 @@ class FailoverRpc:
             if node is self._current or not await self._has_a_say(node):
                 continue
             try:
-                answer = await node.rpc.call(GET_RECEIPT, (receipt.tx_hash,))
+                answer = await _soon(node.rpc.call(GET_RECEIPT, (receipt.tx_hash,)))
                 if answer is None:
                     block = await node.rpc.call(BLOCK_RECEIPTS, (receipt.block_hash,))
                     many = parse.items(block, BLOCK_RECEIPTS) if block is not None else []
@@ -319,7 +318,8 @@ class FailoverRpc:
             if node is self._current or not await self._has_a_say(node):
                 continue
             try:
-                count = await node.rpc.call("eth_getTransactionCount", (address, "latest"))
+                asked = node.rpc.call("eth_getTransactionCount", (address, "latest"))
+                count = await _soon(asked)
                 if parse.quantity(count, "eth_getTransactionCount") <= nonce:
                     log.error("%s: %s has not seen nonce %d of %s used", self._network.name,
                               node.name, nonce, address)  # fmt: skip
@@ -344,7 +344,7 @@ class FailoverRpc:
         head, tagged = node.head.number, node.head.number
         if self._network.finality != "depth":
             try:
-                answer = await node.rpc.call(GET_BLOCK, ("finalized", False))
+                answer = await _soon(node.rpc.call(GET_BLOCK, ("finalized", False)))
                 tagged = -1 if answer is None else parse_ref(answer).number
             except NodeRejected:
                 tagged = max(head - self._network.confirmations + 1, -1)
@@ -356,7 +356,7 @@ class FailoverRpc:
     async def _block_of(self, node: Node, number: int) -> str | None:
         """None: it failed."""
         try:
-            answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+            answer = await _soon(node.rpc.call(GET_BLOCK, (hex(number), False)))
             return "none" if answer is None else parse_ref(answer).hash
         except (*FAILURES, NodeRejected) as error:
             self.failed(node, error)
@@ -378,9 +378,9 @@ class FailoverRpc:
         ]  # fmt: skip
         # Which chain it is says the first of the file that answers, not whoever is fastest.
         while due and self._block1 is None:
-            await self._verify(due.pop(0))
+            await self._verify(due[0], serves=due.pop(0) is self._current)
         # Side by side: two that hang, one after the other, make what is known of the network stale.
-        await asyncio.gather(*(self._verify(node) for node in due))
+        await asyncio.gather(*(self._verify(one, serves=one is self._current) for one in due))
         await self._compare()
         return [self._health(node) for node in self._nodes]
 
@@ -394,7 +394,7 @@ class FailoverRpc:
         seen: dict[str, str] = {}
         for node in able:
             try:
-                answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+                answer = await _soon(node.rpc.call(GET_BLOCK, (hex(number), False)))
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:
@@ -411,6 +411,15 @@ class FailoverRpc:
             state = "lagging"
         number = node.head.number if node.head else None
         return NodeHealth(node.position, state, number, node.problem)
+
+
+async def _soon(asked: Awaitable[T]) -> T:
+    """What a node answers beside the serving one. Raises NodeTimeout."""
+    try:
+        async with asyncio.timeout(BESIDE_SECONDS):
+            return await asked
+    except TimeoutError:
+        raise NodeTimeout("the node did not answer in time") from None
 
 
 def _in_parts(calls: Sequence[Call]) -> bool:

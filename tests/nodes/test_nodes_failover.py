@@ -206,3 +206,27 @@ async def test_a_stranger_that_answered_first_goes_once_the_chain_is_known(clock
     first = await one.node.rpc.call("eth_getBlockByNumber", ("0x1", False))
     rpc.pin(first["hash"])  # type: ignore[index]
     assert [h.state for h in await rpc.probe()] == ["serving", "wrong_chain"]
+
+
+async def test_a_standby_that_takes_long_for_each_answer_is_not_waited_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never fails: each answer comes before the transport gives up."""
+    one, two = await twins()
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    assert [h.state for h in await rpc.probe()] == ["serving", "standby"]
+    monkeypatch.setattr("chain.failover.BESIDE_SECONDS", 0.05)
+    slow = {"shared": 0.0, "probe": 0.0}
+    for name, method in (("call", two.call), ("batch", two.batch)):
+
+        async def late(*asked: object, real: object = method) -> object:
+            await asyncio.sleep(0.5)
+            return await real(*asked)  # type: ignore[operator]
+
+        monkeypatch.setattr(two, name, late)
+    for what in slow:
+        clock.now += BACKOFF_LAST_SECONDS
+        began = asyncio.get_running_loop().time()
+        await (rpc.shared(10) if what == "shared" else rpc.probe())
+        slow[what] = asyncio.get_running_loop().time() - began
+    assert max(slow.values()) < 0.4
