@@ -394,7 +394,8 @@ class FailoverRpc:
         seen: dict[str, str] = {}
         for node in able:
             try:
-                answer = await _soon(node.rpc.call(GET_BLOCK, (hex(number), False)))
+                asked = node.rpc.call(GET_BLOCK, (hex(number), False))
+                answer = await (asked if node is self._current else _soon(asked))
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:
