@@ -19,8 +19,7 @@ from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import batch as batches
-from wallet.onchain.repository import Intent
-from wallet.onchain.repository import intent_of
+from wallet.onchain.repository import Intent, intent_of
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
