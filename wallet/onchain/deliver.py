@@ -122,10 +122,10 @@ class Deliverer:
             except SignerUnavailable:
                 # Nothing is known; the same payload is asked for again. What is signed goes out.
                 self._sign_no_more(intent)
+            else:
+                if signed is not None:
+                    await self._send(intent, pending.seq, signed.raw)
                 return
-            if signed is not None:
-                await self._send(intent, pending.seq, signed.raw)
-            return
         sendable = [a for a in attempts if a.raw is not None]
         if not sendable:
             return
