@@ -15,13 +15,7 @@ from chain.address import checked
 from chain.answerable import answerable
 from chain.arrivals import Arrivals
 from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings, said
-from chain.blocks import (
-    Block,
-    BlockRef,
-    Receipt,
-    parse_block,
-    parse_ref,
-)
+from chain.blocks import Block, BlockRef, Receipt, parse_block, parse_ref
 from chain.errors import ChainError, NodeGarbage, NodeRejected, WrongChain
 from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
 from chain.lanes import in_lanes, split
@@ -62,6 +56,7 @@ class ChainClient:
         self._shared = getattr(rpc, "shared", None)  # where several nodes stand behind it
         self._confirmed = getattr(rpc, "confirmed", None)
         self._passed = getattr(rpc, "passed", None)
+        self._spread = getattr(rpc, "spread", None)
         self._block_receipts = BlockReceipts(rpc)
         self._arrivals = Arrivals(rpc, network, self._block_receipts)
 
@@ -75,11 +70,7 @@ class ChainClient:
     async def identity(self) -> ChainIdentity:
         """Chain id, hash of block 1 and the node's name for itself, as the node answers them."""
         chain_id, block1, version = await self.rpc.batch(
-            [
-                ("eth_chainId", ()),
-                (GET_BLOCK, ("0x1", False)),
-                ("web3_clientVersion", ()),
-            ]
+            [("eth_chainId", ()), (GET_BLOCK, ("0x1", False)), ("web3_clientVersion", ())]
         )
         if not isinstance(version, str):
             raise NodeGarbage("web3_clientVersion is not a text")
@@ -415,6 +406,11 @@ class ChainClient:
         except ChainError as error:
             return _outcome(error, raw)
         return _outcome(answer, raw)
+
+    async def spread(self, raws: Sequence[bytes]) -> None:
+        """Hand bytes that were sent to the other nodes, too, where there are any. Never raises."""
+        if self._spread is not None:
+            await self._spread(raws)
 
     async def send_many(self, raws: Sequence[bytes]) -> list[SendOutcome]:
         """Like `send_raw` for many, in order, in batches: each handed over once. Never raises: when

@@ -11,6 +11,7 @@ node is asked for chain id and block 1 before it serves, and again after every f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,6 +45,9 @@ EXTRAS = "debug_"
 IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
 """What is asked again in parts where it is too much for one answer, as batches of receipts are: how
 long it is strangers decide, and no node fails by it."""
+BESIDE_SECONDS = 3.0
+"""Longer no node is waited for beside the serving one: answers that take nearly 10 s, one after the
+other, hold up every payment, and make what is known of the network stale."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -148,6 +152,22 @@ class FailoverRpc:
             in_parts=_in_parts(calls),
         )  # fmt: skip
 
+    async def spread(self, raws: Sequence[bytes]) -> None:
+        """Hand bytes to every other node that is well: the serving one may keep them to itself.
+        What they answer proves nothing; receipts do."""
+        now = self._clock()
+
+        async def hand(node: Node) -> None:
+            try:
+                for raw in raws:
+                    with contextlib.suppress(NodeRejected):
+                        await _soon(node.rpc.call(SUBMISSION, ("0x" + raw.hex(),)))
+            except FAILURES as error:
+                self.failed(node, error)
+
+        others = [one for one in self._nodes if one is not self._current and one.verified]
+        await asyncio.gather(*(hand(one) for one in others if one.not_before <= now))
+
     async def aclose(self) -> None:
         """Close every node's connections."""
         for node in self._nodes:
@@ -178,7 +198,7 @@ class FailoverRpc:
     async def _serving(self) -> Node:
         """The current node, verified; another one when it may not serve. Raises NodeUnavailable."""
         for node in self._by_preference():
-            if not node.verified and not await self._verify(node):
+            if not node.verified and not await self._verify(node, serves=True):
                 continue
             if node is not self._current:
                 log.warning("%s: switched to %s", self._network.name, node.name)
@@ -215,16 +235,17 @@ class FailoverRpc:
 
     # Which chain it is
 
-    async def _verify(self, node: Node) -> bool:
+    async def _verify(self, node: Node, *, serves: bool = False) -> bool:
         """Whether the node serves the chain of the file and of the other nodes; notes its head."""
+        asked = node.rpc.batch(
+            [
+                ("eth_chainId", ()),
+                (GET_BLOCK, ("0x1", False)),
+                (GET_BLOCK, ("latest", False)),
+            ]
+        )
         try:
-            chain_id, block1, latest = await node.rpc.batch(
-                [
-                    ("eth_chainId", ()),
-                    (GET_BLOCK, ("0x1", False)),
-                    (GET_BLOCK, ("latest", False)),
-                ]
-            )
+            chain_id, block1, latest = await (asked if serves else _soon(asked))
             served = parse.quantity(chain_id, "eth_chainId")
             first = None if block1 is None else parse_ref(block1).hash
             head = None if latest is None else parse_ref(latest)
@@ -243,6 +264,14 @@ class FailoverRpc:
             node.newest, node.moved_at = head.hash, self._clock()
         node.head, node.probed_at = head, self._clock()
         return True
+
+    def pin(self, block1: str) -> None:
+        """Which chain it was before this process began: where the file pins none, and a node told
+        another block 1 first, nodes are asked again."""
+        if self._network.block1_hash is None and self._block1 != block1:
+            for node in self._nodes if self._block1 is not None else ():
+                node.verified, node.not_before, node.probed_at = False, 0.0, None
+            self._block1 = block1
 
     # What all of them hold
 
@@ -268,7 +297,7 @@ class FailoverRpc:
             if node is self._current or not await self._has_a_say(node):
                 continue
             try:
-                answer = await node.rpc.call(GET_RECEIPT, (receipt.tx_hash,))
+                answer = await _soon(node.rpc.call(GET_RECEIPT, (receipt.tx_hash,)))
                 if answer is None:
                     block = await node.rpc.call(BLOCK_RECEIPTS, (receipt.block_hash,))
                     many = parse.items(block, BLOCK_RECEIPTS) if block is not None else []
@@ -289,7 +318,8 @@ class FailoverRpc:
             if node is self._current or not await self._has_a_say(node):
                 continue
             try:
-                count = await node.rpc.call("eth_getTransactionCount", (address, "latest"))
+                asked = node.rpc.call("eth_getTransactionCount", (address, "latest"))
+                count = await _soon(asked)
                 if parse.quantity(count, "eth_getTransactionCount") <= nonce:
                     log.error("%s: %s has not seen nonce %d of %s used", self._network.name,
                               node.name, nonce, address)  # fmt: skip
@@ -314,7 +344,7 @@ class FailoverRpc:
         head, tagged = node.head.number, node.head.number
         if self._network.finality != "depth":
             try:
-                answer = await node.rpc.call(GET_BLOCK, ("finalized", False))
+                answer = await _soon(node.rpc.call(GET_BLOCK, ("finalized", False)))
                 tagged = -1 if answer is None else parse_ref(answer).number
             except NodeRejected:
                 tagged = max(head - self._network.confirmations + 1, -1)
@@ -326,7 +356,7 @@ class FailoverRpc:
     async def _block_of(self, node: Node, number: int) -> str | None:
         """None: it failed."""
         try:
-            answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+            answer = await _soon(node.rpc.call(GET_BLOCK, (hex(number), False)))
             return "none" if answer is None else parse_ref(answer).hash
         except (*FAILURES, NodeRejected) as error:
             self.failed(node, error)
@@ -346,8 +376,11 @@ class FailoverRpc:
                 or now - node.probed_at >= STANDBY_PROBE_SECONDS
             )
         ]  # fmt: skip
+        # Which chain it is says the first of the file that answers, not whoever is fastest.
+        while due and self._block1 is None:
+            await self._verify(due[0], serves=due.pop(0) is self._current)
         # Side by side: two that hang, one after the other, make what is known of the network stale.
-        await asyncio.gather(*(self._verify(node) for node in due))
+        await asyncio.gather(*(self._verify(one, serves=one is self._current) for one in due))
         await self._compare()
         return [self._health(node) for node in self._nodes]
 
@@ -361,7 +394,8 @@ class FailoverRpc:
         seen: dict[str, str] = {}
         for node in able:
             try:
-                answer = await node.rpc.call(GET_BLOCK, (hex(number), False))
+                asked = node.rpc.call(GET_BLOCK, (hex(number), False))
+                answer = await (asked if node is self._current else _soon(asked))
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:
@@ -378,6 +412,15 @@ class FailoverRpc:
             state = "lagging"
         number = node.head.number if node.head else None
         return NodeHealth(node.position, state, number, node.problem)
+
+
+async def _soon(asked: Awaitable[T]) -> T:
+    """What a node answers beside the serving one. Raises NodeTimeout."""
+    try:
+        async with asyncio.timeout(BESIDE_SECONDS):
+            return await asked
+    except TimeoutError:
+        raise NodeTimeout("the node did not answer in time") from None
 
 
 def _in_parts(calls: Sequence[Call]) -> bool:

@@ -49,6 +49,7 @@ class FaultyRpc:
         self.shared = getattr(inner, "shared", None)
         self.confirmed = getattr(inner, "confirmed", None)
         self.passed = getattr(inner, "passed", None)
+        self.spread = getattr(inner, "spread", None)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call through the faults."""

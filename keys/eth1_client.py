@@ -98,10 +98,12 @@ class Eth1Signer:
     ) -> SignedTx:
         """See `keys.signer.Signer`; deposit keys are not reached over this API."""
         tx = decode_unsigned(payload)
+        if address not in self._hot or deposit_index is not None:
+            raise SignerRefused("unknown_address", "not a hot address of ours")
         await self._load()
         identifier = self._keys.get(address)
-        if identifier is None or deposit_index is not None:
-            raise SignerRefused("unknown_address", "the other side holds no such key")
+        if identifier is None:
+            raise SignerUnavailable("the other side does not hold that key now")
         status, answer = await self._ask(
             "POST", f"{PATH}/sign/{identifier}", {"data": "0x" + payload.hex()}
         )
@@ -120,7 +122,8 @@ class Eth1Signer:
             await session.close()
 
     async def _load(self) -> None:
-        if self._keys:
+        """Asked again until all of ours are there: a signer that starts loads them one by one."""
+        if all(address in self._keys for address in self._hot):
             return
         status, answer = await self._ask("GET", f"{PATH}/publicKeys", None, as_json=True)
         if status != 200 or not isinstance(answer, list):
@@ -155,13 +158,15 @@ class Eth1Signer:
 
 
 def _refusal(status: int, answer: object) -> Exception:
-    """What a refusal means: of ours it carries `code: reason`, of Web3signer it is a status."""
+    """What a refusal means: of ours it carries `code: reason`, of Web3signer it is status 400. A
+    key that is not there (404), or a door that is shut, may be another thing in a moment: what is
+    refused is never paid."""
     code, _, reason = str(answer).partition(": ")
     if code == NonceConflict.code:
         return NonceConflict(reason[:64])
     if code == SignerRefused.code:
         return SignerRefused(reason[:64])
-    if status in (400, 403, 404):
+    if status == 400:
         return SignerRefused("refused_by_web3signer", f"HTTP {status}")
     return SignerUnavailable(f"HTTP {status}")
 

@@ -212,16 +212,52 @@ class TestWeb3signer:
             other.answer = answer
             with pytest.raises(SignerUnavailable):
                 await sign(signer, payload)
-        other.answer, other.status = "", 404
+        other.answer, other.status = "", 400
         with pytest.raises(SignerRefused):
             await sign(signer, payload)
-        other.status = 500
-        with pytest.raises(SignerUnavailable):
-            await sign(signer, payload)
+        for status in (401, 403, 404, 500):
+            other.status = status
+            with pytest.raises(SignerUnavailable):
+                await sign(signer, payload)
         await runner.cleanup()
         with pytest.raises(SignerUnavailable):
             await sign(signer, payload)
         await signer.aclose()
+
+    async def test_one_that_is_still_loading_its_keys_refuses_nobody_for_good(
+        self, db: Database, anvil: AnvilProcess, tmp_path: Path
+    ) -> None:
+        """It starts anew: no key is there yet, or one that it told of is not. What is refused ends
+        as failed, and its nonce is used up by a transfer of nothing, which is refused as well."""
+        seam = await Seam.open(db, anvil.url, tmp_path / "signer")
+        await seam.fund_house()
+        keys = [derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX))]
+        other = Web3signer(keys)
+        runner, url = await other.start()
+        hot = await seam.signer.hot_addresses()
+        signer = Eth1Signer(url, hot=hot, deposit_xpub=await seam.signer.deposit_xpub())
+        seam.runner = IntentRunner(
+            Desk(db, seam.chain, signer, seam.runner._desk.followers), rebroadcast_seconds=0.0
+        )
+        ada = await seam.funded_person()
+        await seam.withdraw(ada, "1", "USDC", PAYEE)
+        await seam.finish()
+        held, other.keys = other.keys, {}
+        made = await seam.withdraw(ada, "7", "USDC", PAYEE)
+        for _ in range(3):
+            await seam.pass_once()
+        other.keys = held
+        await seam.finish()
+        assert (await seam.withdrawal(ada, made.id)).status == "settled"
+        again = Eth1Signer(url, hot=hot, deposit_xpub="")
+        held, other.keys = other.keys, {}
+        assert await again.hot_addresses() == []
+        other.keys = held
+        assert await again.hot_addresses() == hot
+        await signer.aclose()
+        await again.aclose()
+        await runner.cleanup()
+        await seam.close()
 
     async def test_withdrawals_go_through_it(
         self, db: Database, anvil: AnvilProcess, tmp_path: Path

@@ -176,3 +176,57 @@ async def test_nodes_that_hang_are_waited_for_side_by_side(
     states = [health.state for health in await rpc.probe()]
     assert states == ["serving", "away", "away", "away"]
     assert most == 3
+
+
+async def test_which_chain_it_is_says_the_first_of_the_file_and_not_the_fastest(
+    clock: Clock,
+) -> None:
+    """Where block 1 is not pinned, a later node on another chain must not keep the first out."""
+    one, two = await twins()
+    await two.node.rpc.call("anvil_reorg", (20, []))  # another block 1
+    answers = one.batch
+
+    async def a_moment_later(calls: Sequence[Call]) -> list[object]:
+        await asyncio.sleep(0.05)
+        return await answers(calls)
+
+    one.batch = a_moment_later  # type: ignore[method-assign]
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    assert [h.state for h in await rpc.probe()] == ["serving", "wrong_chain"]
+
+
+async def test_a_stranger_that_answered_first_goes_once_the_chain_is_known(clock: Clock) -> None:
+    """The first of the file was away as this process began; which chain it is the books know."""
+    one, two = await twins()
+    await two.node.rpc.call("anvil_reorg", (20, []))
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    one.shut = NodeUnavailable("gone")
+    assert [h.state for h in await rpc.probe()] == ["away", "standby"]
+    one.shut = None
+    first = await one.node.rpc.call("eth_getBlockByNumber", ("0x1", False))
+    rpc.pin(first["hash"])  # type: ignore[index]
+    assert [h.state for h in await rpc.probe()] == ["serving", "wrong_chain"]
+
+
+async def test_a_standby_that_takes_long_for_each_answer_is_not_waited_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never fails: each answer comes before the transport gives up."""
+    one, two = await twins()
+    rpc = FailoverRpc(local_network(), [one, two], clock=clock)
+    assert [h.state for h in await rpc.probe()] == ["serving", "standby"]
+    monkeypatch.setattr("chain.failover.BESIDE_SECONDS", 0.05)
+    slow = {"shared": 0.0, "probe": 0.0}
+    for name, method in (("call", two.call), ("batch", two.batch)):
+
+        async def late(*asked: object, real: object = method) -> object:
+            await asyncio.sleep(0.5)
+            return await real(*asked)  # type: ignore[operator]
+
+        monkeypatch.setattr(two, name, late)
+    for what in slow:
+        clock.now += BACKOFF_LAST_SECONDS
+        began = asyncio.get_running_loop().time()
+        await (rpc.shared(10) if what == "shared" else rpc.probe())
+        slow[what] = asyncio.get_running_loop().time() - began
+    assert max(slow.values()) < 0.4

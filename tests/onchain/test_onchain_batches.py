@@ -19,7 +19,7 @@ from keys.policy import Policy
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import batch as batches
-from wallet.onchain.repository import Intent
+from wallet.onchain.repository import Intent, intent_of
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.meddler import Meddler
@@ -318,4 +318,27 @@ async def test_a_member_whose_books_refuse_its_end_keeps_no_other_at_mined(
         seen = await seam.withdrawal(bob, his.id)
     assert (seen.status, seen.failure_code) == ("settled", None)
     assert (await seam.balance(bob, "USDC")).held_minor == 0
+    assert await seam.differences() == []
+
+
+async def test_a_member_that_was_in_review_already_bears_its_share_of_the_gas(seam: Seam) -> None:
+    """Its batch was in review, too; that one ended, and the books refused this member's end."""
+    ada, bob = await allowed(seam), await seam.funded_person()
+    hers = [await seam.withdraw(ada, "1", "USDC", payee) for payee in PAYEES[:4]]
+    his = await seam.withdraw(bob, "7", "USDC", PAYEES[4])
+    await seam.runner.tick()
+    desk = seam.runner._desk
+    [batch] = await seam.rows("SELECT * FROM chain_intents WHERE purpose = 'payout_batch'")
+    await desk.send_to_review(intent_of(batch), "foreign_transaction", halt=False)
+    set_status = "SELECT ledger_set_status(id, :to) FROM accounts WHERE principal_id = :p"
+    await seam.rows(set_status, p=bob, to="closed")
+    await seam.finish()
+    await resolve(desk, batch.id, by="bea")
+    assert {(await seam.withdrawal(ada, one.id)).status for one in hers} == {"settled"}
+    assert (await seam.withdrawal(bob, his.id)).status == "in_review"
+    async with as_operator(seam.db) as session:
+        await session.execute(text(set_status), {"p": bob, "to": "open"})
+    [row] = await seam.rows("SELECT intent_id FROM withdrawals WHERE id = :id", id=his.id)
+    await resolve(desk, row.intent_id, by="bea")
+    assert (await seam.withdrawal(bob, his.id)).status == "settled"
     assert await seam.differences() == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
-from chain.errors import NodeGarbage
+from chain.errors import NodeGarbage, NodeUnavailable
 from tests.onchain.test_onchain_crowds import seam  # noqa: F401
 from wallet.onchain import prepare
 from wallet.testing.seam import Seam
@@ -101,3 +101,34 @@ async def test_a_crowd_that_has_not_had_its_try_yet_hides_nobody(
     for _ in range(5):  # two new ones are looked at in each
         await seam.runner.tick()
     assert (await seam.withdrawal(ada, paid.id)).status != "held"
+
+
+async def test_a_crowd_at_each_of_which_the_node_breaks_hides_nobody(
+    seam: Seam,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A provider answers HTTP 503 to what takes it two seconds: each of them ended a pass, and who
+    makes a thousand of them and takes them back pays nothing."""
+    await seam.fund_house()
+    mallory, ada = await seam.funded_person(), await seam.funded_person()
+    breaking = {f"0x{number:040x}" for number in range(1 << 150, (1 << 150) + 8)}
+    for one in sorted(breaking):
+        await seam.withdraw(mallory, "0.01", "ETH", str(to_checksum_address(one)))
+    paid = await seam.withdraw(ada, "1", "ETH", str(to_checksum_address("0x" + "a11ce" * 8)))
+    usdc = await seam.withdraw(ada, "1", "USDC", str(to_checksum_address("0x" + "a11ce" * 8)))
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to.lower() in breaking:
+            raise NodeUnavailable("the node answered HTTP 503")
+        return await real(from_, to, value, data, *more)
+
+    async def has_code(address: str) -> bool:
+        return address.lower() in breaking
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    monkeypatch.setattr(seam.chain, "is_contract", has_code)
+    for _ in range(5):  # two new ones are looked at in each
+        await seam.runner.tick()
+    assert (await seam.withdrawal(ada, paid.id)).status != "held"
+    assert (await seam.withdrawal(ada, usdc.id)).status != "held"

@@ -11,6 +11,8 @@ import pytest
 from chain.fees import FeeQuote
 from chain.outcomes import SendKind, SendOutcome
 from chain.testing.fake_node import FakeNode
+from keys.errors import SignerUnavailable
+from keys.request import SignedTx
 from wallet.db import Database
 from wallet.testing.seam import Seam
 
@@ -77,3 +79,28 @@ async def test_what_its_node_refuses_for_its_fee(
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
     assert await kinds(seam) == ["pay", "bump"]
+
+
+async def test_what_is_signed_goes_on_being_sent_while_its_bump_waits_for_the_signer(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node was started anew and has forgotten it; the signer is away."""
+    ada = await seam.funded_person()
+    await seam.automine(False)
+    seam.bump_seconds = 60.0
+    seam.runner = seam.new_runner()
+    made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.runner.tick()
+    await seam.speed_up(ada, made.id)
+    [first] = [row.tx_hash for row in await seam.rows("SELECT tx_hash FROM chain_attempts")]
+
+    async def away(**_: object) -> SignedTx:
+        raise SignerUnavailable("no answer")
+
+    monkeypatch.setattr(seam.signer, "sign_transaction", away)
+    await seam.runner.tick()
+    await seam.node("anvil_dropTransaction", first)
+    for _ in range(3):
+        await seam.runner.tick()
+    assert await kinds(seam) == ["pay", "bump"]
+    assert await seam.chain.known([first]) == [True]

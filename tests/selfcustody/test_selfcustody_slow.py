@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chain.errors import NodeGarbage, NodeTimeout
+from chain.errors import NodeGarbage, NodeTimeout, NodeUnavailable
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 
 SLOW = 3 * 10**15
@@ -75,3 +75,24 @@ async def test_code_that_needs_more_gas_than_is_signed_ends(
     await stage.finish()
     ended = await stage.send(ada, made.id)
     assert (ended.state, ended.reason, ended.tx_hash) == ("failed", "would_revert", None)
+
+
+async def test_a_payment_at_which_the_node_breaks_keeps_back_nobody_elses(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider answers HTTP 503 whenever it is tried out: in each pass its node counted as away,
+    and nothing of anybody's behind it was sent or followed."""
+    eve, ada = await stage.seam.person(), await stage.seam.person()
+    real = stage.seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if value == SLOW:
+            raise NodeUnavailable("the node answered HTTP 503")
+        return await real(from_, to, value, data, *more)
+
+    monkeypatch.setattr(stage.seam.chain, "estimate_gas", estimate)
+    breaks = await stage.begin(eve, await stage.imported(eve), "0.003", "ETH")
+    made = await stage.begin(ada, await stage.imported(ada), "1", "ETH")
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert (await stage.send(eve, breaks.id)).state == "queued"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -201,6 +202,30 @@ async def test_profit_on_its_way_is_not_earned_again(seam: Seam) -> None:
     with pytest.raises(InvalidField):
         await approve(seam, again, "bob")
     assert await seam.on_chain(OWNERS, "USDC") == 20_000_000
+
+
+async def test_nor_is_it_by_two_operators_who_approve_at_once(seam: Seam) -> None:
+    """One move on each of two networks: neither sees the other's."""
+    earned, sender = seam.money("25", "USDC"), (await seam.signer.hot_addresses())[0]
+    capital = ledger.Line(accounts.capital("USDC"), Money(-earned.minor, earned.asset))
+    lines = [capital, ledger.Line(accounts.spread_income("USDC"), earned)]
+    async with seam.operators.transaction() as session:
+        await ledger.post(session, ledger.Command(kind="test", ref="earned", lines=lines))
+        here, there = [
+            await moves.propose(
+                session, network=network, money=seam.money("20", "USDC"), kind="profit",
+                to_address=OWNERS, by="ada",
+            )
+            for network in ("local", "elsewhere")
+        ]  # fmt: skip
+    async with seam.operators.transaction() as session:
+        await moves.approve(
+            session, here, by="bob", chain=seam.chain, sender=sender, assets=seam.assets
+        )
+        other = asyncio.create_task(approve(seam, there, "eve"))
+        await asyncio.sleep(0.5)
+    with pytest.raises(InvalidField, match=r"Only 5\.000000 USDC was earned"):
+        await other
 
 
 async def test_capital_is_what_waits_to_be_told(seam: Seam) -> None:

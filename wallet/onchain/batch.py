@@ -374,7 +374,9 @@ class BatchFollower:
                 except WalletError as error:  # one account that is closed keeps no others
                     why = f"books_refuse_{error.code}"
             log.error("batch.member_in_review", intent=member.id, batch=intent.id, why=why)
-            await self.desk.move(session, member.id, State.IN_REVIEW, reason=why, **changes)
+            changes["reason"] = why
+            if await self.desk.move(session, member.id, State.IN_REVIEW, **changes) is None:
+                await repository.update_intent(session, member.id, changes)  # it was there before
 
 
 NOT_MINED: Final[dict[str, Any]] = dict.fromkeys(

@@ -67,6 +67,7 @@ class Deliverer:
         self._unsigned: set[str] = set()
         self._refusals: dict[str, tuple[int, str]] = {}
         self._put_off: dict[str, float] = {}
+        self._handed: dict[str, float] = {}
 
     async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
         """Sign and send what is not there yet, lowest nonce first. Leader only.
@@ -82,6 +83,19 @@ class Deliverer:
         known = await self._known(attempts)
         for position, intent in enumerate(waiting):
             await self._deliver(intent, attempts[intent.id], known, lowest=position == 0)
+        await self._spread([attempts[intent.id] for intent in waiting], waiting[0].from_address)
+
+    async def _spread(self, waiting: Sequence[Sequence[Attempt]], address: str | None) -> None:
+        """Hand what was sent to the other nodes, too, while the lowest nonce waits for long: that
+        the serving one has it says nothing of whether a miner will."""
+        sent = [[one for one in attempts if one.sends] for attempts in waiting]
+        if not sent[0] or 0 <= sent[0][0].age_seconds < self._bump_seconds:
+            return
+        now, last = time.monotonic(), self._handed.get(address or "")
+        if last is None or now - last >= self._bump_seconds:
+            self._handed[address or ""] = now
+            newest = [many[-1].raw for many in sent if many]
+            await self._desk.chain.spread([raw for raw in newest if raw is not None])
 
     def _sign_no_more(self, intent: Intent) -> None:
         """Of its address, in this pass. Of another one a pass may run beside it."""
@@ -108,10 +122,10 @@ class Deliverer:
             except SignerUnavailable:
                 # Nothing is known; the same payload is asked for again. What is signed goes out.
                 self._sign_no_more(intent)
+            else:
+                if signed is not None:
+                    await self._send(intent, pending.seq, signed.raw)
                 return
-            if signed is not None:
-                await self._send(intent, pending.seq, signed.raw)
-            return
         sendable = [a for a in attempts if a.raw is not None]
         if not sendable:
             return

@@ -232,6 +232,10 @@ class NetworkObserver:
 
     async def _look_at_nodes(self, nodes: FailoverRpc) -> bool:
         """Keep how each node stands. False when they contradict each other."""
+        async with self._db.transaction() as session:
+            known = await read(session, self._network)
+        if known is not None and known.block1_hash is not None:
+            nodes.pin(known.block1_hash)
         try:
             healths = await nodes.probe()
         except Disagreement as error:

@@ -368,9 +368,12 @@ class Preparer:
                 return True  # a node estimates as if they did not count; the call cannot revert
             async with asyncio.timeout(ESTIMATE_SECONDS):
                 gas = await estimate_intent(self._desk.chain, intent, address)
-        except TimeoutError:
+        except (TimeoutError, NodeTimeout, NodeUnavailable):
+            # It may be why. Where the node is away what is asked next says so; a pass that ended
+            # here a crowd of these would end again and again.
             self._tried_slow = True
             self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS
+            self._long.add(intent.id)
             await self._wait([intent.id], "chain")
             return False
         except NodeRejected as error:
@@ -384,9 +387,6 @@ class Preparer:
         except NodeGarbage:
             await self._wait([intent.id], "chain")
             return False
-        except (NodeTimeout, NodeUnavailable):
-            self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS  # it may be why
-            raise
         finally:
             took = time.monotonic() - began
             self._trying += took

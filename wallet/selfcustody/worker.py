@@ -269,6 +269,8 @@ class SelfCustodyWorker:
         except TimeoutError:
             await self._fail(row, "would_revert")
             raise _TooSlow from None
+        except (NodeUnavailable, NodeTimeout):  # perhaps at this one alone; else the next says so
+            raise _TooSlow from None
         gas = gas_limit(estimate, network.fee_model)
         if gas * cap > int(row.max_fee_wei):
             cap = int(row.max_fee_wei) // gas

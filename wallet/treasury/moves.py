@@ -169,6 +169,8 @@ async def approve(
             raise InvalidState("The house has no warm address any more.")
         sender = warm
     if move.kind == "profit":
+        # One approval at a time: what another one takes on any network is on its way for this one.
+        await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('profit', 11))"))
         earned = await profit(session, move.money.asset.code)
         earned -= await _on_its_way(session, move.money.asset.code)
         if move.money.minor > earned:
