@@ -238,6 +238,26 @@ async def test_a_payment_that_was_sped_up_is_ended_by_what_was_mined(
     assert await seam.differences() == []
 
 
+def _halted_and_unpaid(
+    seam: Seam, database: ScratchDatabase, made: Withdrawal, *, next_nonce: int
+) -> None:
+    """Books as they were while the hot address stood halted, before this was paid."""
+    _lose(
+        database,
+        f"DELETE FROM chain_attempts a USING withdrawals w WHERE w.id = '{made.id}'"
+        " AND a.intent_id = w.intent_id",
+        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason ="
+        " NULL, mined_tx_hash = NULL, mined_kind = NULL, mined_block = NULL, mined_block_hash ="
+        f" NULL, mined_status = NULL, gas_used = NULL, gas_fee_wei = NULL WHERE ref = '{made.id}'",
+        f"UPDATE withdrawals SET status = 'held' WHERE id = '{made.id}'",
+        "UPDATE chain_signers SET halted_reason = 'foreign_transaction', halted_at ="
+        f" clock_timestamp(), next_nonce = {next_nonce}",
+        "UPDATE cases SET status = 'open', closed_at = NULL, closed_by = NULL, closing_note = NULL"
+        " WHERE kind = 'signer_halted'",
+    )
+    seam.restart_worker()
+
+
 async def test_a_copy_of_while_it_stood_halted_gives_nothing_back_that_was_paid_since(
     seam: Seam, database: ScratchDatabase
 ) -> None:
@@ -250,24 +270,10 @@ async def test_a_copy_of_while_it_stood_halted_gives_nothing_back_that_was_paid_
     await seam.finish()
     assert await _halted(seam) == {"foreign_transaction"}
     made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
-    rows = await seam.rows("SELECT to_jsonb(c) AS c FROM cases c WHERE kind = 'signer_halted'")
     await _resume(seam)
     await seam.finish()
     assert await seam.on_chain(OUTSIDE, "USDC") == PAID
-    _lose(
-        database,
-        f"DELETE FROM chain_attempts a USING withdrawals w WHERE w.id = '{made.id}'"
-        " AND a.intent_id = w.intent_id",
-        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason ="
-        " NULL, mined_tx_hash = NULL, mined_kind = NULL, mined_block = NULL, mined_block_hash ="
-        f" NULL, mined_status = NULL, gas_used = NULL, gas_fee_wei = NULL WHERE ref = '{made.id}'",
-        f"UPDATE withdrawals SET status = 'held' WHERE id = '{made.id}'",
-        "UPDATE chain_signers SET halted_reason = 'foreign_transaction', halted_at ="
-        " clock_timestamp(), next_nonce = 2",
-        "UPDATE cases SET status = 'open', closed_at = NULL, closed_by = NULL, closing_note = NULL"
-        f" WHERE id = '{rows[0].c['id']}'",
-    )
-    seam.restart_worker()
+    _halted_and_unpaid(seam, database, made, next_nonce=2)
     await seam.pass_once()
     with pytest.raises(InvalidState, match="may be paid already"):
         await seam.cancel(ada, made.id)
@@ -287,26 +293,12 @@ async def test_nor_what_its_signer_alone_knows_of(
             session, network="local", address=row.address, reason="foreign_transaction"
         )
     made = await seam.withdraw(ada, "400", "USDC", OUTSIDE)
-    [case] = await seam.rows("SELECT id FROM cases WHERE kind = 'signer_halted'")
     await seam.automine(mined)
     await _resume(seam)
     await seam.pass_once()
     assert (await seam.withdrawal(ada, made.id)).status in ("broadcast", "mined")
-    _lose(
-        database,
-        f"DELETE FROM chain_attempts a USING withdrawals w WHERE w.id = '{made.id}'"
-        " AND a.intent_id = w.intent_id",
-        "UPDATE chain_intents SET state = 'queued', from_address = NULL, nonce = NULL, reason ="
-        " NULL, mined_tx_hash = NULL, mined_kind = NULL, mined_block = NULL, mined_block_hash ="
-        f" NULL, mined_status = NULL, gas_used = NULL, gas_fee_wei = NULL WHERE ref = '{made.id}'",
-        f"UPDATE withdrawals SET status = 'held' WHERE id = '{made.id}'",
-        "UPDATE chain_signers SET halted_reason = 'foreign_transaction', halted_at ="
-        " clock_timestamp(), next_nonce = 1",
-        "UPDATE cases SET status = 'open', closed_at = NULL, closed_by = NULL, closing_note = NULL"
-        f" WHERE id = '{case.id}'",
-        "UPDATE network_state SET compared_in = 'of another'",
-    )
-    seam.restart_worker()
+    _halted_and_unpaid(seam, database, made, next_nonce=1)
+    _lose(database, "UPDATE network_state SET compared_in = 'of another'")
     for _ in range(2):
         await seam.pass_once()
     with pytest.raises(InvalidState, match="may be paid already"):
