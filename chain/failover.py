@@ -154,16 +154,12 @@ class FailoverRpc:
 
     async def spread(self, raws: Sequence[bytes]) -> None:
         """Hand bytes to every other node that is well: the serving one may keep them to itself.
-        What they answer proves nothing; receipts do."""
-        now = self._clock()
+        What they answer proves nothing, nor does it that they do not; receipts do."""
+        now, calls = self._clock(), [(SUBMISSION, ("0x" + raw.hex(),)) for raw in raws]
 
         async def hand(node: Node) -> None:
-            try:
-                for raw in raws:
-                    with contextlib.suppress(NodeRejected):
-                        await _soon(node.rpc.call(SUBMISSION, ("0x" + raw.hex(),)))
-            except FAILURES as error:
-                self.failed(node, error)
+            with contextlib.suppress(*FAILURES, NodeRejected):
+                await _soon(node.rpc.batch_answers(calls))
 
         others = [one for one in self._nodes if one is not self._current and one.verified]
         await asyncio.gather(*(hand(one) for one in others if one.not_before <= now))

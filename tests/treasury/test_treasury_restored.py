@@ -19,6 +19,7 @@ from tests.treasury.test_treasury_stolen import COLD
 from wallet import cli_treasury_moves
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.money import Money
 from wallet.onchain import ChainUnavailable, casework, signers
 from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
@@ -147,10 +148,8 @@ async def test_an_evacuation_of_a_copy_that_knows_no_address_begins_at_none_unse
         assert await seam.on_chain(address, "USDC") == 0
 
 
-async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
-    seam: Seam, database: ScratchDatabase
-) -> None:
-    """It waited in the copy. The scanner was first, and knew nothing of it; the signer does."""
+async def _moved_and_lost(seam: Seam, database: ScratchDatabase) -> Money:
+    """A move to cold that is mined, and books of before it had a nonce; what it moved."""
     [address, _] = await seam.signer.hot_addresses()
     paid = seam.money("40000", "USDC")
     async with seam.operators.transaction() as session:
@@ -171,6 +170,14 @@ async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
     )
     await seam.automine(True)
     seam.restart_worker()
+    return paid
+
+
+async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """It waited in the copy. The scanner was first, and knew nothing of it; the signer does."""
+    paid = await _moved_and_lost(seam, database)
     for _ in range(4):
         await seam.dev.mine(seam.network.confirmations)
         await seam.observer.tick()
@@ -191,3 +198,20 @@ async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
     made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
+
+
+async def test_one_that_is_only_seen_is_the_house_s_own_again(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """The scanner was first there, too; but nothing of it is booked yet."""
+    paid = await _moved_and_lost(seam, database)
+    await seam.observer.tick()
+    await seam.scanner.tick()
+    [seen] = await seam.rows("SELECT status FROM deposits WHERE to_address = :to", to=COLD)
+    assert seen.status == "seen"
+    await seam.runner.tick()
+    await seam.finish()
+    assert await seam.on_chain(COLD, "USDC") == paid.minor == await seam.booked("USDC", "cold")
+    [done] = await seam.rows("SELECT state FROM chain_intents")
+    assert done.state == "final_ok"
+    assert await seam.differences() == []

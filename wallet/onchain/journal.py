@@ -205,8 +205,22 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
 
 
 async def _arrived(session: AsyncSession, desk: Desk, tx_hash: str) -> bool:
-    """Whether the scanner keeps what it brought the house as an arrival, which the books have then
-    or will have: its own end would book the same coins once more."""
+    """Whether the books have what it brought the house as an arrival, or will: its own end would
+    book the same coins once more. What the scanner has only seen is the house's own from now on."""
+    where = {"network": desk.network, "hash": tx_hash}
+    # Whoever scans a block has this row from its first statement on: it sees this payment's row, or
+    # what it brought is seen here.
+    await session.execute(
+        text("SELECT 1 FROM scan_state WHERE network = :network FOR UPDATE"), where
+    )
+    await session.execute(
+        text(
+            "UPDATE deposits SET status = 'ignored', reason = 'own_transaction',"
+            " updated_at = clock_timestamp() WHERE network = :network AND tx_hash = :hash"
+            " AND principal_id IS NULL AND entry_id IS NULL AND status IN ('seen', 'confirmed')"
+        ),
+        where,
+    )
     return bool(
         await session.scalar(
             text(
@@ -214,7 +228,7 @@ async def _arrived(session: AsyncSession, desk: Desk, tx_hash: str) -> bool:
                 " AND tx_hash = :hash AND principal_id IS NULL"
                 " AND status NOT IN ('ignored', 'orphaned'))"
             ),
-            {"network": desk.network, "hash": tx_hash},
+            where,
         )
     )
 
