@@ -236,7 +236,7 @@ class SelfCustodyWorker:
         elif row.state in ("signed", "sent", "mined"):
             head = await chain.head()
             final = await final_number(chain, status=status, head=head)
-            await self._follow(row, chain, await chain.agreed(final))
+            await self._follow(row, chain, final)
 
     async def _allocate(self, row: Any, chain: ChainClient) -> None:
         """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
@@ -369,8 +369,9 @@ class SelfCustodyWorker:
         if receipt is not None:
             ref = await chain.block_ref(receipt.block_number)
             if ref is not None and ref.hash == receipt.block_hash:
-                done = receipt.block_number <= final and await chain.confirmed(receipt)
-                await self._seen(row, receipt, done=done)
+                done = receipt.block_number <= final  # all nodes are asked only where it would end
+                done = done and receipt.block_number <= await chain.agreed(final)
+                await self._seen(row, receipt, done=done and await chain.confirmed(receipt))
         elif used > row.nonce:
             await self._passed(row, chain, final)
         elif await self._due(row.id):
@@ -393,12 +394,13 @@ class SelfCustodyWorker:
 
     async def _passed(self, row: Any, chain: ChainClient, final: int) -> None:
         """Its nonce is used up for good, and the node shows no receipt of it, which proves nothing.
-
         What used it has failed this payment, unless it does the same. Where the node does not show
-        that, it stays sent: who is told "failed" pays again.
-        """
+        that, it stays sent: who is told "failed" pays again."""
         if self._turns.asked_lately(row):
             return
+        final = await chain.agreed(final)
+        if final < 0 or await chain.nonce_at(row.address, final) <= row.nonce:
+            return  # not yet for all nodes
         spent = await spender(chain, row.address, row.nonce, final=final)
         if spent is None:
             if await by_no_transaction(chain, row.address, row.nonce, final=final):
