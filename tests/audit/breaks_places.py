@@ -60,7 +60,7 @@ BREAKS: tuple[Break, ...] = (
        "UPDATE deposits SET block_number = block_number - 1 WHERE status = 'quarantined'"),
     of("block_place_off", "a block is of another time",
        "UPDATE chain_blocks SET block_time = block_time - interval '1 day'"),
-    of("blocks_unlinked", "a block is older than the one before it",
+    of("block_time_off", "a block is older than the one before it",
        "UPDATE chain_blocks SET block_time = block_time - interval '1 day' WHERE number ="
        " (SELECT max(number) FROM chain_blocks)"),
     of("booked_block_off", "gas of a cold address was burnt on another chain",

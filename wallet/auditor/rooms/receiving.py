@@ -55,11 +55,18 @@ CHECKS = (
     ),
     Check(
         "blocks_unlinked",
-        "each block names the one before it, and is no older",
+        "each block names the one before it",
         "SELECT b.network || ' ' || b.number, b.network, NULL, p.hash, b.parent_hash"
         " FROM chain_blocks b JOIN chain_blocks p ON p.network = b.network"
-        "  AND p.number = b.number - 1 WHERE p.hash <> b.parent_hash"
-        "  OR p.block_time > b.block_time",
+        "  AND p.number = b.number - 1 WHERE p.hash <> b.parent_hash",
+    ),
+    Check(
+        "block_time_off",
+        "no block is older than the one before it; it moves no money, and one node said it",
+        "SELECT b.network || ' ' || b.number, b.network, NULL, 'from ' || p.block_time,"
+        " b.block_time::text FROM chain_blocks b JOIN chain_blocks p ON p.network = b.network"
+        "  AND p.number = b.number - 1 WHERE p.block_time > b.block_time",
+        pauses=False,
     ),
     Check(
         "deposit_house_entry_off",
