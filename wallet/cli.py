@@ -86,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the newest N readings that were kept (10); exit 1 unless the newest agrees",
     )  # fmt: skip
     _add_audit(commands)
+    told = commands.add_parser("log", help="who decided what, and when; the newest first")
+    told.add_argument(
+        "--about", metavar="TEXT", help="only a kind of row (treasury_moves), one id, or a name"
+    )
+    told.add_argument("--last", type=_count, default=50, metavar="N", help="how many (50)")
+    told.add_argument("--json", action="store_true", help="print them as JSON")
     keys = commands.add_parser("keys", help="make and look at the house's keys")
     actions = keys.add_subparsers(dest="action", metavar="ACTION", required=True)
     make = actions.add_parser("init", help="make a house mnemonic; words on a terminal only")

@@ -75,7 +75,10 @@ def _unreachable(error: BaseException) -> str:
 
 
 async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
-    """Each command is a module of its own."""
+    """Each command is a module of its own. What it changes is logged under its `--by`."""
+    from wallet.db import ACTOR
+
+    ACTOR.set(getattr(chosen, "by", None))
     match chosen.command:
         case "reconcile":
             from wallet.cli_reconcile import command
@@ -97,6 +100,8 @@ async def _command(settings: Settings, chosen: argparse.Namespace) -> int:
             from wallet.cli_audit import command
         case "seal":
             from wallet.cli_seal import command
+        case "log":
+            from wallet.cli_oplog import command
         case "ledger":
             from wallet.cli_ledger import command
         case _:

@@ -18,6 +18,7 @@ from wallet.money import format_amount, parse_amount
 from wallet.onchain import casework, regained, signers
 from wallet.onchain.freeze import freeze_network, frozen
 from wallet.treasury import hot, moves
+from wallet.treasury.bounds import set_bounds
 from wallet.treasury.hot import STANDBY
 from wallet.treasury.routes import source
 
@@ -102,25 +103,14 @@ async def _float(services: Services, session: AsyncSession, network: str, code: 
 
 async def _bounds(services: Services, chosen: argparse.Namespace) -> int:
     asset = services.assets.get(chosen.asset)
-    low = parse_amount(chosen.low, asset, allow_zero=True).minor
-    high = parse_amount(chosen.high, asset, allow_zero=True).minor
-    if low > high:
-        raise InvalidField("The lower bound is above the upper one.")
+    low = parse_amount(chosen.low, asset, allow_zero=True)
+    high = parse_amount(chosen.high, asset, allow_zero=True)
     async with services.db.transaction() as session:
         if chosen.tier == "warm":
             await _warm_address(session, chosen.network)
-        await session.execute(
-            text(
-                "INSERT INTO float_bounds (network, asset, tier, low_minor, high_minor, set_by)"
-                " VALUES (:network, :asset, :tier, :low, :high, :by)"
-                " ON CONFLICT (network, asset, tier) DO UPDATE SET low_minor = :low,"
-                " high_minor = :high, set_by = :by, set_at = clock_timestamp()"
-            ),
-            {
-                "network": chosen.network, "asset": asset.code, "low": low, "high": high,
-                "by": chosen.by, "tier": chosen.tier,
-            },
-        )  # fmt: skip
+        await set_bounds(
+            session, network=chosen.network, tier=chosen.tier, low=low, high=high, by=chosen.by
+        )
     print("Proposals follow when the float leaves these bounds: bifold treasury status.")
     return 0
 

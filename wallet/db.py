@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias, TypeVar, cast
 
 import psycopg
@@ -37,7 +38,11 @@ RETRY_BASE_SECONDS = 0.02
 RETRYABLE_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 # connection exceptions, operator intervention (shutdown), too many connections
 AWAY_SQLSTATE_CLASSES = frozenset({"08", "57", "53"})
+ACTING = "SELECT set_config('bifold.actor', :actor, true)"
 SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+ACTOR: ContextVar[str | None] = ContextVar("actor", default=None)
+"""Who acts, where a person does: the operator log (`wallet/oplog`) keeps the name."""
 
 T = TypeVar("T")
 Session: TypeAlias = AsyncSession  # the name rooms above use, who know no SQLAlchemy
@@ -138,6 +143,8 @@ class Database:
         with _spoken():
             async with self._sessions() as session:
                 async with session.begin():
+                    if (actor := ACTOR.get()) is not None:
+                        await session.execute(text(ACTING), {"actor": actor})
                     yield session
                     crashpoints.hit("db.before_commit")
                 crashpoints.hit("db.after_commit")

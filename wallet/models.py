@@ -15,6 +15,7 @@ from wallet.fx import models as fx
 from wallet.identity import models as identity
 from wallet.ledger import models as ledger
 from wallet.onchain import models as onchain
+from wallet.oplog import models as oplog
 from wallet.payments import models as payments
 from wallet.payouts import models as payouts
 from wallet.reconcile import models as reconcile
@@ -39,6 +40,7 @@ ROOMS_WITH_TABLES = (
     kernel_models,
     ledger,
     onchain,
+    oplog,
     payments,
     payouts,
     reconcile,

@@ -14,8 +14,10 @@ from wallet.deposits.credit import Crediter
 from wallet.errors import WalletError
 from wallet.onchain import approvals, repository, tokens
 from wallet.onchain.approvals import Approval, wording
+from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import Seam
 from wallet.treasury import moves
+from wallet.treasury.bounds import set_bounds
 from wallet.treasury.routes import Kind
 
 SIGNERS = {name: Account.from_key(bytes([number]) * 32) for name, number in (("bob", 8), ("cy", 9))}
@@ -195,6 +197,7 @@ class SeldomDeeds:
         await self.set_aside(True, False)
         await self.move("warm_to_cold", "0.25", signed=("bob",))
         await self._proposals()
+        await self._orders()
         await self.fork()
 
     async def _proposals(self) -> None:
@@ -212,6 +215,16 @@ class SeldomDeeds:
                 )  # fmt: skip
                 if kind == "profit":
                     await moves.dismiss(session, made, by="ben")
+
+    async def _orders(self) -> None:
+        """Bounds of the float; another network is frozen, and a token of its halted."""
+        async with self._seam.operators.transaction() as session:
+            await set_bounds(
+                session, network="local", tier="hot", low=self._seam.money("1", "ETH"),
+                high=self._seam.money("1000000", "ETH"), by="ada",
+            )  # fmt: skip
+            await freeze_network(session, "elsewhere", reason="its nodes differ", by="ada")
+            await tokens.halt_token(session, network="elsewhere", asset="LIES", reason="it lies")
 
     # At random
 

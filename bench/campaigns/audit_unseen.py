@@ -51,9 +51,8 @@ def documented() -> list[str]:
 
 _APART = (
     "no question of the auditor reads them: who people are and how they sign in, their own"
-    " accounts and watched addresses, what an operator set, agreements about forks (when one was"
-    " followed is read), which address is in which sweep, counters, cases, readings, the auditor's"
-    " own reports, the sandbox"
+    " accounts and watched addresses, which address is in which sweep, counters, readings, the"
+    " auditor's own reports, the sandbox"
 )
 _CLOSED = (
     "its role may not read them: secrets, what people wrote, why somebody did something, what a"
@@ -66,10 +65,6 @@ _TIMES = (
 _WORKING = (
     "they are shown, or say why, what is waited for or when to look again: no money follows from"
     " them"
-)
-_NAMES = "an operator's name that no entry tells: there are two, and they are two people"
-_PROPOSED = (
-    "nobody has agreed yet: who does looks at what stands there, and from then on it is compared"
 )
 _NOT_BOOKED = (
     "in no entry: what was told to its owner is compared, and at the final block what lies there;"
@@ -88,51 +83,55 @@ _OUTSIDE = "another company's word of what is in no entry of ours: it may be ahe
 
 UNSEEN: tuple[Unseen, ...] = (
     Unseen(
-        "audit_accepted.* audit_checkpoints.* audit_findings.* audit_pauses.* audit_runs.* cases.*"
-        " float_bounds.* fork_proposals.* halted_tokens.* linked_wallets.* network_freezes.*"
-        " network_nodes.* principals.* process_state.* rate_counters.* reconcile_lines.*"
-        " reconcile_reads.* reconcile_runs.* retired_handles.* sandbox_clock.* sandbox_faults.*"
+        "audit_checkpoints.* audit_findings.* audit_runs.* linked_wallets.* network_nodes.*"
+        " principals.* process_state.* rate_counters.* reconcile_lines.* reconcile_reads.*"
+        " reconcile_runs.* retired_handles.* sandbox_clock.* sandbox_faults.*"
         " selfcustody_accounts.* selfcustody_key.* selfcustody_requests.* selfcustody_sends.*"
         " sessions.* simgate.tokens.* siwe_nonces.* sweep_accounts.* users.* watched.*"
         " watched_addresses.* watched_balances.* withdrawal_events.*",
         _APART,
     ),
     Unseen(
-        "asset_terms.name asset_terms.listed_at bank_lines_aside.said bank_references.created_at"
-        " bank_strays.about cards.token cards.brand cards.last4 cards.exp_month cards.exp_year"
-        " cards.created_at cards.removed_at chain_approvals.signature chain_attempts.unsigned"
-        " chain_attempts.tip_wei chain_attempts.cap_wei chain_attempts.refused chain_attempts.sends"
-        " chain_attempts.first_sent_at chain_attempts.last_sent_at chain_attempts.last_outcome"
-        " chain_attempts.last_message chain_attempts.late_at corrections.reason"
-        " deposit_releases.reason fx_rates.source fx_rates.simulated gateway_resolutions.reason"
-        " idempotency_answers.fingerprint idempotency_answers.location nonce_burns.raw outbox.data"
-        " payment_events.id payment_events.at payment_holds.note payments.uetr payments.purpose"
-        " payments.reference payments.travel_rule payments.waiting_for payments.waiting_until"
-        " payments.next_try_at payouts.remittance payouts.reason receivable_freezes.created_at"
-        " recipients.type recipients.name recipients.country recipients.details"
-        " recipients.created_at simbank.orders.remittance simbank.orders.will_return"
-        " simbank.orders.reason simbank.orders.due_at simbank.statement.about simgate.charges.token"
-        " simgate.charges.fate simgate.charges.reason simgate.charges.due_at"
-        " simgate.charges.charge_back_seconds simgate.charges.charge_back_at topups.action_url"
-        " transfers.note",
+        "asset_terms.listed_at asset_terms.name audit_accepted.at audit_accepted.note"
+        " audit_pauses.at audit_pauses.reason bank_lines_aside.said bank_references.created_at"
+        " bank_strays.about cards.brand cards.created_at cards.exp_month cards.exp_year"
+        " cards.last4 cards.removed_at cards.token cases.closed_at cases.closing_note"
+        " cases.evidence cases.opened_at cases.severity cases.what chain_approvals.signature"
+        " chain_attempts.cap_wei chain_attempts.first_sent_at chain_attempts.last_message"
+        " chain_attempts.last_outcome chain_attempts.last_sent_at chain_attempts.late_at"
+        " chain_attempts.refused chain_attempts.sends chain_attempts.tip_wei"
+        " chain_attempts.unsigned corrections.reason deposit_releases.reason"
+        " float_bounds.set_at fork_proposals.approved_in fork_proposals.proposed_at"
+        " fx_rates.simulated fx_rates.source gateway_resolutions.reason halted_tokens.at"
+        " halted_tokens.reason idempotency_answers.fingerprint idempotency_answers.location"
+        " network_freezes.at network_freezes.reason nonce_burns.raw outbox.data"
+        " payment_events.at payment_events.id payment_holds.note payments.next_try_at"
+        " payments.purpose payments.reference payments.travel_rule payments.uetr"
+        " payments.waiting_for payments.waiting_until payouts.reason payouts.remittance"
+        " receivable_freezes.created_at recipients.country recipients.created_at"
+        " recipients.details recipients.name recipients.type simbank.orders.due_at"
+        " simbank.orders.reason simbank.orders.remittance simbank.orders.will_return"
+        " simbank.statement.about simgate.charges.charge_back_at"
+        " simgate.charges.charge_back_seconds simgate.charges.due_at simgate.charges.fate"
+        " simgate.charges.reason simgate.charges.token topups.action_url transfers.note",
         _CLOSED,
     ),
     Unseen(
         "accounts.created_at bank_credits.created_at bank_lines_aside.created_at"
         " bank_strays.created_at chain_approvals.created_at chain_attempts.created_at"
-        " chain_attempts.signed_at chain_intents.created_at chain_intents.updated_at"
-        " chain_intents.unsent_at chain_signers.created_at chain_signers.halted_at"
-        " corrections.proposed_at corrections.ended_at deposit_addresses.created_at"
+        " chain_attempts.signed_at chain_intents.created_at chain_intents.unsent_at"
+        " chain_intents.updated_at chain_signers.created_at chain_signers.halted_at"
+        " corrections.ended_at corrections.proposed_at deposit_addresses.created_at"
         " deposit_losses.created_at deposit_releases.proposed_at deposits.created_at"
-        " deposits.updated_at gateway_resolutions.proposed_at gateway_resolutions.ended_at"
-        " holds.created_at house_addresses.created_at idempotency_answers.created_at"
-        " nonce_burns.created_at nonce_burns.sent_at payment_legs.at payments.updated_at"
-        " payments.ended_at payouts.created_at payouts.told_at payouts.answered_at"
-        " scan_state.updated_at simbank.orders.received_at simbank.orders.ended_at"
-        " simgate.charges.received_at simgate.charges.ended_at sweeps.created_at topups.told_at"
-        " topups.next_at topups.expires_at topups.ended_at transfers.created_at"
-        " treasury_moves.created_at unattributed_arrivals.proposed_at"
-        " unattributed_arrivals.created_at withdrawals.updated_at",
+        " deposits.updated_at fork_proposals.approved_at gateway_resolutions.ended_at"
+        " gateway_resolutions.proposed_at holds.created_at house_addresses.created_at"
+        " idempotency_answers.created_at nonce_burns.created_at nonce_burns.sent_at"
+        " payment_legs.at payments.ended_at payments.updated_at payouts.answered_at"
+        " payouts.created_at payouts.told_at scan_state.updated_at simbank.orders.ended_at"
+        " simbank.orders.received_at simgate.charges.ended_at simgate.charges.received_at"
+        " sweeps.created_at topups.ended_at topups.expires_at topups.next_at topups.told_at"
+        " transfers.created_at treasury_moves.created_at unattributed_arrivals.created_at"
+        " unattributed_arrivals.proposed_at withdrawals.updated_at",
         _TIMES,
     ),
     Unseen(
@@ -147,11 +146,10 @@ UNSEEN: tuple[Unseen, ...] = (
     Unseen(
         "account_deltas.id bank_lines.matched_at bank_lines.problem bank_lines_aside.problem"
         " chain_intents.reason chain_intents.waiting_for chain_intents.passed_at_block"
-        " chain_signers.halted_reason"
-        " conversions.status deposit_addresses.id deposit_addresses.is_current deposit_releases.id"
-        " gateway_resolutions.kind payment_legs.id payment_legs.position payments.reason"
-        " payouts.contradicted_at scan_state.started_at_block simbank.accounts.number"
-        " topups.waiting_for topups.reason treasury_moves.reason withdrawals.failure_code",
+        " conversions.status deposit_addresses.is_current payment_legs.id"
+        " payment_legs.position payments.reason payouts.contradicted_at"
+        " scan_state.started_at_block simbank.accounts.number topups.waiting_for topups.reason"
+        " treasury_moves.reason withdrawals.failure_code",
         _WORKING,
     ),
     Unseen("network_state.*", _WORKING, said="but for the chain and the factory", always=False),
@@ -174,25 +172,6 @@ UNSEEN: tuple[Unseen, ...] = (
     Unseen("quotes.expires_at", _WORKING, where="t.used_by IS NULL", how="a day earlier",
            said="of one that nobody used, earlier"),
     Unseen(
-        "chain_approvals.operator chain_approvals.by_whom deposit_releases.proposed_by"
-        " deposit_releases.ended_by treasury_moves.proposed_by treasury_moves.approved_by",
-        _NAMES, always=False,
-    ),
-    Unseen("chain_approvals.intent_id", _PROPOSED, where="NOT EXISTS (SELECT FROM chain_intents i"
-           " WHERE i.id = t.intent_id AND i.state IN ('sent', 'mined', 'final_ok',"
-           " 'final_reverted'))", said="of what was not sent"),
-    Unseen("deposit_releases.deposit_id deposit_releases.state", _PROPOSED,
-           where="t.state <> 'released'", said="unless released", always=False),
-    Unseen("treasury_moves.id treasury_moves.network treasury_moves.asset"
-           " treasury_moves.to_address treasury_moves.amount_minor", _PROPOSED,
-           where="t.intent_id IS NULL", said="without a payment", always=False),
-    Unseen("treasury_moves.kind", _PROPOSED, where="t.entry_id IS NULL",
-           said="another of the same way", always=False),
-    Unseen("unattributed_arrivals.principal_id unattributed_arrivals.tx_hash"
-           " unattributed_arrivals.proposed_by", _PROPOSED, where="t.deposit_id IS NULL",
-           said="unless assigned", always=False),
-    Unseen("bank_strays.id", _PROPOSED, where="t.topup_id IS NULL", said="unless assigned"),
-    Unseen(
         "deposits.id deposits.network deposits.tx_hash deposits.asset deposits.to_address"
         " deposits.amount_minor deposits.principal_id deposits.status deposits.reason"
         " deposits.is_move",
@@ -203,11 +182,6 @@ UNSEEN: tuple[Unseen, ...] = (
            always=False),
     Unseen("deposits.log_index deposits.trace_path", _NOT_BOOKED, where="t.log_index >= -1",
            said="the place in its transaction", always=False),
-    Unseen("deposit_addresses.principal_id deposit_addresses.network",
-           "whose an address is stands in its row alone until something comes: no answer is kept,"
-           " nothing is told when it is given out. That it is the house's is computed",
-           where="NOT EXISTS (SELECT FROM deposits d WHERE d.to_address = t.address"
-           " AND d.log_index >= -1)", said="to which no transfer came", always=False),
     Unseen("deposit_losses.fork_number", _NOT_BOOKED, how="one more", always=False,
            said="as long as the deposit was above it"),
     Unseen(
@@ -244,18 +218,7 @@ UNSEEN: tuple[Unseen, ...] = (
            " idempotency_answers.status idempotency_answers.principal_id idempotency_answers.body",
            "what an answer tells is compared, where something was made; who repeats a request hears"
            " it, no more", always=False),
-    Unseen("bank_references.principal_id bank_references.reference",
-           "told by the kept answer to a top-up by bank transfer; to who never made one over the"
-           " API, by nothing that is kept", where="NOT EXISTS (SELECT FROM idempotency_answers s"
-           " WHERE s.principal_id = t.principal_id AND s.route = '/v1/topups')",
-           said="of who made no such top-up"),
     Unseen("asset_terms.code", "what is listed is written down again at the next start"),
-    Unseen("accounts.status",
-           "frozen or closed by an operator, or opened by one: `ledger_stop` and"
-           " `ledger_set_status` write no row beside it (docs/security.md, \"Known gaps\"). Checked"
-           " is what the service does by itself: who was told to be frozen for a debt, and owes,"
-           " is; and no account of the house is stopped", where="t.kind = 'customer'",
-           said="a customer's", always=False),
     Unseen("payments.recipient_id",
            "the kept answer of a form is only where it led. Whom the bank was told to pay is"
            " compared with the payment's first words: the name and the last four of the account",

@@ -8,6 +8,7 @@ from tests.audit import (
     breaks_books,
     breaks_chain,
     breaks_exchange,
+    breaks_oplog,
     breaks_places,
     breaks_told,
     breaks_topups,
@@ -23,6 +24,7 @@ BREAKS = (
     *breaks_topups.BREAKS,
     *breaks_told.BREAKS,
     *breaks_places.BREAKS,
+    *breaks_oplog.BREAKS,
 )
 LEAST_KINDS = 60
 # Found by hand in the tests beside this one: they need a node, or files of another instance.

@@ -40,6 +40,9 @@ SECRET_WORDS = (
 )  # fmt: skip
 NO_SECRET = {
     "asset_terms.code": "the name of an asset",
+    "audit_accepted.code": "the name of a check",
+    "fork_proposals.fork_hash": "a block of a public chain",
+    "fork_proposals.next_hash": "a block of a public chain",
     "chain_attempts.raw": "signed bytes are decoded, and their signer recovered; they went out, or"
     " will: they pay whom the books say, once",
     "chain_attempts.tx_hash": "a transaction's name on a public chain",

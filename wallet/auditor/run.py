@@ -32,6 +32,7 @@ from wallet.auditor.rooms import (
     entries,
     exchange,
     holds,
+    oplog,
     places,
     promises,
     receiving,
@@ -54,6 +55,7 @@ ROOMS: dict[str, tuple[Check | Pass, ...]] = {
     "exchange and payments": exchange.CHECKS,
     "bank": bank.CHECKS,
     "promises": promises.CHECKS,
+    "the operator log": oplog.CHECKS,
     "the seal": seal.CHECKS,
 }
 CHECKPOINTED = ("books", "the seal")

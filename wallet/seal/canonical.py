@@ -36,6 +36,11 @@ def event_digest(event: Sequence[str | None]) -> bytes:
     return hashlib.sha256(field("event.1") + _all(event)).digest()
 
 
+def log_digest(line: Sequence[str | None]) -> bytes:
+    """`line` of the operator log: seq, at, role, actor, action, object, object_id, fields."""
+    return hashlib.sha256(field("log.1") + _all(line)).digest()
+
+
 def genesis_digest(name: str) -> bytes:
     """Of row 0; `name` is the chain's."""
     return hashlib.sha256(field("genesis.1") + field(name)).digest()

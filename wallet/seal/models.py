@@ -1,4 +1,4 @@
-"""Tables of the seal: the chain, and the entries that wait for it."""
+"""Tables of the seal: the chain, and what waits for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from wallet.kernel_models import STAMP
 
 
 class Seal(SQLModel, table=True):
-    """One link. `subject` is an entry's id or an event's `seq`; row 0 names the chain."""
+    """One link. `subject` is an entry's id, or the `seq` of an event or of a line of the
+    operator log; row 0 names the chain."""
 
     __tablename__ = "seals"
     seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
@@ -28,3 +29,10 @@ class Unsealed(SQLModel, table=True):
     __tablename__ = "unsealed"
     entry_id: str = Field(primary_key=True, sa_type=Text)
     posted: bool  # it came with its postings; else they are looked for at commit
+
+
+class UnsealedLog(SQLModel, table=True):
+    """A line of the operator log that is not in the chain yet."""
+
+    __tablename__ = "unsealed_log"
+    seq: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))

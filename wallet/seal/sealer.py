@@ -16,7 +16,7 @@ BATCH = 5_000
 BATCHES_A_TICK = 10
 
 DUE = (
-    "EXISTS (SELECT FROM unsealed) OR"
+    "EXISTS (SELECT FROM unsealed) OR EXISTS (SELECT FROM unsealed_log) OR"
     " coalesce((SELECT max(seq) FROM events), 0) > coalesce((SELECT subject::bigint FROM seals"
     " WHERE kind = 'event' ORDER BY seq DESC LIMIT 1), 0)"
 )

@@ -12,7 +12,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet.seal.canonical import ZERO, entry_digest, event_digest, genesis_digest, link
+from wallet.seal.canonical import (
+    ZERO,
+    entry_digest,
+    event_digest,
+    genesis_digest,
+    link,
+    log_digest,
+)
 
 BATCH = 2_000
 MOST_FINDINGS = 20
@@ -36,6 +43,10 @@ EVENTS = (
     "SELECT seq::text, id, principal_id, type, ref, data::text,"
     f" {MOMENT.format('created_at')} FROM events WHERE seq = ANY(:ids)"
 )
+LINES = (
+    f"SELECT seq::text, {MOMENT.format('at')}, role, actor, action, object, object_id, fields::text"
+    " FROM operator_log WHERE seq = ANY(:ids)"
+)
 # An entry is in the chain, or waits for it and was posted a moment ago.
 OUTSIDE = (
     "SELECT e.id, u.entry_id IS NOT NULL AS waiting FROM entries e"
@@ -44,6 +55,13 @@ OUTSIDE = (
     " WHERE s.seq IS NULL AND (u.entry_id IS NULL"
     " OR e.created_at < clock_timestamp() - make_interval(secs => :late))"
     " ORDER BY e.created_at, e.id LIMIT :most"
+)
+LINES_OUTSIDE = (
+    "SELECT o.seq, u.seq IS NOT NULL AS waiting FROM operator_log o"
+    " LEFT JOIN seals s ON s.subject = o.seq::text AND s.kind = 'log'"
+    " LEFT JOIN unsealed_log u ON u.seq = o.seq"
+    " WHERE s.seq IS NULL AND (u.seq IS NULL"
+    " OR o.at < clock_timestamp() - make_interval(secs => :late)) ORDER BY o.seq LIMIT :most"
 )
 LATE_EVENTS = (
     "SELECT seq FROM events WHERE seq > :told"
@@ -140,9 +158,10 @@ class _Walk:
         for seq in sorted(self._anchors):
             self._found(seq, "head", "was written down outside and is not in the chain")
         params = {"late": LATE_SECONDS, "most": MOST_FINDINGS}
-        for row in await session.execute(text(OUTSIDE), params):
-            what = "waits for its seal for too long" if row.waiting else "was never sealed"
-            self._found(None, f"entry {row.id}", what)
+        for kind, query in (("entry", OUTSIDE), ("log", LINES_OUTSIDE)):
+            for subject, waiting in await session.execute(text(query), params):
+                what = "waits for its seal for too long" if waiting else "was never sealed"
+                self._found(None, f"{kind} {subject}", what)
         late = await session.scalar(text(LATE_EVENTS), {"late": LATE_SECONDS, "told": self.told})
         if late is not None:
             self._found(None, f"event {late}", "waits for its seal for too long")
@@ -161,12 +180,14 @@ async def _digests(session: AsyncSession, rows: Any) -> dict[tuple[str, str], by
             postings.setdefault(posting[0], []).append(posting[1:])
         for entry in await session.execute(text(ENTRIES), {"ids": ids}):
             made["entry", entry[0]] = entry_digest(entry, postings.get(entry[0], []))
-    numbers = [
-        int(row.subject)
-        for row in rows
-        if row.kind == "event" and row.subject.isdigit() and len(row.subject) < 19
-    ]
-    if numbers:
-        for event in await session.execute(text(EVENTS), {"ids": numbers}):
-            made["event", event[0]] = event_digest(event)
+    for kind, query, digest in (("event", EVENTS, event_digest), ("log", LINES, log_digest)):
+        if numbers := _numbers(rows, kind):
+            for row in await session.execute(text(query), {"ids": numbers}):
+                made[kind, row[0]] = digest(row)
     return made
+
+
+def _numbers(rows: Any, kind: str) -> list[int]:
+    """What the links of that kind name, as far as it is a number."""
+    named = [row.subject for row in rows if row.kind == kind]
+    return [int(subject) for subject in named if subject.isdigit() and len(subject) < 19]

@@ -47,6 +47,12 @@ _EVENTS = (
     f" LEFT JOIN events v ON v.seq = {_NUMBER} WHERE s.kind = 'event' AND s.seq > {{sealed}}"
     " OFFSET 0)"
 )
+_LOG = (
+    "(SELECT s.seq AS link, s.subject, s.digest, o.seq::text AS seq,"
+    f" {_moment('o.at')} AS at, o.role, o.actor, o.action, o.object, o.object_id,"
+    f" o.fields::text AS fields FROM seals s LEFT JOIN operator_log o ON o.seq = {_NUMBER}"
+    " WHERE s.kind = 'log' AND s.seq > {sealed} OFFSET 0)"
+)
 _LINKS = (
     "(SELECT seq, hash, digest, seq::text AS number, lag(hash) OVER (ORDER BY seq) AS before,"
     f" {_moment('sealed_at')} AS sealed_at FROM seals WHERE seq > {{sealed}} OFFSET 0)"
@@ -61,6 +67,10 @@ _POSTING = " || ".join(
 _EVENT = (
     "'7:event.1,'", *map(_net, ("v.seq", "v.id", "v.principal_id", "v.type", "v.ref", "v.data",
     "v.created_at")),
+)  # fmt: skip
+_LINE = (
+    "'5:log.1,'", *map(_net, ("o.seq", "o.at", "o.role", "o.actor", "o.action", "o.object",
+    "o.object_id", "o.fields")),
 )  # fmt: skip
 _FIRST = "decode(repeat('00', 32), 'hex')"
 
@@ -110,6 +120,14 @@ CHECKS = (
         pauses=False,
     ),
     Check(
+        "seal_log_altered",
+        "a line of the operator log is what was sealed",
+        "SELECT o.subject, NULL, NULL, 'as sealed under ' || o.link,"
+        f" CASE WHEN o.seq IS NULL THEN 'gone' ELSE 'altered' END FROM {_LOG} o"
+        f" WHERE o.seq IS NULL OR o.seq <> o.subject OR sha256({_bytes(*_LINE)}) <> o.digest"
+        " ORDER BY o.link",
+    ),
+    Check(
         "seal_event_order_off",
         "events are sealed in the order of their numbers, none passed over",
         "SELECT 'seal ' || seq, NULL, NULL, before + 1, told FROM (SELECT seq, told,"
@@ -123,11 +141,14 @@ CHECKS = (
     ),
     Check(
         "seal_missing",
-        "an entry is in the chain, or waits for it",
+        "an entry, or a line of the operator log, is in the chain or waits for it",
         "SELECT e.id, NULL, (SELECT min(p.asset) FROM postings p WHERE p.entry_id = e.id),"
         " 'a seal', NULL FROM entries e WHERE NOT EXISTS (SELECT FROM seals s"
         "  WHERE s.subject = e.id AND s.kind = 'entry')"
-        " AND NOT EXISTS (SELECT FROM unsealed u WHERE u.entry_id = e.id)",
+        " AND NOT EXISTS (SELECT FROM unsealed u WHERE u.entry_id = e.id) UNION ALL"
+        " SELECT 'log ' || o.seq, NULL, NULL, 'a seal', NULL FROM operator_log o WHERE NOT EXISTS"
+        "  (SELECT FROM seals s WHERE s.subject = o.seq::text AND s.kind = 'log')"
+        " AND NOT EXISTS (SELECT FROM unsealed_log u WHERE u.seq = o.seq)",
     ),
     Check(
         "seal_late",
@@ -135,6 +156,9 @@ CHECKS = (
         "SELECT 'entry ' || e.id, NULL, NULL, 'sealed within a minute', e.created_at FROM"
         " unsealed u"
         f" JOIN entries e ON e.id = u.entry_id WHERE e.created_at < clock_timestamp()"
+        f"  - interval '{LATE_SECONDS} seconds' UNION ALL"
+        " SELECT 'log ' || o.seq, NULL, NULL, 'sealed within a minute', o.at FROM unsealed_log u"
+        f" JOIN operator_log o ON o.seq = u.seq WHERE o.at < clock_timestamp()"
         f"  - interval '{LATE_SECONDS} seconds' UNION ALL"
         " (SELECT 'event ' || v.seq, NULL, NULL, 'sealed within a minute', v.created_at"
         f" FROM events v WHERE v.seq > coalesce((SELECT {_NUMBER} FROM seals s"

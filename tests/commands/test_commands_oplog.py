@@ -1,0 +1,60 @@
+"""`bifold log`: what a command did is kept under the name it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from wallet.cli import main
+from wallet.testing.databases import ScratchDatabase
+
+House = Callable[..., Path]
+
+
+@pytest.fixture
+def mine(
+    house: House, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> ScratchDatabase:
+    house()
+    monkeypatch.setenv("BIFOLD_DATABASE_URL", database.app_url)
+    monkeypatch.setenv("BIFOLD_OPERATOR_DATABASE_URL", database.operator_url)
+    return database
+
+
+def _bounds(low: str, high: str, by: str) -> int:
+    return main(["treasury", "bounds", "--network", "local", "--asset", "ETH", "--low", low,
+                 "--high", high, "--by", by])  # fmt: skip
+
+
+def test_an_order_is_told_with_its_name(
+    mine: ScratchDatabase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["log"]) == 0
+    assert capsys.readouterr().out == "The log has no such line.\n"
+    assert _bounds("1", "2", "Ada") == 0
+    assert _bounds("1", "3", "ben") == 0
+    capsys.readouterr()
+
+    assert main(["log"]) == 0
+    newest, oldest = capsys.readouterr().out.splitlines()
+    assert "ben (bifold_operator)  update float_bounds local/ETH/hot" in newest
+    assert newest.endswith(f"high_minor {2 * 10**18} → {3 * 10**18}, set_by ada → ben")
+    assert "ada (bifold_operator)  insert float_bounds local/ETH/hot" in oldest
+
+    assert main(["log", "--about", "ada", "--json"]) == 0
+    (line,) = orjson.loads(capsys.readouterr().out)
+    assert line["actor"] == "ada" and line["changed"]["low_minor"] == [None, 10**18]
+    assert main(["log", "--last", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_refused_order_leaves_no_line(
+    mine: ScratchDatabase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _bounds("3", "2", "ada") == 1
+    capsys.readouterr()
+    assert main(["log"]) == 0
+    assert capsys.readouterr().out == "The log has no such line.\n"
