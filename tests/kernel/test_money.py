@@ -180,6 +180,32 @@ class TestAssetBook:
         assert "EUR" in book and "eur" not in book and "DOGE" not in book
         assert [asset.code for asset in book] == [asset.code for asset in FIAT]
 
+    def test_what_is_listed_no_more_is_known_and_not_taken(self) -> None:
+        """What is stored in it is shown; nothing new is paid in it."""
+        book, gone = AssetBook(FIAT), chain_asset("GONE", "token", 6, "Gone")
+        book.retire(gone)
+        assert book.known("GONE") is gone and book.scale("GONE") == 6
+        assert book.money("GONE", 5) == Money(5, gone)
+        assert "GONE" not in book and book.retired == [gone] and book.codes[-1] == "GONE"
+        with pytest.raises(UnknownAsset):
+            book.get("GONE")
+        with pytest.raises(UnknownAsset) as refused:
+            book.known("DOGE", field="/asset")
+        assert refused.value.field == "/asset" and book.scale("DOGE") == 0
+
+    def test_what_is_listed_does_not_retire(self) -> None:
+        book = AssetBook(FIAT)
+        book.retire(chain_asset("EUR", "token", 6, "Euro token"))
+        assert book.retired == [] and book.known("EUR") is EUR and book.scale("EUR") == 2
+
+    @pytest.mark.parametrize("code", [None, 5, ["EUR"]])
+    def test_what_is_no_text_is_no_asset(self, code: object) -> None:
+        with pytest.raises(UnknownAsset):
+            AssetBook(FIAT).known(code)
+
+    def test_money_is_told_with_its_asset(self) -> None:
+        assert str(Money(-5, EUR)) == "-0.05 EUR"
+
     @pytest.mark.parametrize("scale", [0, 6, 18])
     def test_a_chains_asset_goes_up_to_a_million_milliards(self, scale: int) -> None:
         asset = chain_asset("ODD", "token", scale, "Odd")
