@@ -27,7 +27,10 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
             {
                 "seq": line.seq, "at": rfc3339(line.at), "actor": line.actor, "role": line.role,
                 "action": line.action, "object": line.object, "object_id": line.object_id,
-                "changed": line.changed,
+                "changed": {
+                    name: [_amount(name, value) for value in pair]
+                    for name, pair in line.changed.items()
+                },
             }
             for line in lines
         ]  # fmt: skip
@@ -40,6 +43,11 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
     if not lines:
         print("The log has no such line.")
     return 0
+
+
+def _amount(name: str, value: Any) -> Any:
+    """Minor units as text: they are more than a JSON number holds."""
+    return str(value) if name.endswith("_minor") and value is not None else value
 
 
 def _told(changed: dict[str, tuple[Any, Any]]) -> str:

@@ -34,19 +34,23 @@ def test_an_order_is_told_with_its_name(
 ) -> None:
     assert main(["log"]) == 0
     assert capsys.readouterr().out == "The log has no such line.\n"
-    assert _bounds("1", "2", "Ada") == 0
-    assert _bounds("1", "3", "ben") == 0
+    assert _bounds("1", "50", "Ada") == 0
+    assert _bounds("1", "60", "ben") == 0
     capsys.readouterr()
 
     assert main(["log"]) == 0
     newest, oldest = capsys.readouterr().out.splitlines()
     assert "ben (bifold_operator)  update float_bounds local/ETH/hot" in newest
-    assert newest.endswith(f"high_minor {2 * 10**18} → {3 * 10**18}, set_by ada → ben")
+    assert newest.endswith(f"high_minor {50 * 10**18} → {60 * 10**18}, set_by ada → ben")
     assert "ada (bifold_operator)  insert float_bounds local/ETH/hot" in oldest
 
     assert main(["log", "--about", "ada", "--json"]) == 0
     (line,) = orjson.loads(capsys.readouterr().out)
-    assert line["actor"] == "ada" and line["changed"]["low_minor"] == [None, 10**18]
+    assert line["actor"] == "ada" and line["object_id"] == "local/ETH/hot"
+    assert line["changed"] == {
+        "low_minor": [None, f"{10**18}"], "high_minor": [None, f"{50 * 10**18}"],
+        "set_by": [None, "ada"],
+    }  # fmt: skip
     assert main(["log", "--last", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
 
