@@ -25,6 +25,7 @@ from wallet.followers import followers
 from wallet.onchain import Desk, casework, regained, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
 from wallet.onchain.review import resolve
@@ -152,7 +153,7 @@ async def _demand_final(services: Services, chosen: argparse.Namespace) -> int:
         raise NotFound("There is no such network.")
     final = await final_of(services, chosen.network)
     address = checked(chosen.address)
-    count = await chain.nonce(address)
+    count = await used_for_all(chain, address)
     if final < 0 or await chain.nonce_at(address, final) != count:
         raise InvalidState("Its newest transactions are not final yet; try again when they are.",
                            extra={"state": "moving"})  # fmt: skip

@@ -26,6 +26,7 @@ from wallet import custody
 from wallet.crashpoints import hit
 from wallet.custody.derivers import FactoryDeriver
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.fx import rates
 from wallet.fx.errors import RateStale
 from wallet.ids import new_id
@@ -33,6 +34,7 @@ from wallet.ledger.accounts import Place
 from wallet.money import AssetBook
 from wallet.onchain import burn, signers, tokens
 from wallet.onchain import network as networks
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
@@ -379,7 +381,10 @@ class Sweeper:
     ) -> None:
         """Promise it: sweep, addresses and intent in one transaction."""
         sweep_id, name = new_id("swp"), self._network.name
-        nonce = None if pinned is None else await self._chain.nonce(pinned.address)
+        try:
+            nonce = None if pinned is None else await used_for_all(self._chain, pinned.address)
+        except InvalidState:
+            return  # it waits: the others go on
         try:
             async with self._db.transaction() as session:
                 if pinned is not None and nonce is not None:
