@@ -22,7 +22,8 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
-from wallet.onchain import Desk, casework, regained, repository, signers, tokens
+from wallet.ids import is_id
+from wallet.onchain import Desk, TooLate, casework, let_go, regained, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.counts import used_for_all
@@ -31,6 +32,7 @@ from wallet.onchain.freeze import frozen
 from wallet.onchain.review import resolve
 from wallet.settings import Settings
 from wallet.withdrawals import cancel_for, speed_up_for
+from wallet.withdrawals.operator import CANCELLED_BY_OPERATOR
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -115,6 +117,8 @@ def desk_of(services: Services, network: str) -> Desk:
 
 async def _replace(services: Services, chosen: argparse.Namespace) -> int:
     """What its owner may ask for, asked for by the house."""
+    if is_id(chosen.withdrawal, "int"):
+        return await _let_go(services, chosen)
     async with services.db.transaction() as session:
         if chosen.action == "cancel":
             seen = await cancel_for(
@@ -129,6 +133,37 @@ async def _replace(services: Services, chosen: argparse.Namespace) -> int:
     log.warning("operator.asked", what=chosen.action, withdrawal=seen.id, by=chosen.by)
     end = "" if seen.status == "cancelled" else "; which transaction is mined decides"
     print(f"{seen.id}: {seen.status}, {chosen.action} asked for{end}.")
+    return 0
+
+
+async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
+    """The nonce of a payment of the house's own: a batch, an allowance, a sweep, a move."""
+    async with services.db.transaction() as session:
+        row = (
+            await session.execute(
+                text("SELECT network, purpose FROM chain_intents WHERE id = :id"),
+                {"id": chosen.withdrawal},
+            )
+        ).one_or_none()
+        if row is None or row.purpose == "withdrawal":
+            raise NotFound("There is no such payment of the house's own; a customer's is wdr_….")
+        if chosen.action != "cancel":
+            raise InvalidField("A payment of the house's own is outbid by itself.")
+        network = services.networks[row.network]
+        try:
+            intent, fresh = await let_go(
+                session, chosen.withdrawal, bump_percent=network.bump_percent,
+                ceiling_wei=network.max_fee_wei, by=chosen.by,
+            )  # fmt: skip
+        except TooLate as late:
+            raise InvalidState(
+                "It is not at a point where that can be done.", extra={"state": str(late.state)}
+            ) from None
+        if fresh:
+            reason = intent.reason or CANCELLED_BY_OPERATOR
+            await repository.update_intent(session, intent.id, {"reason": reason})
+    log.warning("operator.asked", what="cancel", intent=intent.id, by=chosen.by)
+    print(f"{intent.id}: {intent.state}, cancel asked for; which transaction is mined decides.")
     return 0
 
 
