@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain import fee_models
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
+from chain.outcomes import code_fails
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
 from keys.errors import KeysError
@@ -39,7 +40,6 @@ from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
-from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
 from wallet.sweeps.delegation import Delegations
 from wallet.sweeps.offenders import flush_call, flushable_with
@@ -230,13 +230,15 @@ class Sweeper:
     async def _estimate(
         self, one: Candidate, asset: str, to: str, value: int, data: bytes
     ) -> int | None:
-        """Gas of the address's own transfer; None where it would revert (an address its token
-        bars): it stays, and keeps none of the others."""
+        """Gas of the address's own transfer; None where its code fails (an address its token bars)
+        or takes too much: it stays, and keeps none of the others."""
         try:
             return await self._chain.estimate_gas(one.address, to, value, data)
         except NodeRejected as error:
-            if not would_revert(error):
+            if not code_fails(error.rpc_code, error.message):
                 raise
+        except NodeGarbage as error:
+            log.warning("sweep.takes_too_much", address=one.address, error=str(error))
         log.error("sweep.refused", network=self._network.name, address=one.address, asset=asset)
         return None
 

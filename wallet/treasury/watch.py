@@ -19,6 +19,7 @@ from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
+from chain.outcomes import code_fails
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -29,7 +30,6 @@ from wallet.onchain import signers
 from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.intents import end_queued
-from wallet.onchain.prepare import would_revert
 from wallet.onchain.states import State
 from wallet.treasury import casework, hot
 from wallet.treasury.moves import HOUSE, Move, bound, evacuate
@@ -40,8 +40,6 @@ STANDBY, COMPROMISED = hot.STANDBY, hot.COMPROMISED
 ANEW = "promised_anew"
 REVERTS = 2
 """Transactions of a token that failed though every call had gone: it keeps the coins no longer."""
-FAILS = ("invalid opcode", "out of gas", "gas required exceeds allowance")
-"""What nodes say of code that fails and does not revert."""
 GAS_SECONDS = 900.0
 """So long after the order somebody may send coins for the gas of tokens whose address has none:
 else a thief who leaves some of a token there keeps the network frozen."""
@@ -350,9 +348,7 @@ class TreasuryWatch:
 
 
 def _its_code_fails(error: ChainError) -> bool:
-    """Whether a token that was tried out says so itself: it reverts, fails by `assert` as old ones
-    do, which no node calls a revert, or takes more gas than is ever signed for."""
+    """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
     if not isinstance(error, NodeRejected):
         return isinstance(error, NodeGarbage)
-    words = error.message.lower()
-    return would_revert(error) or any(one in words for one in FAILS)
+    return code_fails(error.rpc_code, error.message)
