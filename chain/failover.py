@@ -337,10 +337,19 @@ class FailoverRpc:
                 self.failed(node, error)
         return told
 
+    def base_fee(self) -> int:
+        """The highest that other nodes' heads told when they were last looked at. At less, nobody
+        mines: what bids so little jams its address, and by one node's word alone nothing does."""
+        heads = [one.head for one in self._nodes if one is not self._current and self._speaks(one)]
+        return max((head.base_fee for head in heads if head), default=0)
+
     async def _has_a_say(self, node: Node) -> bool:
-        now = self._clock()
-        if node.not_before > now or not await self._verify(node):
+        if node.not_before > self._clock() or not await self._verify(node):
             return False
+        return self._speaks(node)
+
+    def _speaks(self, node: Node) -> bool:
+        now = self._clock()
         best = max((one.head.number for one in self._nodes if one.head), default=0)
         behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
         return not (behind and now - node.moved_at > STILL_SECONDS)

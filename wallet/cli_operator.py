@@ -30,7 +30,9 @@ from wallet.onchain.counts import used_for_all
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
 from wallet.onchain.review import resolve
+from wallet.onchain.states import State
 from wallet.settings import Settings
+from wallet.sweeps.sweeper import SWEEP, TOP_UP
 from wallet.withdrawals import cancel_for, speed_up_for
 from wallet.withdrawals.operator import CANCELLED_BY_OPERATOR
 
@@ -141,7 +143,7 @@ async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
     async with services.db.transaction() as session:
         row = (
             await session.execute(
-                text("SELECT network, purpose FROM chain_intents WHERE id = :id"),
+                text("SELECT network, purpose, state FROM chain_intents WHERE id = :id"),
                 {"id": chosen.withdrawal},
             )
         ).one_or_none()
@@ -150,6 +152,13 @@ async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
         if chosen.action != "cancel":
             raise InvalidField("A payment of the house's own is outbid by itself.")
         network = services.networks[row.network]
+        if row.state == State.QUEUED and row.purpose in (SWEEP, TOP_UP):
+            await desk_of(services, row.network).move(
+                session, chosen.withdrawal, State.CANCELLED, by=chosen.by,
+                reason=CANCELLED_BY_OPERATOR,
+            )  # fmt: skip
+            print(f"{chosen.withdrawal}: cancelled; what it would have moved stays for the next.")
+            return 0
         try:
             intent, fresh = await let_go(
                 session, chosen.withdrawal, bump_percent=network.bump_percent,
