@@ -101,6 +101,22 @@ async def said(rpc: Rpc, network: Network, address: str, asset: str, number: int
     return coins if token is None else _number(answers[1])
 
 
+async def others_say_more(rpc: Rpc, network: Network, address: str, asset: str, minor: int) -> bool:
+    """Whether another one of several nodes says that more than that lies there now."""
+    ask = getattr(rpc, "others", None)
+    if ask is None:
+        return False
+    token = network.token(asset)
+    call: Call = ("eth_getBalance", (checked(address), "latest"))
+    if token is not None:
+        call = balance_call(token.contract, address, "latest")
+
+    def read(answer: object) -> int:
+        return parse.quantity(answer, call[0]) if token is None else _number(answer) or 0
+
+    return any(told > minor for _, told in await ask(*call, read))
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What an address held at one block: asset → smallest unit. A token whose contract answered no

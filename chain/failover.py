@@ -310,24 +310,46 @@ class FailoverRpc:
 
     async def passed(self, address: str, nonce: int) -> bool:
         """Whether that nonce is used for every other node that is well."""
+
+        def read(answer: object) -> int:
+            return parse.quantity(answer, "eth_getTransactionCount")
+
+        for name, count in await self.others("eth_getTransactionCount", (address, "latest"), read):
+            if count <= nonce:
+                log.error("%s: %s has not seen nonce %d of %s used", self._network.name, name,
+                          nonce, address)  # fmt: skip
+                return False
+        return True
+
+    async def others(
+        self, method: str, params: Sequence[object], read: Callable[[object], T]
+    ) -> list[tuple[str, T]]:
+        """What every other node that is well answers, by its name; who rejects it says nothing."""
+        told = []
         for node in self._nodes:
             if node is self._current or not await self._has_a_say(node):
                 continue
             try:
-                asked = node.rpc.call("eth_getTransactionCount", (address, "latest"))
-                count = await _soon(asked)
-                if parse.quantity(count, "eth_getTransactionCount") <= nonce:
-                    log.error("%s: %s has not seen nonce %d of %s used", self._network.name,
-                              node.name, nonce, address)  # fmt: skip
-                    return False
-            except (*FAILURES, NodeRejected) as error:
+                told.append((node.name, read(await _soon(node.rpc.call(method, params)))))
+            except NodeRejected:
+                continue
+            except FAILURES as error:
                 self.failed(node, error)
-        return True
+        return told
+
+    def base_fee(self) -> int:
+        """The highest that other nodes' heads told when they were last looked at. At less, nobody
+        mines: what bids so little jams its address, and by one node's word alone nothing does."""
+        heads = [one.head for one in self._nodes if one is not self._current and self._speaks(one)]
+        return max((head.base_fee for head in heads if head), default=0)
 
     async def _has_a_say(self, node: Node) -> bool:
-        now = self._clock()
-        if node.not_before > now or not await self._verify(node):
+        if node.not_before > self._clock() or not await self._verify(node):
             return False
+        return self._speaks(node)
+
+    def _speaks(self, node: Node) -> bool:
+        now = self._clock()
         best = max((one.head.number for one in self._nodes if one.head), default=0)
         behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
         return not (behind and now - node.moved_at > STILL_SECONDS)

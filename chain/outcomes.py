@@ -63,6 +63,15 @@ _PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _TABLE)
 _GANACHE_SLOT_TAKEN = (-32003, "transaction underpriced")
 
 
+_CODE_FAILS = ("revert", "invalid opcode", "out of gas", "gas required exceeds allowance")
+
+
+def code_fails(rpc_code: int, message: str) -> bool:
+    """Whether a node that would not try a call out says that the code it calls fails: it reverts
+    (code 3 by convention), fails by `assert` as old contracts do, or burns all gas."""
+    return rpc_code == 3 or any(words in message.lower() for words in _CODE_FAILS)
+
+
 def classify_rejection(rpc_code: int, message: str) -> SendOutcome:
     """The meaning of a JSON-RPC error that answered `eth_sendRawTransaction`.
 

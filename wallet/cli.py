@@ -211,11 +211,11 @@ def _add_chain(commands: Subparsers) -> None:
     review.add_argument("payment", help="wdr_…, or int_… as its case names it")
     review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     for name, what in (
-        ("cancel", "take a withdrawal back for its owner, at the house's cost"),
+        ("cancel", "take a withdrawal back for its owner, at the house's cost, or let a nonce go"),
         ("speed-up", "send a withdrawal again with higher fees, inside its bound"),
     ):
         ask = actions.add_parser(name, help=what)
-        ask.add_argument("withdrawal", help="wdr_…")
+        ask.add_argument("withdrawal", help="wdr_…; to cancel a batch, sweep or move int_…")
         ask.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     actions.add_parser("approvals", help="payments that wait for operators' signatures")
     approval = actions.add_parser("approve-payment", help="hand over an operator's signature")

@@ -22,14 +22,19 @@ from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
-from wallet.onchain import Desk, casework, regained, repository, signers, tokens
+from wallet.ids import is_id
+from wallet.onchain import Desk, TooLate, casework, let_go, regained, repository, signers, tokens
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
 from wallet.onchain.review import resolve
+from wallet.onchain.states import State
 from wallet.settings import Settings
+from wallet.sweeps.sweeper import SWEEP, TOP_UP
 from wallet.withdrawals import cancel_for, speed_up_for
+from wallet.withdrawals.operator import CANCELLED_BY_OPERATOR
 
 OVERDUE_SECONDS = 900.0  # a payment not mined by then is named by `bifold chain status`
 log = structlog.get_logger("operator")
@@ -114,6 +119,8 @@ def desk_of(services: Services, network: str) -> Desk:
 
 async def _replace(services: Services, chosen: argparse.Namespace) -> int:
     """What its owner may ask for, asked for by the house."""
+    if is_id(chosen.withdrawal, "int"):
+        return await _let_go(services, chosen)
     async with services.db.transaction() as session:
         if chosen.action == "cancel":
             seen = await cancel_for(
@@ -128,6 +135,44 @@ async def _replace(services: Services, chosen: argparse.Namespace) -> int:
     log.warning("operator.asked", what=chosen.action, withdrawal=seen.id, by=chosen.by)
     end = "" if seen.status == "cancelled" else "; which transaction is mined decides"
     print(f"{seen.id}: {seen.status}, {chosen.action} asked for{end}.")
+    return 0
+
+
+async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
+    """The nonce of a payment of the house's own: a batch, an allowance, a sweep, a move."""
+    async with services.db.transaction() as session:
+        row = (
+            await session.execute(
+                text("SELECT network, purpose, state FROM chain_intents WHERE id = :id"),
+                {"id": chosen.withdrawal},
+            )
+        ).one_or_none()
+        if row is None or row.purpose == "withdrawal":
+            raise NotFound("There is no such payment of the house's own; a customer's is wdr_….")
+        if chosen.action != "cancel":
+            raise InvalidField("A payment of the house's own is outbid by itself.")
+        network = services.networks[row.network]
+        if row.state == State.QUEUED and row.purpose in (SWEEP, TOP_UP):
+            await desk_of(services, row.network).move(
+                session, chosen.withdrawal, State.CANCELLED, by=chosen.by,
+                reason=CANCELLED_BY_OPERATOR,
+            )  # fmt: skip
+            print(f"{chosen.withdrawal}: cancelled; what it would have moved stays for the next.")
+            return 0
+        try:
+            intent, fresh = await let_go(
+                session, chosen.withdrawal, bump_percent=network.bump_percent,
+                ceiling_wei=network.max_fee_wei, by=chosen.by,
+            )  # fmt: skip
+        except TooLate as late:
+            raise InvalidState(
+                "It is not at a point where that can be done.", extra={"state": str(late.state)}
+            ) from None
+        if fresh:
+            reason = intent.reason or CANCELLED_BY_OPERATOR
+            await repository.update_intent(session, intent.id, {"reason": reason})
+    log.warning("operator.asked", what="cancel", intent=intent.id, by=chosen.by)
+    print(f"{intent.id}: {intent.state}, cancel asked for; which transaction is mined decides.")
     return 0
 
 
@@ -152,7 +197,7 @@ async def _demand_final(services: Services, chosen: argparse.Namespace) -> int:
         raise NotFound("There is no such network.")
     final = await final_of(services, chosen.network)
     address = checked(chosen.address)
-    count = await chain.nonce(address)
+    count = await used_for_all(chain, address)
     if final < 0 or await chain.nonce_at(address, final) != count:
         raise InvalidState("Its newest transactions are not final yet; try again when they are.",
                            extra={"state": "moving"})  # fmt: skip

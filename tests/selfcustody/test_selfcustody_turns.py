@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -143,6 +144,32 @@ async def test_a_box_at_which_the_signer_is_silent_is_behind_the_others_next_tim
     assert signer.asked == ["usr_ada", "usr_eve", "usr_zoe", "usr_ada"]
 
 
+async def test_boxes_that_take_long_keep_payments_waiting_for_no_more_than_one_of_them(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grant lives two minutes, and eight key files take the signer most of one."""
+    monkeypatch.setattr("wallet.selfcustody.worker.ANSWERING_SECONDS", 0.05, raising=False)
+    for who in ("usr_ada", "usr_eve", "usr_zoe"):
+        await boxes(db, who, 1)
+    signer = Asked(seconds=0.1)
+    worker = SelfCustodyWorker(db, {}, signer)
+    for count in (1, 2, 3):
+        await worker.tick()
+        assert len(signer.asked) == count  # and everybody's turn comes
+
+
+async def test_the_signers_key_is_told_while_boxes_are_opened(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three people's key files at once took longer than the key is good for: own accounts were
+    unavailable to everybody else, for as long as anybody liked."""
+    monkeypatch.setattr("wallet.selfcustody.telling.TELL_KEY_SECONDS", 0.05)
+    await boxes(db, "usr_eve", 1)
+    signer = Asked(seconds=0.5)
+    await SelfCustodyWorker(db, {}, signer).tick()
+    assert signer.keys >= 4
+
+
 async def boxes(db: Database, who: str, number: int) -> None:
     async with db.transaction() as session:
         await session.execute(
@@ -161,14 +188,17 @@ async def boxes(db: Database, who: str, number: int) -> None:
 class Asked:
     """A signer that refuses every box, and notes whose it was."""
 
-    def __init__(self, silent: str = "") -> None:
-        self.silent = silent
+    def __init__(self, silent: str = "", seconds: float = 0.0) -> None:
+        self.silent, self.seconds = silent, seconds
         self.asked: list[str] = []
+        self.keys = 0
 
     async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
         if method == "key":
+            self.keys += 1
             return {"public_key": "0" * 64}
         self.asked.append(params["principal"])
+        await asyncio.sleep(self.seconds)
         if params["principal"] == self.silent:
             raise SignerUnavailable("no answer in 30 s")
         raise SignerRefused("box_not_opened")

@@ -5,7 +5,7 @@ from wallet.onchain.errors import ChainUnavailable, FeeBoundReached, TooLate
 from wallet.onchain.finality import final_number
 from wallet.onchain.intents import Attempt, Follower, Intent, IntentDraft
 from wallet.onchain.network import NetworkObserver, NetworkStatus, require_usable
-from wallet.onchain.replace import request_cancel, request_speed_up
+from wallet.onchain.replace import let_go, request_cancel, request_speed_up
 from wallet.onchain.runner import IntentRunner
 from wallet.onchain.states import TRANSITIONS, State
 
@@ -24,6 +24,7 @@ __all__ = [
     "State",
     "TooLate",
     "final_number",
+    "let_go",
     "request_cancel",
     "request_speed_up",
     "require_usable",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -319,7 +320,27 @@ class Deliverer:
     # Replacing
 
     def _dearer(self, intent: Intent, attempts: Sequence[Attempt]) -> Replacement | None:
-        return dearer(intent, attempts, self._desk.chain.network.bump_percent)
+        percent = self._desk.chain.network.bump_percent
+        return dearer(intent, attempts, percent, ceiling_wei=self._most(intent))
+
+    def _most(self, intent: Intent) -> int | None:
+        """Wei per gas that a transfer of nothing may bid which an operator asked for: it is the
+        house's, and what waits behind its nonce may be everybody's. None: the bound."""
+        return None if intent.cancel_asked_by is None else self._desk.chain.network.max_fee_wei
+
+    async def _bids_now(self, intent: Intent, replacement: Replacement) -> Replacement:
+        """Such a one bids what the network asks at once; by steps it might never get there."""
+        kind, fields = replacement
+        most = self._most(intent)
+        if kind != "cancel" or most is None:
+            return replacement
+        try:
+            fees = await self._desk.chain.fees()
+            cap, tip = fees.cap, fees.tip
+        except FeeCeiling:
+            cap, tip = most, fields.tip
+        cap = max(fields.cap, min(cap, most))
+        return kind, replace(fields, cap=cap, tip=min(max(fields.tip, tip), cap))
 
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
         """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling, where
@@ -348,6 +369,7 @@ class Deliverer:
             async with self._desk.db.transaction() as session:
                 await repository.set_waiting(session, [intent.id], "fees")
             return
+        replacement = await self._bids_now(intent, replacement)
         async with self._desk.db.transaction() as session:
             await self._add(session, intent, newest, replacement)
             hit("intent.before_commit_bumped")
@@ -356,10 +378,12 @@ class Deliverer:
     async def _cancel(self, intent: Intent, attempts: Sequence[Attempt]) -> bool:
         """Answer the wish to cancel. What was never signed never will be. False: there is no room
         for it, and what was sent goes on being sent."""
-        replacement = cancelling(intent, attempts, self._desk.chain.network.bump_percent)
+        percent = self._desk.chain.network.bump_percent
+        replacement = cancelling(intent, attempts, percent, ceiling_wei=self._most(intent))
         if replacement is None:  # the bound held room when it was asked for; a bump took it since
             await self._replace(intent, attempts[-1], None)
             return False
+        replacement = await self._bids_now(intent, replacement)
         async with self._desk.db.transaction() as session:
             await repository.lock_intent(session, intent.id)  # before its attempts, as everywhere
             for attempt in attempts:

@@ -201,6 +201,9 @@ class NetworkObserver:
                 self._factory_asked = True
             head = await self._chain.head()
             fees, detail = await self._fees()
+            told = 0 if self._nodes is None else self._nodes.base_fee()
+            if fees is not None and told > 2 * fees.base_fee:
+                log.error("node.fees_differ", network=self._network, wei=fees.base_fee, others=told)
         except ForeignFactory as error:
             await self._note(f"{error}.", wrong="wrong_chain")
             return

@@ -136,6 +136,8 @@ class Preparer:
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
+        told: int = getattr(desk.chain.rpc, "base_fee", int)()  # by other nodes; else 0
+        fees = replace(fees, base_fee=max(fees.base_fee, told))
         mined = await desk.chain.nonce(address)
         if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
             log.error("node.nonces_differ", address=address, nonce=mined - 1)

@@ -27,11 +27,14 @@ MAX_ATTEMPTS = 20
 Replacement = tuple[AttemptKind, TxFields]
 
 
-async def request_cancel(session: AsyncSession, intent_id: str, *, bump_percent: int) -> Intent:
+async def request_cancel(
+    session: AsyncSession, intent_id: str, *, bump_percent: int, ceiling_wei: int | None = None
+) -> Intent:
     """Ask that the nonce be used for a transfer of nothing instead. Again changes nothing.
 
-    Raises TooLate (`state`) once a receipt is there or when it leaves in a batch, FeeBoundReached
-    when the fee bound leaves no room for a replacement that a node would take.
+    `ceiling_wei`: what it may bid where the house pays for it. Raises TooLate (`state`) once a
+    receipt is there or when it leaves in a batch, FeeBoundReached when that, or the fee bound,
+    leaves no room for a replacement that a node would take.
     """
     intent = await repository.lock_intent(session, intent_id)
     if intent.state not in UNMINED or intent.batch_id is not None:
@@ -39,7 +42,7 @@ async def request_cancel(session: AsyncSession, intent_id: str, *, bump_percent:
     if intent.cancel_requested_at is not None:
         return intent
     attempts = (await repository.attempts_of(session, [intent_id]))[intent_id]
-    _demand_room(cancelling(intent, attempts, bump_percent))
+    _demand_room(cancelling(intent, attempts, bump_percent, ceiling_wei=ceiling_wei))
     return await repository.stamp_request(session, intent_id, "cancel_requested_at")
 
 
@@ -74,12 +77,11 @@ def wants_speed(intent: Intent, attempts: Sequence[Attempt]) -> bool:
 
 
 def cancelling(
-    intent: Intent, attempts: Sequence[Attempt], bump_percent: int
-) -> Replacement | None:
-    """A transfer of nothing that replaces every attempt so far; None when it passes the bound.
-
-    Where nothing was signed yet there is nothing to outbid.
-    """
+    intent: Intent, attempts: Sequence[Attempt], bump_percent: int, *,
+    ceiling_wei: int | None = None,
+) -> Replacement | None:  # fmt: skip
+    """A transfer of nothing that replaces every attempt so far; None when it passes the bound, or
+    `ceiling_wei` in its place. Where nothing was signed yet there is nothing to outbid."""
     sender = intent.from_address or ""
     signed = [attempt for attempt in attempts if attempt.raw is not None]
     newest = decode_unsigned((signed or attempts)[-1].unsigned)
@@ -88,27 +90,51 @@ def cancelling(
     try:
         fields = self_cancel(
             newest, sender=sender, percent=bump_percent, gas=newest.gas,
-            ceiling_wei=intent.fee_ceiling_wei,
+            ceiling_wei=ceiling_wei or intent.fee_ceiling_wei,
         )  # fmt: skip
     except (FeeCeiling, InvalidTransaction):
         return None
     return "cancel", fields
 
 
-def dearer(intent: Intent, attempts: Sequence[Attempt], bump_percent: int) -> Replacement | None:
-    """The newest attempt with both fees raised; None when it passes the bound or is the last."""
+def dearer(
+    intent: Intent, attempts: Sequence[Attempt], bump_percent: int, *,
+    ceiling_wei: int | None = None,
+) -> Replacement | None:  # fmt: skip
+    """The newest attempt with both fees raised; None when it passes the bound or is the last. A
+    transfer of nothing may bid `ceiling_wei`, if that is given."""
     newest = attempts[-1]
     if newest.seq >= MAX_ATTEMPTS:
         return None
     # A transfer of nothing is outbid by another one: to the signer that is a cancel.
     kind: AttemptKind = "cancel" if newest.kind in ("cancel", "noop") else "bump"
+    most = ceiling_wei if kind == "cancel" and ceiling_wei else intent.fee_ceiling_wei
     try:
-        fields = bumped(
-            decode_unsigned(newest.unsigned), bump_percent, ceiling_wei=intent.fee_ceiling_wei
-        )
+        fields = bumped(decode_unsigned(newest.unsigned), bump_percent, ceiling_wei=most)
     except (FeeCeiling, InvalidTransaction):
         return None
     return kind, fields
+
+
+async def let_go(
+    session: AsyncSession, intent_id: str, *, bump_percent: int, ceiling_wei: int, by: str
+) -> tuple[Intent, bool]:
+    """As `request_cancel`, on an operator's word: the house pays what lies beyond its bound. Also
+    where its owner asked before and the bound leaves no room. Whether it was asked for now."""
+    before = await repository.lock_intent(session, intent_id)
+    intent = await request_cancel(
+        session, intent_id, bump_percent=bump_percent, ceiling_wei=ceiling_wei
+    )
+    fresh = before.cancel_requested_at is None
+    if fresh or await _no_room(session, intent, bump_percent):
+        intent = await repository.update_intent(session, intent_id, {"cancel_asked_by": by})
+    return intent, fresh
+
+
+async def _no_room(session: AsyncSession, intent: Intent, bump_percent: int) -> bool:
+    attempts = (await repository.attempts_of(session, [intent.id]))[intent.id]
+    make = cancelling if wants_cancel(intent, attempts) else dearer
+    return make(intent, attempts, bump_percent) is None
 
 
 def nothing(fields: TxFields, sender: str) -> TxFields:

@@ -58,6 +58,7 @@ class Intent:
     alone: bool = False
     exact_fee: bool = False
     created_at: datetime | None = None
+    cancel_asked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +423,7 @@ def intent_of(row: Any) -> Intent:
         alone=row.alone,
         exact_fee=row.exact_fee,
         created_at=row.created_at,
+        cancel_asked_by=row.cancel_asked_by,
     )
 
 

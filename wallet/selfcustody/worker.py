@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import text
@@ -45,10 +46,10 @@ from wallet.ids import new_id
 from wallet.onchain import network as networks
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
+from wallet.selfcustody.telling import TELL_KEY_SECONDS, Relay, tell_key, telling_key
 from wallet.selfcustody.turns import Turns
 
 TICK_SECONDS = 0.5
-TELL_KEY_SECONDS = 3  # a signer that was started again has a new key
 DUE = (
     "EXISTS (SELECT FROM selfcustody_requests WHERE state = 'queued') OR"
     " EXISTS (SELECT FROM selfcustody_sends WHERE state NOT IN ('settled', 'failed')) OR"
@@ -56,21 +57,13 @@ DUE = (
     f" seen_at > clock_timestamp() - interval '{TELL_KEY_SECONDS} seconds')"
 )
 REBROADCAST_SECONDS = 3.0
-REPLY_SECONDS = 600.0
-"""A sealed reply is for the page that waits for it; who reads the signer's memory a week later
-finds none in the database."""
 REQUEST_SECONDS = 180.0
 """A question that has no answer by then is ended: nobody's box may stand before all others."""
+ANSWERING_SECONDS = 3.0
+"""After so much of a pass no further box is begun: the signer may take seconds for each, payments
+wait for it, and a grant lives two minutes."""
 ESTIMATE_SECONDS = 5.0  # for code of the recipient's choice, which may be slow on purpose
 log = structlog.get_logger(__name__)
-
-
-class Relay(Protocol):
-    """What `keys.remote.RemoteSigner.selfcustody` does for us."""
-
-    async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
-        """One of `key`, `open`, `sign`."""
-        ...
 
 
 class _TooSlow(Exception):
@@ -91,56 +84,49 @@ class SelfCustodyWorker:
         async with leadership(self._db, "selfcustody") as mine:
             if not mine:
                 return
+            there = False
             try:
-                await self._tell_key()
-                await self._answer()
+                await tell_key(self._db, self._relay)
+                there = True
             except SignerUnavailable:
                 log.debug("selfcustody.signer_away")
             except SignerRefused:
                 return  # this signer serves no own accounts
-            async with self._db.transaction() as session:
-                rows = await self._turns.take(session, self._chains)
-            away: set[str] = set()  # a node that does not answer takes no more of this pass
-            slow: set[str] = set()  # nor a person whose payment could not be tried out in time
-            for row in rows:
-                if row.network in away or row.principal_id in slow:
-                    continue
-                try:
-                    await self._move(row)
-                except _TooSlow:
-                    slow.add(row.principal_id)
-                except InvalidTransaction:
-                    await self._fail(row, "not_payable")
-                except (ChainError, SignerUnavailable) as error:
-                    log.warning("selfcustody.waits", send=row.id, error=error.code)
-                    if isinstance(error, NodeUnavailable | NodeTimeout):
-                        away.add(row.network)
+            async with telling_key(self._db, self._relay):
+                with contextlib.suppress(SignerUnavailable):
+                    if there:
+                        await self._answer()
+                await self._move_on()
+
+    async def _move_on(self) -> None:
+        """Payments whose turn it is."""
+        async with self._db.transaction() as session:
+            rows = await self._turns.take(session, self._chains)
+        away: set[str] = set()  # a node that does not answer takes no more of this pass
+        slow: set[str] = set()  # nor a person whose payment could not be tried out in time
+        for row in rows:
+            if row.network in away or row.principal_id in slow:
+                continue
+            try:
+                await self._move(row)
+            except _TooSlow:
+                slow.add(row.principal_id)
+            except InvalidTransaction:
+                await self._fail(row, "not_payable")
+            except (ChainError, SignerUnavailable) as error:
+                log.warning("selfcustody.waits", send=row.id, error=error.code)
+                if isinstance(error, NodeUnavailable | NodeTimeout):
+                    away.add(row.network)
 
     # Requests
-
-    async def _tell_key(self) -> None:
-        key = str((await self._relay.selfcustody("key"))["public_key"])
-        async with self._db.transaction() as session:
-            await session.execute(
-                text(
-                    "INSERT INTO selfcustody_key (public_key) VALUES (:key)"
-                    " ON CONFLICT (singleton) DO UPDATE SET public_key = :key,"
-                    " seen_at = clock_timestamp()"
-                ),
-                {"key": key},
-            )
-            await session.execute(
-                text(
-                    "UPDATE selfcustody_requests SET reply = NULL WHERE reply IS NOT NULL"
-                    " AND created_at < clock_timestamp() - make_interval(secs => :age)"
-                ),
-                {"age": REPLY_SECONDS},
-            )
 
     async def _answer(self) -> None:
         async with self._db.transaction() as session:
             rows = await self._turns.boxes(session, late_seconds=REQUEST_SECONDS)
+        until = time.monotonic() + ANSWERING_SECONDS
         for row in rows:
+            if time.monotonic() >= until:
+                return
             self._turns.answered(row)
             if row.late:
                 await self._refuse(row, "not_answered")

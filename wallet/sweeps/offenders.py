@@ -8,8 +8,8 @@ import structlog
 
 from chain.client import ChainClient
 from chain.errors import NodeRejected
+from chain.outcomes import code_fails
 from contracts.create2 import salt_of
-from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls
 from wallet.sweeps.repository import Candidate
 
@@ -52,7 +52,7 @@ async def flushable(
     try:
         await chain.estimate_gas(caller, factory, 0, data)
     except NodeRejected as error:
-        if not would_revert(error):
+        if not code_fails(error.rpc_code, error.message):
             raise
         if len(chosen) == 1:
             log.error("sweep.refused", network=chain.network.name, address=chosen[0].address)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain import fee_models
 from chain.client import ChainClient
 from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
+from chain.outcomes import code_fails
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
 from keys.errors import KeysError
@@ -26,6 +27,7 @@ from wallet import custody
 from wallet.crashpoints import hit
 from wallet.custody.derivers import FactoryDeriver
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.fx import rates
 from wallet.fx.errors import RateStale
 from wallet.ids import new_id
@@ -33,11 +35,11 @@ from wallet.ledger.accounts import Place
 from wallet.money import AssetBook
 from wallet.onchain import burn, signers, tokens
 from wallet.onchain import network as networks
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import IntentDraft, create_intent
-from wallet.onchain.prepare import would_revert
 from wallet.sweeps import calls, repository
 from wallet.sweeps.delegation import Delegations
 from wallet.sweeps.offenders import flush_call, flushable_with
@@ -228,13 +230,15 @@ class Sweeper:
     async def _estimate(
         self, one: Candidate, asset: str, to: str, value: int, data: bytes
     ) -> int | None:
-        """Gas of the address's own transfer; None where it would revert (an address its token
-        bars): it stays, and keeps none of the others."""
+        """Gas of the address's own transfer; None where its code fails (an address its token bars)
+        or takes too much: it stays, and keeps none of the others."""
         try:
             return await self._chain.estimate_gas(one.address, to, value, data)
         except NodeRejected as error:
-            if not would_revert(error):
+            if not code_fails(error.rpc_code, error.message):
                 raise
+        except NodeGarbage as error:
+            log.warning("sweep.takes_too_much", address=one.address, error=str(error))
         log.error("sweep.refused", network=self._network.name, address=one.address, asset=asset)
         return None
 
@@ -379,7 +383,10 @@ class Sweeper:
     ) -> None:
         """Promise it: sweep, addresses and intent in one transaction."""
         sweep_id, name = new_id("swp"), self._network.name
-        nonce = None if pinned is None else await self._chain.nonce(pinned.address)
+        try:
+            nonce = None if pinned is None else await used_for_all(self._chain, pinned.address)
+        except InvalidState:
+            return  # it waits: the others go on
         try:
             async with self._db.transaction() as session:
                 if pinned is not None and nonce is not None:

@@ -15,6 +15,7 @@ from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import signers
 from wallet.onchain.burn import must_burn
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.freeze import emptying
 
 STANDBY = signers.STANDBY
@@ -83,10 +84,8 @@ async def introduce(db: Database, chain: ChainClient, address: str) -> None:
             return
         if not await signers.were_compared(session, name):
             raise InvalidState("No worker has held these books against the signer yet.")
-    identity, nonce = await chain.identity(), await chain.nonce(address)
+    identity, nonce = await chain.identity(), await used_for_all(chain, address)
     if nonce == 0 and must_burn(identity.client_version):
         raise InvalidState("This node takes its first payment twice: let it send one before.")
-    if nonce and not await chain.passed(address, nonce - 1):
-        raise InvalidState("The nodes say differently how many nonces it has used.")
     async with db.transaction() as session:
         await signers.add_signer(session, network=name, address=address, next_nonce=nonce)

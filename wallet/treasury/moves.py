@@ -23,6 +23,7 @@ from wallet.ledger import accounts
 from wallet.money import AssetBook, Money
 from wallet.onchain import signers
 from wallet.onchain.burn import must_burn
+from wallet.onchain.counts import used_for_all
 from wallet.onchain.intents import IntentDraft, cancel_queued, create_intent
 from wallet.onchain.prepare import estimate_gas
 from wallet.treasury.routes import SHEETS, Kind, source, target
@@ -303,8 +304,9 @@ async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tu
 
 async def _introduce(session: AsyncSession, chain: ChainClient, warm: str) -> None:
     """Know the warm address as a signer; its nonce starts where the chain stands. Again changes
-    nothing. Raises InvalidState where a node's first nonce runs twice (`wallet.onchain.burn`)."""
-    identity, nonce = await chain.identity(), await chain.nonce(warm)
+    nothing. Raises InvalidState where a node's first nonce runs twice (`wallet.onchain.burn`), or
+    where nodes differ about it."""
+    identity, nonce = await chain.identity(), await used_for_all(chain, warm)
     if nonce == 0 and must_burn(identity.client_version):
         raise InvalidState("This node takes a first payment twice: nothing leaves warm here.")
     await signers.add_signer(

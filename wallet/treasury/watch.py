@@ -7,16 +7,19 @@ takes their place. What lies warm goes by `wallet.treasury.evacuate`, with opera
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from sqlalchemy import text
 
+from chain.balances import others_say_more
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeRejected
+from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
+from chain.outcomes import code_fails
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -27,7 +30,6 @@ from wallet.onchain import signers
 from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.intents import end_queued
-from wallet.onchain.prepare import would_revert
 from wallet.onchain.states import State
 from wallet.treasury import casework, hot
 from wallet.treasury.moves import HOUSE, Move, bound, evacuate
@@ -41,6 +43,8 @@ REVERTS = 2
 GAS_SECONDS = 900.0
 """So long after the order somebody may send coins for the gas of tokens whose address has none:
 else a thief who leaves some of a token there keeps the network frozen."""
+COMING_SECONDS = 3_600.0
+"""So long after the order what is on its way to an address that is emptied is waited for."""
 log = structlog.get_logger(__name__)
 
 
@@ -52,6 +56,7 @@ class TreasuryWatch:
         self._chain = chain
         self._assets = assets
         self._name = chain.network.name
+        self._breaks: dict[tuple[str, str], float] = {}
 
     async def tick(self) -> None:
         """One look. Safe to repeat."""
@@ -120,7 +125,7 @@ class TreasuryWatch:
                 if not await self._held_back(address, native):
                     await self._send(address, native, coins - fee, cold, exact=(gas, price))
                 left += 1
-        if left == 0 and lanes:
+        if left == 0 and lanes and not await self._coming(lanes) and await self._empty(lanes):
             await self._rotate(lanes)
 
     async def _known(self, address: str) -> bool:
@@ -134,8 +139,9 @@ class TreasuryWatch:
         return True
 
     async def _went(self, address: str, asset: str, held: int, cold: str) -> bool:
-        """Whether the move could be promised; a token that refuses (paused, address barred), or
-        that reverted where no node had said so, is left where it is, with its name in the log."""
+        """Whether it may still go, promised now or not; a token that refuses (paused, address
+        barred), or that reverted where no node had said so, is left where it is, with its name in
+        the log. What may be the node's is tried for a while."""
         if await self._reverted(address, asset) >= REVERTS:
             log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
                       error="reverts")  # fmt: skip
@@ -146,12 +152,17 @@ class TreasuryWatch:
                           error="no coins for its gas")  # fmt: skip
                 return False
             await self._send(address, asset, held, cold)
-        except NodeRejected as error:
-            if not would_revert(error):
-                raise
+        except (NodeRejected, NodeGarbage, NodeTimeout) as error:
+            why, now = str(error)[:200], time.monotonic()
+            since = self._breaks.setdefault((address, asset), now)
+            if not _its_code_fails(error) and now - since < GAS_SECONDS:
+                log.warning("treasury.token_waits", network=self._name, address=address,
+                            asset=asset, error=why)  # fmt: skip
+                return True
             log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
-                      error=error.message[:200])  # fmt: skip
+                      error=why)  # fmt: skip
             return False
+        self._breaks.pop((address, asset), None)
         return True
 
     async def _no_gas(self, address: str, asset: str, held: int, cold: str) -> bool:
@@ -201,6 +212,8 @@ class TreasuryWatch:
             if row.waiting_for == "fees":
                 fees = await chain.fees()
                 goes = least_cap(fees.base_fee, fees.tip) <= row.fee_ceiling_wei
+            elif row.waiting_for == "chain":
+                goes = False  # for so long it cannot be tried out: it is seen why
             else:
                 held = await chain.said(address, row.asset, number)
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
@@ -224,7 +237,8 @@ class TreasuryWatch:
             log.warning("treasury.promised_anew", network=self._name, move=row.id)
 
     async def _waiting(self, address: str) -> Sequence[Any]:
-        """Moves of an evacuation that wait for float or fees and have no nonce."""
+        """Moves of an evacuation that wait for float, for fees or long for the node, and have no
+        nonce."""
         async with self._db.transaction() as session:
             rows = await session.execute(
                 text(
@@ -233,9 +247,11 @@ class TreasuryWatch:
                     " JOIN chain_intents i ON i.id = m.intent_id"
                     " WHERE m.network = :network AND m.kind = 'evacuate' AND m.state = 'approved'"
                     " AND i.pinned_address = :address AND i.state = 'queued'"
-                    " AND i.waiting_for IN ('liquidity', 'fees') ORDER BY m.id"
+                    " AND (i.waiting_for IN ('liquidity', 'fees') OR (i.waiting_for = 'chain'"
+                    "  AND m.created_at < clock_timestamp() - make_interval(secs => :seconds)))"
+                    " ORDER BY m.id"
                 ),
-                {"network": self._name, "address": address},
+                {"network": self._name, "address": address, "seconds": GAS_SECONDS},
             )
             return rows.all()
 
@@ -258,6 +274,37 @@ class TreasuryWatch:
                 )
                 or 0
             )
+
+    async def _empty(self, lanes: Sequence[str]) -> bool:
+        """Whether no other one of several nodes says that more is left there: what is left when
+        they are given up stays with whoever has their keys."""
+        chain, head = self._chain, await self._chain.head()
+        for address in lanes:
+            for asset in (chain.network.native_asset, *(one.code for one in chain.network.tokens)):
+                held = await chain.said(address, asset, head.number)
+                if await others_say_more(chain.rpc, chain.network, address, asset, held or 0):
+                    log.error("node.balances_differ", network=self._name, address=address,
+                              asset=asset)  # fmt: skip
+                    return False
+        return True
+
+    async def _coming(self, lanes: Sequence[str]) -> bool:
+        """Whether the house's own payments to these were signed and have not ended: what they bring
+        goes, too, since nothing does once they are given up. Not for ever: one may be stuck."""
+        async with self._db.transaction() as session:
+            coming = await session.scalar(
+                text(
+                    "SELECT count(*) FROM chain_intents i LEFT JOIN sweeps s ON s.intent_id = i.id"
+                    " JOIN network_freezes f ON f.network = i.network WHERE i.network = :network"
+                    " AND i.state IN ('allocated', 'signed', 'sent', 'mined')"
+                    " AND (i.to_address = ANY(:lanes) OR s.treasury = ANY(:lanes))"
+                    " AND f.at > clock_timestamp() - make_interval(secs => :seconds)"
+                ),
+                {"network": self._name, "lanes": list(lanes), "seconds": COMING_SECONDS},
+            )
+        if coming:
+            log.warning("treasury.coming", network=self._name, payments=int(coming))
+        return bool(coming)
 
     async def _send(
         self,
@@ -298,3 +345,10 @@ class TreasuryWatch:
                     await signers.resume_signer(session, network=self._name, address=row.address)
                     log.warning("treasury.rotated", network=self._name, address=row.address)
             await end_evacuation(session, self._name)
+
+
+def _its_code_fails(error: ChainError) -> bool:
+    """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
+    if not isinstance(error, NodeRejected):
+        return isinstance(error, NodeGarbage)
+    return code_fails(error.rpc_code, error.message)

@@ -1,7 +1,8 @@
 """Cancel and speed-up as an operator's own acts, for a payment whose owner does nothing.
 
-Both obey what holds for its owner: the same nonce, the same fee bound, the chain decides. A cancel
-that an operator asked for costs the owner nothing: its gas is the house's.
+Both obey what holds for its owner: the same nonce, the chain decides. A cancel that an operator
+asked for costs the owner nothing: its gas is the house's, and may be dearer than the owner's bound,
+since everything behind that nonce waits for it.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ async def cancel_for(
     assets: AssetBook,
     networks: Mapping[str, Network],
 ) -> Withdrawal:
-    """Take it back for its owner. When the owner asked before, theirs is the cancel.
+    """Take it back for its owner. When the owner asked before, theirs is the cancel; where their
+    bound leaves no room for it, the house pays what lies beyond.
 
     Raises NotFound, InvalidState (`state`), FeeBoundReached, InvalidField (nobody's name).
     """
     if not by.strip():
         raise InvalidField("Say who asks.")
     found = await _any(session, withdrawal_id)
-    if await take_back(session, found, assets=assets, networks=networks, detail=DETAIL):
+    if await take_back(session, found, assets=assets, networks=networks, detail=DETAIL, by=by):
         intent = await chain_repository.get_intent(session, found.row.intent_id)
         # A queued one has ended already: it used nothing, and its reason is the usual one.
         reason = intent.reason or CANCELLED_BY_OPERATOR

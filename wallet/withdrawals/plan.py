@@ -243,6 +243,10 @@ def check_destination(network: Network, asset: str, to_address: str) -> str:
         raise InvalidAddress(
             "That is a token's contract; what is sent there is lost.", field="/to_address"
         )
+    if any(held == to for role, held in network.contracts.items() if role != "treasury"):
+        raise InvalidAddress(
+            "That is a contract of the house; what is sent there is lost.", field="/to_address"
+        )
     return to
 
 

@@ -20,6 +20,7 @@ from wallet.money import AssetBook, Money
 from wallet.onchain import (
     IntentDraft,
     TooLate,
+    let_go,
     request_cancel,
     request_speed_up,
 )
@@ -178,9 +179,10 @@ async def cancel(
 
 async def take_back(
     session: AsyncSession, found: Joined, *, assets: AssetBook, networks: Mapping[str, Network],
-    detail: dict[str, Any],
+    detail: dict[str, Any], by: str | None = None,
 ) -> bool:  # fmt: skip
-    """What `cancel` does, whoever asks. False: it was asked for before, nothing changes.
+    """What `cancel` does, whoever asks; `by`: an operator, who is kept to no fee bound. False: it
+    was asked for before, nothing changes for its owner.
 
     Raises InvalidState (`state`), FeeBoundReached.
     """
@@ -190,8 +192,14 @@ async def take_back(
         return True
     before = await chain_repository.get_intent(session, intent_id)
     try:
-        percent = networks[found.row.network].bump_percent
-        intent = await request_cancel(session, intent_id, bump_percent=percent)
+        network = networks[found.row.network]
+        percent = network.bump_percent
+        if by is None:
+            intent = await request_cancel(session, intent_id, bump_percent=percent)
+        else:
+            intent, _ = await let_go(
+                session, intent_id, bump_percent=percent, ceiling_wei=network.max_fee_wei, by=by
+            )
     except TooLate:
         raise await _too_late(session, found.row) from None
     if before.cancel_requested_at == intent.cancel_requested_at:

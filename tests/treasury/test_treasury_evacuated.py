@@ -1,0 +1,174 @@
+"""What an evacuation does not leave behind: beside a token that breaks, or still on its way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.client import ChainClient
+from chain.errors import NodeRejected
+from chain.failover import FailoverRpc
+from chain.testing.fake_node import FakeNode
+from tests.treasury.test_treasury_stolen import COLD, _emptied
+from wallet.db import Database
+from wallet.onchain import ChainUnavailable
+from wallet.onchain.freeze import freeze_network
+from wallet.testing.meddler import Meddler
+from wallet.testing.seam import GWEI, Seam
+from wallet.treasury import TreasuryWatch, watch
+
+
+@pytest.fixture
+def node() -> FakeNode:
+    return FakeNode()
+
+
+@pytest.fixture
+async def seam(db: Database, tmp_path: Path, node: FakeNode) -> AsyncIterator[Seam]:
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", cold=COLD, confirmations=2,
+        transport=node.transport,
+    )  # fmt: skip
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+async def order(seam: Seam) -> str:
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    [address] = await seam.signer.hot_addresses()
+    return address
+
+
+async def over(seam: Seam) -> bool:
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    return freeze.evacuate_to is None
+
+
+def answering(seam: Seam, told: object) -> TreasuryWatch:
+    """Where the node answers this when the token is tried out."""
+    [token] = seam.network.tokens
+
+    def breaks(method: str, params: Sequence[Any], honest: Any) -> Any:
+        if method == "eth_estimateGas" and params[0]["to"] == token.contract:
+            return told
+        return honest
+
+    meddler = Meddler(seam.opened[0])
+    meddler.alter = breaks
+    return TreasuryWatch(seam.db, ChainClient(seam.network, meddler), seam.assets)
+
+
+@pytest.mark.parametrize("told", [NodeRejected(-32000, "invalid opcode: INVALID"), hex(30_000_000)])
+async def test_a_token_that_breaks_keeps_nothing_else_from_cold(seam: Seam, told: object) -> None:
+    """An old one fails by `assert`, which no node calls a revert; a hostile one burns all gas."""
+    seam.treasury = answering(seam, told)
+    address = await order(seam)
+    await _emptied(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 99 * 10**18
+    assert await over(seam)
+
+
+async def test_what_may_be_the_nodes_is_tried_for_a_while(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coins stay for its gas; but not for ever, since somebody else has the key."""
+    seam.treasury = answering(seam, NodeRejected(-32000, "execution aborted (timeout = 5s)"))
+    address = await order(seam)
+    await _emptied(seam, 3)
+    assert await seam.on_chain(address, "ETH") == 100 * 10**18
+    monkeypatch.setattr(watch, "GAS_SECONDS", 0.0)
+    await _emptied(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    assert await over(seam)
+
+
+async def test_nor_does_one_that_breaks_after_it_was_promised(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = await order(seam)
+    await seam.treasury.tick()
+    monkeypatch.setattr(watch, "GAS_SECONDS", 0.0)
+    seam.treasury = answering(seam, NodeRejected(-32000, "invalid opcode: INVALID"))
+    seam.chain = seam.treasury._chain
+    seam.runner = seam.new_runner()
+    await _emptied(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    assert await over(seam)
+
+
+async def test_what_is_swept_to_it_meanwhile_is_taken_along(seam: Seam) -> None:
+    """A sweep that was sent before the order, and is mined after all else is final."""
+    [address] = await seam.signer.hot_addresses()
+    seam.network = replace(seam.network, contracts={"treasury": address})
+    [(chain_id, chain)] = seam.desk.policy.chains.items()
+    swept = replace(chain, sweep_to=frozenset({address}))
+    seam.desk.policy = replace(seam.desk.policy, chains={chain_id: swept})
+    seam.restart_worker()
+    await seam.funded_person(eth="2", usdc="0.01")
+    await seam.automine(False)
+    await seam.sweeper.tick()
+    await seam.runner.tick()
+    assert [row.state for row in await seam.rows("SELECT state FROM chain_intents")] == ["sent"]
+    await order(seam)
+
+    async def dear(passes: int) -> None:
+        """Blocks that the sweep bids too little for."""
+        for _ in range(passes):
+            for _ in range(seam.network.confirmations + 1):
+                await seam.node("anvil_setNextBlockBaseFeePerGas", hex(60 * GWEI))
+                await seam.dev.mine(1)
+            with suppress(ChainUnavailable):
+                await seam.observer.tick()
+                await seam.treasury.tick()
+                await seam.runner.tick()
+
+    await dear(12)
+    assert await seam.on_chain(address, "USDC") == 0
+    assert await seam.on_chain(address, "ETH") < 10**18
+    await seam.node("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await _emptied(seam, 12)
+    assert await over(seam)
+    assert await seam.on_chain(address, "ETH") == 0
+    assert await seam.on_chain(COLD, "ETH") > 101 * 10**18
+
+
+async def test_one_of_several_nodes_does_not_say_alone_that_nothing_is_left(
+    seam: Seam, node: FakeNode
+) -> None:
+    """What it denied would lie for good at an address whose key is somebody else's, and which
+    signs nothing any more."""
+    liar = FakeNode()
+    liar.chain, exchange = node.chain, liar.exchange
+
+    async def lying(body: bytes) -> bytes:
+        asked: Any = json.loads(body)
+        many = asked if isinstance(asked, list) else [asked]
+        honest: Any = json.loads(await exchange(body))
+        told = [
+            one | {"result": f"0x{0:064x}" if call["method"] == "eth_call" else "0x0"}
+            if call["method"] in ("eth_call", "eth_getBalance") else one
+            for call, one in zip(many, honest if isinstance(asked, list) else [honest], strict=True)
+        ]  # fmt: skip
+        return json.dumps(told if isinstance(asked, list) else told[0]).encode()
+
+    liar.exchange = lying  # type: ignore[method-assign]
+    several = FailoverRpc(seam.network, [liar.transport(), node.transport()])
+    true, seam.treasury = (
+        seam.treasury, TreasuryWatch(seam.db, ChainClient(seam.network, several), seam.assets)
+    )  # fmt: skip
+    address = await order(seam)
+    await _emptied(seam, 3)
+    assert not await over(seam)
+    seam.treasury = true  # the liar is out of the file
+    await _emptied(seam)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await over(seam)

@@ -1,0 +1,134 @@
+"""A payment whose bound the network has left behind holds up all that its address sends after it:
+an operator lets its nonce go, at the house's cost."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chain.testing.fake_node import FakeNode
+from wallet import cli_operator
+from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.onchain import FeeBoundReached
+from wallet.testing.seam import GWEI, Seam
+from wallet.withdrawals import Withdrawal, cancel_for
+
+OUTSIDE = "0x00000000000000000000000000000000000A11cE"
+ETH = 10**18
+
+
+@pytest.fixture
+async def seam(db: Database, tmp_path: Path) -> AsyncIterator[Seam]:
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=2, batches=True,
+        transport=FakeNode().transport,
+    )  # fmt: skip
+    seam.bump_seconds = 0.0
+    seam.runner = seam.new_runner()
+    await seam.fund_house()
+    yield seam
+    await seam.close()
+
+
+async def dear(seam: Seam, blocks: int = 4) -> None:
+    """Blocks of a base fee that nobody had expected, and passes."""
+    for _ in range(blocks):
+        await seam.node("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+        await seam.mine()
+
+
+async def jammed(seam: Seam) -> tuple[str, Withdrawal, Withdrawal]:
+    """Somebody with a payment of cheaper hours, or of a node that had told of no fees, and one
+    behind it that bids enough."""
+    ada = await seam.funded_person()
+    await seam.automine(False)
+    first = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.pass_once()
+    await dear(seam)
+    second = await seam.withdraw(ada, "2", "ETH", OUTSIDE)
+    await dear(seam)
+    assert (await seam.withdrawal(ada, second.id)).status == "broadcast"
+    with pytest.raises(FeeBoundReached):
+        await seam.cancel(ada, first.id)
+    return ada, first, second
+
+
+async def operator(seam: Seam, made: Withdrawal) -> None:
+    async with seam.operators.transaction() as session:
+        await cancel_for(
+            session, withdrawal_id=made.id, by="bea", assets=seam.assets,
+            networks={"local": seam.network},
+        )  # fmt: skip
+
+
+async def test_an_operator_lets_its_nonce_go(seam: Seam) -> None:
+    ada, first, second = await jammed(seam)
+    await operator(seam, first)
+    await dear(seam, 8)
+    done = await seam.withdrawal(ada, first.id)
+    assert (done.status, done.failure_code, done.fee.minor) == (
+        "failed", "cancelled_by_operator", 0,
+    )  # fmt: skip
+    paid = await seam.withdrawal(ada, second.id)
+    assert paid.status == "settled"
+    assert await seam.on_chain(OUTSIDE, "ETH") == 2 * ETH
+    balance = await seam.balance(ada, "ETH")
+    assert (balance.held_minor, balance.total_minor) == (0, 8 * ETH - paid.fee.minor)
+    assert await seam.differences() == []
+
+
+async def test_what_its_owner_asked_for_in_vain_stays_the_owners(seam: Seam) -> None:
+    """The bound held room for a cancel, and none for one that would be mined."""
+    ada = await seam.funded_person()
+    await seam.automine(False)
+    first = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.pass_once()
+    await seam.cancel(ada, first.id)
+    await dear(seam, 8)
+    assert (await seam.withdrawal(ada, first.id)).status == "broadcast"
+    await operator(seam, first)
+    await dear(seam, 8)
+    done = await seam.withdrawal(ada, first.id)
+    assert (done.status, done.failure_code) == ("cancelled", None)
+    assert 0 < done.fee.minor <= done.fee_max.minor
+    assert await seam.differences() == []
+
+
+async def test_so_is_a_batchs(seam: Seam) -> None:
+    """Its members are paid when the network lets them, each within its own bound."""
+    ada = await seam.funded_person()
+    await seam.withdraw(ada, "1", "USDC", OUTSIDE)
+    await seam.finish()
+    made = [await seam.withdraw(ada, "2", "USDC", OUTSIDE) for _ in range(5)]
+    await seam.pass_once()
+    await seam.finish()  # the allowance, and what went alone meanwhile
+    await seam.automine(False)
+    made += [await seam.withdraw(ada, "2", "USDC", OUTSIDE) for _ in range(5)]
+    await seam.pass_once()
+    [batch] = await seam.rows(
+        "SELECT id FROM chain_intents WHERE purpose = 'payout_batch' AND state = 'sent'"
+    )
+    await dear(seam, 8)
+    services: Any = SimpleNamespace(db=seam.operators, networks={"local": seam.network})
+    chosen = argparse.Namespace(action="cancel", withdrawal=batch.id, by="bea")
+    assert await cli_operator._replace(services, chosen) == 0
+    await dear(seam, 8)
+    [row] = await seam.rows("SELECT state, cancel_asked_by FROM chain_intents WHERE id = :id",
+                            id=batch.id)  # fmt: skip
+    assert (row.state, row.cancel_asked_by) == ("cancelled", "bea")
+    assert {(await seam.withdrawal(ada, one.id)).status for one in made[5:]} == {"held"}
+    await seam.node("anvil_setNextBlockBaseFeePerGas", hex(GWEI))
+    await seam.automine(True)
+    await seam.finish()
+    await seam.finish()
+    assert {(await seam.withdrawal(ada, one.id)).status for one in made} == {"settled"}
+    assert await seam.on_chain(OUTSIDE, "USDC") == 21 * 10**6
+    assert await seam.differences() == []
+    with pytest.raises(InvalidState):
+        await cli_operator._replace(services, chosen)
