@@ -92,6 +92,13 @@ async def test_such_an_address_gets_no_payments_until_its_key_is_back(house: Hou
     assert states == ["settled"] * 8
     assert [await house.nonces(one) for one in (house.gone, house.there)] == [1, 7]
     assert await house.cases() == [(f"local/{house.gone}", "open")]
+    await seam.rows(
+        "UPDATE cases SET status = 'closed', closed_at = bifold_now(), closed_by = 'bea',"
+        " closing_note = 'it is retired' RETURNING id"
+    )
+    await seam.withdraw(ada, "1", "USDC", PAYEE)
+    await seam.finish()
+    assert await house.cases() == [(f"local/{house.gone}", "closed")]
     house.bring_key()
     made = [await seam.withdraw(ada, "1", "USDC", PAYEE) for _ in range(2)]
     await seam.finish()
@@ -143,3 +150,5 @@ async def test_where_no_key_is_left_all_waits_for_the_signer(house: House) -> No
     house.bring_key()
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    rows = await seam.rows("SELECT status, closed_by FROM cases")
+    assert [(row.status, row.closed_by) for row in rows] == [("closed", "bifold")] * 2

@@ -41,12 +41,15 @@ class Keyless:
         hot = {row.address: row for row in known if row.role == "hot"}
         missing = {address for address in hot if address not in has}
         back = {address for address in hot if address not in missing} - self._well
+        told: list[str] = []
         if back or missing:
             async with self._db.transaction() as session:
                 await self._close(session, back)
                 for address in sorted(missing):
-                    await self._missing(session, hot[address])
+                    if await self._missing(session, hot[address]):
+                        told.append(address)
         self._well = hot.keys() - missing
+        self._since |= dict.fromkeys(told, math.inf)
         return missing
 
     async def _close(self, session: AsyncSession, back: Collection[str]) -> None:
@@ -60,8 +63,9 @@ class Keyless:
             note="the signer has its key",
         )
 
-    async def _missing(self, session: AsyncSession, row: SignerRow) -> None:
-        """Say so where payments wait, and after a while to a person."""
+    async def _missing(self, session: AsyncSession, row: SignerRow) -> bool:
+        """Say so where payments wait, and after a while to a person, once: who closes that case
+        knows it. Whether that was now."""
         found = await session.execute(
             text(
                 "SELECT id, ref, state, waiting_for FROM chain_intents WHERE network = :network"
@@ -76,10 +80,8 @@ class Keyless:
         now = time.monotonic()
         since = self._since.setdefault(row.address, now)
         if row.halted_reason is not None or now - since < TOLD_AFTER_SECONDS:
-            return
-        self._since[row.address] = -math.inf
-        if since != -math.inf:
-            log.error("signer.key_missing", network=self._network, address=row.address)
+            return False
+        log.error("signer.key_missing", network=self._network, address=row.address)
         await cases.open_case(
             session,
             kind="signer_key_missing",
@@ -92,3 +94,4 @@ class Keyless:
                 "payments": [one.ref for one in waiting if one.state == "allocated"],
             },
         )
+        return True
