@@ -58,7 +58,8 @@ class Eth1Signer:
         return "Eth1Signer(***)"
 
     async def hot_addresses(self) -> list[str]:
-        """Those of ours that the other side holds the key of."""
+        """Those of ours that the other side holds the key of now: it may lose one, or not have
+        loaded it yet."""
         await self._load()
         return [address for address in self._hot if address in self._keys]
 
@@ -100,13 +101,16 @@ class Eth1Signer:
         tx = decode_unsigned(payload)
         if address not in self._hot or deposit_index is not None:
             raise SignerRefused("unknown_address", "not a hot address of ours")
-        await self._load()
+        if address not in self._keys:
+            await self._load()
         identifier = self._keys.get(address)
         if identifier is None:
             raise SignerUnavailable("the other side does not hold that key now")
         status, answer = await self._ask(
             "POST", f"{PATH}/sign/{identifier}", {"data": "0x" + payload.hex()}
         )
+        if status == 404:  # of this key, or of everything: it is asked for its keys again
+            self._keys.pop(address, None)
         if status != 200:
             raise _refusal(status, answer)
         signature = _hex(answer)
@@ -122,16 +126,16 @@ class Eth1Signer:
             await session.close()
 
     async def _load(self) -> None:
-        """Asked again until all of ours are there: a signer that starts loads them one by one."""
-        if all(address in self._keys for address in self._hot):
-            return
+        """What it holds now; what it held before is forgotten."""
         status, answer = await self._ask("GET", f"{PATH}/publicKeys", None, as_json=True)
         if status != 200 or not isinstance(answer, list):
             raise SignerUnavailable(f"no public keys (HTTP {status})")
-        for item in answer:
-            point = _hex(item)
-            if point is not None and len(point) == 64:
-                self._keys[PublicKey(point).to_checksum_address()] = str(item)
+        found = {str(item): _hex(item) for item in answer}
+        self._keys = {
+            PublicKey(point).to_checksum_address(): item
+            for item, point in found.items()
+            if point is not None and len(point) == 64
+        }
 
     async def _ask(
         self, method: str, path: str, body: Any, *, as_json: bool = False

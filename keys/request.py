@@ -15,6 +15,8 @@ MAX_PAYLOAD_BYTES: Final = 28_000
 MAX_INTENT_ID_LENGTH: Final = 128
 MAX_ASKED: Final = 128
 """Intents that one question about the journal may name, and places that one answer does."""
+GRANT_SECONDS: Final = 120.0
+"""So long the signer keeps an own account open for one payment; later it signs nothing for it."""
 SIGNATURE_BYTES: Final = 65
 MAX_APPROVALS: Final = 16
 """Operators' signatures that one request may carry."""

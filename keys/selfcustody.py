@@ -37,11 +37,10 @@ from keys.journal import Journal
 from keys.kdf import Kdf, KdfCost
 from keys.payload import UnsignedTx, decode_unsigned
 from keys.policy import MAX_GAS, MIN_GAS, Policy
-from keys.request import SignedTx
+from keys.request import GRANT_SECONDS, SignedTx
 from keys.sealing import NONCE_BYTES, Opener, reply
 from keys.secret import Secret, SecretText
 
-GRANT_SECONDS: Final = 120.0
 MAX_GRANTS: Final = 1_000
 WRONG_TRIES: Final = 5
 LOCKED_SECONDS: Final = 900.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from chain.address import checked
 from chain.testing import AnvilProcess
 from keys.errors import SignerUnavailable
 from keys.kdf import KdfCost
+from keys.request import SignedBefore
 from keys.selfcustody import SelfCustodyDesk
 from keys.selfcustody_methods import methods
 from keys.testing import TEST_JOURNAL_KEY, TEST_MNEMONIC, Browser
@@ -36,6 +37,7 @@ class Relay:
             desk.journal.flush()
 
         self.methods = methods(desk, durable)
+        self.journal = desk.journal
         self.lose = ""
         self.seen: list[str] = []
 
@@ -45,6 +47,9 @@ class Relay:
         if self.lose == method:
             raise SignerUnavailable("the answer is lost")
         return answer
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        return self.journal.book.signed_before(intent_ids)
 
 
 class Stage:

@@ -14,7 +14,8 @@ import pytest
 
 from keys.errors import SignerRefused
 from keys.journal import JOURNAL_FILE, Journal
-from keys.selfcustody import GRANT_SECONDS, WRONG_TRIES
+from keys.request import GRANT_SECONDS
+from keys.selfcustody import WRONG_TRIES
 from keys.selfcustody_methods import methods
 from keys.testing import (
     LOCAL_CHAIN_ID,

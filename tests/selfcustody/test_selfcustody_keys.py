@@ -11,7 +11,8 @@ import pytest
 from eth_account import Account
 
 from keys.journal import JOURNAL_FILE, Journal
-from keys.selfcustody import GRANT_SECONDS, LOCKED_SECONDS, WRONG_TRIES, SelfCustodyDesk
+from keys.request import GRANT_SECONDS
+from keys.selfcustody import LOCKED_SECONDS, WRONG_TRIES, SelfCustodyDesk
 from keys.testing import (
     GWEI,
     LOCAL_CHAIN_ID,

@@ -182,7 +182,7 @@ async def test_a_late_rival_refuses_no_box_that_was_answered_meanwhile(
         return late
 
     monkeypatch.setattr(rival._turns, "boxes", before)
-    await rival._answer()
+    await rival._boxes.answer()
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "settled"
 
@@ -216,3 +216,53 @@ async def test_a_nonce_that_an_authorisation_used_up_fails_it_and_frees_the_acco
     ended = await stage.send(ada, made.id)
     assert (ended.state, ended.reason) == ("failed", "nonce_used_elsewhere")
     await stage.begin(ada, account, "1", "ETH")
+
+
+@pytest.mark.parametrize("grant", ["lives", "forgotten", "ended"])
+async def test_a_copy_in_which_it_was_still_queued_finds_the_payment(
+    stage: Stage, database: ScratchDatabase, grant: str
+) -> None:
+    """It got another nonce, for which there was no grant: "failed", and its owner paid again."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    sent = await stage.send(ada, made.id)
+    assert sent.state == "sent"
+    await stage.seam.dev.mine(1)
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'queued', nonce = NULL, unsigned = NULL,"
+            " raw = NULL, tx_hash = NULL, sent_at = NULL,"
+            " updated_at = updated_at - make_interval(secs => %s)",
+            (121 if grant == "ended" else 0,),
+        )
+    if grant != "lives":
+        stage.restart()
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("settled", None, sent.tx_hash)
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_what_a_copy_may_have_paid_stays_open_while_nobody_shows_it(
+    stage: Stage, database: ScratchDatabase
+) -> None:
+    """Its bytes are in no pool that is asked, and may be in another."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    await stage.worker.tick()
+    stage.relay.lose = "sign"
+    await stage.worker.tick()
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'queued', nonce = NULL, unsigned = NULL,"
+            " updated_at = updated_at - interval '121 s'"
+        )
+    stage.restart()
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "queued"

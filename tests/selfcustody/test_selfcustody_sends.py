@@ -282,7 +282,7 @@ async def test_a_box_without_an_answer_stands_before_nobody_for_long(
             session, principal_id=ada, draft=AskDraft("import", nonce, box, "My own")
         )
     await stage.worker.tick()
-    monkeypatch.setattr("wallet.selfcustody.worker.REQUEST_SECONDS", 0.0)
+    monkeypatch.setattr("wallet.selfcustody.boxes.REQUEST_SECONDS", 0.0)
     await stage.worker.tick()
     told = {}
     async with stage.seam.db.transaction() as session:

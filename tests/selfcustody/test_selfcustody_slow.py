@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chain.errors import NodeGarbage, NodeTimeout, NodeUnavailable
+from keys.errors import SignerUnavailable
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 
 SLOW = 3 * 10**15
@@ -27,7 +28,7 @@ def tried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return await plain(from_, to, value, data, *more)
 
     monkeypatch.setattr(stage.seam.chain, "estimate_gas", estimate)
-    monkeypatch.setattr("wallet.selfcustody.worker.ESTIMATE_SECONDS", 0.1, raising=False)
+    monkeypatch.setattr("wallet.selfcustody.worker.ESTIMATE_SECONDS", 0.1)
     return asked
 
 
@@ -96,3 +97,60 @@ async def test_a_payment_at_which_the_node_breaks_keeps_back_nobody_elses(
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "settled"
     assert (await stage.send(eve, breaks.id)).state == "queued"
+
+
+async def grant_ends(stage: Stage, send_id: str) -> None:
+    await stage.seam.rows(
+        "UPDATE selfcustody_sends SET updated_at = updated_at - interval '121 s'"
+        " WHERE id = :id RETURNING id", id=send_id,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("breaks_at", ["estimate_gas", "nonce", "verify_identity"])
+async def test_where_the_node_breaks_for_good_it_ends_with_its_grant(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, breaks_at: str
+) -> None:
+    """It was tried for ever, and its owner could pay nothing else from that account."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    made = await stage.begin(ada, account, "1", "ETH")
+
+    async def breaks(*_: Any) -> None:
+        raise NodeUnavailable("the node answered HTTP 503")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.seam.chain, breaks_at, breaks)
+        await stage.worker.tick()
+        assert (await stage.send(ada, made.id)).state == "queued"
+        await grant_ends(stage, made.id)
+        await stage.worker.tick()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("failed", "grant_expired", None)
+    stage.restart()
+    again = await stage.begin(ada, account, "1", "ETH")
+    await stage.finish()
+    assert (await stage.send(ada, again.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
+async def test_while_the_signer_is_away_nobody_says_that_nothing_was_signed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await stage.seam.person()
+    made = await stage.begin(ada, await stage.imported(ada), "1", "ETH")
+
+    async def away(*_: Any) -> None:
+        raise SignerUnavailable("away")
+
+    async def breaks(*_: Any) -> None:
+        raise NodeUnavailable("the node answered HTTP 503")
+
+    monkeypatch.setattr(stage.seam.chain, "estimate_gas", breaks)
+    await stage.worker.tick()
+    await grant_ends(stage, made.id)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.relay, "signed_before", away)
+        await stage.worker.tick()
+        assert (await stage.send(ada, made.id)).state == "queued"
+    await stage.worker.tick()
+    assert (await stage.send(ada, made.id)).state == "failed"

@@ -148,7 +148,7 @@ async def test_boxes_that_take_long_keep_payments_waiting_for_no_more_than_one_o
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A grant lives two minutes, and eight key files take the signer most of one."""
-    monkeypatch.setattr("wallet.selfcustody.worker.ANSWERING_SECONDS", 0.05, raising=False)
+    monkeypatch.setattr("wallet.selfcustody.boxes.ANSWERING_SECONDS", 0.05)
     for who in ("usr_ada", "usr_eve", "usr_zoe"):
         await boxes(db, who, 1)
     signer = Asked(seconds=0.1)

@@ -76,3 +76,22 @@ async def test_an_address_without_its_coins_keeps_nobody_elses(
     await seam.sweeper.tick()
     await seam.finish()
     assert await seam.on_chain(address, "ETH") < 10**16
+
+
+async def test_a_signer_without_any_key_begins_no_sweep(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Web3signer that is still loading its keys lists none; who calls is not known."""
+    seam = await opened("create2")
+    await person_with(seam, eth="5")
+    honest = seam.sweeper._signer.hot_addresses
+
+    async def none() -> list[str]:
+        return []
+
+    monkeypatch.setattr(seam.sweeper._signer, "hot_addresses", none)
+    await seam.sweeper.tick()
+    assert await seam.rows("SELECT 1 FROM sweeps") == []
+    monkeypatch.setattr(seam.sweeper._signer, "hot_addresses", honest)
+    await seam.sweeper.tick()
+    assert len(await seam.rows("SELECT 1 FROM sweeps")) == 1

@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal[
     "signer_halted",
     "nonce_of_nobody",
+    "signer_key_missing",
     "network_halted",
     "wrong_chain",
     "nodes_disagree",
@@ -44,6 +45,7 @@ class About:
 KINDS: dict[Kind, About] = {
     "signer_halted": About("signer", "critical", "bifold chain resume-signer"),
     "nonce_of_nobody": About("signer", "critical", "a pool without it for a minute"),
+    "signer_key_missing": About("signer", "critical", "a signer that has the key"),
     "network_halted": About("network", "critical", "bifold chain resume-network"),
     "wrong_chain": About("network", "critical", "a node of the right chain"),
     "nodes_disagree": About("network", "critical", "nodes that agree again"),

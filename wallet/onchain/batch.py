@@ -2,8 +2,9 @@
 
 A batch is an intent of its own, a call of `BatchPayout` from one hot address; its members keep
 their own records, have no nonce, and go where the batch goes. Only a backlog makes a batch: a lone
-payment waits for nobody. Payments that would make it revert are found by simulation and left out;
-if it comes to nothing after all, its members are queued again and paid one by one.
+payment waits for nobody. Payments that would make it revert, or that take too long to be tried out,
+are found by simulation and left out; if it comes to nothing after all, its members are queued again
+and paid one by one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,9 @@ from eth_utils.crypto import keccak
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from chain.abi import encode
-from chain.address import from_bytes20, to_bytes20
+from chain.address import to_bytes20
 from chain.blocks import BlockRef, Receipt
-from chain.errors import ChainError, NodeGarbage, NodeRejected
+from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.fee_models import gas_limit
 from chain.registry import Network, Token
 from chain.transactions import MAX_GAS
@@ -35,8 +35,10 @@ from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
 from wallet.onchain import beside, journal, pauses, repository, tokens
 from wallet.onchain.desk import Desk
+from wallet.onchain.doubtful import Doubtful
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import PAYOUT_BATCH, IntentDraft, create_intent
+from wallet.onchain.payout_contract import allowance_call, pay_call, says_paid
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
 
@@ -46,31 +48,13 @@ BATCH_FROM: Final = 4
 BATCH_MOST: Final = 100
 LOOK: Final = 200
 ESTIMATE_SECONDS: Final = 5.0
-UNLIMITED: Final = 2**256 - 1
+"""For all that is asked of the node to find out who goes together; then they are halved."""
+TOO_LONG: Final = (TimeoutError, NodeTimeout, NodeUnavailable, NodeGarbage)
+"""The node breaks at it, or it takes more gas than is ever signed: that may be one member's doing,
+or their number's."""
 NATIVE_DECIMALS: Final = 18
-_PAY_TOKEN: Final = keccak(text="payToken(bytes32,address,(address,uint256,bytes32)[])")[:4]
-APPROVE: Final = keccak(text="approve(address,uint256)")[:4]
 _ALLOWANCE: Final = keccak(text="allowance(address,address)")[:4]
-_PAID: Final = "0x" + keccak(text="Paid(bytes32,bytes32,address,address,uint256)").hex()
 log = structlog.get_logger(__name__)
-
-
-def reference(intent_id: str) -> bytes:
-    """What a member is called in the contract's event."""
-    return bytes(keccak(text=intent_id))
-
-
-def pay_call(members: Sequence[Intent], contract: str) -> bytes:
-    """`BatchPayout.payToken`; the batch's id is the hash of its members', in order."""
-    batch_id = keccak(text="|".join(member.id for member in members))
-    rows = [(m.to_address, m.amount_minor, reference(m.id)) for m in members]
-    types = ["bytes32", "address", "(address,uint256,bytes32)[]"]
-    return bytes(_PAY_TOKEN + encode(types, [batch_id, contract, rows]))
-
-
-def allowance_call(contract: str) -> bytes:
-    """`approve` of everything to the payout contract."""
-    return bytes(APPROVE + encode(["address", "uint256"], [contract, UNLIMITED]))
 
 
 async def contracts_of(session: AsyncSession, network: Network) -> set[str]:
@@ -93,10 +77,11 @@ class Batcher:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._contract = desk.chain.network.contracts.get("batch_payout")
+        self._doubtful = Doubtful()
 
     async def run(self, address: str, *, head: BlockRef) -> None:
         """Make at most one batch of each token. Leader only; `address` is a lane."""
-        if self._contract is None:
+        if self._contract is None or self._doubtful.resting():
             return
         async with self._desk.db.transaction() as session:
             queued = await repository.intents_in(
@@ -113,46 +98,60 @@ class Batcher:
             limits = (await self._desk.signer.approval_limits()).get(network.chain_id)
         except SignerUnavailable:
             return
-        for token in network.tokens:
+        for token in self._doubtful.in_turn(network.tokens):
             # What an operator must sign for goes alone, signed or not: a batch has no such place.
             most = None if limits is None else limits.above.get(token.contract)
             fit = [one for one in queued if _fits(one, token, most)]
-            if len(fit) >= BATCH_FROM and token.code not in stopped:
-                try:
-                    await self._make(address, token, fit[:BATCH_MOST], head)
-                except (ChainError, TimeoutError) as error:  # they go one by one; a node that is
-                    why = getattr(error, "code", "takes_too_long")  # away says so again
-                    log.warning("batch.not_made", network=self._desk.network, error=why)
+            if len(fit) < BATCH_FROM or token.code in stopped:
+                continue
+            group, others = self._doubtful.take(token.code, fit)
+            try:
+                if not await self._make(address, token, group, head, least=1):
+                    await self._make(address, token, others[:BATCH_MOST], head, least=BATCH_FROM)
+            except ChainError as error:  # they go one by one; a node that is away says so again
+                log.warning("batch.not_made", network=self._desk.network, error=error.code)
+            if self._doubtful.resting():
+                return
 
     async def _make(
-        self, address: str, token: Token, fit: Sequence[Intent], head: BlockRef
-    ) -> None:
+        self, address: str, token: Token, fit: Sequence[Intent], head: BlockRef, *, least: int
+    ) -> bool:
+        """Whether a batch was made, or took too long; not where fewer than `least` may go."""
+        if len(fit) < least:
+            return False
         chain = self._desk.chain
         fees = await chain.fees()
         # A batch is as stuck as its tightest member: whoever bounds the fee to what is asked just
         # now goes alone, and is in nobody's way when fees rise.
         within = [one for one in fit if one.fee_ceiling_wei >= fees.cap]
         total = sum(one.amount_minor for one in within)
-        if len(within) < BATCH_FROM or not await self._affordable(address, token, total, head):
-            return
+        if len(within) < least or not await self._affordable(address, token, total, head):
+            return False
         try:  # these books may be an old copy, and the signer have paid one of them alone before
             before = await journal.known(self._desk, within)
         except SignerUnavailable:
-            return
+            return False
         within = [one for one in within if one.id not in before]
-        members = await self._without_offenders(address, token, within)
-        members.sort(key=lambda one: (one.created_at, one.id))
-        if len(members) < BATCH_FROM:
-            return
-        estimate = await self._estimate(address, token, members)
-        gas = gas_limit(estimate, chain.network.fee_model)
-        singly = sum(one.gas_limit for one in members)
-        if gas > MAX_GAS or gas >= singly:
-            return
+        within.sort(key=lambda one: (one.created_at, one.id))
+        if len(within) < least:
+            return False
+        try:
+            members, gas = await self._together(address, token, within)
+        except TOO_LONG as error:
+            why = getattr(error, "code", "takes_too_long")
+            log.warning("batch.not_made", network=self._desk.network, error=why, of=len(within))
+            self._doubtful.took_long(token.code, within)
+            if len(within) == 1:
+                await self._leave_alone(within[0])
+            return True
+        self._doubtful.went_well(token.code, within)
+        if len(members) < BATCH_FROM or gas >= sum(one.gas_limit for one in members):
+            return False
         async with self._desk.db.transaction() as session:
             await self._insert(session, address, token, members, gas)
             hit("batch.before_commit")
         hit("batch.after_commit")
+        return True
 
     async def _affordable(self, address: str, token: Token, total: int, head: BlockRef) -> bool:
         """Whether the address holds it and lets the contract spend it; else it is made to."""
@@ -204,30 +203,50 @@ class Batcher:
                     ),
                 )
 
-    async def _estimate(self, address: str, token: Token, members: Sequence[Intent]) -> int:
+    async def _together(
+        self, address: str, token: Token, fit: Sequence[Intent]
+    ) -> tuple[list[Intent], int]:
+        """Those that go through together, and the gas to sign for. Raises what is TOO_LONG."""
+        until = asyncio.get_running_loop().time() + ESTIMATE_SECONDS
+        members, estimate = await self._without_offenders(address, token, fit, until)
+        if estimate is None:
+            estimate = await self._estimate(address, token, members, until) if members else 0
+        gas = gas_limit(estimate, self._desk.chain.network.fee_model)
+        if gas > MAX_GAS:
+            raise NodeGarbage("more gas than is ever signed")
+        return members, gas
+
+    async def _estimate(
+        self, address: str, token: Token, members: Sequence[Intent], until: float
+    ) -> int:
         assert self._contract is not None
         data = pay_call(members, token.contract)
-        async with asyncio.timeout(ESTIMATE_SECONDS):
+        async with asyncio.timeout_at(until):
             return await self._desk.chain.estimate_gas(address, self._contract, 0, data)
 
     async def _without_offenders(
-        self, address: str, token: Token, members: Sequence[Intent]
-    ) -> list[Intent]:
-        """Those that go through together, by halving what does not. Offenders go alone from now on:
-        what a node says of them there decides."""
+        self, address: str, token: Token, members: Sequence[Intent], until: float
+    ) -> tuple[list[Intent], int | None]:
+        """Those that go through together, by halving what does not, and what all of them take as it
+        was asked for all. Offenders go alone from now on: what a node says of them there decides.
+        """
         try:
-            await self._estimate(address, token, members)
+            return list(members), await self._estimate(address, token, members, until)
         except NodeRejected:
             if len(members) == 1:
-                async with self._desk.db.transaction() as session:
-                    await _leave_alone(session, [members[0].id])
-                log.warning("batch.offender", intent=members[0].id)
-                return []
+                await self._leave_alone(members[0])
+                return [], None
             middle = len(members) // 2
-            first = await self._without_offenders(address, token, members[:middle])
-            second = await self._without_offenders(address, token, members[middle:])
-            return first + second
-        return list(members)
+            first, _ = await self._without_offenders(address, token, members[:middle], until)
+            second, _ = await self._without_offenders(address, token, members[middle:], until)
+            return first + second, None
+
+    async def _leave_alone(self, intent: Intent) -> None:
+        async with self._desk.db.transaction() as session:
+            await session.execute(
+                text("UPDATE chain_intents SET alone = true WHERE id = :id"), {"id": intent.id}
+            )
+        log.warning("batch.offender", intent=intent.id)
 
     async def _insert(
         self,
@@ -276,13 +295,6 @@ def _fits(intent: Intent, token: Token, most: int | None) -> bool:
         and intent.data is None
         and not intent.alone
         and intent.waiting_for not in ("approval", "review")
-    )
-
-
-async def _leave_alone(session: AsyncSession, intent_ids: Sequence[str]) -> None:
-    await session.execute(
-        text("UPDATE chain_intents SET alone = true WHERE id = ANY(:ids)"),
-        {"ids": list(intent_ids)},
     )
 
 
@@ -389,29 +401,6 @@ def _seen(intent: Intent) -> dict[str, Any]:
     """Where the batch was mined, for its members; without its gas."""
     names = ("mined_tx_hash", "mined_kind", "mined_block", "mined_block_hash", "mined_status")
     return {name: getattr(intent, name) for name in names}
-
-
-def says_paid(token: Token, member: Intent, receipt: Receipt, contract: str) -> bool:
-    """Whether the payout contract says in this receipt that it paid the member."""
-    wanted = (member.to_address.lower(), token.contract.lower(), member.amount_minor)
-    return _paid_events(receipt, contract).get(reference(member.id)) == wanted
-
-
-def _paid_events(receipt: Receipt, contract: str) -> dict[bytes, tuple[str, str, int]]:
-    """Reference → (recipient, token, amount), addresses in lower case."""
-    found: dict[bytes, tuple[str, str, int]] = {}
-    for entry in receipt.logs:
-        if (
-            entry.address.lower() == contract.lower()
-            and len(entry.topics) == 4
-            and entry.topics[0] == _PAID
-            and len(entry.data) == 64
-        ):
-            to = from_bytes20(bytes.fromhex(entry.topics[3][-40:])).lower()
-            token = from_bytes20(entry.data[12:32]).lower()
-            amount = int.from_bytes(entry.data[32:], "big")
-            found[bytes.fromhex(entry.topics[2][2:])] = (to, token, amount)
-    return found
 
 
 async def _book_gas(session: AsyncSession, desk: Desk, intent: Intent, at: datetime | None) -> None:

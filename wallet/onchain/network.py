@@ -234,7 +234,7 @@ class NetworkObserver:
         hit("network.after_commit")
 
     async def _look_at_nodes(self, nodes: FailoverRpc) -> bool:
-        """Keep how each node stands. False when they contradict each other."""
+        """Keep how each node stands. False when they contradict each other, or what is known."""
         async with self._db.transaction() as session:
             known = await read(session, self._network)
         if known is not None and known.block1_hash is not None:
@@ -248,7 +248,15 @@ class NetworkObserver:
             return False
         async with self._db.transaction() as session:
             await write_nodes(session, self._network, healths)
-        return True
+            strange = _none_but_strangers(healths, fresh=known is not None and known.fresh)
+            if strange:
+                await self._mark(
+                    session,
+                    f"{strange} another chain id or another block 1 than this network's. Use the"
+                    " right nodes; a sandbox may begin anew by ./dev clean.",
+                    wrong="wrong_chain",
+                )
+        return not strange
 
     async def _fees(self) -> tuple[FeeQuote | None, str]:
         try:
@@ -329,6 +337,16 @@ class NetworkObserver:
             by=HOUSE,
             note="the nodes serve the known chain again",
         )
+
+
+def _none_but_strangers(healths: Sequence[NodeHealth], *, fresh: bool) -> str:
+    """Who serves another chain, where nobody serves ours; else nothing. Whoever is away may be of
+    ours and answer again in a moment: that long nothing is said (`fresh`)."""
+    strangers = [f"node {one.position + 1}" for one in healths if one.state == "wrong_chain"]
+    away = [one for one in healths if one.state == "away"]
+    if not strangers or len(strangers) + len(away) < len(healths) or (away and fresh):
+        return ""
+    return f"{' and '.join(strangers)} {'serves' if len(strangers) == 1 else 'serve'}"
 
 
 def _status(row: Any) -> NetworkStatus:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -98,10 +98,12 @@ class Preparer:
         self._forget_above = REMEMBERED
 
     async def run(
-        self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False
-    ) -> int:
+        self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False,
+        missing: Collection[str] = (),
+    ) -> int:  # fmt: skip
         """Allocate what can be paid from `address` now; returns how many. Leader only. `role`: the
-        signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself."""
+        signer's, `hot`, `warm` or `deposit`. `own_only`: what the house moves within itself.
+        `missing`: hot addresses that may give nothing, and take no share of the queue."""
         desk = self._desk
         async with desk.db.transaction() as session:
             signer = await signers.lock_signer(session, network=desk.network, address=address)
@@ -122,6 +124,7 @@ class Preparer:
                 behind=self._behind.get(address),
             )
             lanes = await repository.lanes(session, desk.network)
+            lanes = {one: busy for one, busy in lanes.items() if one not in missing}
             await self._forget(session)
         if queued and all(intent.pinned_address == address for intent in queued):
             room = MAX_IN_FLIGHT  # nobody else may send them

@@ -26,11 +26,12 @@ from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
 from wallet.ids import new_id
 from wallet.onchain import casework, repository, signers
-from wallet.onchain.batch import ALLOWANCE, APPROVE, allowance_call, contracts_of, reference
+from wallet.onchain.batch import ALLOWANCE, contracts_of
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import OWN_PURPOSES
 from wallet.onchain.intents import PAYOUT_BATCH, take_apart
 from wallet.onchain.journal import LOST_ROW
+from wallet.onchain.payout_contract import APPROVE, allowance_call, reference
 from wallet.onchain.replace import request_cancel
 from wallet.onchain.repository import Intent, intent_of
 from wallet.onchain.review import ASK_ANOTHER, NONCES_AT_MOST, receipt_in, resolve

@@ -21,7 +21,7 @@ from chain.spent import Spent, spender
 from chain.transactions import decode_signed, decode_unsigned, encode_unsigned
 from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
-from wallet.onchain import batch, repository, signers
+from wallet.onchain import batch, payout_contract, repository, signers
 from wallet.onchain import network as networks
 from wallet.onchain.batch import NOT_MINED
 from wallet.onchain.desk import Desk
@@ -218,7 +218,7 @@ async def _remember(session: AsyncSession, intent_id: str, kind: AttemptKind, sp
 def _not_beside(desk: Desk, intent: Intent, spent: Spent) -> None:
     """Raises InvalidState where the stranger at its nonce is a batch that these books have lost,
     and names it."""
-    if batch.reference(intent.id) in spent.data:
+    if payout_contract.reference(intent.id) in spent.data:
         raise InvalidState(
             f"{spent.tx.hash} used its nonce and names it, in a batch that this database has lost:"
             " it is compared by hand. Nothing is given back."
@@ -289,7 +289,7 @@ async def _judged(
     mine, tx = receipts[receipt.tx_index], block.transactions[receipt.tx_index]
     token, member = desk.chain.network.token(intent.asset), intent.batch_id is not None
     if token is not None and (
-        batch.says_paid(token, intent, mine, tx.to or "")
+        payout_contract.says_paid(token, intent, mine, tx.to or "")
         if member
         else says_paid(token, intent, mine)
     ):

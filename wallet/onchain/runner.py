@@ -24,6 +24,7 @@ from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import take_apart
 from wallet.onchain.journal import Ahead
+from wallet.onchain.keyless import Keyless
 from wallet.onchain.observe import IntentObserver
 from wallet.onchain.prepare import Preparer
 from wallet.onchain.signers import SignerRow
@@ -53,6 +54,7 @@ class IntentRunner:
         self._preparer = Preparer(desk)
         self._batcher = Batcher(desk)
         self._calm: dict[str, float] = {}
+        self._keyless = Keyless(desk.db, desk.network)
 
     @property
     def network(self) -> str:
@@ -76,11 +78,12 @@ class IntentRunner:
             await desk.chain.verify_identity()
             head = await desk.chain.head()
             final = await final_number(desk.chain, status=status, head=head)
-            signer_there = await self._introduce_signers(final, doubts)
+            has = await self._introduce_signers(final, doubts)
             async with desk.db.transaction() as session:
                 known = await signers.all_signers(session, desk.network)
                 lanes = list(await repository.lanes(session, desk.network))
-            asked = await self._signed_before(known) if signer_there else None
+            missing = set() if has is None else await self._keyless.look(known, has)
+            asked = None if has is None else await self._signed_before(known)
             signer_there, before = asked is not None, asked or {}
             async with desk.db.transaction() as session:
                 kept = [one for ahead in before.values() for one in ahead.waiting]
@@ -95,12 +98,13 @@ class IntentRunner:
             for signer in known:
                 async with leadership(desk.db, f"signer/{desk.network}/{signer.address}") as mine:
                     if mine:
-                        gives = signer_there and signer.address not in taken
+                        gives = signer_there and signer.address not in taken | missing
                         ahead = before.get(signer.address, Ahead())
                         await self._serve(
-                            signer, head, final, gives=gives, strange=strange, ahead=ahead
-                        )
-            if not signer_there:
+                            signer, head, final, gives=gives, strange=strange, ahead=ahead,
+                            missing=missing,
+                        )  # fmt: skip
+            if not signer_there or not has or (lanes and missing.issuperset(lanes)):
                 await self._queued_wait_for("signer")
                 return
             if looked and not plain and await self._all_written():
@@ -256,7 +260,7 @@ class IntentRunner:
 
     async def _serve(
         self, signer: SignerRow, head: BlockRef, final: int, *, gives: bool, strange: bool,
-        ahead: Ahead,
+        ahead: Ahead, missing: set[str],
     ) -> None:  # fmt: skip
         desk, address = self._desk, signer.address
         async with desk.db.transaction() as session:
@@ -273,7 +277,7 @@ class IntentRunner:
         if gives and signer.role == "hot" and not strange:
             await self._batcher.run(address, head=head)
         if gives and await self._preparer.run(
-            address, head=head, role=signer.role, own_only=strange
+            address, head=head, role=signer.role, own_only=strange, missing=missing
         ):
             hit("intent.between_allocate_and_deliver")
         async with desk.db.transaction() as session:
@@ -309,17 +313,18 @@ class IntentRunner:
         row = next((item for item in known if item.address == address), None)
         return row is not None and signers.may_give(row, emptied=emptied) and not passed
 
-    async def _introduce_signers(self, final: int, doubts: set[str]) -> bool:
+    async def _introduce_signers(self, final: int, doubts: set[str]) -> set[str] | None:
         """Know every address the signer signs for. Its nonce starts where the chain stands, or
         where the signer began: what it signed before these books knew the address is looked at.
 
-        False when the signer is away: no nonce is given then, and what is signed goes on.
+        Those it signs for; None when the signer is away: no nonce is given then, and what is signed
+        goes on.
         """
         desk = self._desk
         try:
             addresses = await desk.signer.hot_addresses()
         except SignerUnavailable:
-            return False
+            return None
         async with desk.db.transaction() as session:
             known = {row.address for row in await signers.all_signers(session, desk.network)}
         for address in addresses:
@@ -337,7 +342,7 @@ class IntentRunner:
                         chain_id=desk.chain.network.chain_id, address=address, nonce=0
                     )
                 except SignerUnavailable:
-                    return False
+                    return None
                 nonce = min([nonce, *(one.nonce for one in signed)])
             if nonce and not signed and not await desk.chain.passed(address, nonce - 1):
                 doubts.add(address)
@@ -349,7 +354,7 @@ class IntentRunner:
                 await custody.register_house_address(
                     session, network=desk.network, address=address, place="hot"
                 )
-        return True
+        return set(addresses)
 
     async def _queued_wait_for(self, reason: str) -> None:
         async with self._desk.db.transaction() as session:

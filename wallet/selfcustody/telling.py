@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from sqlalchemy import text
 
 from keys.errors import SignerRefused, SignerUnavailable
+from keys.request import SignedBefore
 from wallet.db import Database
 
 TELL_KEY_SECONDS = 3  # a signer that was started again has a new key
@@ -19,10 +20,14 @@ finds none in the database."""
 
 
 class Relay(Protocol):
-    """What `keys.remote.RemoteSigner.selfcustody` does for us."""
+    """What `keys.remote.RemoteSigner` does for us."""
 
     async def selfcustody(self, method: str, **params: Any) -> dict[str, Any]:
         """One of `key`, `open`, `sign`."""
+        ...
+
+    async def signed_before(self, intent_ids: Sequence[str]) -> list[SignedBefore]:
+        """What its journal has of these payments."""
         ...
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from keys.request import GRANT_SECONDS
+
 FRESH = ("queued", "allocated", "signed")
 LEFT = ("sent", "mined")
 FRESH_PER_TICK = 16
@@ -72,7 +74,10 @@ class Turns:
         rows = (
             await session.execute(
                 text(
-                    "SELECT s.*, a.address, a.sealed FROM selfcustody_sends s"
+                    # From its grant on a queued row is not changed: it ends with that.
+                    "SELECT s.*, a.address, a.sealed, s.updated_at NOT BETWEEN clock_timestamp()"
+                    " - make_interval(secs => :grant) AND clock_timestamp() AS late"
+                    " FROM selfcustody_sends s"
                     " JOIN selfcustody_accounts a ON a.id = s.account_id"
                     " WHERE s.state NOT IN ('settled', 'failed') AND s.state = ANY(:states)"
                     " AND s.network = ANY(:networks)"
@@ -82,7 +87,7 @@ class Turns:
                 ),
                 {
                     "states": list(states), "networks": networks,
-                    "behind": self._behind[states], "most": most,
+                    "behind": self._behind[states], "most": most, "grant": GRANT_SECONDS,
                 },
             )
         ).all()  # fmt: skip

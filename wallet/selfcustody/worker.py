@@ -1,4 +1,4 @@
-"""Carries boxes to the signer, and payments of own accounts to the chain.
+"""Carries payments of own accounts to the chain, once the signer was given their boxes.
 
 The order is that of every payment here: nonce and unsigned bytes are committed, then signed, the
 signed bytes are committed, then sent, the same bytes again until the chain has answered. The nonce
@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.blocks import Receipt
 from chain.client import ChainClient
@@ -40,12 +37,14 @@ from chain.transactions import (
 )
 from chain.transactions import decode_unsigned as fields_of
 from keys.errors import SignerRefused, SignerUnavailable
+from keys.request import SignedBefore
 from wallet.crashpoints import hit
 from wallet.db import Database
-from wallet.ids import new_id
 from wallet.onchain import network as networks
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
+from wallet.selfcustody.boxes import Boxes
+from wallet.selfcustody.repository import update_send
 from wallet.selfcustody.telling import TELL_KEY_SECONDS, Relay, tell_key, telling_key
 from wallet.selfcustody.turns import Turns
 
@@ -57,11 +56,6 @@ DUE = (
     f" seen_at > clock_timestamp() - interval '{TELL_KEY_SECONDS} seconds')"
 )
 REBROADCAST_SECONDS = 3.0
-REQUEST_SECONDS = 180.0
-"""A question that has no answer by then is ended: nobody's box may stand before all others."""
-ANSWERING_SECONDS = 3.0
-"""After so much of a pass no further box is begun: the signer may take seconds for each, payments
-wait for it, and a grant lives two minutes."""
 ESTIMATE_SECONDS = 5.0  # for code of the recipient's choice, which may be slow on purpose
 log = structlog.get_logger(__name__)
 
@@ -78,6 +72,8 @@ class SelfCustodyWorker:
         self._chains = chains
         self._relay = relay
         self._turns = Turns()
+        self._boxes = Boxes(db, relay, self._turns)
+        self._told: set[str] = set()
 
     async def tick(self) -> None:
         """Tell the signer's key, answer requests, move payments on."""
@@ -95,7 +91,7 @@ class SelfCustodyWorker:
             async with telling_key(self._db, self._relay):
                 with contextlib.suppress(SignerUnavailable):
                     if there:
-                        await self._answer()
+                        await self._boxes.answer()
                 await self._move_on()
 
     async def _move_on(self) -> None:
@@ -105,7 +101,7 @@ class SelfCustodyWorker:
         away: set[str] = set()  # a node that does not answer takes no more of this pass
         slow: set[str] = set()  # nor a person whose payment could not be tried out in time
         for row in rows:
-            if row.network in away or row.principal_id in slow:
+            if not _ends(row) and (row.network in away or row.principal_id in slow):
                 continue
             try:
                 await self._move(row)
@@ -118,91 +114,6 @@ class SelfCustodyWorker:
                 if isinstance(error, NodeUnavailable | NodeTimeout):
                     away.add(row.network)
 
-    # Requests
-
-    async def _answer(self) -> None:
-        async with self._db.transaction() as session:
-            rows = await self._turns.boxes(session, late_seconds=REQUEST_SECONDS)
-        until = time.monotonic() + ANSWERING_SECONDS
-        for row in rows:
-            if time.monotonic() >= until:
-                return
-            self._turns.answered(row)
-            if row.late:
-                await self._refuse(row, "not_answered")
-                continue
-            try:
-                answer = await self._relay.selfcustody(
-                    "open",
-                    purpose=row.purpose,
-                    principal=row.principal_id,
-                    request_id=row.nonce,
-                    box=row.box,
-                    account=row.sealed,
-                )
-            except SignerRefused as refusal:
-                await self._refuse(row, refusal.reason)
-                continue
-            except ValueError:  # does not even fit into a frame
-                await self._refuse(row, "malformed_request")
-                continue
-            async with self._db.transaction() as session:
-                await self._keep(session, row, answer)
-                hit("selfcustody.before_commit_answered")
-            hit("selfcustody.after_commit_answered")
-
-    async def _keep(self, session: AsyncSession, row: Any, answer: Mapping[str, Any]) -> None:
-        """Write the answer; an answer that was lost cannot be had again, the person asks anew."""
-        account_id = row.account_id
-        sealed = answer.get("account")
-        if sealed is not None:
-            account_id = new_id("sca")
-            made = await session.scalar(
-                text(
-                    "INSERT INTO selfcustody_accounts (id, principal_id, label, address, sealed)"
-                    " VALUES (:id, :principal, :label, :address, CAST(:sealed AS jsonb))"
-                    " ON CONFLICT DO NOTHING RETURNING id"
-                ),
-                {
-                    "id": account_id, "principal": row.principal_id, "label": row.label,
-                    "address": sealed["address"], "sealed": json.dumps(sealed),
-                },
-            )  # fmt: skip
-            if made is None:
-                await self._end_request(session, row.id, "refused", reason="account_known")
-                return
-        await self._end_request(
-            session, row.id, "done", account_id=account_id, reply=answer.get("reply")
-        )
-        if answer.get("grant") is not None:
-            await self._update(session, row.id, {"grant_name": answer["grant"]}, by="request_id")
-
-    async def _refuse(self, row: Any, reason: str) -> None:
-        ended = {"state": "failed", "reason": reason}
-        async with self._db.transaction() as session:
-            if not await self._end_request(session, row.id, "refused", reason=reason, first=True):
-                return  # a rival has the answer: the signer gives it once
-            await self._update(session, row.id, ended, by="request_id", was="queued")
-        log.info("selfcustody.refused", purpose=row.purpose, reason=reason)
-
-    async def _end_request(
-        self, session: AsyncSession, request_id: str, state: str, *, reason: str | None = None,
-        account_id: str | None = None, reply: Mapping[str, str] | None = None, first: bool = False,
-    ) -> bool:  # fmt: skip
-        """`first`: only where nobody has ended it. Whether it is ended so now."""
-        done = await session.scalar(
-            text(
-                "UPDATE selfcustody_requests SET state = :state, box = NULL, reason = :reason,"
-                " account_id = coalesce(:account, account_id), reply = CAST(:reply AS jsonb)"
-                " WHERE id = :id AND (NOT :first OR state = 'queued') RETURNING 1"
-            ),
-            {
-                "id": request_id, "state": state, "reason": reason, "account": account_id,
-                "reply": None if reply is None else json.dumps(dict(reply)), "first": first,
-            },
-        )  # fmt: skip
-        return done is not None
-
     # Payments
 
     async def _move(self, row: Any) -> None:
@@ -210,12 +121,21 @@ class SelfCustodyWorker:
         chain = self._chains.get(row.network)
         if chain is None:
             return
+        place = await self._signed_before(row, chain) if row.state == "queued" else None
+        if place is None and _ends(row):
+            await self._fail(row, "grant_expired")  # no node need be asked: there are no bytes
+            return
         async with self._db.transaction() as session:
             status = await networks.read(session, row.network)
         if status is None or not status.usable:
             return
         await chain.verify_identity()
-        if row.state == "queued" and row.grant_name is not None:
+        if place is not None:
+            head = await chain.head()
+            await self._found(
+                row, chain, place, await final_number(chain, status=status, head=head)
+            )
+        elif row.state == "queued" and row.grant_name is not None:
             await self._allocate(row, chain)
         elif row.state == "allocated":
             await self._sign(row, chain)
@@ -223,6 +143,32 @@ class SelfCustodyWorker:
             head = await chain.head()
             final = await final_number(chain, status=status, head=head)
             await self._follow(row, chain, final)
+
+    async def _signed_before(self, row: Any, chain: ChainClient) -> SignedBefore | None:
+        """Where the signer has signed it, though it has no nonce here: this database is a copy of
+        before that, and it is made in no other way. Raises SignerUnavailable."""
+        for place in await self._relay.signed_before([row.id]):
+            if (place.chain_id, place.address) == (chain.network.chain_id, row.address):
+                return place
+        return None
+
+    async def _found(self, row: Any, chain: ChainClient, place: SignedBefore, final: int) -> None:
+        """Once its nonce is used for good its block says by what. Until then it stays open: its
+        bytes may be anywhere, and who is told "failed" pays again."""
+        if final < 0 or await chain.nonce_at(row.address, final) <= place.nonce:
+            if row.id not in self._told:
+                self._told.add(row.id)
+                log.warning("selfcustody.signed_before", send=row.id, nonce=place.nonce)
+            return
+        final = await chain.agreed(final)
+        if final < 0 or await chain.nonce_at(row.address, final) <= place.nonce:
+            return  # not yet for all nodes
+        fields = _fields(
+            row, chain, nonce=place.nonce, tip=place.tip, cap=place.cap, gas=21_000
+        )  # of its gas the journal says nothing, nor is it asked for: these bytes are not signed
+        again = {"state": "allocated", "nonce": place.nonce, "unsigned": encode_unsigned(fields)}
+        async with self._db.transaction() as session:
+            await update_send(session, row.id, again, was=row.state)
 
     async def _allocate(self, row: Any, chain: ChainClient) -> None:
         """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
@@ -233,19 +179,7 @@ class SelfCustodyWorker:
         except FeeCeiling:
             return
         tip, cap = fees.tip, fees.cap
-
-        def fields(gas: int) -> TxFields:
-            common = {"chain_id": network.chain_id, "nonce": nonce, "tip": tip, "cap": cap}
-            if token is None:
-                return native_transfer(
-                    **common, gas=gas, to=row.to_address, value_wei=int(row.amount_minor)
-                )
-            return erc20_transfer(
-                **common, gas=gas, contract=token.contract, to=row.to_address,
-                amount_minor=int(row.amount_minor),
-            )  # fmt: skip
-
-        draft = fields(21_000)
+        draft = _fields(row, chain, nonce=nonce, tip=tip, cap=cap, gas=21_000)
         try:
             async with asyncio.timeout(ESTIMATE_SECONDS):
                 estimate = await chain.estimate_gas(row.address, draft.to, draft.value, draft.data)
@@ -275,10 +209,11 @@ class SelfCustodyWorker:
         if held < fee + (int(row.amount_minor) if token is None else 0):
             await self._fail(row, "too_little")
             return
-        unsigned = encode_unsigned(fields(gas))
+        fields = _fields(row, chain, nonce=nonce, tip=tip, cap=cap, gas=gas)
+        unsigned = encode_unsigned(fields)
         async with self._db.transaction() as session:
             allocated = {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
-            await self._update(session, row.id, allocated, was=row.state)
+            await update_send(session, row.id, allocated, was=row.state)
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
 
@@ -366,7 +301,7 @@ class SelfCustodyWorker:
     async def _seen(self, row: Any, receipt: Receipt, *, done: bool) -> None:
         state = ("settled" if receipt.status == 1 else "failed") if done else "mined"
         async with self._db.transaction() as session:
-            await self._update(
+            await update_send(
                 session,
                 row.id,
                 {
@@ -414,22 +349,20 @@ class SelfCustodyWorker:
     async def _fail(self, row: Any, reason: str) -> None:
         """Where it still stands as it was looked at: a rival may have sent it since."""
         async with self._db.transaction() as session:
-            await self._update(
-                session, row.id, {"state": "failed", "reason": reason}, was=row.state
-            )
+            await update_send(session, row.id, {"state": "failed", "reason": reason}, was=row.state)
         log.info("selfcustody.failed", send=row.id, reason=reason)
 
-    async def _update(
-        self, session: AsyncSession, key: str, changes: Mapping[str, Any], *, by: str = "id",
-        was: str | None = None,
-    ) -> None:  # fmt: skip
-        """Columns are named by our own code. What has ended, or is no more as it `was`, stays."""
-        sets = ", ".join(f"{name} = :{name}" for name in changes)
-        await session.execute(
-            text(
-                f"UPDATE selfcustody_sends SET {sets}, updated_at = clock_timestamp()"
-                f" WHERE {by} = :key AND state NOT IN ('settled', 'failed')"
-                " AND state = coalesce(CAST(:was AS text), state)"
-            ),
-            {**changes, "key": key, "was": was},
-        )
+
+def _ends(row: Any) -> bool:
+    """Whether its grant is over before it got a nonce: it can never be signed."""
+    return bool(row.state == "queued" and row.late)
+
+
+def _fields(row: Any, chain: ChainClient, *, nonce: int, tip: int, cap: int, gas: int) -> TxFields:
+    """The granted payment as a transaction."""
+    network, token = chain.network, chain.network.token(row.asset)
+    common = {"chain_id": network.chain_id, "nonce": nonce, "tip": tip, "cap": cap, "gas": gas}
+    amount = int(row.amount_minor)
+    if token is None:
+        return native_transfer(**common, to=row.to_address, value_wei=amount)
+    return erc20_transfer(**common, contract=token.contract, to=row.to_address, amount_minor=amount)

@@ -358,7 +358,10 @@ class Sweeper:
             chosen = [one for one in chosen if one.address == keyless.address(one.index)]
         if not chosen:
             return
-        [caller, *_] = await self._signer.hot_addresses()
+        hot = await self._signer.hot_addresses()
+        if not hot:
+            return  # the signer has no key at all now
+        caller = hot[0]
         chosen, used = await flushable_with(self._chain, chosen, used, caller, factory)
         if not chosen:
             return

@@ -15,8 +15,8 @@ from typing import Any
 
 from chain.client import ChainClient
 from wallet.ids import new_id
-from wallet.onchain.batch import reference
 from wallet.onchain.intents import PAYOUT_BATCH
+from wallet.onchain.payout_contract import reference
 from wallet.testing.send_faults import FAULTS
 from wallet.testing.stage import Stage
 

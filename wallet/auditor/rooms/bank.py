@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from wallet.auditor.check import Check
 
+# A line that was not read yet, or not held against its payout.
+_WAITING = (
+    "SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"
+    "  UNION SELECT s.reference FROM simbank.statement s WHERE NOT EXISTS"
+    "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset) AND NOT EXISTS"
+    "   (SELECT FROM bank_lines_aside k WHERE k.line_id = s.id AND k.account = s.asset)"
+)
 _BANKED = (
     "booked AS (SELECT split_part(a.path, ':', 2) AS bank, p.asset,"
     " coalesce(o.reference, c.bank_reference, e.ref) AS reference, -sum(p.amount_minor) AS amount"
@@ -29,10 +36,7 @@ _BANKED = (
     # One whose payment ended before the bank was told has no answer, and waits for none.
     " open AS (SELECT o.reference FROM payouts o WHERE o.answer = 'accepted' OR (o.answer IS NULL"
     "  AND NOT EXISTS (SELECT FROM payments y WHERE y.id = o.ref AND y.status = 'failed'))"
-    "  UNION SELECT reference FROM bank_lines WHERE matched_at IS NULL AND problem IS NULL"
-    "  UNION SELECT s.reference FROM simbank.statement s WHERE NOT EXISTS"
-    "   (SELECT FROM bank_lines l WHERE l.line_id = s.id AND l.asset = s.asset) AND NOT EXISTS"
-    "   (SELECT FROM bank_lines_aside k WHERE k.line_id = s.id AND k.account = s.asset))"
+    f"  UNION {_WAITING})"
 )
 
 CHECKS = (
@@ -95,11 +99,15 @@ CHECKS = (
     Check(
         "bank_answer_unheard",
         "the bank has ended an order as it was heard to, and none that it never heard of",
+        # A bank that does otherwise after its last word is marked with the line that says so; one
+        # that was kept aside marks nothing, and has a case.
         "SELECT o.reference, o.rail, o.asset, o.answer, b.status FROM payouts o"
         " LEFT JOIN simbank.orders b ON b.reference = o.reference"
         " WHERE o.answer IS NOT NULL AND (b.reference IS NULL"
         "  OR (o.answer <> 'accepted' AND o.contradicted_at IS NULL AND b.status <> o.answer"
-        "   AND NOT (o.answer = 'settled' AND b.status = 'returned')))",
+        f"   AND o.reference NOT IN ({_WAITING} UNION SELECT s.reference FROM bank_lines_aside k"
+        "    JOIN simbank.statement s ON k.bank = 'simbank' AND s.asset = k.account"
+        "     AND s.id = k.line_id)))",
     ),
     Check(
         "bank_entry_uncaused",
