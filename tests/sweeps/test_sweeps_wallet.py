@@ -22,7 +22,7 @@ from wallet.db import Database
 from wallet.deposits import SurplusFinder
 from wallet.onchain import signers
 from wallet.sweeps import sweeper
-from wallet.sweeps.sweeper import COIN_WORTH
+from wallet.sweeps.worth import COIN_WORTH
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
 

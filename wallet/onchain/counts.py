@@ -1,10 +1,13 @@
-"""How many nonces an address has used, where no single one of several nodes has the say."""
+"""What no single one of several nodes decides: how many nonces are used, what fees are asked."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import structlog
 
 from chain.client import ChainClient
+from chain.fees import FeeQuote
 from wallet.errors import InvalidState
 
 log = structlog.get_logger(__name__)
@@ -21,3 +24,11 @@ async def used_for_all(chain: ChainClient, address: str) -> int:
         log.error("node.nonces_differ", address=address, nonce=nonce - 1)
         raise InvalidState("The nodes say differently how many nonces it has used.")
     return nonce
+
+
+async def fees_for_all(chain: ChainClient) -> FeeQuote:
+    """The serving node's, with the highest base fee that other nodes' heads tell: what bids less is
+    mined by nobody, and jams its address. Raises FeeCeiling, ChainError."""
+    fees = await chain.fees()
+    told: int = getattr(chain.rpc, "base_fee", int)()  # 0 where there is one node
+    return replace(fees, base_fee=max(fees.base_fee, told))

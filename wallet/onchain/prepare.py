@@ -33,6 +33,7 @@ from wallet.onchain import (
     tokens,
 )
 from wallet.onchain import network as networks
+from wallet.onchain.counts import fees_for_all
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.freeze import OWN_PURPOSES, frozen
@@ -135,12 +136,10 @@ class Preparer:
         queued = await self._never_signed(queued, address)
         hit("intent.before_estimate")
         try:
-            fees = await desk.chain.fees()
+            fees = await fees_for_all(desk.chain)
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
-        told: int = getattr(desk.chain.rpc, "base_fee", int)()  # by other nodes; else 0
-        fees = replace(fees, base_fee=max(fees.base_fee, told))
         mined = await desk.chain.nonce(address)
         if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
             log.error("node.nonces_differ", address=address, nonce=mined - 1)

@@ -28,8 +28,6 @@ from wallet.crashpoints import hit
 from wallet.custody.derivers import FactoryDeriver
 from wallet.db import Database
 from wallet.errors import InvalidState
-from wallet.fx import rates
-from wallet.fx.errors import RateStale
 from wallet.ids import new_id
 from wallet.ledger.accounts import Place
 from wallet.money import AssetBook
@@ -44,6 +42,7 @@ from wallet.sweeps import calls, repository
 from wallet.sweeps.delegation import Delegations
 from wallet.sweeps.offenders import flush_call, flushable_with
 from wallet.sweeps.repository import Candidate
+from wallet.sweeps.worth import COIN_WORTH, GAS_EACH, tokens_worth
 
 SWEEP = "sweep"
 TOP_UP = "top_up"
@@ -54,15 +53,10 @@ BATCH_FROM = 10
 """So many waiting addresses go at once; fewer wait until the newest is `PATIENCE_SECONDS` old."""
 PATIENCE_SECONDS = 600.0
 MAX_OPEN = 40
-COIN_WORTH = 20
-"""A coin sweep brings at least so many times its gas."""
-TOKEN_WORTH = 5
 CEILING_FACTOR = 2
 GAS_OF_BATCH = 60_000
 GAS_OF_ADDRESS = 120_000
 """Bounds, not estimates: a first sweep by EIP-7702 uses about 31,000 in a batch of ten."""
-GAS_EACH = 35_000
-"""What one address costs in a batch, to judge whether it is worth it."""
 log = structlog.get_logger(__name__)
 
 
@@ -180,17 +174,9 @@ class Sweeper:
             )
 
     async def _worth(self, now: _Now, token: Token, one: Candidate, gas: int = GAS_EACH) -> bool:
-        """Whether the tokens are worth several times the gas; by `sweep_min` where no rate is."""
-        native = self._assets.get(self._network.native_asset)
-        try:
-            async with self._db.transaction() as session:
-                mid = await rates.mid(session, source=self._assets.get(token.code), target=native)
-        except RateStale:
-            return token.sweep_min > 0
-        value = rates.at_rate(
-            one.minor, source_scale=token.decimals, target_scale=native.scale, rate=mid.mid
+        return await tokens_worth(
+            self._db, self._assets, self._network, token, minor=one.minor, cost_wei=gas * now.price
         )
-        return value >= TOKEN_WORTH * gas * now.price
 
     # Coins
 
