@@ -126,7 +126,9 @@ async def test_gas_for_a_sweep_that_was_set_aside_is_the_house_s_own_again(opene
     assert await copy.unexplained() == []
 
 
-async def test_gas_that_its_address_was_credited_with_waits_for_a_person(opened: Open) -> None:
+async def test_gas_that_its_address_was_credited_with_waits_for_a_person(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The copy knows no hot address: to its scanner it is a deposit like any other."""
     copy = await opened("prefund")
     seam = copy.seam
@@ -152,7 +154,34 @@ async def test_gas_that_its_address_was_credited_with_waits_for_a_person(opened:
     balances = await copy.balances()
     assert balances["expense:gas:local:ETH"] == -given - int(gas.gas_fee_wei)
     assert await copy.unexplained() == []
+    monkeypatch.setattr(repository, "COOL_DOWN_SECONDS", 0.0)
     await seam.sweeper.tick()
     await seam.finish()
     assert [one[:2] for one in await _sweeps(seam)] == [("top_up", "done"), ("token", "done")]
     assert await copy.unexplained() == []
+
+
+async def test_what_a_token_s_code_took_by_the_way_stays_an_arrival_of_its_own(
+    opened: Open,
+) -> None:
+    """Out of an address that is not in the sweep: no end of it books that."""
+    copy = await opened("prefund")
+    seam = copy.seam
+    await person_with(seam, eth="2")
+    await seam.sweeper.tick()
+    await copy.take()
+    await seam.finish()
+    await copy.put_back()
+    await copy.scan_first()
+    _lose(
+        copy.database,
+        "INSERT INTO deposits (id, network, block_hash, block_number, block_time, tx_hash,"
+        " log_index, asset, from_address, to_address, amount_minor, is_move, status)"
+        " SELECT 'dep_' || n.id, network, 'x', 1000000, block_time, tx_hash, n.log, 'USDC',"
+        " CASE n.id WHEN 'other' THEN 'elsewhere' ELSE from_address END, to_address, 5, true,"
+        " 'seen' FROM deposits, (VALUES ('other', 7), ('own', 8)) AS n (id, log) WHERE is_move",
+    )
+    await seam.finish()
+    assert await _sweeps(seam) == [("coin", "done", "final_ok")]
+    rows = await seam.rows("SELECT id, status FROM deposits WHERE id IN ('dep_other', 'dep_own')")
+    assert {row.id: row.status for row in rows} == {"dep_other": "seen", "dep_own": "ignored"}

@@ -12,8 +12,10 @@ import pytest
 
 from chain.testing import AnvilProcess
 from tests.onchain.older_copy import OlderCopy
+from tests.onchain.test_onchain_lost_rows import _lose
 from tests.treasury.warm import ADA, BOB, COLD, OUTSIDE, approve, fill, propose, sign, warm_of
 from wallet.db import Database
+from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.seam import Seam
@@ -132,3 +134,58 @@ async def test_one_that_was_mined_as_dearer_bytes_is_ended_by_an_operator(copy: 
     assert await _ended(seam, intent_id) == ("done", "final_ok")
     assert await copy.balances() == as_it_was
     assert {one.split()[0] for one in await copy.unexplained()} == {"signer_halted"}
+
+
+async def test_what_an_evacuation_saved_is_not_booked_twice(copy: OlderCopy) -> None:
+    seam = copy.seam
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    for _ in range(8):
+        await seam.treasury.tick()
+        waiting = await seam.rows(
+            "SELECT id FROM chain_intents WHERE state = 'queued' AND asset = 'ETH'"
+            " AND pinned_address <> :warm", warm=warm_of(seam),
+        )  # fmt: skip
+        if waiting:
+            break
+        await seam.mine(seam.network.confirmations)
+    [coins] = waiting
+    await copy.take()
+    await seam.finish()
+    assert await _ended(seam, coins.id) == ("done", "final_ok")
+    as_it_was = await copy.balances()
+    await copy.put_back()
+    await copy.scan_first()
+    assert await copy.balances() != as_it_was
+    for _ in range(3):
+        await seam.treasury.tick()
+        await seam.finish()
+    assert await _ended(seam, coins.id) == ("done", "final_ok")
+    assert await copy.balances() == as_it_was
+    assert await seam.differences() == []
+
+
+async def test_what_a_fork_took_since_is_waited_for(copy: OlderCopy) -> None:
+    """Booked once, lost, and perhaps coming back by itself: until then the end is not booked."""
+    seam = copy.seam
+    intent_id = await _promised(copy, "to_cold", "USDC")
+    await copy.take()
+    await seam.finish()
+    as_it_was = await copy.balances()
+    await copy.put_back()
+    await copy.scan_first()
+    _lose(
+        copy.database,
+        "INSERT INTO deposit_losses (id, deposit_id, network, fork_number, entry_id)"
+        " SELECT 'los_1', id, network, 1, entry_id FROM deposits WHERE asset = 'USDC'"
+        f" AND to_address = '{COLD}'",
+    )  # fmt: skip
+    await seam.runner.tick()
+    for _ in range(2):
+        await seam.observer.tick()
+        await seam.runner.tick()
+    assert await _ended(seam, intent_id) == ("approved", "mined")
+    _lose(copy.database, "DELETE FROM deposit_losses")
+    await seam.finish()
+    assert await _ended(seam, intent_id) == ("done", "final_ok")
+    assert await copy.balances() == as_it_was
