@@ -3,7 +3,9 @@ its row comes back: its end books the rest, and the books are as without a resto
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,11 +16,17 @@ from chain.testing import AnvilProcess
 from tests.onchain.older_copy import OlderCopy
 from tests.onchain.test_onchain_lost_rows import _lose
 from tests.sweeps.test_sweeps_strangers import person_with
+from tests.treasury.test_treasury_restored import _services as services
+from tests.treasury.test_treasury_stolen import COLD
+from wallet import cli_treasury_moves
 from wallet.db import Database
+from wallet.onchain import ChainUnavailable, signers
+from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
 from wallet.sweeps import repository
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.seam import Seam
+from wallet.treasury import hot
 
 Kind = Literal["prefund", "eip7702", "create2"]
 Open = Callable[..., Awaitable[OlderCopy]]
@@ -32,7 +40,9 @@ async def opened(
     seams: list[Seam] = []
 
     async def open_seam(kind: Kind) -> OlderCopy:
-        seam = await Seam.open(db, anvil.url, tmp_path / "signer", sweeps=kind, confirmations=2)
+        seam = await Seam.open(
+            db, anvil.url, tmp_path / "signer", sweeps=kind, confirmations=2, cold=COLD, hot_keys=2
+        )
         seams.append(seam)
         await seam.fund_house()
         return OlderCopy(seam, database, cluster)
@@ -56,6 +66,7 @@ SWEPT: list[tuple[Kind, dict[str, str], str]] = [
     ("eip7702", {"usdc": "500"}, "delegated"),
     ("create2", {"eth": "1", "usdc": "50"}, "flush"),
 ]
+TOPPED_UP: tuple[Kind, dict[str, str], str] = ("prefund", {"usdc": "500"}, "top_up")
 
 
 @pytest.mark.parametrize(("kind", "amounts", "named"), SWEPT)
@@ -185,3 +196,36 @@ async def test_what_a_token_s_code_took_by_the_way_stays_an_arrival_of_its_own(
     assert await _sweeps(seam) == [("coin", "done", "final_ok")]
     rows = await seam.rows("SELECT id, status FROM deposits WHERE id IN ('dep_other', 'dep_own')")
     assert {row.id: row.status for row in rows} == {"dep_other": "seen", "dep_own": "ignored"}
+
+
+@pytest.mark.parametrize(("kind", "amounts", "named"), [SWEPT[0], SWEPT[2], TOPPED_UP])
+async def test_one_whose_treasury_was_given_up_since_ends_where_it_is_final(
+    opened: Open, kind: Kind, amounts: dict[str, str], named: str
+) -> None:
+    """Nothing new goes to that address; but this is there."""
+    copy = await opened(kind)
+    seam = copy.seam
+    _, second = await seam.signer.hot_addresses()
+    await hot.introduce(seam.db, seam.chain, second)
+    async with seam.db.transaction() as session:
+        await signers.halt_signer(session, network="local", address=second, reason=hot.STANDBY)
+    await person_with(seam, **amounts)
+    await seam.sweeper.tick()
+    await copy.take()
+    await seam.finish()
+    assert await _sweeps(seam) == [(named, "done", "final_ok")]
+    await copy.put_back()
+    await copy.scan_first()
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
+    for _ in range(5):
+        with suppress(ChainUnavailable):
+            await seam.treasury.tick()
+            await seam.finish()
+    assert not await seam.rows("SELECT 1 FROM network_freezes WHERE evacuate_to IS NOT NULL")
+    chosen = argparse.Namespace(action="unfreeze", network="local", by="ada")
+    await cli_treasury_moves.run(services(seam), chosen)
+    await seam.finish()
+    await seam.finish()
+    assert await _sweeps(seam) == [(named, "done", "final_ok")]
+    assert await seam.differences() == []

@@ -83,6 +83,20 @@ async def arrived(session: AsyncSession, intent: Intent, tx_hash: str) -> Sequen
     ]  # fmt: skip
 
 
+async def is_final(session: AsyncSession, intent: Intent, tx_hash: str) -> bool:
+    """Whether the scanner has seen this transaction bring something, in a block that is final."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM deposits d JOIN scan_state s ON s.network = d.network"
+                " AND s.final_number >= d.block_number WHERE d.network = :network"
+                " AND d.tx_hash = :hash AND d.log_index >= -1 AND d.status <> 'orphaned')"
+            ),
+            {"network": intent.network, "hash": tx_hash},
+        )
+    )
+
+
 async def booked(session: AsyncSession, intent: Intent) -> Sequence[Arrived]:
     """The same of the transaction that it ends by. Raises InvalidState while one of them is lost:
     nobody knows yet whether it comes back."""
@@ -94,4 +108,4 @@ async def booked(session: AsyncSession, intent: Intent) -> Sequence[Arrived]:
     return found
 
 
-__all__ = ["Arrived", "arrived", "booked"]
+__all__ = ["Arrived", "arrived", "booked", "is_final"]

@@ -24,7 +24,7 @@ from keys.errors import SignerRefused
 from keys.request import MAX_ASKED, SignedBefore, SignedTx
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, repository, signers
-from wallet.onchain.arrived import arrived
+from wallet.onchain.arrived import arrived, is_final
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.freeze import OWN_PURPOSES
@@ -172,13 +172,15 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
             session, network=desk.network, address=place.address, above=place.nonce - 1
         )
         intent = await repository.lock_intent(session, place.intent_id)
-        follower = desk.followers.get(intent.purpose)
+        follower, told = desk.followers.get(intent.purpose), intent
+        if intent.purpose in OWN_PURPOSES and await is_final(session, intent, signed.tx_hash):
+            told = replace(intent, mined_tx_hash=signed.tx_hash)
         stands = (
             intent.state is State.QUEUED
             and intent.batch_id is None
             and place.nonce not in given
             and follower is not None
-            and await follower.vouches_for(session, intent)
+            and await follower.vouches_for(session, told)
         )
         if not stands:
             return False

@@ -75,14 +75,15 @@ class SweepFollower:
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
         """The sweep it belongs to is open, and sends only where sweeps of its kind go: never to an
-        address whose key was lost meanwhile."""
+        address whose key was lost meanwhile, nor to a treasury of before."""
         sweep = await repository.by_intent(session, intent.id)
         if sweep is None or sweep.state != "open" or sweep.id != intent.ref:
             return False
         network = self._networks[sweep.network]
-        if sweep.treasury != network.contracts.get("treasury"):
-            return False
-        if await signers.lost_anywhere(session, address=sweep.treasury):
+        if intent.mined_tx_hash is None and (
+            sweep.treasury != network.contracts.get("treasury")
+            or await signers.lost_anywhere(session, address=sweep.treasury)
+        ):
             return False
         if sweep.kind == "top_up":
             return [intent.to_address] == list(sweep.addresses) and intent.data is None

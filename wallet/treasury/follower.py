@@ -133,7 +133,9 @@ class TreasuryFollower:
             return False
         if source == "warm" and house.get(intent.pinned_address or "") != "warm":
             return False
-        return target != "hot" or not await self._given_up(session, intent)
+        if target != "hot" or intent.mined_tx_hash is not None:
+            return True
+        return not await self._given_up(session, intent)
 
     async def _given_up(self, session: AsyncSession, intent: Intent) -> bool:
         freeze = await frozen(session, intent.network)
