@@ -4,6 +4,7 @@ its row comes back: its end books the rest, and the books are as without a resto
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -229,3 +230,27 @@ async def test_one_whose_treasury_was_given_up_since_ends_where_it_is_final(
     await seam.finish()
     assert await _sweeps(seam) == [(named, "done", "final_ok")]
     assert await seam.differences() == []
+
+
+async def test_workers_beside_each_other_end_it_once(opened: Open) -> None:
+    """Scanner and two workers at the same time, with traces: whoever is first, the books agree."""
+    kind, amounts, _ = SWEPT[3]
+    copy = await opened(kind)
+    seam = copy.seam
+    seam.network = replace(seam.network, supports=("traces",))
+    seam.restart_worker()
+    await person_with(seam, **amounts)
+    await seam.sweeper.tick()
+    await copy.take()
+    await seam.finish()
+    as_it_was = await copy.balances()
+    for _ in range(2):
+        await copy.put_back()
+        other = seam.new_runner()
+        for _ in range(5):
+            await seam.dev.mine(1)
+            loops = (seam.observer.tick, seam.scanner.tick, seam.runner.tick, other.tick)
+            await asyncio.gather(*(loop() for loop in loops))
+        await seam.finish()
+        assert await copy.balances() == as_it_was
+        assert await copy.unexplained() == []
