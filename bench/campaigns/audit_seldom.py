@@ -23,6 +23,7 @@ from wallet.treasury.routes import Kind
 SIGNERS = {name: Account.from_key(bytes([number]) * 32) for name, number in (("bob", 8), ("cy", 9))}
 """Operators who sign for what leaves warm."""
 STRANGER = "0x0000000000000000000000000000000057a6e001"
+OWNERS = "0x000000000000000000000000000000000F00D002"
 ETHER = 10**18
 
 
@@ -204,7 +205,7 @@ class SeldomDeeds:
         """Moves that nobody has agreed to: one waits, one was dismissed, one is for cold."""
         seam = self._seam
         wanted: tuple[tuple[Kind, str, str | None, str], ...] = (
-            ("to_cold", "50", self._cold, "ada"), ("profit", "1", self._cold, "ada"),
+            ("to_cold", "50", self._cold, "ada"), ("profit", "1", OWNERS, "ada"),
             ("refill", "2", None, moves.HOUSE),
         )  # fmt: skip
         async with seam.operators.transaction() as session:

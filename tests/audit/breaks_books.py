@@ -146,6 +146,11 @@ BREAKS: tuple[Break, ...] = (
        " 'chain:local:ETH:deposit') WHERE id = (SELECT p.id FROM postings p JOIN treasury_moves m"
        " ON m.entry_id = p.entry_id JOIN accounts a ON a.id = p.account_id"
        " WHERE a.path LIKE '%:cold')"),
+    of("treasury_entry_off", "what a move to cold brought is booked as an arrival, too",
+       *new_entry("deposit", ("'chain:local:ETH:hot'", -7), ("'house:capital:ETH'", 7)),
+       "UPDATE deposits SET entry_id = 'ent_planted', status = 'credited', reason = NULL"
+       " WHERE id = (SELECT min(d.id) FROM deposits d JOIN treasury_moves m ON m.state = 'done'"
+       "  AND d.tx_hash = m.tx_hash AND d.to_address = m.to_address)"),
     of("sweep_entry_off", "a sweep's move says one wei less",
        f"UPDATE deposit_moves SET minor = minor + 1 WHERE sweep_id = {SWEEP}"),
     of("sweep_entry_uncaused", "a sweep forgets its entry",

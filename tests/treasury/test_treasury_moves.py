@@ -107,6 +107,18 @@ async def test_only_a_cold_address_of_the_house_is_cold(seam: Seam) -> None:
             )  # fmt: skip
 
 
+async def test_profit_leaves_the_house(seam: Seam) -> None:
+    """Booked as taken, and still here: the chain would have more than the books for good."""
+    inside = [*await seam.signer.hot_addresses(), await seam.address(await seam.person())]
+    for address in inside:
+        async with seam.operators.transaction() as session:
+            with pytest.raises(InvalidField, match="here"):
+                await moves.propose(
+                    session, network="local", money=seam.money("1", "ETH"), kind="profit",
+                    to_address=address, by="ada",
+                )  # fmt: skip
+
+
 async def test_profit_is_what_was_earned_and_no_more(seam: Seam) -> None:
     earned = seam.money("25", "USDC")
     async with seam.operators.transaction() as session:

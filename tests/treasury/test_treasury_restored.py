@@ -186,18 +186,30 @@ async def test_a_move_that_the_books_have_as_an_arrival_is_not_booked_again(
     for _ in range(2):
         await seam.finish()
     assert await seam.on_chain(COLD, "USDC") == paid.minor == await seam.booked("USDC", "cold")
-    [left] = await seam.rows("SELECT id, state, reason, nonce FROM chain_intents")
-    assert (left.state, left.reason, left.nonce) == ("in_review", "lost_row", 0)
-    [case] = await seam.rows(
-        "SELECT kind FROM cases WHERE status = 'open' AND subject = :i", i=left.id
-    )
-    assert case.kind == "payment_in_review"
-    with pytest.raises(InvalidState, match="within the house"):
-        await resolve(seam.runner._desk, left.id, by="bea")
-    ada = await seam.funded_person()
-    made = await seam.withdraw(ada, "1", "ETH", PAYEES[0])
-    await seam.finish()
-    assert (await seam.withdrawal(ada, made.id)).status == "settled"
+    [done] = await seam.rows("SELECT state FROM chain_intents")
+    assert done.state == "final_ok"
+    assert await seam.differences() == []
+
+
+async def test_one_that_an_earlier_version_left_in_review_is_ended_by_its_receipt(
+    seam: Seam, database: ScratchDatabase
+) -> None:
+    """Its case stood open for good: what the move brought was booked as an arrival."""
+    paid = await _moved_and_lost(seam, database)
+    for _ in range(4):
+        await seam.dev.mine(seam.network.confirmations)
+        await seam.observer.tick()
+        await seam.scanner.tick()
+    await seam.runner.tick()
+    _lose(
+        database, "UPDATE chain_intents SET state = 'in_review', reason = 'lost_row'",
+    )  # fmt: skip
+    [left] = await seam.rows("SELECT id FROM chain_intents")
+    assert await seam.differences() == []
+    ended = await resolve(seam.runner._desk, left.id, by="bea")
+    assert ended.state == "final_ok"
+    assert await seam.on_chain(COLD, "USDC") == paid.minor == await seam.booked("USDC", "cold")
+    assert await seam.differences() == []
 
 
 async def test_one_that_is_only_seen_is_the_house_s_own_again(

@@ -192,6 +192,7 @@ async def creditable(
 async def lock_creditable(session: AsyncSession, deposit_ids: Sequence[str]) -> list[DepositRow]:
     """Those of them, locked, that are unbooked, whose block is in the lineage and final, and whose
     token is not halted."""
+    await _lock_place(session, deposit_ids)
     rows = await session.execute(
         text(
             "SELECT d.* FROM deposits d"
@@ -206,9 +207,22 @@ async def lock_creditable(session: AsyncSession, deposit_ids: Sequence[str]) -> 
     return [deposit_of(row) for row in rows]
 
 
+async def _lock_place(session: AsyncSession, deposit_ids: Sequence[str]) -> None:
+    """The scanner's place, before any deposit: so does whoever scans, or takes a payment's row back
+    (`wallet.onchain.arrived`); the other way round one waits for the other."""
+    await session.execute(
+        text(
+            "SELECT 1 FROM scan_state s WHERE s.network IN (SELECT d.network FROM deposits d"
+            " WHERE d.id = ANY(:ids)) ORDER BY s.network FOR UPDATE"
+        ),
+        {"ids": list(deposit_ids)},
+    )
+
+
 async def lock_set_aside(session: AsyncSession, deposit_id: str) -> DepositRow | None:
     """The deposit, locked as is the scanner's place, if a person must look at it before it is
     booked."""
+    await _lock_place(session, [deposit_id])
     row = (
         await session.execute(
             text(

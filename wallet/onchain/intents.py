@@ -77,7 +77,8 @@ class Follower(Protocol):
         ...
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
-        """Whether the promise behind `intent` stands, in every figure, with its money set aside."""
+        """Whether the promise behind `intent` stands, in every figure, with its money set aside.
+        One that has a `mined_tx_hash` is in the chain for good: nothing more leaves for it."""
         ...
 
 

@@ -24,6 +24,7 @@ from keys.errors import SignerRefused
 from keys.request import MAX_ASKED, SignedBefore, SignedTx
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, repository, signers
+from wallet.onchain.arrived import arrived, is_final
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
 from wallet.onchain.freeze import OWN_PURPOSES
@@ -171,13 +172,15 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
             session, network=desk.network, address=place.address, above=place.nonce - 1
         )
         intent = await repository.lock_intent(session, place.intent_id)
-        follower = desk.followers.get(intent.purpose)
+        follower, told = desk.followers.get(intent.purpose), intent
+        if intent.purpose in OWN_PURPOSES and await is_final(session, intent, signed.tx_hash):
+            told = replace(intent, mined_tx_hash=signed.tx_hash)
         stands = (
             intent.state is State.QUEUED
             and intent.batch_id is None
             and place.nonce not in given
             and follower is not None
-            and await follower.vouches_for(session, intent)
+            and await follower.vouches_for(session, told)
         )
         if not stands:
             return False
@@ -189,7 +192,7 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
             session, intent_id=intent.id, seq=1, raw=signed.raw, tx_hash=signed.tx_hash
         )
         has: dict[str, Any] = {"from_address": place.address, "nonce": place.nonce}
-        if intent.purpose in OWN_PURPOSES and await _arrived(session, desk, signed.tx_hash):
+        if intent.purpose in OWN_PURPOSES and await _has_a_customer(session, intent, signed):
             await desk.move(session, intent.id, State.IN_REVIEW, reason=LOST_ROW, **has)
         else:
             await desk.move(session, intent.id, State.ALLOCATED, **has)
@@ -204,33 +207,11 @@ async def _enter(desk: Desk, place: SignedBefore, unsigned: bytes, signed: Signe
     return True
 
 
-async def _arrived(session: AsyncSession, desk: Desk, tx_hash: str) -> bool:
-    """Whether the books have what it brought the house as an arrival, or will: its own end would
-    book the same coins once more. What the scanner has only seen is the house's own from now on."""
-    where = {"network": desk.network, "hash": tx_hash}
-    # Whoever scans a block has this row from its first statement on: it sees this payment's row, or
-    # what it brought is seen here.
-    await session.execute(
-        text("SELECT 1 FROM scan_state WHERE network = :network FOR UPDATE"), where
-    )
-    await session.execute(
-        text(
-            "UPDATE deposits SET status = 'ignored', reason = 'own_transaction',"
-            " updated_at = clock_timestamp() WHERE network = :network AND tx_hash = :hash"
-            " AND principal_id IS NULL AND entry_id IS NULL AND status IN ('seen', 'confirmed')"
-        ),
-        where,
-    )
-    return bool(
-        await session.scalar(
-            text(
-                "SELECT EXISTS (SELECT FROM deposits WHERE network = :network"
-                " AND tx_hash = :hash AND principal_id IS NULL"
-                " AND status NOT IN ('ignored', 'orphaned'))"
-            ),
-            where,
-        )
-    )
+async def _has_a_customer(session: AsyncSession, intent: Intent, signed: SignedTx) -> bool:
+    """Whether a customer was credited with what it brought: a person must see that. The rest of
+    what it brought is the house's own from now on, or its end leaves it out."""
+    found = await arrived(session, intent, signed.tx_hash)
+    return any(one.of_customer and one.to_address == intent.to_address for one in found)
 
 
 __all__ = ["Ahead", "ahead", "catch_up", "known", "write_again"]

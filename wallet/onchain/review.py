@@ -85,7 +85,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
         to, changes, at = await _judged(desk, intent, *mined)
         if lost is not None and to is not State.FINAL_OK:
             await _not_elsewhere(desk, intent, lost, final)
-    _demand_told(intent, to, lost)
+    _demand_told(intent, to)
     async with desk.db.transaction() as session:
         if lost is not None and mined is not None:
             await _remember(session, sent_by.id, mined[0], lost)
@@ -101,19 +101,16 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
     return moved
 
 
-def _demand_told(intent: Intent, to: State, lost: Spent | None) -> None:
+def _demand_told(intent: Intent, to: State) -> None:
     """Raises InvalidState where an end would say more than the chain did: these books lost rows."""
-    if (lost is not None or intent.reason == LOST_ROW) and intent.purpose in OWN_PURPOSES:
-        raise InvalidState(
-            "It moved coins within the house and its row was lost: what it brought may be booked"
-            " as an arrival already. It is compared by hand."
-        )
-    named = intent.reason == LOST_ROW and intent.purpose != PAYOUT_BATCH
-    if named and to is not State.FINAL_OK:
-        raise InvalidState(
-            "A batch whose row was lost names it: where that one did not pay it, another payment"
-            " that these books lost may have. Nothing is given back."
-        )
+    if intent.reason != LOST_ROW or intent.purpose == PAYOUT_BATCH or to is State.FINAL_OK:
+        return
+    if intent.purpose in OWN_PURPOSES:
+        raise InvalidState("What it brought is booked; the chain shows that it brought nothing.")
+    raise InvalidState(
+        "A batch whose row was lost names it: where that one did not pay it, another payment"
+        " that these books lost may have. Nothing is given back."
+    )
 
 
 def _demand_readable(desk: Desk, intent: Intent, status: NetworkStatus | None) -> NetworkStatus:

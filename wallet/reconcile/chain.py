@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.blocks import BlockRef, Receipt
 from chain.client import ChainClient
 from chain.errors import LIMIT_EXCEEDED, ChainError, NodeGarbage, NodeRejected
-from chain.observe import coins_swept_in, transfer_in
+from chain.observe import NATIVE_LOG_INDEX, coins_swept_in, transfer_in
 from wallet import custody, ledger
 from wallet.custody.house import Place as HousePlace
 from wallet.db import Database
@@ -72,8 +72,9 @@ class _Books:
     ledger_minor: dict[Key, int] = field(default_factory=dict)
     in_flight: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
     open_hashes: list[str] = field(default_factory=list)
-    arrivals: set[tuple[str, int]] = field(default_factory=set)
-    """Hash and log index of arrivals in those: they are explained, or booked, by themselves."""
+    arrivals: dict[tuple[str, int], bool] = field(default_factory=dict)
+    """Hash and log index of arrivals in those: they are explained, or booked, by themselves; and
+    whether that tells of both ends, as a move out of a deposit address does."""
 
 
 async def chain_lines(
@@ -247,12 +248,13 @@ async def _payments(session: AsyncSession, chain: ChainClient, up_to: int, books
     ]
     arrivals = await session.execute(
         text(
-            "SELECT tx_hash, log_index FROM deposits WHERE network = :network"
+            "SELECT tx_hash, log_index, is_move FROM deposits WHERE network = :network"
             " AND tx_hash = ANY(:hashes) AND status NOT IN ('orphaned', 'ignored')"
+            " AND trace_path = ''"
         ),
         {"network": chain.network.name, "hashes": books.open_hashes},
     )
-    books.arrivals = {(row.tx_hash, row.log_index) for row in arrivals}
+    books.arrivals = {(row.tx_hash, row.log_index): row.is_move for row in arrivals}
 
 
 async def _moves_above(session: AsyncSession, network: str, up_to: int, books: _Books) -> None:
@@ -345,18 +347,22 @@ async def _explain_receipt(
         if place is not None:
             books.in_flight[place, asset] += minor
 
+    def passed(index: int, source: str, target: str, asset: str, minor: int) -> None:
+        told = books.arrivals.get((receipt.tx_hash, index))
+        if not told:
+            moved(source, asset, -minor)
+        if told is None:
+            moved(target, asset, minor)
+
     treasury = chain.network.contracts.get("treasury", "")
     for log in receipt.logs:
-        if (receipt.tx_hash, log.log_index) in books.arrivals:
-            continue
         transfer = transfer_in(log, chain.network.tokens)
         if transfer is not None:
-            moved(transfer.from_address, transfer.token.code, -transfer.amount)
-            moved(transfer.to_address, transfer.token.code, transfer.amount)
+            code, minor = transfer.token.code, transfer.amount
+            passed(log.log_index, transfer.from_address, transfer.to_address, code, minor)
         wei = coins_swept_in(log)
         if wei and log.address in places:
-            moved(log.address, native, -wei)
-            moved(treasury, native, wei)
+            passed(log.log_index, log.address, treasury, native, wei)
     block = await chain.full_block(receipt.block_number)
     found = None
     if block is not None:
@@ -365,5 +371,4 @@ async def _explain_receipt(
         return
     moved(found.from_address, native, -receipt.fee_wei)
     if receipt.status == 1 and found.to is not None:
-        moved(found.from_address, native, -found.value)
-        moved(found.to, native, found.value)
+        passed(NATIVE_LOG_INDEX, found.from_address, found.to, native, found.value)

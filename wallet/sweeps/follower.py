@@ -6,7 +6,7 @@ from what was planned: a deposit that came in between went along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -20,6 +20,7 @@ from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec, Place
 from wallet.money import AssetBook, Money
 from wallet.onchain import signers
+from wallet.onchain.arrived import Arrived, booked
 from wallet.onchain.intents import Intent
 from wallet.onchain.states import State
 from wallet.sweeps import calls, repository
@@ -58,8 +59,9 @@ class SweepFollower:
             raise AssertionError(f"{intent.id}: no open sweep behind it")
         done = intent.state is State.FINAL_OK
         moved = self._moved(intent, sweep, receipt) if done else {}
+        given = _leave_out(moved, sweep, await booked(session, intent))
         gas = intent.gas_fee_wei or 0
-        entry_id = await self._book(session, intent, sweep, moved, gas, at)
+        entry_id = await self._book(session, intent, sweep, moved, gas + given, at)
         moves = dict(moved)
         if sweep.kind in FROM_DEPOSIT and gas:
             own = (sweep.addresses[0], self._networks[sweep.network].native_asset)
@@ -73,14 +75,15 @@ class SweepFollower:
 
     async def vouches_for(self, session: AsyncSession, intent: Intent) -> bool:
         """The sweep it belongs to is open, and sends only where sweeps of its kind go: never to an
-        address whose key was lost meanwhile."""
+        address whose key was lost meanwhile, nor to a treasury of before."""
         sweep = await repository.by_intent(session, intent.id)
         if sweep is None or sweep.state != "open" or sweep.id != intent.ref:
             return False
         network = self._networks[sweep.network]
-        if sweep.treasury != network.contracts.get("treasury"):
-            return False
-        if await signers.lost_anywhere(session, address=sweep.treasury):
+        if intent.mined_tx_hash is None and (
+            sweep.treasury != network.contracts.get("treasury")
+            or await signers.lost_anywhere(session, address=sweep.treasury)
+        ):
             return False
         if sweep.kind == "top_up":
             return [intent.to_address] == list(sweep.addresses) and intent.data is None
@@ -155,3 +158,19 @@ class SweepFollower:
                 lines=lines,
             ),
         )
+
+
+def _leave_out(moved: Moves, sweep: SweepRow, found: Sequence[Arrived]) -> int:
+    """Take from `moved` what is booked as an arrival already: these books had lost the sweep's row.
+    Wei of a top-up that its address's owner was credited with then: they cost as gas does."""
+    given = 0
+    for one in found:
+        if one.is_move and one.to_address == sweep.treasury:
+            key = (one.from_address, one.asset)
+            if key in moved:
+                moved[key] = min(moved[key] + one.minor, 0)
+        elif one.of_customer and sweep.kind == "top_up":
+            key = (one.to_address, one.asset)
+            if moved.get(key) == one.minor:
+                given += moved.pop(key)
+    return given

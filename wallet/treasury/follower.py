@@ -16,6 +16,7 @@ from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
 from wallet.onchain import signers
+from wallet.onchain.arrived import booked
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import Intent
 from wallet.onchain.states import State
@@ -58,11 +59,16 @@ class TreasuryFollower:
         native = self._networks[intent.network].native_asset
         gas = intent.gas_fee_wei or 0
         source, target = ROUTES[row.kind]
-        to = (
-            accounts.profit_taken(intent.asset)
-            if target is None
-            else accounts.on_chain(intent.network, intent.asset, target)
-        )
+        came = (intent.to_address, intent.asset, paid, False)
+        if target is None:
+            to = accounts.profit_taken(intent.asset)
+        elif any(
+            (one.to_address, one.asset, one.minor, one.of_customer) == came
+            for one in await booked(session, intent)
+        ):  # these books had lost its row: it is in them as an arrival, and nobody's until now
+            to = accounts.unattributed("house", intent.asset)
+        else:
+            to = accounts.on_chain(intent.network, intent.asset, target)
         lines = _lines(
             self._assets,
             [
@@ -127,7 +133,9 @@ class TreasuryFollower:
             return False
         if source == "warm" and house.get(intent.pinned_address or "") != "warm":
             return False
-        return target != "hot" or not await self._given_up(session, intent)
+        if target != "hot" or intent.mined_tx_hash is not None:
+            return True
+        return not await self._given_up(session, intent)
 
     async def _given_up(self, session: AsyncSession, intent: Intent) -> bool:
         freeze = await frozen(session, intent.network)

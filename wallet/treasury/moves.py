@@ -318,6 +318,8 @@ async def _demand(session: AsyncSession, network: str, kind: Kind, address: str 
     """The recipient lies where this kind of move goes; nothing goes to a hot key given up."""
     wanted = target(kind)
     if wanted is None:
+        if await custody.is_house_address(session, network=network, address=address or ""):
+            raise InvalidField("Profit leaves the house: that address is somebody's here.")
         return
     house = await custody.house_addresses(session, network=network)
     if address is None or house.get(address) != wanted:

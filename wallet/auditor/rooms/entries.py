@@ -90,11 +90,18 @@ COLD_GAS = Cause(
     "SELECT entry_id FROM cold_gas",
     NATIVE,
 )
+_CAME = (
+    "EXISTS (SELECT FROM deposits d WHERE d.network = i.network AND d.tx_hash = i.mined_tx_hash"
+    " AND d.entry_id IS NOT NULL AND NOT d.is_move AND d.log_index >= -1 AND d.principal_id {}"
+    " AND d.asset = i.asset AND d.to_address = i.to_address AND d.amount_minor = i.amount_minor)"
+)
 _MOVED = (
     "moved AS (SELECT m.*, CASE WHEN m.kind IN ('to_hot', 'warm_to_cold', 'evacuate_warm')"
     "  THEN 'warm' ELSE 'hot' END AS payer, CASE m.kind WHEN 'to_warm' THEN 'warm'"
     "  WHEN 'to_hot' THEN 'hot' ELSE 'cold' END AS payee,"
     " CASE WHEN i.state = 'final_ok' THEN i.amount_minor ELSE 0 END AS paid,"
+    # Its row was lost for a while, and what it brought booked as an arrival.
+    f" {_CAME.format('IS NULL')} AS came,"
     " coalesce(i.gas_fee_wei, 0) AS gas FROM treasury_moves m"
     " JOIN chain_intents i ON i.id = m.intent_id WHERE m.entry_id IS NOT NULL)"
 )
@@ -112,6 +119,7 @@ TREASURY = Cause(
         "treasury_evacuate_warm",
     ),
     "SELECT entry_id, CASE WHEN kind = 'profit' THEN 'house:profit_taken:' || asset"
+    "  WHEN came THEN 'unattributed:house:' || asset"
     "  ELSE 'chain:' || network || ':' || asset || ':' || payee END AS path, asset,"
     " -paid AS amount FROM moved UNION ALL"
     " SELECT entry_id, 'chain:' || network || ':' || asset || ':' || payer, asset, paid FROM moved"
@@ -123,7 +131,11 @@ TREASURY = Cause(
     f"{NATIVE}, {_MOVED}",
 )
 _SWEPT = (
-    "swept AS (SELECT s.*, coalesce(i.gas_fee_wei, 0) AS gas,"
+    # What a top-up brought counts as gas where the address's owner was credited with it, its row
+    # being lost.
+    "swept AS (SELECT s.*, coalesce(i.gas_fee_wei, 0) AS gas, CASE WHEN s.kind = 'top_up'"
+    f"  AND i.state = 'final_ok' AND {_CAME.format('IS NOT NULL')} THEN i.amount_minor ELSE 0"
+    "  END AS given,"
     " CASE WHEN s.kind IN ('coin', 'token') THEN 'deposit' ELSE 'hot' END AS payer"
     " FROM sweeps s JOIN chain_intents i ON i.id = s.intent_id WHERE s.entry_id IS NOT NULL),"
     # What left each address without the gas, which its own row of moves carries too.
@@ -140,9 +152,9 @@ SWEEPS = Cause(
     " -minor AS amount FROM gone UNION ALL"
     " SELECT entry_id, 'chain:' || network || ':' || asset || ':' || place, asset, minor FROM gone"
     f" UNION ALL SELECT entry_id, 'expense:gas:' || network || ':' || {_COIN.format('swept')},"
-    f" {_COIN.format('swept')}, -gas FROM swept"
+    f" {_COIN.format('swept')}, -gas - given FROM swept"
     f" UNION ALL SELECT entry_id, 'chain:' || network || ':' || {_COIN.format('swept')} || ':'"
-    f"  || payer, {_COIN.format('swept')}, gas FROM swept",
+    f"  || payer, {_COIN.format('swept')}, gas + given FROM swept",
     "SELECT entry_id FROM sweeps",
     f"{NATIVE}, {_SWEPT}",
 )
