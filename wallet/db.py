@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -83,6 +83,15 @@ def _driver_spoken() -> Iterator[None]:
         raise
 
 
+def _naming(actor: str) -> Callable[[object, object, Connection], None]:
+    """Says who acts as a transaction begins, which is when its first statement does."""
+
+    def name(_session: object, _transaction: object, connection: Connection) -> None:
+        connection.execute(text(ACTING), {"actor": actor})
+
+    return name
+
+
 def _jitter() -> float:
     return 0.5 + random.random()  # noqa: S311 - spreads retries, hides nothing
 
@@ -142,9 +151,9 @@ class Database:
         """One edge: commit on success, roll back on any error."""
         with _spoken():
             async with self._sessions() as session:
+                if (actor := ACTOR.get()) is not None:
+                    event.listen(session.sync_session, "after_begin", _naming(actor))
                 async with session.begin():
-                    if (actor := ACTOR.get()) is not None:
-                        await session.execute(text(ACTING), {"actor": actor})
                     yield session
                     crashpoints.hit("db.before_commit")
                 crashpoints.hit("db.after_commit")

@@ -28,7 +28,8 @@ TWICE = [
 BATCHED = [
     "answer lost",  # which makes the allowances
     "old copy",
-    "gas too low",
+    "gas too low",  # which leaves none
+    "shallow reorg",
     "three crashes",
     "foreign transaction",
 ]

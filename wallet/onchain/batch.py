@@ -35,7 +35,7 @@ from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
 from wallet.onchain import beside, journal, pauses, repository, tokens
 from wallet.onchain.desk import Desk
-from wallet.onchain.doubtful import Doubtful
+from wallet.onchain.doubtful import REST_SECONDS, Doubtful
 from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import PAYOUT_BATCH, IntentDraft, create_intent
 from wallet.onchain.payout_contract import allowance_call, pay_call, says_paid
@@ -74,10 +74,10 @@ async def contracts_of(session: AsyncSession, network: Network) -> set[str]:
 class Batcher:
     """Puts queued payments of one network together, for one hot address at a time."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, *, rest_seconds: float = REST_SECONDS) -> None:
         self._desk = desk
         self._contract = desk.chain.network.contracts.get("batch_payout")
-        self._doubtful = Doubtful()
+        self._doubtful = Doubtful(rest_seconds)
 
     async def run(self, address: str, *, head: BlockRef) -> None:
         """Make at most one batch of each token. Leader only; `address` is a lane."""

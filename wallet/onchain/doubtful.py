@@ -20,7 +20,8 @@ REST_SECONDS = 10.0
 class Doubtful:
     """Groups of payments, by token, that are tried out apart from all others."""
 
-    def __init__(self) -> None:
+    def __init__(self, rest_seconds: float = REST_SECONDS) -> None:
+        self._rest_seconds = rest_seconds
         self._groups: dict[str, list[list[str]]] = {}
         self._rest_until = 0.0
         self._last: dict[str, float] = {}
@@ -56,4 +57,4 @@ class Doubtful:
         halves = [group[:middle], group[middle:]] if middle else []
         self._groups[code] += [[one.id for one in half] for half in halves]
         self._last[code] = time.monotonic()
-        self._rest_until = time.monotonic() + REST_SECONDS
+        self._rest_until = time.monotonic() + self._rest_seconds

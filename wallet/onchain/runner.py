@@ -20,6 +20,7 @@ from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
 from wallet.onchain.deliver import BUMP_AFTER_SECONDS, Deliverer
 from wallet.onchain.desk import Desk, leadership
+from wallet.onchain.doubtful import REST_SECONDS as BATCH_REST_SECONDS
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import take_apart
@@ -45,6 +46,7 @@ class IntentRunner:
         *,
         rebroadcast_seconds: float = REBROADCAST_SECONDS,
         bump_seconds: float = BUMP_AFTER_SECONDS,
+        batch_rest_seconds: float = BATCH_REST_SECONDS,
     ) -> None:
         self._desk = desk = with_batches(desk)
         self._observer = IntentObserver(desk)
@@ -52,7 +54,7 @@ class IntentRunner:
             desk, rebroadcast_seconds=rebroadcast_seconds, bump_seconds=bump_seconds
         )
         self._preparer = Preparer(desk)
-        self._batcher = Batcher(desk)
+        self._batcher = Batcher(desk, rest_seconds=batch_rest_seconds)
         self._calm: dict[str, float] = {}
         self._keyless = Keyless(desk.db, desk.network)
 

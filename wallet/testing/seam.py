@@ -77,6 +77,7 @@ class Seam:
     deriver: DepositDeriver
     rebroadcast_seconds: float = 0.0
     bump_seconds: float = 60.0
+    batch_rest_seconds: float = 10.0
     transport: Callable[[], JsonRpc] | None = None
     opened: list[JsonRpc] = field(default_factory=list)
     chain: ChainClient = field(init=False)
@@ -230,8 +231,9 @@ class Seam:
         told = followers(self.assets, {"local": self.network})
         desk = Desk(self.db, chain or self.chain, self.signer, told)
         return IntentRunner(
-            desk, rebroadcast_seconds=self.rebroadcast_seconds, bump_seconds=self.bump_seconds
-        )
+            desk, rebroadcast_seconds=self.rebroadcast_seconds, bump_seconds=self.bump_seconds,
+            batch_rest_seconds=self.batch_rest_seconds,
+        )  # fmt: skip
 
     # Loops
 

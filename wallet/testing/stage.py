@@ -115,6 +115,7 @@ class Stage:
         self._stolen: list[tuple[str, str]] = []
         self.first_id = ""
         seam.bump_seconds = NEVER
+        seam.batch_rest_seconds = 0.0  # a schedule lasts less
         self.stand()
 
     @classmethod
