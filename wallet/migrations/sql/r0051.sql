@@ -124,13 +124,14 @@ END $$;
 -- Whose rows are kept ------------------------------------------------------------------------------
 -- No times, which are the log's own, and no words that somebody wrote. Of an account only that it was
 -- stopped or opened: its other columns are the books'. The auditor has the same list (rooms/oplog.py).
+-- The trigger comes first: it waits for whoever is writing, so that the rows read after it are all.
+-- Accounts come last: what is posted waits from then on until the end of the revision.
 DO $$
 DECLARE
     kept record;
     moves text;
 BEGIN
     FOR kept IN SELECT * FROM (VALUES
-        ('accounts', 'id', 'status'),
         ('audit_accepted', 'fingerprint', 'code subject accepted_by'),
         ('audit_pauses', 'asset', 'run_id'),
         ('bank_references', 'principal_id', 'reference'),
@@ -151,21 +152,22 @@ BEGIN
         ('network_state', 'network', 'halted_reason'),
         ('treasury_moves', 'id',
          'network asset kind to_address amount_minor state proposed_by approved_by intent_id'),
-        ('unattributed_arrivals', 'id', 'principal_id tx_hash proposed_by approved_by')
+        ('unattributed_arrivals', 'id', 'principal_id tx_hash proposed_by approved_by'),
+        ('accounts', 'id', 'status')
     ) AS k(relation, keys, columns) LOOP
         moves := array_to_string(string_to_array(kept.keys || coalesce(' ' || nullif(kept.columns, ''), ''), ' '), ', ');
-        EXECUTE format(
-            'INSERT INTO operator_log (action, object, object_id, fields)'
-            ' SELECT ''baseline'', %1$L, operator_log_id(to_jsonb(t), %2$L), operator_log_fields(to_jsonb(t), %3$L)'
-            ' FROM %1$I t WHERE %4$s ORDER BY 3',
-            kept.relation, kept.keys, kept.columns,
-            CASE WHEN kept.relation = 'accounts' THEN 't.status <> ''open''' ELSE 'true' END);
         EXECUTE format(
             'CREATE TRIGGER %1$s_logged AFTER %2$s UPDATE OF %3$s ON %1$I FOR EACH ROW'
             ' EXECUTE FUNCTION operator_log_write(%4$L, %5$L)',
             kept.relation,
             CASE WHEN kept.relation = 'accounts' THEN '' ELSE 'INSERT OR DELETE OR' END,
             CASE WHEN kept.relation = 'accounts' THEN 'status' ELSE moves END, kept.keys, kept.columns);
+        EXECUTE format(
+            'INSERT INTO operator_log (action, object, object_id, fields)'
+            ' SELECT ''baseline'', %1$L, operator_log_id(to_jsonb(t), %2$L), operator_log_fields(to_jsonb(t), %3$L)'
+            ' FROM %1$I t WHERE %4$s ORDER BY 3',
+            kept.relation, kept.keys, kept.columns,
+            CASE WHEN kept.relation = 'accounts' THEN 't.status <> ''open''' ELSE 'true' END);
     END LOOP;
 END $$;
 
