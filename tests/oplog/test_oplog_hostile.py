@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 from alembic import command
+from psycopg.errors import CheckViolation
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -16,6 +18,7 @@ from wallet import migrate
 from wallet.auditor.rooms.oplog import CHECKS
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 
+HALT = "UPDATE network_state SET halted_reason = {} WHERE network = 'local'"
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
 
 
@@ -34,6 +37,27 @@ def _down(database: ScratchDatabase) -> None:
         command.downgrade(config, "r0050")
         connection.commit()
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "prepare, deed",
+    [
+        # As JSON text each character takes six bytes: this would be more than a text can hold, and
+        # the sealer, who takes lines in their order, would fail at this one for ever.
+        ("SELECT 1", HALT.format("repeat(chr(1), 20000)")),
+        ("SELECT set_config('bifold.actor', repeat('x', 20000), true)", HALT.format("'odd'")),
+    ],
+)  # fmt: skip
+def test_no_line_is_longer_than_the_seal_can_read(
+    database: ScratchDatabase, prepare: str, deed: str
+) -> None:
+    with psycopg.connect(database.conninfo()) as app:
+        app.execute(
+            "INSERT INTO network_state (network, chain_id, healthy) VALUES ('local', 1, true)"
+        )
+        app.execute(prepare.encode())
+        with pytest.raises(CheckViolation):
+            app.execute(deed.encode())
 
 
 def test_what_commits_during_the_upgrade_is_told(cluster: ScratchCluster) -> None:

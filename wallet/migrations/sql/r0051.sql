@@ -6,11 +6,12 @@ CREATE TABLE operator_log (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     role text NOT NULL DEFAULT session_user,
-    actor text,
+    actor text CHECK (length(actor) <= 200),
     action text NOT NULL CHECK (action IN ('baseline', 'insert', 'update', 'delete')),
     object text NOT NULL,
     object_id text NOT NULL,
-    fields jsonb NOT NULL
+    -- The seal reads a line as one text, and could never pass one that is longer than a text may be.
+    fields jsonb NOT NULL CHECK (octet_length(fields::text) <= 65536)
 );
 CREATE INDEX operator_log_object_idx ON operator_log (object, object_id, seq);
 CREATE TRIGGER operator_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON operator_log
