@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from alembic import command
-from psycopg.errors import CheckViolation
+from psycopg.errors import CheckViolation, InsufficientPrivilege
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
@@ -58,6 +58,11 @@ def test_no_line_is_longer_than_the_seal_can_read(
         app.execute(prepare.encode())
         with pytest.raises(CheckViolation):
             app.execute(deed.encode())
+
+
+def test_the_log_s_numbers_are_its_own(database: ScratchDatabase) -> None:
+    with psycopg.connect(database.conninfo()) as app, pytest.raises(InsufficientPrivilege):
+        app.execute("SELECT nextval('operator_log_seq_seq')")
 
 
 def test_what_commits_during_the_upgrade_is_told(cluster: ScratchCluster) -> None:

@@ -177,6 +177,7 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
         REVOKE ALL ON operator_log, unsealed_log, seal_log FROM bifold_app;
+        REVOKE ALL ON SEQUENCE operator_log_seq_seq FROM bifold_app;
         GRANT SELECT ON operator_log, unsealed_log, seal_log TO bifold_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_audit') THEN
