@@ -66,6 +66,41 @@ ALTER TABLE seals ADD CONSTRAINT seals_kind_check CHECK (kind IN ('genesis', 'en
     NOT VALID;
 ALTER TABLE seals VALIDATE CONSTRAINT seals_kind_check;
 
+-- What it could not read as one text would stop it for ever, as neither an entry nor an event goes
+-- away again. (As in r0031, and this.)
+CREATE OR REPLACE FUNCTION seal_await() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM new_entries n
+                WHERE octet_length(concat(n.kind, n.ref, n.meta)) > 1048576) THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
+            MESSAGE = 'an entry is longer than the seal reads';
+    END IF;
+    INSERT INTO public.unsealed (entry_id, posted)
+    SELECT n.id, (SELECT true FROM public.postings p WHERE p.entry_id = n.id LIMIT 1) IS NOT NULL
+      FROM new_entries n;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION check_principals() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    missing text;
+BEGIN
+    IF TG_TABLE_NAME = 'outbox' THEN
+        IF EXISTS (SELECT FROM new_rows n
+                    WHERE octet_length(concat(n.type, n.ref, n.data)) > 1048576) THEN
+            RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
+                MESSAGE = 'an event is longer than the seal reads';
+        END IF;
+    END IF;
+    SELECT n.principal_id INTO missing FROM new_rows n
+     WHERE n.principal_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM public.principals p WHERE p.id = n.principal_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '23503',
+            MESSAGE = format('%s names principal %s, who does not exist', TG_TABLE_NAME, missing);
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE VIEW seal_log AS
     SELECT o.seq, convert_to(
            seal_field('log.1') || seal_field(o.seq::text) || seal_moment(o.at) || seal_field(o.role)
