@@ -60,6 +60,17 @@ def test_no_line_is_longer_than_the_seal_can_read(
             app.execute(deed.encode())
 
 
+def test_what_is_not_kept_cannot_stop_an_operator(database: ScratchDatabase) -> None:
+    """A JSON text ends at 256 MB, one of the database at a gigabyte."""
+    with psycopg.connect(database.conninfo(), autocommit=True) as app:
+        app.execute("INSERT INTO network_state (network) VALUES ('local')")
+        app.execute("UPDATE network_state SET detail = repeat('x', 270000000)")
+    with psycopg.connect(database.conninfo("bifold_operator"), autocommit=True) as operator:
+        operator.execute(HALT.format("'odd'").encode())
+        told = operator.execute("SELECT fields FROM operator_log ORDER BY seq DESC LIMIT 1")
+        assert told.fetchone() == ({"halted_reason": "odd"},)
+
+
 def test_the_log_s_numbers_are_its_own(database: ScratchDatabase) -> None:
     with psycopg.connect(database.conninfo()) as app, pytest.raises(InsufficientPrivilege):
         app.execute("SELECT nextval('operator_log_seq_seq')")

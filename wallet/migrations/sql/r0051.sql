@@ -39,12 +39,27 @@ RETURN (SELECT coalesce(jsonb_object_agg(c.name, line -> c.name), '{}')
 CREATE FUNCTION operator_log_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    old_id text := CASE WHEN TG_OP <> 'INSERT' THEN operator_log_id(to_jsonb(OLD), TG_ARGV[0]) END;
-    new_id text := CASE WHEN TG_OP <> 'DELETE' THEN operator_log_id(to_jsonb(NEW), TG_ARGV[0]) END;
-    old_fields jsonb := CASE WHEN TG_OP <> 'INSERT' THEN operator_log_fields(to_jsonb(OLD), TG_ARGV[1]) END;
-    new_fields jsonb := CASE WHEN TG_OP <> 'DELETE' THEN operator_log_fields(to_jsonb(NEW), TG_ARGV[1]) END;
+    -- No column but those: one that is longer than JSON can be would refuse what an operator does here.
+    kept text := 'SELECT to_jsonb(k) FROM (SELECT ' || (
+        SELECT string_agg(format('($1).%I', c.name), ', ')
+          FROM unnest(string_to_array(rtrim(TG_ARGV[0] || ' ' || TG_ARGV[1]), ' ')) AS c(name)) || ') k';
+    line jsonb;
+    old_id text;
+    new_id text;
+    old_fields jsonb;
+    new_fields jsonb;
     actor text := nullif(current_setting('bifold.actor', true), '');
 BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        EXECUTE kept INTO line USING OLD;
+        old_id := operator_log_id(line, TG_ARGV[0]);
+        old_fields := operator_log_fields(line, TG_ARGV[1]);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        EXECUTE kept INTO line USING NEW;
+        new_id := operator_log_id(line, TG_ARGV[0]);
+        new_fields := operator_log_fields(line, TG_ARGV[1]);
+    END IF;
     IF old_id = new_id AND old_fields = new_fields THEN
         RETURN NULL;
     END IF;
