@@ -176,13 +176,14 @@ END $$;
 -- No times, which are the log's own, and no words that somebody wrote. Of an account only that it was
 -- stopped or opened: its other columns are the books'. The auditor has the same list (rooms/oplog.py).
 -- The trigger comes first: it waits for whoever is writing, so that the rows read after it are all.
--- Accounts come last: what is posted waits from then on until the end of the revision.
+-- Accounts come first: who has posted, and writes here after it, is waited for while nothing is locked.
 DO $$
 DECLARE
     kept record;
     moves text;
 BEGIN
     FOR kept IN SELECT * FROM (VALUES
+        ('accounts', 'id', 'status'),
         ('audit_accepted', 'fingerprint', 'code subject accepted_by'),
         ('audit_pauses', 'asset', 'run_id'),
         ('bank_references', 'principal_id', 'reference'),
@@ -203,8 +204,7 @@ BEGIN
         ('network_state', 'network', 'halted_reason'),
         ('treasury_moves', 'id',
          'network asset kind to_address amount_minor state proposed_by approved_by intent_id'),
-        ('unattributed_arrivals', 'id', 'principal_id tx_hash proposed_by approved_by'),
-        ('accounts', 'id', 'status')
+        ('unattributed_arrivals', 'id', 'principal_id tx_hash proposed_by approved_by')
     ) AS k(relation, keys, columns) LOOP
         moves := array_to_string(string_to_array(kept.keys || coalesce(' ' || nullif(kept.columns, ''), ''), ' '), ', ');
         EXECUTE format(
