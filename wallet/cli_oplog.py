@@ -38,8 +38,8 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
         return 0
     for line in lines:
         who = f"{line.actor} ({line.role})" if line.actor else line.role
-        print(f"{line.seq:>7}  {rfc3339(line.at)}  {who}  {line.action} {line.object}"
-              f" {line.object_id}  {_told(line.changed)}".rstrip())  # fmt: skip
+        print(_one_line(f"{line.seq:>7}  {rfc3339(line.at)}  {who}  {line.action} {line.object}"
+                        f" {line.object_id}  {_told(line.changed)}".rstrip()))  # fmt: skip
     if not lines:
         print("The log has no such line.")
     return 0
@@ -48,6 +48,14 @@ async def command(settings: Settings, chosen: argparse.Namespace) -> int:
 def _amount(name: str, value: Any) -> Any:
     """Minor units as text: they are more than a JSON number holds."""
     return str(value) if name.endswith("_minor") and value is not None else value
+
+
+def _one_line(told: str) -> str:
+    """The application writes what it likes into a row: no value may end its line, or be an order to
+    the terminal."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in told
+    )
 
 
 def _told(changed: dict[str, tuple[Any, Any]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import psycopg
 import pytest
 
 from wallet.cli import main
@@ -62,3 +63,20 @@ def test_a_refused_order_leaves_no_line(
     capsys.readouterr()
     assert main(["log"]) == 0
     assert capsys.readouterr().out == "The log has no such line.\n"
+
+
+def test_no_value_looks_like_another_line(
+    mine: ScratchDatabase, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code that runs as the application writes what it likes into a row; a line stays one line, and
+    a terminal is told nothing."""
+    forged = "X\n      9  2026-11-30T00:00:00Z  ada (bifold_operator)  delete \x1b[2K\u202e"
+    with psycopg.connect(mine.conninfo()) as app:
+        app.execute("SELECT set_config('bifold.actor', %s, true)", [f"eve\r{forged}"])
+        app.execute(
+            "INSERT INTO halted_tokens (network, asset, reason) VALUES ('local', %s, 'x')", [forged]
+        )
+    assert main(["log"]) == 0
+    told = capsys.readouterr().out
+    assert told.removesuffix("\n").isprintable()
+    assert "local/X\\n " in told and "eve\\r" in told and "\\x1b[2K" in told

@@ -6,11 +6,12 @@ CREATE TABLE operator_log (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     role text NOT NULL DEFAULT session_user,
-    actor text,
+    actor text CHECK (length(actor) <= 200),
     action text NOT NULL CHECK (action IN ('baseline', 'insert', 'update', 'delete')),
     object text NOT NULL,
     object_id text NOT NULL,
-    fields jsonb NOT NULL
+    -- The seal reads a line as one text, and could never pass one that is longer than a text may be.
+    fields jsonb NOT NULL CHECK (octet_length(fields::text) <= 65536)
 );
 CREATE INDEX operator_log_object_idx ON operator_log (object, object_id, seq);
 CREATE TRIGGER operator_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON operator_log
@@ -38,12 +39,27 @@ RETURN (SELECT coalesce(jsonb_object_agg(c.name, line -> c.name), '{}')
 CREATE FUNCTION operator_log_write() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    old_id text := CASE WHEN TG_OP <> 'INSERT' THEN operator_log_id(to_jsonb(OLD), TG_ARGV[0]) END;
-    new_id text := CASE WHEN TG_OP <> 'DELETE' THEN operator_log_id(to_jsonb(NEW), TG_ARGV[0]) END;
-    old_fields jsonb := CASE WHEN TG_OP <> 'INSERT' THEN operator_log_fields(to_jsonb(OLD), TG_ARGV[1]) END;
-    new_fields jsonb := CASE WHEN TG_OP <> 'DELETE' THEN operator_log_fields(to_jsonb(NEW), TG_ARGV[1]) END;
+    -- No column but those: one that is longer than JSON can be would refuse what an operator does here.
+    kept text := 'SELECT to_jsonb(k) FROM (SELECT ' || (
+        SELECT string_agg(format('($1).%I', c.name), ', ')
+          FROM unnest(string_to_array(rtrim(TG_ARGV[0] || ' ' || TG_ARGV[1]), ' ')) AS c(name)) || ') k';
+    line jsonb;
+    old_id text;
+    new_id text;
+    old_fields jsonb;
+    new_fields jsonb;
     actor text := nullif(current_setting('bifold.actor', true), '');
 BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        EXECUTE kept INTO line USING OLD;
+        old_id := operator_log_id(line, TG_ARGV[0]);
+        old_fields := operator_log_fields(line, TG_ARGV[1]);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        EXECUTE kept INTO line USING NEW;
+        new_id := operator_log_id(line, TG_ARGV[0]);
+        new_fields := operator_log_fields(line, TG_ARGV[1]);
+    END IF;
     IF old_id = new_id AND old_fields = new_fields THEN
         RETURN NULL;
     END IF;
@@ -64,6 +80,41 @@ ALTER TABLE seals DROP CONSTRAINT seals_kind_check;
 ALTER TABLE seals ADD CONSTRAINT seals_kind_check CHECK (kind IN ('genesis', 'entry', 'event', 'log'))
     NOT VALID;
 ALTER TABLE seals VALIDATE CONSTRAINT seals_kind_check;
+
+-- What it could not read as one text would stop it for ever, as neither an entry nor an event goes
+-- away again. (As in r0031, and this.)
+CREATE OR REPLACE FUNCTION seal_await() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM new_entries n
+                WHERE octet_length(concat(n.kind, n.ref, n.meta)) > 1048576) THEN
+        RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
+            MESSAGE = 'an entry is longer than the seal reads';
+    END IF;
+    INSERT INTO public.unsealed (entry_id, posted)
+    SELECT n.id, (SELECT true FROM public.postings p WHERE p.entry_id = n.id LIMIT 1) IS NOT NULL
+      FROM new_entries n;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION check_principals() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    missing text;
+BEGIN
+    IF TG_TABLE_NAME = 'outbox' THEN
+        IF EXISTS (SELECT FROM new_rows n
+                    WHERE octet_length(concat(n.type, n.ref, n.data)) > 1048576) THEN
+            RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded',
+                MESSAGE = 'an event is longer than the seal reads';
+        END IF;
+    END IF;
+    SELECT n.principal_id INTO missing FROM new_rows n
+     WHERE n.principal_id IS NOT NULL
+       AND NOT EXISTS (SELECT FROM public.principals p WHERE p.id = n.principal_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = '23503',
+            MESSAGE = format('%s names principal %s, who does not exist', TG_TABLE_NAME, missing);
+    END IF;
+    RETURN NULL;
+END $$;
 
 CREATE VIEW seal_log AS
     SELECT o.seq, convert_to(
@@ -124,6 +175,8 @@ END $$;
 -- Whose rows are kept ------------------------------------------------------------------------------
 -- No times, which are the log's own, and no words that somebody wrote. Of an account only that it was
 -- stopped or opened: its other columns are the books'. The auditor has the same list (rooms/oplog.py).
+-- The trigger comes first: it waits for whoever is writing, so that the rows read after it are all.
+-- Accounts come first: who has posted, and writes here after it, is waited for while nothing is locked.
 DO $$
 DECLARE
     kept record;
@@ -155,17 +208,17 @@ BEGIN
     ) AS k(relation, keys, columns) LOOP
         moves := array_to_string(string_to_array(kept.keys || coalesce(' ' || nullif(kept.columns, ''), ''), ' '), ', ');
         EXECUTE format(
-            'INSERT INTO operator_log (action, object, object_id, fields)'
-            ' SELECT ''baseline'', %1$L, operator_log_id(to_jsonb(t), %2$L), operator_log_fields(to_jsonb(t), %3$L)'
-            ' FROM %1$I t WHERE %4$s ORDER BY 3',
-            kept.relation, kept.keys, kept.columns,
-            CASE WHEN kept.relation = 'accounts' THEN 't.status <> ''open''' ELSE 'true' END);
-        EXECUTE format(
             'CREATE TRIGGER %1$s_logged AFTER %2$s UPDATE OF %3$s ON %1$I FOR EACH ROW'
             ' EXECUTE FUNCTION operator_log_write(%4$L, %5$L)',
             kept.relation,
             CASE WHEN kept.relation = 'accounts' THEN '' ELSE 'INSERT OR DELETE OR' END,
             CASE WHEN kept.relation = 'accounts' THEN 'status' ELSE moves END, kept.keys, kept.columns);
+        EXECUTE format(
+            'INSERT INTO operator_log (action, object, object_id, fields)'
+            ' SELECT ''baseline'', %1$L, operator_log_id(to_jsonb(t), %2$L), operator_log_fields(to_jsonb(t), %3$L)'
+            ' FROM %1$I t WHERE %4$s ORDER BY 3',
+            kept.relation, kept.keys, kept.columns,
+            CASE WHEN kept.relation = 'accounts' THEN 't.status <> ''open''' ELSE 'true' END);
     END LOOP;
 END $$;
 
@@ -174,6 +227,7 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_app') THEN
         REVOKE ALL ON operator_log, unsealed_log, seal_log FROM bifold_app;
+        REVOKE ALL ON SEQUENCE operator_log_seq_seq FROM bifold_app;
         GRANT SELECT ON operator_log, unsealed_log, seal_log TO bifold_app;
     END IF;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'bifold_audit') THEN

@@ -19,3 +19,5 @@ def downgrade() -> None:
     """Without it, and only as long as nothing of it is sealed."""
     run_sql("r0051_down.sql")
     restore("r0025.sql", "seal")
+    restore("r0031.sql", "seal_await")
+    restore("r0031.sql", "check_principals")
