@@ -77,11 +77,14 @@ async def test_a_token_that_breaks_keeps_nothing_else_from_cold(seam: Seam, told
     assert await over(seam)
 
 
+@pytest.mark.parametrize(
+    "told", [NodeRejected(-32000, "execution aborted (timeout = 5s)"), "<html>502</html>", "0x1"]
+)
 async def test_what_may_be_the_nodes_is_tried_for_a_while(
-    seam: Seam, monkeypatch: pytest.MonkeyPatch
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, told: object
 ) -> None:
     """Coins stay for its gas; but not for ever, since somebody else has the key."""
-    seam.treasury = answering(seam, NodeRejected(-32000, "execution aborted (timeout = 5s)"))
+    seam.treasury = answering(seam, told)
     address = await order(seam)
     await _emptied(seam, 3)
     assert await seam.on_chain(address, "ETH") == 100 * 10**18

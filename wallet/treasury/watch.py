@@ -16,7 +16,14 @@ from sqlalchemy import text
 
 from chain.balances import others_say_more
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout
+from chain.errors import (
+    ChainError,
+    FeeCeiling,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    TooMuchGas,
+)
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
 from chain.outcomes import code_fails
@@ -350,5 +357,5 @@ class TreasuryWatch:
 def _its_code_fails(error: ChainError) -> bool:
     """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
     if not isinstance(error, NodeRejected):
-        return isinstance(error, NodeGarbage)
+        return isinstance(error, TooMuchGas)
     return code_fails(error.rpc_code, error.message)
