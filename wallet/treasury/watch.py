@@ -22,6 +22,7 @@ from chain.errors import (
     NodeGarbage,
     NodeRejected,
     NodeTimeout,
+    NodeUnavailable,
     TooMuchGas,
 )
 from chain.fee_models import beside_gas, gas_limit
@@ -159,7 +160,8 @@ class TreasuryWatch:
                           error="no coins for its gas")  # fmt: skip
                 return False
             await self._send(address, asset, held, cold)
-        except (NodeRejected, NodeGarbage, NodeTimeout) as error:
+        except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+            await self._chain.head()  # a node that is away says nothing of the token
             why, now = str(error)[:200], time.monotonic()
             since = self._breaks.setdefault((address, asset), now)
             if not _its_code_fails(error) and now - since < GAS_SECONDS:
