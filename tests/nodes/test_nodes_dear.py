@@ -9,9 +9,12 @@ from typing import Any
 from chain.client import ChainClient
 from chain.failover import FailoverRpc
 from chain.testing.fake_node import FakeNode
+from tests.treasury.test_treasury_stolen import COLD, _emptied
 from wallet.db import Database
 from wallet.onchain import NetworkObserver
+from wallet.onchain.freeze import freeze_network
 from wallet.testing.seam import Seam
+from wallet.treasury import TreasuryWatch
 from wallet.withdrawals import Planner
 
 OUTSIDE = "0x00000000000000000000000000000000000A11cE"
@@ -59,5 +62,30 @@ async def test_one_node_of_three_stops_nobody_by_its_fees(db: Database, tmp_path
         await seam.runner.tick()
         now = await seam.withdrawal(ada, made.id)
         assert (now.status, len(now.attempts)) == ("broadcast", 1)
+    finally:
+        await seam.close()
+
+
+async def test_nor_does_the_other_of_two_stop_an_evacuation(db: Database, tmp_path: Path) -> None:
+    honest, liar = FakeNode(), FakeNode()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", cold=COLD, confirmations=2,
+        transport=honest.transport,
+    )  # fmt: skip
+    try:
+        await seam.fund_house()
+        liar.chain = honest.chain
+        _dear(liar)
+        several = FailoverRpc(seam.network, [honest.transport(), liar.transport()])
+        seam.chain = ChainClient(seam.network, several)
+        seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
+        seam.runner = seam.new_runner()
+        seam.treasury = TreasuryWatch(seam.db, seam.chain, seam.assets)
+        await seam.observer.tick()
+        async with seam.operators.transaction() as session:
+            await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+        await _emptied(seam)
+        [address] = await seam.signer.hot_addresses()
+        assert await seam.on_chain(address, "ETH") == 0
     finally:
         await seam.close()
