@@ -16,7 +16,7 @@ from chain.answerable import answerable
 from chain.arrivals import Arrivals
 from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings, said
 from chain.blocks import Block, BlockRef, Receipt, parse_block, parse_ref
-from chain.errors import ChainError, NodeGarbage, NodeRejected, WrongChain
+from chain.errors import ChainError, NodeGarbage, NodeRejected, TooMuchGas, WrongChain
 from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
 from chain.lanes import in_lanes, split
 from chain.observe import ObservedDeposit
@@ -391,8 +391,10 @@ class ChainClient:
             request["authorizationList"] = [one.json() for one in authorizations]
         gas = parse.quantity(await self.rpc.call("eth_estimateGas", (request,)), "estimateGas")
         # Less than that no node takes: what is sent with it would hold its nonce for ever.
-        if not intrinsic_gas(data) <= gas <= MAX_GAS:
-            raise NodeGarbage("eth_estimateGas answered less than any such call costs, or too much")
+        if gas < intrinsic_gas(data):
+            raise NodeGarbage("eth_estimateGas answered less than any such call costs")
+        if gas > MAX_GAS:
+            raise TooMuchGas("eth_estimateGas answered more gas than is ever signed")
         return gas
 
     async def send_raw(self, raw: bytes) -> SendOutcome:

@@ -50,6 +50,10 @@ class AnswerTooLarge(NodeGarbage):
         super().__init__(f"the node's answer is larger than {most} bytes")
 
 
+class TooMuchGas(NodeGarbage):
+    """A call is said to take more gas than is ever signed: its code's doing, or the node's."""
+
+
 class NodeRejected(ChainError):
     """The node answered with a JSON-RPC error object.
 

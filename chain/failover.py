@@ -338,10 +338,11 @@ class FailoverRpc:
         return told
 
     def base_fee(self) -> int:
-        """The highest that other nodes' heads told when they were last looked at. At less, nobody
-        mines: what bids so little jams its address, and by one node's word alone nothing does."""
+        """What two other nodes' heads reach, or the only one's, by the last look. At less, nobody
+        mines, and what bids so little jams its address; nor does all wait by one word of many."""
         heads = [one.head for one in self._nodes if one is not self._current and self._speaks(one)]
-        return max((head.base_fee for head in heads if head), default=0)
+        told = sorted(head.base_fee for head in heads if head)
+        return told[-2] if len(told) > 1 else sum(told)
 
     async def _has_a_say(self, node: Node) -> bool:
         if node.not_before > self._clock() or not await self._verify(node):

@@ -143,7 +143,7 @@ async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
     async with services.db.transaction() as session:
         row = (
             await session.execute(
-                text("SELECT network, purpose, state FROM chain_intents WHERE id = :id"),
+                text("SELECT network, purpose, state FROM chain_intents WHERE id = :id FOR UPDATE"),
                 {"id": chosen.withdrawal},
             )
         ).one_or_none()

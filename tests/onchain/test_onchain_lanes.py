@@ -138,7 +138,7 @@ async def test_a_bump_above_the_days_fees_is_asked_for_again_and_not_lost(
         for _ in range(4):
             await lanes.runner.tick()
         assert len(asked_for) == 1  # not in every pass
-        monkeypatch.setattr(deliver, "BUMP_ASKS_AGAIN_SECONDS", 0.0)
+        monkeypatch.setattr(deliver, "ASKS_AGAIN_SECONDS", 0.0)
         await lanes.new_runner().tick()
         assert len(asked_for) == 2
     again = lanes.new_runner()

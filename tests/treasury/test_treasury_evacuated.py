@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chain.client import ChainClient
-from chain.errors import NodeRejected
+from chain.errors import NodeRejected, NodeUnavailable
 from chain.failover import FailoverRpc
 from chain.testing.fake_node import FakeNode
 from tests.treasury.test_treasury_stolen import COLD, _emptied
@@ -58,6 +58,8 @@ def answering(seam: Seam, told: object) -> TreasuryWatch:
 
     def breaks(method: str, params: Sequence[Any], honest: Any) -> Any:
         if method == "eth_estimateGas" and params[0]["to"] == token.contract:
+            if isinstance(told, NodeUnavailable):
+                raise told
             return told
         return honest
 
@@ -77,11 +79,18 @@ async def test_a_token_that_breaks_keeps_nothing_else_from_cold(seam: Seam, told
     assert await over(seam)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        NodeRejected(-32000, "execution aborted (timeout = 5s)"), NodeUnavailable("HTTP 503"),
+        "<html>502</html>", "0x1",
+    ],
+)  # fmt: skip
 async def test_what_may_be_the_nodes_is_tried_for_a_while(
-    seam: Seam, monkeypatch: pytest.MonkeyPatch
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, told: object
 ) -> None:
     """Coins stay for its gas; but not for ever, since somebody else has the key."""
-    seam.treasury = answering(seam, NodeRejected(-32000, "execution aborted (timeout = 5s)"))
+    seam.treasury = answering(seam, told)
     address = await order(seam)
     await _emptied(seam, 3)
     assert await seam.on_chain(address, "ETH") == 100 * 10**18

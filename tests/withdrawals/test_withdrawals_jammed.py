@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,3 +133,54 @@ async def test_so_is_a_batchs(seam: Seam) -> None:
     assert await seam.differences() == []
     with pytest.raises(InvalidState):
         await cli_operator._replace(services, chosen)
+
+
+@pytest.mark.parametrize("most", [150, 50])
+async def test_nor_does_it_jam_by_a_bid_above_the_signers_ceiling(seam: Seam, most: int) -> None:
+    """The signer's ceiling may be lower than the network's; what it refused is bid for less, or
+    asked for again: no other transfer of nothing ever comes at this nonce."""
+    ada, first, _ = await jammed(seam)
+    chains = seam.desk.policy.chains
+    wide = seam.desk.policy
+    seam.desk.policy = replace(
+        wide, chains={31337: replace(chains[31337], fee_ceiling_wei=most * GWEI)}
+    )
+    await operator(seam, first)
+    await dear(seam, 8)
+    if most < 100:  # nothing is mined at so little: its operator allows more
+        assert (await seam.withdrawal(ada, first.id)).status == "broadcast"
+        seam.desk.policy = wide
+        seam.runner = seam.new_runner()
+        await dear(seam, 8)
+    await dear(seam, 8)
+    done = await seam.withdrawal(ada, first.id)
+    assert (done.status, done.failure_code, done.fee.minor) == (
+        "failed", "cancelled_by_operator", 0,
+    )  # fmt: skip
+    assert await seam.differences() == []
+
+
+async def test_nor_is_its_address_halted_by_such_a_bid(seam: Seam) -> None:
+    """Of a payment that nothing was signed for yet."""
+    ada = await seam.funded_person()
+    await seam.automine(False)
+    wide = seam.desk.policy
+    chain = wide.chains[31337]
+    assert chain.native is not None
+    tight = replace(chain, fee_ceiling_wei=150 * GWEI, native=replace(chain.native, per_day=1))
+    seam.desk.policy = replace(wide, chains={31337: tight})
+    made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.runner.tick()
+    await seam.runner.tick()
+    assert (await seam.withdrawal(ada, made.id)).waiting_for == "signer_limit"
+    for _ in range(4):
+        await seam.node("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+        await seam.dev.mine(1)
+    await operator(seam, made)
+    await dear(seam, 2)
+    for _ in range(4):
+        await seam.node("anvil_setNextBlockBaseFeePerGas", hex(80 * GWEI))
+        await seam.mine()
+    assert await seam.rows("SELECT 1 FROM chain_signers WHERE halted_reason IS NOT NULL") == []
+    done = await seam.withdrawal(ada, made.id)
+    assert (done.status, done.failure_code) == ("failed", "cancelled_by_operator")

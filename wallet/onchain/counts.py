@@ -26,9 +26,12 @@ async def used_for_all(chain: ChainClient, address: str) -> int:
     return nonce
 
 
-async def fees_for_all(chain: ChainClient) -> FeeQuote:
-    """The serving node's, with the highest base fee that other nodes' heads tell: what bids less is
-    mined by nobody, and jams its address. Raises FeeCeiling, ChainError."""
+async def fees_for_all(chain: ChainClient, *, urgent: bool = False) -> FeeQuote:
+    """The serving node's, with the base fee that other nodes' heads tell where it is higher: what
+    bids less is mined by nobody, and jams its address. What is saved from a thief is `urgent`: no
+    other node holds it up, and what jams is let go. Raises FeeCeiling, ChainError."""
     fees = await chain.fees()
+    if urgent:
+        return fees
     told: int = getattr(chain.rpc, "base_fee", int)()  # 0 where there is one node
     return replace(fees, base_fee=max(fees.base_fee, told))

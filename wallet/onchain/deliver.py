@@ -32,6 +32,7 @@ from wallet.onchain.replace import (
     Replacement,
     cancelling,
     dearer,
+    missing,
     nothing,
     wants_cancel,
     wants_speed,
@@ -42,10 +43,12 @@ from wallet.onchain.states import UNMINED, State
 BUMP_AFTER_SECONDS = 30.0
 DAY_LIMIT = "day_limit_reached"  # the signer's word for: tomorrow
 TOO_FAR = "nonce_ahead"  # and for: so far above my newest one I sign nothing
+TOO_DEAR = "fee_above_ceiling"  # and for: so much per gas I never sign
+TOO_DEAR_SECONDS = 3600.0  # what was too dear is not bid again for so long
 DAY_LIMIT_WAIT_SECONDS = (
     26 * 3600.0
 )  # a day and its seams; what is refused then is refused for good
-BUMP_ASKS_AGAIN_SECONDS = 300.0  # a bump above the day's fees; what it outbids is there meanwhile
+ASKS_AGAIN_SECONDS = 300.0  # a bump above the day's fees; what it outbids is there meanwhile
 MALFORMED_SENDS = 20  # a node that calls the bytes malformed so often is looked at by a person
 MAYBE_OUT = frozenset({SendKind.ACCEPTED, SendKind.KNOWN, SendKind.NONCE_TOO_LOW, SendKind.UNKNOWN})
 """Outcomes after which the bytes count as sent. The rest were refused for now and go again."""
@@ -67,7 +70,8 @@ class Deliverer:
         self._bump_seconds = bump_seconds
         self._unsigned: set[str] = set()
         self._refusals: dict[str, tuple[int, str]] = {}
-        self._put_off: dict[str, float] = {}
+        self._put_off: dict[tuple[str, int], float] = {}
+        self._too_dear = (0, 0.0)
         self._handed: dict[str, float] = {}
 
     async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
@@ -130,7 +134,7 @@ class Deliverer:
         sendable = [a for a in attempts if a.raw is not None]
         if not sendable:
             return
-        for attempt in _missing(sendable, known):
+        for attempt in missing(sendable, known):
             if self._due(attempt) and attempt.raw is not None:
                 await self._send(intent, attempt.seq, attempt.raw)
         if wants_speed(intent, sendable):
@@ -179,17 +183,20 @@ class Deliverer:
             await desk.send_to_review(intent, f"signer_{error.reason}", halt=True)
             return None
         except SignerRefused as error:
-            if attempt.kind == "bump" and error.reason == DAY_LIMIT:
-                # Not for good: a refused bump would be the last one that this nonce ever has.
+            if error.reason == TOO_DEAR and await self._bid_less(intent, attempt):
+                return None
+            outbids = attempt.kind == "bump" or intent.state is not State.ALLOCATED
+            if outbids and error.reason in (DAY_LIMIT, TOO_DEAR):
+                # Not for good: what is refused would be the last that this nonce ever has.
                 log.warning("signer.limit_reached", intent=intent.id, address=sender)
-                self._put_off[intent.id] = time.monotonic() + BUMP_ASKS_AGAIN_SECONDS
+                self._put_off[intent.id, attempt.seq] = time.monotonic() + ASKS_AGAIN_SECONDS
             elif await self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
             else:
                 await self._refused(intent, attempt, error.reason)
             return None
         self._refusals.pop(intent.id, None)
-        self._put_off.pop(intent.id, None)
+        self._put_off.pop((intent.id, attempt.seq), None)
         hit("intent.after_sign")
         fields = decode_unsigned(attempt.unsigned)
         if not signed_matches(signed.raw, fields, sender) or tx_hash(signed.raw) != signed.tx_hash:
@@ -221,9 +228,8 @@ class Deliverer:
         )
 
     def _waits(self, attempt: Attempt) -> bool:
-        """Whether this bump was above the day's fees a moment ago: its older bytes go on."""
-        until = self._put_off.get(attempt.intent_id, 0.0)
-        return attempt.kind == "bump" and time.monotonic() < until
+        """Whether the signer did not let this outbid others a moment ago: these go on."""
+        return time.monotonic() < self._put_off.get((attempt.intent_id, attempt.seq), 0.0)
 
     async def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
         """Whether this refusal ends with the day, and that may be waited for: not while hot
@@ -325,8 +331,12 @@ class Deliverer:
 
     def _most(self, intent: Intent) -> int | None:
         """Wei per gas that a transfer of nothing may bid which an operator asked for: it is the
-        house's, and what waits behind its nonce may be everybody's. None: the bound."""
-        return None if intent.cancel_asked_by is None else self._desk.chain.network.max_fee_wei
+        house's, and what waits behind its nonce may be everybody's. Less than what the signer has
+        refused as too dear. None: the bound."""
+        if intent.cancel_asked_by is None:
+            return None
+        most, (refused, until) = self._desk.chain.network.max_fee_wei, self._too_dear
+        return min(most, refused - 1) if time.monotonic() < until else most
 
     async def _bids_now(self, intent: Intent, replacement: Replacement) -> Replacement:
         """Such a one bids what the network asks at once; by steps it might never get there."""
@@ -339,8 +349,31 @@ class Deliverer:
             cap, tip = fees.cap, fees.tip
         except FeeCeiling:
             cap, tip = most, fields.tip
+        if most < self._desk.chain.network.max_fee_wei:
+            most = (fields.cap + most) // 2  # the signer's ceiling is somewhere between
         cap = max(fields.cap, min(cap, most))
         return kind, replace(fields, cap=cap, tip=min(max(fields.tip, tip), cap))
+
+    async def _bid_less(self, intent: Intent, attempt: Attempt) -> bool:
+        """In place of a transfer of nothing above the signer's ceiling. False: there is no less."""
+        if attempt.kind != "cancel" or self._most(intent) is None:
+            return False
+        self._too_dear = (attempt.cap_wei, time.monotonic() + TOO_DEAR_SECONDS)
+        async with self._desk.db.transaction() as session:
+            attempts = (await repository.attempts_of(session, [intent.id]))[intent.id]
+        kept = [one for one in attempts if one.raw is not None or one.kind == "pay"]
+        percent = self._desk.chain.network.bump_percent
+        found = cancelling(intent, kept, percent, ceiling_wei=self._most(intent))
+        found = None if found is None else await self._bids_now(intent, found)
+        if found is None or found[1].cap >= attempt.cap_wei:
+            return False
+        async with self._desk.db.transaction() as session:
+            await repository.lock_intent(session, intent.id)
+            if await repository.store_refused(
+                session, intent_id=intent.id, seq=attempt.seq, reason=TOO_DEAR
+            ):
+                await self._add(session, intent, attempt, found)
+        return True
 
     async def _bump_if_stuck(self, intent: Intent, attempts: list[Attempt]) -> None:
         """Raise the fees of the lowest unmined nonce after a long wait, within its ceiling, where
@@ -413,16 +446,3 @@ class Deliverer:
                 tip_wei=fields.tip,
                 cap_wei=fields.cap,
             )
-
-
-def _missing(sendable: Sequence[Attempt], known: set[str]) -> Sequence[Attempt]:
-    """What the node is to be given again, newest first; an older one may be the one it takes.
-
-    Once it has one of them only the newest may be missing. That this was handed over before says
-    nothing: its request may have been lost, and the older one be too cheap for hours.
-    """
-    newest = sendable[-1]
-    if newest.tx_hash in known:
-        return ()
-    there = any(attempt.tx_hash in known for attempt in sendable)
-    return (newest,) if there else sendable[::-1]

@@ -136,7 +136,7 @@ class Preparer:
         queued = await self._never_signed(queued, address)
         hit("intent.before_estimate")
         try:
-            fees = await fees_for_all(desk.chain)
+            fees = await fees_for_all(desk.chain, urgent=emptied)
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0

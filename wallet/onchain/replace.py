@@ -146,6 +146,19 @@ def nothing(fields: TxFields, sender: str) -> TxFields:
     return replace(fields, to=sender, value=0, data=b"", authorizations=())
 
 
+def missing(sendable: Sequence[Attempt], known: set[str]) -> Sequence[Attempt]:
+    """What the node is to be given again, newest first; an older one may be the one it takes.
+
+    Once it has one of them only the newest may be missing. That this was handed over before says
+    nothing: its request may have been lost, and the older one be too cheap for hours.
+    """
+    newest = sendable[-1]
+    if newest.tx_hash in known:
+        return ()
+    there = any(attempt.tx_hash in known for attempt in sendable)
+    return (newest,) if there else sendable[::-1]
+
+
 def _demand_room(replacement: Replacement | None) -> None:
     if replacement is None:
         raise FeeBoundReached(

@@ -16,7 +16,15 @@ from sqlalchemy import text
 
 from chain.balances import others_say_more
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout
+from chain.errors import (
+    ChainError,
+    FeeCeiling,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+    TooMuchGas,
+)
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
 from chain.outcomes import code_fails
@@ -152,7 +160,8 @@ class TreasuryWatch:
                           error="no coins for its gas")  # fmt: skip
                 return False
             await self._send(address, asset, held, cold)
-        except (NodeRejected, NodeGarbage, NodeTimeout) as error:
+        except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+            await self._chain.head()  # a node that is away says nothing of the token
             why, now = str(error)[:200], time.monotonic()
             since = self._breaks.setdefault((address, asset), now)
             if not _its_code_fails(error) and now - since < GAS_SECONDS:
@@ -350,5 +359,5 @@ class TreasuryWatch:
 def _its_code_fails(error: ChainError) -> bool:
     """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
     if not isinstance(error, NodeRejected):
-        return isinstance(error, NodeGarbage)
+        return isinstance(error, TooMuchGas)
     return code_fails(error.rpc_code, error.message)
