@@ -9,14 +9,12 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg.errors import CheckViolation, InsufficientPrivilege
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from wallet import migrate
 from wallet.auditor.rooms.oplog import CHECKS
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
+from wallet.testing.revisions import take_back
 
 HALT = "UPDATE network_state SET halted_reason = {} WHERE network = 'local'"
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
@@ -26,17 +24,6 @@ BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relat
 def _owner(database: ScratchDatabase) -> Iterator[psycopg.Connection]:
     with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as owner:
         yield owner
-
-
-def _down(database: ScratchDatabase) -> None:
-    engine = create_engine(database.owner_url, poolclass=NullPool,
-                           connect_args={"options": "-c search_path=public,jobs"})  # fmt: skip
-    with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "r0050")
-        connection.commit()
-    engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +66,7 @@ def test_the_log_s_numbers_are_its_own(database: ScratchDatabase) -> None:
 def test_what_commits_during_the_upgrade_is_told(cluster: ScratchCluster) -> None:
     """The upgrade waits for whoever is writing, and begins the log with what they wrote."""
     database = cluster.create()
-    _down(database)
+    take_back(database, "r0050")
     upgrading = threading.Thread(target=migrate.upgrade, args=(database.owner_url,))
     with psycopg.connect(database.conninfo()) as app, _owner(database) as owner:
         app.execute(

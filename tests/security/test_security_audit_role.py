@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from alembic import command
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from wallet import migrate
 from wallet.auditor.run import ROOMS
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
+from wallet.testing.revisions import take_back
 
 SECRETS = (
     # Whoever has these signs in, or finds out a password at leisure.
@@ -141,14 +139,7 @@ def test_the_revision_can_be_taken_back(cluster: ScratchCluster) -> None:
     database = cluster.create()
     with psycopg.connect(database.conninfo("bifold_owner")) as owner:
         before = owner.execute(READABLE).fetchall()
-    engine = create_engine(database.owner_url, poolclass=NullPool,
-                           connect_args={"options": "-c search_path=public,jobs"})  # fmt: skip
-    with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "r0034")
-        connection.commit()
-    engine.dispose()
+    take_back(database, "r0034")
     with psycopg.connect(database.conninfo("bifold_audit")) as audit:
         for column in SECRETS:
             table, _, name = column.rpartition(".")

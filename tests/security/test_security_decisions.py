@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg.errors import CheckViolation, InsufficientPrivilege, RaiseException
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.pool import NullPool
 
 from wallet import ledger, migrate
 from wallet.db import Database
@@ -21,6 +19,7 @@ from wallet.money import Money
 from wallet.testing.books import ASSETS, move, new_principal
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.operators import as_operator
+from wallet.testing.revisions import take_back
 
 ENTRY = "INSERT INTO entries (id, kind, ref, event_at) VALUES ('ent_x', 'x', 'x', now())"
 ARRIVAL = (
@@ -307,14 +306,7 @@ def test_the_revision_can_be_taken_back(cluster: ScratchCluster) -> None:
         operator.execute(FORK.encode())
         operator.execute("UPDATE fork_proposals SET approved_by = 'bea'")
         operator.execute(FORK.encode())
-    engine = create_engine(database.owner_url, poolclass=NullPool,
-                           connect_args={"options": "-c search_path=public,jobs"})  # fmt: skip
-    with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "r0033-1")
-        connection.commit()
-    engine.dispose()
+    take_back(database, "r0033-1")
     with psycopg.connect(database.conninfo("bifold_app")) as app:
         assert app.execute("SELECT count(*) FROM fork_proposals").fetchone() == (1,)
         app.execute("UPDATE fork_proposals SET proposed_by = 'eve'")

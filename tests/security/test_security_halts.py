@@ -7,13 +7,11 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg.errors import InsufficientPrivilege, RaiseException
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
 from wallet import migrate
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
+from wallet.testing.revisions import take_back
 
 COLD, THIEF = "0x" + "c0" * 20, "0x" + "66" * 20
 INTENTS = (
@@ -224,14 +222,7 @@ def test_the_revision_can_be_taken_back(cluster: ScratchCluster) -> None:
         root.execute("SET session_replication_role = replica")
         for row in PLANTED:
             root.execute(row.encode())
-    engine = create_engine(database.owner_url, poolclass=NullPool,
-                           connect_args={"options": "-c search_path=public,jobs"})  # fmt: skip
-    with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "r0034")
-        connection.commit()
-    engine.dispose()
+    take_back(database, "r0034")
     with psycopg.connect(database.conninfo("bifold_app")) as app:
         for deed in ("UPDATE network_state SET halted_reason = NULL", "DELETE FROM halted_tokens",
                      "INSERT INTO house_addresses (network, address, place) VALUES ('local',"

@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import psycopg
 import pytest
-from alembic import command
 from psycopg.errors import InsufficientPrivilege, NoDataFound
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.pool import NullPool
 
 from wallet import ledger, migrate, receivables
 from wallet.db import Database
@@ -22,6 +20,7 @@ from wallet.sandbox.schema import let_the_clock_move
 from wallet.testing.books import ASSETS, EUR, fund, move, new_principal
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.operators import as_operator
+from wallet.testing.revisions import take_back
 
 SET = "SELECT ledger_set_status(%s, %s)"
 STOP = "SELECT ledger_stop(%s)"
@@ -281,14 +280,7 @@ async def test_the_revision_can_be_taken_back(cluster: ScratchCluster) -> None:
     who, account = await person(db)
     async with db.transaction() as session:
         await charge(session, who, 150)
-    engine = create_engine(database.owner_url, poolclass=NullPool,
-                           connect_args={"options": "-c search_path=public,jobs"})  # fmt: skip
-    with engine.connect() as connection:
-        config = migrate._config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "r0040-1")
-        connection.commit()
-    engine.dispose()
+    take_back(database, "r0040-1")
     with psycopg.connect(database.conninfo("bifold_app")) as app:
         app.execute(SET, (account, "open"))
         app.execute(MOVE_CLOCK)
