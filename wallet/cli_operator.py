@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.address import checked
+from chain.registry import Network
 from wallet import cli_approvals
 from wallet.bootstrap import Services, build
 from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
@@ -140,6 +141,8 @@ async def _replace(services: Services, chosen: argparse.Namespace) -> int:
 
 async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
     """The nonce of a payment of the house's own: a batch, an allowance, a sweep, a move."""
+    if chosen.action != "cancel":
+        raise InvalidField("A payment of the house's own is outbid by itself.")
     async with services.db.transaction() as session:
         row = (
             await session.execute(
@@ -149,31 +152,42 @@ async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
         ).one_or_none()
         if row is None or row.purpose == "withdrawal":
             raise NotFound("There is no such payment of the house's own; a customer's is wdr_….")
-        if chosen.action != "cancel":
-            raise InvalidField("A payment of the house's own is outbid by itself.")
-        network = services.networks[row.network]
+        network = services.networks.get(row.network)
+        if network is None:
+            raise NotFound("There is no such network.")
         if row.state == State.QUEUED and row.purpose in (SWEEP, TOP_UP):
-            await desk_of(services, row.network).move(
+            done = await desk_of(services, row.network).move(
                 session, chosen.withdrawal, State.CANCELLED, by=chosen.by,
                 reason=CANCELLED_BY_OPERATOR,
             )  # fmt: skip
-            print(f"{chosen.withdrawal}: cancelled; what it would have moved stays for the next.")
-            return 0
-        try:
-            intent, fresh = await let_go(
-                session, chosen.withdrawal, bump_percent=network.bump_percent,
-                ceiling_wei=network.max_fee_wei, by=chosen.by,
-            )  # fmt: skip
-        except TooLate as late:
-            raise InvalidState(
-                "It is not at a point where that can be done.", extra={"state": str(late.state)}
-            ) from None
-        if fresh:
-            reason = intent.reason or CANCELLED_BY_OPERATOR
-            await repository.update_intent(session, intent.id, {"reason": reason})
-    log.warning("operator.asked", what="cancel", intent=intent.id, by=chosen.by)
-    print(f"{intent.id}: {intent.state}, cancel asked for; which transaction is mined decides.")
+            if done is None:
+                raise _not_now(row.state)
+            told = "cancelled; what it would have moved stays for the next."
+        else:
+            told = await _ask_to_let_go(session, network, chosen)
+    log.warning("operator.asked", what="cancel", intent=chosen.withdrawal, by=chosen.by)
+    print(f"{chosen.withdrawal}: {told}")
     return 0
+
+
+async def _ask_to_let_go(
+    session: AsyncSession, network: Network, chosen: argparse.Namespace
+) -> str:
+    try:
+        intent, fresh = await let_go(
+            session, chosen.withdrawal, bump_percent=network.bump_percent,
+            ceiling_wei=network.max_fee_wei, by=chosen.by,
+        )  # fmt: skip
+    except TooLate as late:
+        raise _not_now(late.state) from None
+    if fresh:
+        reason = intent.reason or CANCELLED_BY_OPERATOR
+        await repository.update_intent(session, intent.id, {"reason": reason})
+    return f"{intent.state}, cancel asked for; which transaction is mined decides."
+
+
+def _not_now(state: object) -> InvalidState:
+    return InvalidState("It is not at a point where that can be done.", extra={"state": str(state)})
 
 
 async def _halt(session: AsyncSession, services: Services, chosen: argparse.Namespace) -> int:

@@ -106,6 +106,3 @@ async def booked(session: AsyncSession, intent: Intent) -> Sequence[Arrived]:
     if any(one.gone for one in found):
         raise InvalidState("A fork took what it brought: see bifold deposits losses.")
     return found
-
-
-__all__ = ["Arrived", "arrived", "booked", "is_final"]
