@@ -1,10 +1,13 @@
 """Time as the books know it: the database's clock plus the sandbox's forward-only offset.
 
 Sessions, rate limits and signatures use the real clock (`datetime.now(UTC)`), never this one.
+Waits within a process (`steady`) follow neither.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import text
@@ -12,6 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 MAX_OFFSET_SECONDS = 100 * 366 * 86_400  # far beyond any test; beyond year 9999 nothing would run
 FARTHEST_LOOK_SECONDS = 60
+
+_steady: Callable[[], float] = time.monotonic
+
+
+def steady() -> float:
+    """Seconds that only ever go on, counted from nowhere: how long ago a worker did something."""
+    return _steady()
+
+
+def install(source: Callable[[], float] | None) -> None:
+    """Tests only: `steady` says what this says, so that a schedule replays byte for byte on a slow
+    machine, too; None takes it away again."""
+    global _steady
+    _steady = source or time.monotonic
 
 
 async def now(session: AsyncSession) -> datetime:

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from wallet.testing.databases import ScratchCluster
 from wallet.testing.send_faults import FAULTS, ROWS, chosen
 from wallet.testing.sends import Tally, play
 from wallet.testing.stage import HOUSES, Backup, Stage
-from wallet.testing.trace import Trace, counted_ids
+from wallet.testing.trace import Trace, counted_ids, counted_seconds
 
 ANVIL_EVERY = 10
 """`--node both`: seeds that end in 0 are played on Anvil."""
@@ -69,7 +70,10 @@ async def play_seed(
     process = AnvilProcess(keep_states=64) if anvil else None
     try:
         url = process.start().url if process else "http://fake.invalid"
-        with tempfile.TemporaryDirectory(prefix="bifold-sends-") as folder, counted_ids():
+        with tempfile.TemporaryDirectory(prefix="bifold-sends-") as folder, ExitStack() as counted:
+            counted.enter_context(counted_ids())
+            if not anvil:
+                counted.enter_context(counted_seconds(trace))
             fake = None if anvil else FakeNode()
             stage = await Stage.open(
                 db, url, Path(folder) / "signer", house=house or house_of(seed), fake=fake,

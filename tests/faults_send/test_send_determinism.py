@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from wallet import crashpoints
+from wallet import clock, crashpoints
 from wallet.ids import is_id, new_id
 from wallet.testing.baton import Baton
-from wallet.testing.trace import Points, Trace, counted_ids
+from wallet.testing.trace import Points, Trace, counted_ids, counted_seconds
 
 
 async def order_of(seed: int, workers: int = 3, steps: int = 4) -> list[tuple[int, int]]:
@@ -93,3 +93,23 @@ class TestTrace:
                 crashpoints.hit("b")
         crashpoints.hit("c")
         assert trace.lines == 2
+
+
+class TestSeconds:
+    def test_they_are_passes_and_the_real_ones_afterwards(self) -> None:
+        trace, before = Trace(), clock.steady()
+        with counted_seconds(trace):
+            assert clock.steady() == 0
+            trace.passes += 30
+            assert clock.steady() == 30
+        assert clock.steady() >= before
+
+    def test_no_worker_that_a_schedule_plays_counts_others(self) -> None:
+        """A case that closed ten real seconds later closed elsewhere on a slow machine."""
+        rooms = [Path(clock.__file__).parent / name for name in ("onchain", "deposits")]
+        assert [
+            str(file)
+            for room in rooms
+            for file in sorted(room.rglob("*.py"))
+            if "time.monotonic" in file.read_text()
+        ] == []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from chain.client import ChainClient
 from chain.errors import NodeTimeout, NodeUnavailable
+from wallet import clock
 from wallet.db import Database
 from wallet.deposits.lineage import Tip
 
@@ -19,7 +19,7 @@ class Settled:
 
     tip: Tip
     snapshot_hash: str | None
-    began_seconds: float = field(default_factory=time.monotonic)
+    began_seconds: float = field(default_factory=clock.steady)
 
 
 async def nothing_new(db: Database, chain: ChainClient, settled: Settled) -> bool:
@@ -29,7 +29,7 @@ async def nothing_new(db: Database, chain: ChainClient, settled: Settled) -> boo
     """
     if chain.network.finality != "depth":
         return False
-    if time.monotonic() - settled.began_seconds > WHOLE_PASS_SECONDS:
+    if clock.steady() - settled.began_seconds > WHOLE_PASS_SECONDS:
         return False
     try:
         if (await chain.head()).hash != settled.tip.hash:

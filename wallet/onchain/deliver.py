@@ -6,7 +6,6 @@ the same payload signs to the same bytes (RFC 6979), and the same bytes are paid
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from chain.transactions import (
 )
 from keys.errors import NonceConflict, SignerRefused, SignerUnavailable
 from keys.request import SignedTx
+from wallet import clock
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, casework, journal, repository, signers
 from wallet.onchain.desk import Desk
@@ -96,7 +96,7 @@ class Deliverer:
         sent = [[one for one in attempts if one.sends] for attempts in waiting]
         if not sent[0] or 0 <= sent[0][0].age_seconds < self._bump_seconds:
             return
-        now, last = time.monotonic(), self._handed.get(address or "")
+        now, last = clock.steady(), self._handed.get(address or "")
         if last is None or now - last >= self._bump_seconds:
             self._handed[address or ""] = now
             newest = [many[-1].raw for many in sent if many]
@@ -189,7 +189,7 @@ class Deliverer:
             if outbids and error.reason in (DAY_LIMIT, TOO_DEAR):
                 # Not for good: what is refused would be the last that this nonce ever has.
                 log.warning("signer.limit_reached", intent=intent.id, address=sender)
-                self._put_off[intent.id, attempt.seq] = time.monotonic() + ASKS_AGAIN_SECONDS
+                self._put_off[intent.id, attempt.seq] = clock.steady() + ASKS_AGAIN_SECONDS
             elif await self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
             else:
@@ -229,7 +229,7 @@ class Deliverer:
 
     def _waits(self, attempt: Attempt) -> bool:
         """Whether the signer did not let this outbid others a moment ago: these go on."""
-        return time.monotonic() < self._put_off.get((attempt.intent_id, attempt.seq), 0.0)
+        return clock.steady() < self._put_off.get((attempt.intent_id, attempt.seq), 0.0)
 
     async def _passes_by_itself(self, attempt: Attempt, reason: str) -> bool:
         """Whether this refusal ends with the day, and that may be waited for: not while hot
@@ -336,7 +336,7 @@ class Deliverer:
         if intent.cancel_asked_by is None:
             return None
         most, (refused, until) = self._desk.chain.network.max_fee_wei, self._too_dear
-        return min(most, refused - 1) if time.monotonic() < until else most
+        return min(most, refused - 1) if clock.steady() < until else most
 
     async def _bids_now(self, intent: Intent, replacement: Replacement) -> Replacement:
         """Such a one bids what the network asks at once; by steps it might never get there."""
@@ -358,7 +358,7 @@ class Deliverer:
         """In place of a transfer of nothing above the signer's ceiling. False: there is no less."""
         if attempt.kind != "cancel" or self._most(intent) is None:
             return False
-        self._too_dear = (attempt.cap_wei, time.monotonic() + TOO_DEAR_SECONDS)
+        self._too_dear = (attempt.cap_wei, clock.steady() + TOO_DEAR_SECONDS)
         async with self._desk.db.transaction() as session:
             attempts = (await repository.attempts_of(session, [intent.id]))[intent.id]
         kept = [one for one in attempts if one.raw is not None or one.kind == "pay"]

@@ -7,10 +7,10 @@ in memory: a worker that takes over begins anew, which costs it a few tries.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 
 from chain.registry import Token
+from wallet import clock
 from wallet.onchain.repository import Intent
 
 REST_SECONDS = 10.0
@@ -28,7 +28,7 @@ class Doubtful:
 
     def resting(self) -> bool:
         """Whether nothing is tried out together now."""
-        return time.monotonic() < self._rest_until
+        return clock.steady() < self._rest_until
 
     def in_turn(self, tokens: Iterable[Token]) -> list[Token]:
         """Those that took long last come last: one token's payments keep back no other's."""
@@ -56,5 +56,5 @@ class Doubtful:
         middle = len(group) // 2
         halves = [group[:middle], group[middle:]] if middle else []
         self._groups[code] += [[one.id for one in half] for half in halves]
-        self._last[code] = time.monotonic()
-        self._rest_until = time.monotonic() + self._rest_seconds
+        self._last[code] = clock.steady()
+        self._rest_until = clock.steady() + self._rest_seconds

@@ -8,14 +8,13 @@ that a person is told (case `signer_key_missing`) once a key was missing for a w
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Sequence
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import cases
+from wallet import cases, clock
 from wallet.cases import HOUSE
 from wallet.db import Database
 from wallet.onchain import repository
@@ -77,7 +76,7 @@ class Keyless:
         waiting = found.all()
         plain = [one.id for one in waiting if one.waiting_for not in KEPT]
         await repository.set_waiting(session, plain, "signer")
-        now = time.monotonic()
+        now = clock.steady()
         since = self._since.setdefault(row.address, now)
         if row.halted_reason is not None or now - since < TOLD_AFTER_SECONDS:
             return False

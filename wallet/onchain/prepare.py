@@ -7,7 +7,6 @@ nonce belongs to this intent for ever.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from chain.errors import FeeCeiling, NodeGarbage, NodeRejected, NodeTimeout, Nod
 from chain.fees import FeeQuote, least_cap
 from chain.transactions import encode_unsigned, transfer_data
 from keys.errors import SignerUnavailable
+from wallet import clock
 from wallet.crashpoints import hit
 from wallet.onchain import (
     approvals,
@@ -190,7 +190,7 @@ class Preparer:
     async def _not_yet(self, intent: Intent) -> bool:
         """Whether trying it out may take long, and is for a later pass."""
         again = self._slow.get(intent.id)
-        if again is not None and time.monotonic() < again:
+        if again is not None and clock.steady() < again:
             return True
         if not self._tried_slow:
             self._tried_slow = again is not None
@@ -366,7 +366,7 @@ class Preparer:
 
     async def _payable(self, intent: Intent, address: str) -> bool:
         """Whether the chain would take it within its gas. A clear no fails it, nonce unused."""
-        began = time.monotonic()
+        began = clock.steady()
         try:
             if intent.authorizations:
                 return True  # a node estimates as if they did not count; the call cannot revert
@@ -376,7 +376,7 @@ class Preparer:
             # It may be why. Where the node is away what is asked next says so; a pass that ended
             # here a crowd of these would end again and again.
             self._tried_slow = True
-            self._slow[intent.id] = time.monotonic() + SLOW_AGAIN_SECONDS
+            self._slow[intent.id] = clock.steady() + SLOW_AGAIN_SECONDS
             self._long.add(intent.id)
             await self._wait([intent.id], "chain")
             return False
@@ -392,7 +392,7 @@ class Preparer:
             await self._wait([intent.id], "chain")
             return False
         finally:
-            took = time.monotonic() - began
+            took = clock.steady() - began
             self._trying += took
             self._tried_slow |= self._trying > TRYING_SECONDS
             if took > TRYING_SECONDS / LONG_PART:

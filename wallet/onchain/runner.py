@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import structlog
@@ -12,7 +11,7 @@ from chain.blocks import BlockRef
 from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from keys.errors import SignerUnavailable
 from keys.request import SignedBefore
-from wallet import custody
+from wallet import clock, custody
 from wallet.crashpoints import hit
 from wallet.onchain import casework, journal, repository, signers
 from wallet.onchain import network as networks
@@ -227,7 +226,7 @@ class IntentRunner:
     async def _close_calm(self, addresses: set[str]) -> None:
         """No nonce of nobody waits at these. Its case ends once none did for a while: a node may
         forget it for a moment, or another node not know it."""
-        now = time.monotonic()
+        now = clock.steady()
         calm = [one for one in addresses if now - self._calm.setdefault(one, now) >= CALM_SECONDS]
         if not calm:
             return

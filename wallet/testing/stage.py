@@ -162,6 +162,7 @@ class Stage:
         for work in (self.seam.observer.tick, self.seam.scanner.tick, self.seam.runner.tick):
             with contextlib.suppress(ChainError, WalletError, OperationalError):
                 await work()
+        self.trace.passes += 1
         if self.fake is not None:
             await self.write_down()
 

@@ -2,7 +2,8 @@
 
 On a fake node every line is the same each time, byte for byte: requests and answers as they went
 over the transport, what a fault did to them, each step that the flows pass, and the rows that say
-where every payment stands. Ids are made from a counter while a trace is on.
+where every payment stands. Ids are made from a counter while a trace is on, and a worker's waits
+are counted in its passes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import IO
 
 from ulid import ULID
 
-from wallet import crashpoints, ids
+from wallet import clock, crashpoints, ids
 
 EPOCH_MS = 1_700_000_000_000
 
@@ -26,6 +27,7 @@ class Trace:
 
     def __init__(self, file: Path | None = None) -> None:
         self.lines = 0
+        self.passes = 0
         self._hash = hashlib.sha256()
         self._file: IO[bytes] | None = None if file is None else file.open("wb")
 
@@ -68,6 +70,16 @@ def counted_ids() -> Iterator[None]:
         yield
     finally:
         ids.install(None)
+
+
+@contextmanager
+def counted_seconds(trace: Trace) -> Iterator[None]:
+    """A worker's pass takes a second, in each run: none is longer on a slow machine."""
+    clock.install(lambda: float(trace.passes))
+    try:
+        yield
+    finally:
+        clock.install(None)
 
 
 class Points:
