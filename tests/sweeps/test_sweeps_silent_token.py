@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from eth_utils.crypto import keccak
 
+from chain.errors import ChainError, NodeTimeout, NodeUnavailable, TooMuchGas
 from chain.observe import TRANSFER_TOPIC
 from tests.faults_receive.conftest import code_that_calls
 from tests.sweeps.test_sweeps_wallet import Kind, Open, opened, person_with, sweep
@@ -100,3 +103,31 @@ async def test_what_it_sweeps_of_the_address_that_pays_for_itself_is_in_the_book
     ]
     assert await seam.on_chain(address, "ETH") < 10**16 // 2
     assert [one for one in await seam.differences() if ":ETH:" in one] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NodeTimeout("no answer"), NodeUnavailable("HTTP 503"), TooMuchGas("30,000,000")],
+    ids=["slow", "gateway", "gas"],
+)
+@pytest.mark.parametrize("kind", ["prefund", "create2"])
+async def test_coins_leave_though_a_node_breaks_at_a_token(
+    opened: Open, kind: Kind, error: ChainError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass ended there, each time, for every token behind it and the coins."""
+    seam = await opened(kind)
+    await person_with(seam, usdc="1000")
+    _, with_coins = await person_with(seam, eth="5")
+    contract = seam.network.tokens[0].contract
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to == contract or bytes.fromhex(contract[2:]) in data:
+            raise error
+        return await real(from_, to, value, data, *more)
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await sweep(seam)
+    assert await seam.on_chain(with_coins, "ETH") < 10**16
+    rows = await seam.rows("SELECT address, minor FROM deposit_moves WHERE asset = 'ETH'")
+    assert [row.address for row in rows] == [with_coins]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from chain.client import ChainClient
-from chain.errors import NodeRejected
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.outcomes import code_fails
 from contracts.create2 import salt_of
 from wallet.sweeps import calls
@@ -29,10 +29,17 @@ async def flushable_with(
     factory: str,
 ) -> tuple[list[Candidate], list[str]]:
     """Addresses and tokens that go through together. Where none does, a token may say nothing, and
-    revert every call: then one token, or the coins alone. Raises ChainError."""
+    revert every call, or the node break at it: then one token, or the coins alone. Raises
+    ChainError."""
     alone = [[one] for one in contracts] if len(contracts) > 1 else []
     for some in ([*contracts], *alone, []):
-        found = await flushable(chain, chosen, some, caller=caller, factory=factory)
+        try:
+            found = await flushable(chain, chosen, some, caller=caller, factory=factory)
+        except (NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+            await chain.head()  # where the node is not away, what is tried next goes on
+            log.error("sweep.token_waits", network=chain.network.name, contracts=list(some),
+                      error=error.code)  # fmt: skip
+            continue
         if found:
             return found, some
     return [], []

@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
+from chain.errors import (
+    ChainError,
+    FeeCeiling,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.outcomes import code_fails
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
@@ -156,7 +163,8 @@ class Sweeper:
             worth = [one for one in found if await self._worth(now, token, one)]
             try:
                 await self._token(now, token, worth)
-            except (NodeRejected, NodeGarbage) as error:  # it says nothing: the others go on
+            except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+                await self._chain.head()  # where the node is not away, the others go on
                 log.error("sweep.token_waits", network=self._network.name, asset=token.code,
                           error=error.code)  # fmt: skip
         await self._coins(now)
