@@ -106,14 +106,15 @@ async def propose(
 
 
 async def dismiss(session: AsyncSession, move_id: str, *, by: str) -> None:
-    """Take a move off the list: a proposal, or one whose payment uses no nonce yet.
+    """Take a move off the list: a proposal, or one whose payment uses no nonce yet; not before a
+    worker has looked what the signer has signed: these books may be an old copy.
 
     Raises NotFound, InvalidState.
     """
     row = (
         await session.execute(
             text(
-                "SELECT state, intent_id FROM treasury_moves WHERE id = :id"
+                "SELECT state, intent_id, network FROM treasury_moves WHERE id = :id"
                 " AND state IN ('proposed', 'approved') FOR UPDATE"
             ),
             {"id": move_id},
@@ -122,6 +123,8 @@ async def dismiss(session: AsyncSession, move_id: str, *, by: str) -> None:
     if row is None:
         raise NotFound("There is no such proposal.")
     if row.state == "approved":
+        if not await signers.were_compared(session, row.network):
+            raise InvalidState("No worker has held these books against the signer yet.")
         state = await cancel_queued(session, row.intent_id)
         if state is not None:
             raise InvalidState("Its payment is under way.", extra={"state": str(state)})
@@ -326,7 +329,10 @@ async def _demand(session: AsyncSession, network: str, kind: Kind, address: str 
         raise InvalidField(
             f"That is not a {wanted} address of the house; see bifold treasury status."
         )
-    if wanted == "hot" and address in await _halted(session, network):
+    if wanted == "hot" and (
+        address in await _halted(session, network)
+        or await signers.lost_anywhere(session, address=address)
+    ):
         raise InvalidField("That hot address is halted: see bifold chain status.")
 
 

@@ -95,11 +95,13 @@ class TreasuryWatch:
         chain, native = self._chain, self._chain.network.native_asset
         async with self._db.transaction() as session:
             lanes = await hot.to_empty(session, self._name)
+            compared = await signers.were_compared(session, self._name)
         known = [one for one in lanes if await self._known(one)]
         head = await chain.head()
         left = len(lanes) - len(known)
         for address in known:
-            await self._take_back(address, head.number)
+            if compared:  # else it may have left: these books may be an old copy
+                await self._take_back(address, head.number)
             open_count = await self._open(address)
             left += open_count
             waiting = open_count
