@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chain.errors import NodeUnavailable
+from chain.errors import ChainError, NodeRejected, NodeTimeout, NodeUnavailable, TooMuchGas
 from chain.testing import AnvilProcess
 from tests.treasury.warm import (
     ADA,
@@ -26,6 +27,7 @@ from tests.treasury.warm import (
 from wallet.db import Database
 from wallet.onchain import signers
 from wallet.testing.seam import Seam
+from wallet.treasury.evacuate import GAS_OF_TOKEN
 from wallet.treasury.watch import COMPROMISED, STANDBY
 
 __all__ = ["seam"]
@@ -84,6 +86,44 @@ async def test_a_token_that_refuses_keeps_the_coins_of_warm_from_nothing(
     assert "ETH out of warm" in line
     assert [one.kind for one in await listed(seam)] == ["evacuate_warm"]
     await seam.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "left"),
+    [
+        ("estimate_gas", NodeRejected(-32000, "invalid opcode: INVALID"), 0),
+        ("estimate_gas", TooMuchGas("30,000,000"), 0),
+        ("estimate_gas", NodeUnavailable("HTTP 503"), GAS_OF_TOKEN),
+        ("said", NodeTimeout("no answer"), GAS_OF_TOKEN),
+    ],
+)  # fmt: skip
+async def test_nor_does_one_that_breaks(
+    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, asked: str,
+    error: ChainError, left: int,
+) -> None:  # fmt: skip
+    """What may be the node's may go when it is ordered again: coins stay for its gas."""
+    await fill(seam)
+    [token] = seam.network.tokens
+    real = getattr(seam.chain, asked)
+
+    async def breaks(*about: Any) -> Any:
+        if token.contract in about or token.code in about:
+            raise error
+        return await real(*about)
+
+    before = await seam.on_chain(warm_of(seam), "ETH")
+    monkeypatch.setattr(seam.chain, asked, breaks)
+    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
+    [line] = [one for one in capsys.readouterr().out.splitlines() if "out of warm" in one]
+    assert "ETH out of warm" in line
+    [coins] = await seam.rows(
+        "SELECT amount_minor, gas_limit * fee_ceiling_wei AS fee, fee_ceiling_wei AS price"
+        " FROM chain_intents WHERE purpose = 'treasury' AND pinned_address = :w", w=warm_of(seam),
+    )  # fmt: skip
+    assert before - coins.amount_minor - coins.fee == left * coins.price
+    monkeypatch.undo()
+    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
+    assert "USDC out of warm" in capsys.readouterr().out
 
 
 async def test_without_a_node_hot_is_emptied_all_the_same(

@@ -14,7 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
+from chain.errors import ChainError, NodeRejected, TooMuchGas
 from chain.fee_models import gas_limit
+from chain.outcomes import code_fails
 from wallet import custody, ledger
 from wallet.crashpoints import hit
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
@@ -303,6 +305,13 @@ async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tu
     )
     gas = gas_limit(estimate, chain.network.fee_model)
     return gas, min(chain.network.max_fee_wei, CEILING_FACTOR * fees.cap)
+
+
+def its_code_fails(error: ChainError) -> bool:
+    """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
+    if not isinstance(error, NodeRejected):
+        return isinstance(error, TooMuchGas)
+    return code_fails(error.rpc_code, error.message)
 
 
 async def _introduce(session: AsyncSession, chain: ChainClient, warm: str) -> None:
