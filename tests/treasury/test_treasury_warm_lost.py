@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,27 @@ async def test_without_a_node_hot_is_emptied_all_the_same(
     assert "could not be promised" in capsys.readouterr().out
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to == COLD
+
+
+async def test_what_lies_warm_and_could_not_be_promised_is_not_done(
+    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(seam)
+
+    async def away(*_: object, **__: object) -> None:
+        raise NodeUnavailable("nobody answers")
+
+    monkeypatch.setattr("wallet.treasury.evacuate.warm_out", away)
+    command = asyncio.create_task(
+        run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "60")
+    )
+    for _ in range(12):
+        await asyncio.sleep(0)
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await command == 1
+    shown = capsys.readouterr().out
+    assert "could not be promised" in shown and "Done in" in shown
 
 
 async def test_with_only_a_hot_key_lost_warm_stays(
