@@ -107,3 +107,19 @@ async def test_nor_for_how_little_it_is_mined(
     lies = False
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "settled"
+
+
+async def test_nor_does_one_that_denies_nonces_stop_an_account_that_pays_here_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+
+    async def denies(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(stage.seam.chain, "_passed", denies)
+    for _ in range(2):
+        made = await stage.begin(ada, account, "1", "ETH")
+        await stage.finish()
+        assert (await stage.send(ada, made.id)).state == "settled"

@@ -177,7 +177,7 @@ class SelfCustodyWorker:
         """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
         network, token = chain.network, chain.network.token(row.asset)
         try:  # behind a gap, or for too little, it is mined at some other time, or never
-            nonce, fees = await used_for_all(chain, row.address), await fees_for_all(chain)
+            nonce, fees = await self._next_nonce(row, chain), await fees_for_all(chain)
         except (FeeCeiling, InvalidState):
             return
         tip, cap = fees.tip, fees.cap
@@ -220,6 +220,20 @@ class SelfCustodyWorker:
             await update_send(session, row.id, allocated, was=row.state)
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
+
+    async def _next_nonce(self, row: Any, chain: ChainClient) -> int:
+        """What was mined here needs no other node's word. Raises InvalidState."""
+        nonce = await chain.nonce(row.address)
+        async with self._db.transaction() as session:
+            used = await session.scalar(
+                text(
+                    "SELECT max(nonce) + 1 FROM selfcustody_sends WHERE account_id = :account"
+                    " AND network = :network AND state IN ('settled', 'failed')"
+                    " AND mined_block IS NOT NULL"
+                ),
+                {"account": row.account_id, "network": row.network},
+            )
+        return nonce if nonce <= (used or 0) else await used_for_all(chain, row.address)
 
     async def _sign(self, row: Any, chain: ChainClient) -> None:
         try:
