@@ -40,7 +40,7 @@ from wallet.ledger.accounts import Place
 from wallet.money import AssetBook
 from wallet.onchain import burn, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain.counts import used_for_all
+from wallet.onchain.counts import fees_for_all, used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
@@ -136,9 +136,11 @@ class Sweeper:
         head = await self._chain.head()
         final = await final_number(self._chain, status=status, head=head)
         try:
-            fees = await self._chain.fees()
+            fees = await fees_for_all(self._chain)
         except FeeCeiling:
             return None
+        if fees.cap < fees.base_fee + fees.tip:
+            return None  # other nodes tell of more: what was begun by this would never leave
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
         price = fees.base_fee + fees.tip
         return _Now(head.number, final, price, ceiling, treasury, place)
