@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -23,16 +23,24 @@ def flush_call(network: str, chosen: Sequence[Candidate], contracts: Sequence[st
 
 async def flushable_with(
     chain: ChainClient,
-    chosen: Sequence[Candidate],
-    contracts: Sequence[str],
+    worth: Mapping[str, Sequence[Candidate]],
     caller: str,
     factory: str,
+    *,
+    most: int,
+    ready: Callable[[Sequence[Candidate]], bool],
 ) -> tuple[list[Candidate], list[str]]:
-    """Addresses and tokens that go through together. Where none does, a token may say nothing, and
-    revert every call, or the node break at it: then one token, or the coins alone. Raises
-    ChainError."""
+    """Addresses and tokens that go through together, of those that are worth it by a token's
+    contract, or by their coins (""). Where none does, a token may say nothing, and revert every
+    call, or the node break at it: then one token, or the coins alone, and nobody who has neither.
+    Raises ChainError."""
+    contracts = [one for one, found in worth.items() if one and found]
     alone = [[one] for one in contracts] if len(contracts) > 1 else []
-    for some in ([*contracts], *alone, []):
+    for some in (contracts, *alone, []):
+        places = [one for place in ("", *some) for one in worth[place]]
+        chosen = list({one.address: one for one in places}.values())[:most]
+        if not ready(chosen):
+            continue
         try:
             found = await flushable(chain, chosen, some, caller=caller, factory=factory)
         except (NodeGarbage, NodeTimeout, NodeUnavailable) as error:

@@ -260,10 +260,14 @@ class Sweeper:
         for one in alone:
             await self._alone(now, token, one)
         rest = [one for one in found if one not in alone][:BATCH]
-        if len(rest) >= BATCH_FROM or any(
-            one.age_seconds >= self._patience_seconds for one in rest
-        ):
+        if self._ready(rest):
             await self._delegated(now, token, rest)
+
+    def _ready(self, found: Sequence[Candidate]) -> bool:
+        """Whether they go, or wait for more."""
+        return len(found) >= BATCH_FROM or any(
+            one.age_seconds >= self._patience_seconds for one in found
+        )
 
     async def _alone(self, now: _Now, token: Token, one: Candidate) -> None:
         """The address pays by itself, once it has gas; else it is given what that can cost."""
@@ -331,34 +335,31 @@ class Sweeper:
         assets = [(native, self._network.native_sweep_min, None)] + [
             (token.code, token.sweep_min, token) for token in listed
         ]
-        found: dict[str, Candidate] = {}
-        due, used = False, []
+        worth: dict[str, list[Candidate]] = {}
         for asset, least, token in assets:
             some = await self._candidates(now, asset, least)
             if token is None:
-                worth = [c for c in some if c.minor >= COIN_WORTH * GAS_EACH * now.price]
+                worth[""] = [c for c in some if c.minor >= COIN_WORTH * GAS_EACH * now.price]
             else:
-                worth = [c for c in some if await self._worth(now, token, c)]
-                if worth:
-                    used.append(token.contract)
-            due = due or any(c.age_seconds >= self._patience_seconds for c in worth)
-            found |= {one.address: one for one in worth}
-        chosen = list(found.values())[:BATCH]
-        if not chosen or not (due or len(chosen) >= BATCH_FROM):
+                worth[token.contract] = [c for c in some if await self._worth(now, token, c)]
+        if not any(worth.values()):
             return
         factory = self._network.contracts["forwarder_factory"]
         keyless = FactoryDeriver(self._network.name, factory)
-        if any(one.address != keyless.address(one.index) for one in chosen):
+        mine = {
+            place: [one for one in found if one.address == keyless.address(one.index)]
+            for place, found in worth.items()
+        }
+        if mine != worth:
             # Given out before the network was switched to key-less addresses; docs/custody.md.
             log.error("sweep.other_kind", network=self._network.name)
-            chosen = [one for one in chosen if one.address == keyless.address(one.index)]
-        if not chosen:
-            return
         hot = await self._signer.hot_addresses()
         if not hot:
             return  # the signer has no key at all now
         caller = hot[0]
-        chosen, used = await flushable_with(self._chain, chosen, used, caller, factory)
+        chosen, used = await flushable_with(
+            self._chain, mine, caller, factory, most=BATCH, ready=self._ready
+        )
         if not chosen:
             return
         data = flush_call(self._network.name, chosen, used)
