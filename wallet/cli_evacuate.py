@@ -49,18 +49,18 @@ async def run(services: Services, chosen: argparse.Namespace, names: Sequence[st
             say(one.network, one.told)
         elif one.lanes:
             say(one.network, f"Frozen. {len(one.lanes)} hot addresses are emptied to {to} …")
-    warm = 0
+    warm: list[int | None] = []
     if not chosen.hot_only:
         for one in orders:
             if one.told is None:
-                warm += await _warm(services, chosen, one.network, to, say)
-    if not warm and not any(one.lanes or one.told for one in orders):
+                warm.append(await _warm(services, chosen, one.network, to, say))
+    if not any(warm) and None not in warm and not any(one.lanes or one.told for one in orders):
         raise InvalidState("There is no address left that could be emptied.")
     began = time.monotonic()
     codes = await asyncio.gather(
         *(_emptied(services, chosen, one, began, say) for one in orders if one.lanes)
     )
-    return int(any(codes) or any(one.told for one in orders))
+    return int(any(codes) or None in warm or any(one.told for one in orders))
 
 
 class _Say:
@@ -121,8 +121,8 @@ def _ended(freeze: Freeze | None) -> bool:
 
 async def _warm(
     services: Services, chosen: argparse.Namespace, name: str, to: str, say: _Say
-) -> int:
-    """Promise all that lies warm; how many payments wait for signatures now."""
+) -> int | None:
+    """Promise all that lies warm; how many payments wait for signatures now. None: it failed."""
     try:
         async with services.db.transaction() as session:
             made = await evacuate.warm_out(
@@ -131,7 +131,7 @@ async def _warm(
     except (ChainError, FeeCeiling, InvalidState) as error:
         say(name, f"What lies warm could not be promised ({error.code}):"
                   f" order the evacuation again with --network {name}.")  # fmt: skip
-        return 0
+        return None
     for move in made:
         say(name, f"{move.id}: {move.money} out of warm waits for operators' signatures:"
                   " bifold chain approvals")  # fmt: skip

@@ -156,6 +156,8 @@ async def _let_go(services: Services, chosen: argparse.Namespace) -> int:
         if network is None:
             raise NotFound("There is no such network.")
         if row.state == State.QUEUED and row.purpose in (SWEEP, TOP_UP):
+            if not await signers.were_compared(session, row.network):  # it may have been made
+                raise InvalidState("No worker has held these books against the signer yet.")
             done = await desk_of(services, row.network).move(
                 session, chosen.withdrawal, State.CANCELLED, by=chosen.by,
                 reason=CANCELLED_BY_OPERATOR,

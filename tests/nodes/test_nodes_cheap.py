@@ -63,6 +63,9 @@ async def test_a_node_that_tells_of_no_fees_jams_no_address(db: Database, tmp_pa
         waits = await seam.withdrawal(ada, promised.id)
         assert (waits.status, waits.waiting_for, waits.attempts) == ("held", "fees", [])
         await Sweeper(db, seam.chain, seam.assets, seam.signer).tick()
+        assert await seam.rows("SELECT 1 FROM sweeps") == []  # it would wait for an operator
+        alone = ChainClient(seam.network, honest.transport())
+        await Sweeper(db, alone, seam.assets, seam.signer).tick()
         await seam.runner.tick()
         [sweep] = await seam.rows("SELECT id, waiting_for FROM chain_intents WHERE purpose = :p",
                                   p="sweep")  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from chain.blocks import Receipt
+from chain.fees import FeeQuote
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 
 
@@ -55,3 +56,70 @@ async def test_nor_is_it_final_where_another_node_knows_less(
     behind = False
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "settled"
+
+
+async def test_no_single_node_says_at_which_nonce_it_pays(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a gap it is mined when its owner has used that many nonces elsewhere, and until then
+    the account pays nothing else."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    made = await stage.begin(ada, account, "2", "ETH")
+    chain = stage.seam.chain
+    real, lies = chain.nonce, True
+
+    async def too_many(address: str) -> int:
+        return await real(address) + 3 * lies
+
+    async def others(address: str, nonce: int) -> bool:
+        return nonce < await real(address)
+
+    monkeypatch.setattr(chain, "nonce", too_many)
+    monkeypatch.setattr(chain, "_passed", others)
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "queued"
+    lies = False
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 2 * 10**18
+
+
+async def test_nor_for_how_little_it_is_mined(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing outbids it, and the account pays nothing else."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    chain = stage.seam.chain
+    real, lies = chain.fees, True
+    true = [await real()]
+
+    async def cheap() -> FeeQuote:
+        true[:] = [await real()]
+        return FeeQuote(base_fee=1, tip=1, cap=3) if lies else true[0]
+
+    monkeypatch.setattr(chain, "fees", cheap)
+    monkeypatch.setattr(chain.rpc, "base_fee", lambda: true[0].base_fee, raising=False)
+    made = await stage.begin(ada, account, "2", "ETH")
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "queued"
+    lies = False
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+
+
+async def test_nor_does_one_that_denies_nonces_stop_an_account_that_pays_here_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+
+    async def denies(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(stage.seam.chain, "_passed", denies)
+    for _ in range(2):
+        made = await stage.begin(ada, account, "1", "ETH")
+        await stage.finish()
+        assert (await stage.send(ada, made.id)).state == "settled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -266,3 +267,37 @@ async def test_what_a_copy_may_have_paid_stays_open_while_nobody_shows_it(
     stage.restart()
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "queued"
+
+
+@pytest.mark.parametrize("signer", ["lives", "anew", "late"])
+async def test_a_copy_in_which_its_box_was_not_opened_yet_finds_the_payment(
+    stage: Stage, database: ScratchDatabase, signer: str
+) -> None:
+    """The signer opens each box once, and one that has started anew opens none of before."""
+    ada, account = await funded(stage)
+    made = await stage.begin(ada, account, "1", "ETH")
+    async with stage.seam.db.transaction() as session:
+        [asked] = await stage.worker._turns.boxes(session, late_seconds=180.0)
+    for _ in range(2):
+        await stage.worker.tick()
+    sent = await stage.send(ada, made.id)
+    assert sent.state == "sent"
+    await stage.seam.dev.mine(1)
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'queued', nonce = NULL, unsigned = NULL,"
+            " raw = NULL, tx_hash = NULL, sent_at = NULL, grant_name = NULL"
+        )
+        connection.execute(
+            "UPDATE selfcustody_requests SET state = 'queued', box = %s, reply = NULL,"
+            " created_at = created_at - make_interval(secs => %s) WHERE id = %s",
+            (json.dumps(asked.box), 181 if signer == "late" else 0, asked.id),
+        )
+    if signer == "anew":
+        stage.restart()
+    await stage.finish()
+    ended = await stage.send(ada, made.id)
+    assert (ended.state, ended.reason, ended.tx_hash) == ("settled", None, sent.tx_hash)
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18

@@ -19,8 +19,9 @@ from tests.onchain.test_onchain_lost_rows import _lose
 from tests.sweeps.test_sweeps_strangers import person_with
 from tests.treasury.test_treasury_restored import _services as services
 from tests.treasury.test_treasury_stolen import COLD
-from wallet import cli_treasury_moves
+from wallet import cli_operator, cli_treasury_moves
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import ChainUnavailable, signers
 from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
@@ -254,3 +255,24 @@ async def test_workers_beside_each_other_end_it_once(opened: Open) -> None:
         await seam.finish()
         assert await copy.balances() == as_it_was
         assert await copy.unexplained() == []
+
+
+async def test_none_is_cancelled_that_the_lost_copy_may_have_made(opened: Open) -> None:
+    """Its gas was in no entry, and nothing entered it."""
+    kind, amounts, named = SWEPT[0]
+    copy = await opened(kind)
+    seam = copy.seam
+    await person_with(seam, **amounts)
+    await seam.sweeper.tick()
+    await copy.take()
+    await seam.finish()
+    as_it_was = await copy.balances()
+    await copy.put_back()
+    [left] = await seam.rows("SELECT id FROM chain_intents WHERE state = 'queued'")
+    chosen = argparse.Namespace(action="cancel", withdrawal=left.id, by="bea")
+    with pytest.raises(InvalidState, match="held these books"):
+        await cli_operator._replace(services(seam), chosen)
+    await copy.scan_first()
+    await seam.finish()
+    assert await _sweeps(seam) == [(named, "done", "final_ok")]
+    assert await copy.balances() == as_it_was

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from eth_utils.crypto import keccak
 
+from chain.errors import ChainError, NodeRejected, NodeTimeout, NodeUnavailable, TooMuchGas
 from chain.observe import TRANSFER_TOPIC
 from tests.faults_receive.conftest import code_that_calls
 from tests.sweeps.test_sweeps_wallet import Kind, Open, opened, person_with, sweep
+from wallet.sweeps.offenders import flushable_with
+from wallet.sweeps.repository import Candidate
 
 __all__ = ["opened"]
 REVERTS = "0x60006000fd"
@@ -25,6 +31,8 @@ async def test_coins_leave_though_a_token_reverts_whatever_it_is_asked(
     assert await seam.on_chain(with_coins, "ETH") < 10**16
     rows = await seam.rows("SELECT address, minor FROM deposit_moves WHERE asset = 'ETH'")
     assert [row.address for row in rows] == [with_coins]
+    swept = await seam.rows("SELECT address FROM sweep_accounts")
+    assert [row.address for row in swept] == [with_coins]  # for nobody else's is gas paid
 
 
 async def test_a_token_that_burns_gas_is_not_swept_for_less_than_that(
@@ -100,3 +108,56 @@ async def test_what_it_sweeps_of_the_address_that_pays_for_itself_is_in_the_book
     ]
     assert await seam.on_chain(address, "ETH") < 10**16 // 2
     assert [one for one in await seam.differences() if ":ETH:" in one] == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NodeTimeout("no answer"), NodeUnavailable("HTTP 503"), TooMuchGas("30,000,000")],
+    ids=["slow", "gateway", "gas"],
+)
+@pytest.mark.parametrize("kind", ["prefund", "create2"])
+async def test_coins_leave_though_a_node_breaks_at_a_token(
+    opened: Open, kind: Kind, error: ChainError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pass ended there, each time, for every token behind it and the coins."""
+    seam = await opened(kind)
+    await person_with(seam, usdc="1000")
+    _, with_coins = await person_with(seam, eth="5")
+    contract = seam.network.tokens[0].contract
+    real = seam.chain.estimate_gas
+
+    async def estimate(from_: str, to: str, value: int, data: bytes, *more: Any) -> int:
+        if to == contract or bytes.fromhex(contract[2:]) in data:
+            raise error
+        return await real(from_, to, value, data, *more)
+
+    monkeypatch.setattr(seam.chain, "estimate_gas", estimate)
+    await sweep(seam)
+    assert await seam.on_chain(with_coins, "ETH") < 10**16
+    rows = await seam.rows("SELECT address, minor FROM deposit_moves WHERE asset = 'ETH'")
+    assert [row.address for row in rows] == [with_coins]
+    swept = await seam.rows("SELECT address FROM sweep_accounts")
+    assert [row.address for row in swept] == [with_coins]  # for nobody else's is gas paid
+
+
+async def test_however_many_wait_of_a_token_that_breaks_another_is_flushed() -> None:
+    """They would take all places of each call, and pay for nothing."""
+    bad, good = (f"0x{number:040x}" for number in (0xBAD, 0x600D))
+
+    async def estimate(_from: str, _to: str, _value: int, data: bytes) -> int:
+        if bytes.fromhex(bad[2:]) in data:
+            raise NodeRejected(3, "execution reverted")
+        return 100_000
+
+    async def head() -> None: ...
+
+    chain: Any = SimpleNamespace(
+        network=SimpleNamespace(name="local"), estimate_gas=estimate, head=head
+    )
+    many = [Candidate(f"0x{n:040x}", n, 10**9, 700.0, False, False) for n in range(1, 61)]
+    other = Candidate(f"0x{99:040x}", 99, 10**6, 700.0, False, False)
+    worth = {"": [], bad: many, good: [other]}
+    found = await flushable_with(
+        chain, worth, "0x" + "1" * 40, "0x" + "2" * 40, most=50, ready=lambda some: bool(some)
+    )
+    assert found == ([other], [good])

@@ -13,8 +13,21 @@ import pytest
 from chain.testing import AnvilProcess
 from tests.onchain.older_copy import OlderCopy
 from tests.onchain.test_onchain_lost_rows import _lose
-from tests.treasury.warm import ADA, BOB, COLD, OUTSIDE, approve, fill, propose, sign, warm_of
+from tests.treasury.warm import (
+    ADA,
+    BOB,
+    COLD,
+    OUTSIDE,
+    approve,
+    fill,
+    listed,
+    propose,
+    run,
+    sign,
+    warm_of,
+)
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
@@ -136,7 +149,9 @@ async def test_one_that_was_mined_as_dearer_bytes_is_ended_by_an_operator(copy: 
     assert {one.split()[0] for one in await copy.unexplained()} == {"signer_halted"}
 
 
-async def test_what_an_evacuation_saved_is_not_booked_twice(copy: OlderCopy) -> None:
+@pytest.mark.parametrize("waited", ["for nothing", "liquidity"])
+async def test_what_an_evacuation_saved_is_not_booked_twice(copy: OlderCopy, waited: str) -> None:
+    """Nor is it taken back since it lies there no more: it left."""
     seam = copy.seam
     async with seam.operators.transaction() as session:
         await freeze_network(session, "local", reason="evacuation", by="ada", to=COLD)
@@ -150,6 +165,9 @@ async def test_what_an_evacuation_saved_is_not_booked_twice(copy: OlderCopy) -> 
             break
         await seam.mine(seam.network.confirmations)
     [coins] = waiting
+    if waited == "liquidity":
+        await seam.rows("UPDATE chain_intents SET waiting_for = 'liquidity' WHERE id = :id"
+                        " RETURNING 1", id=coins.id)  # fmt: skip
     await copy.take()
     await seam.finish()
     assert await _ended(seam, coins.id) == ("done", "final_ok")
@@ -163,6 +181,25 @@ async def test_what_an_evacuation_saved_is_not_booked_twice(copy: OlderCopy) -> 
     assert await _ended(seam, coins.id) == ("done", "final_ok")
     assert await copy.balances() == as_it_was
     assert await seam.differences() == []
+
+
+async def test_nobody_takes_a_move_off_the_list_that_the_lost_copy_may_have_made(
+    copy: OlderCopy,
+) -> None:
+    """What it moved was in no entry, and its gas neither."""
+    seam = copy.seam
+    intent_id = await _promised(copy, "to_cold", "USDC")
+    await copy.take()
+    await seam.finish()
+    as_it_was = await copy.balances()
+    await copy.put_back()
+    [move] = await listed(seam)
+    with pytest.raises(InvalidState, match="held these books"):
+        await run(seam, "dismiss", move.id, "--by", "ops")
+    await copy.scan_first()
+    await seam.finish()
+    assert await _ended(seam, intent_id) == ("done", "final_ok")
+    assert await copy.balances() == as_it_was
 
 
 async def test_what_a_fork_took_since_is_waited_for(copy: OlderCopy) -> None:

@@ -94,6 +94,27 @@ async def test_what_may_not_go_out(bench: Bench) -> None:
         await prepare(chain, sender=COLD, to=HOT, money=nearly, ours=[HOT])
 
 
+async def test_no_single_node_says_which_nonce_a_sheet_has(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a gap it is mined some day, beside the one that was made in its place."""
+    chain, one = bench.client, money(bench, "ETH", 10**18)
+    real, lies = chain.nonce, True
+
+    async def too_many(address: str) -> int:
+        return await real(address) + 2 * lies
+
+    async def others(address: str, nonce: int) -> bool:
+        return nonce < await real(address)
+
+    monkeypatch.setattr(chain, "nonce", too_many)
+    monkeypatch.setattr(chain, "_passed", others)
+    with pytest.raises(InvalidState, match="differently"):
+        await prepare(chain, sender=COLD, to=HOT, money=one, ours=[HOT])
+    lies = False
+    assert (await prepare(chain, sender=COLD, to=HOT, money=one, ours=[HOT])).tx.nonce == 0
+
+
 async def test_what_may_not_come_back(bench: Bench) -> None:
     chain, one = bench.client, money(bench, "ETH", 10**18)
     sheet = await prepare(chain, sender=COLD, to=HOT, money=one, ours=[HOT])

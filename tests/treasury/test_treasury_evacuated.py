@@ -52,12 +52,12 @@ async def over(seam: Seam) -> bool:
     return freeze.evacuate_to is None
 
 
-def answering(seam: Seam, told: object) -> TreasuryWatch:
-    """Where the node answers this when the token is tried out."""
+def answering(seam: Seam, told: object, asked: str = "eth_estimateGas") -> TreasuryWatch:
+    """Where the node answers this when the token is tried out, or asked for a balance."""
     [token] = seam.network.tokens
 
     def breaks(method: str, params: Sequence[Any], honest: Any) -> Any:
-        if method == "eth_estimateGas" and params[0]["to"] == token.contract:
+        if method == asked and params[0]["to"] == token.contract:
             if isinstance(told, NodeUnavailable):
                 raise told
             return told
@@ -80,17 +80,20 @@ async def test_a_token_that_breaks_keeps_nothing_else_from_cold(seam: Seam, told
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "asked"),
     [
-        NodeRejected(-32000, "execution aborted (timeout = 5s)"), NodeUnavailable("HTTP 503"),
-        "<html>502</html>", "0x1",
+        (NodeRejected(-32000, "execution aborted (timeout = 5s)"), "eth_estimateGas"),
+        (NodeUnavailable("HTTP 503"), "eth_estimateGas"),
+        ("<html>502</html>", "eth_estimateGas"),
+        ("0x1", "eth_estimateGas"),
+        (NodeUnavailable("HTTP 503"), "eth_call"),
     ],
-)  # fmt: skip
+)
 async def test_what_may_be_the_nodes_is_tried_for_a_while(
-    seam: Seam, monkeypatch: pytest.MonkeyPatch, told: object
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, told: object, asked: str
 ) -> None:
     """Coins stay for its gas; but not for ever, since somebody else has the key."""
-    seam.treasury = answering(seam, told)
+    seam.treasury = answering(seam, told, asked)
     address = await order(seam)
     await _emptied(seam, 3)
     assert await seam.on_chain(address, "ETH") == 100 * 10**18

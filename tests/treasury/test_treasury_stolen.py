@@ -76,7 +76,7 @@ async def test_what_a_thief_left_of_a_hot_address_is_evacuated(seam: Seam) -> No
     assert await seam.on_chain(COLD, "USDC") == 100 * 10**6
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     async with seam.db.transaction() as session:
-        assert await signers.lost(session, network="local", address=address)
+        assert await signers.lost_anywhere(session, address=address)
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to is None
 

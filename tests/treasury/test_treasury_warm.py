@@ -39,6 +39,7 @@ from wallet.onchain import signers
 from wallet.postgres import SUPERUSER
 from wallet.testing.databases import ScratchDatabase
 from wallet.testing.seam import Seam
+from wallet.treasury.hot import working
 from wallet.treasury.watch import COMPROMISED
 
 __all__ = ["seam"]
@@ -224,18 +225,25 @@ async def test_warm_goes_to_hot_and_cold_addresses_of_the_house_only(seam: Seam)
         await propose(seam, "to_hot", "1", "USDC", second)
 
 
-async def test_nothing_goes_to_a_hot_key_given_up_meanwhile(seam: Seam) -> None:
+@pytest.mark.parametrize("network", ["local", "another"])
+async def test_nothing_goes_to_a_hot_key_given_up_meanwhile(seam: Seam, network: str) -> None:
+    """On any network: it is the same key."""
     await fill(seam)
     hot = (await seam.signer.hot_addresses())[0]
     paid = await approve(seam, await propose(seam, "to_hot", "5", "USDC", hot), "bob")
     await sign(seam, paid, BOB, "bob")
     async with seam.db.transaction() as session:
-        await signers.halt_signer(session, network="local", address=hot, reason=COMPROMISED)
+        await signers.add_signer(session, network=network, address=hot, next_nonce=0)
+        await signers.halt_signer(session, network=network, address=hot, reason=COMPROMISED)
     await sign(seam, paid, CY, "cy")
     await settle(seam)
     waits = await intent(seam, paid)
     assert (waits.state, waits.waiting_for, waits.nonce) == ("queued", "review", None)
     assert await seam.booked("USDC", "warm") == 60_000 * 10**6
+    with pytest.raises(InvalidField, match="halted"):
+        await propose(seam, "to_hot", "1", "USDC", hot)
+    async with seam.db.transaction() as session:
+        assert await working(session, "local") == (await seam.signer.hot_addresses())[1]
 
 
 async def test_what_comes_to_warm_from_outside_is_seen_and_no_persons(seam: Seam) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chain.errors import NodeUnavailable
+from chain.errors import ChainError, NodeRejected, NodeTimeout, NodeUnavailable, TooMuchGas
 from chain.testing import AnvilProcess
 from tests.treasury.warm import (
     ADA,
@@ -26,6 +28,7 @@ from tests.treasury.warm import (
 from wallet.db import Database
 from wallet.onchain import signers
 from wallet.testing.seam import Seam
+from wallet.treasury.evacuate import GAS_OF_TOKEN
 from wallet.treasury.watch import COMPROMISED, STANDBY
 
 __all__ = ["seam"]
@@ -86,6 +89,44 @@ async def test_a_token_that_refuses_keeps_the_coins_of_warm_from_nothing(
     await seam.close()
 
 
+@pytest.mark.parametrize(
+    ("asked", "error", "left"),
+    [
+        ("estimate_gas", NodeRejected(-32000, "invalid opcode: INVALID"), 0),
+        ("estimate_gas", TooMuchGas("30,000,000"), 0),
+        ("estimate_gas", NodeUnavailable("HTTP 503"), GAS_OF_TOKEN),
+        ("said", NodeTimeout("no answer"), GAS_OF_TOKEN),
+    ],
+)  # fmt: skip
+async def test_nor_does_one_that_breaks(
+    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, asked: str,
+    error: ChainError, left: int,
+) -> None:  # fmt: skip
+    """What may be the node's may go when it is ordered again: coins stay for its gas."""
+    await fill(seam)
+    [token] = seam.network.tokens
+    real = getattr(seam.chain, asked)
+
+    async def breaks(*about: Any) -> Any:
+        if token.contract in about or token.code in about:
+            raise error
+        return await real(*about)
+
+    before = await seam.on_chain(warm_of(seam), "ETH")
+    monkeypatch.setattr(seam.chain, asked, breaks)
+    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
+    [line] = [one for one in capsys.readouterr().out.splitlines() if "out of warm" in one]
+    assert "ETH out of warm" in line
+    [coins] = await seam.rows(
+        "SELECT amount_minor, gas_limit * fee_ceiling_wei AS fee, fee_ceiling_wei AS price"
+        " FROM chain_intents WHERE purpose = 'treasury' AND pinned_address = :w", w=warm_of(seam),
+    )  # fmt: skip
+    assert before - coins.amount_minor - coins.fee == left * coins.price
+    monkeypatch.undo()
+    await run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "0")
+    assert "USDC out of warm" in capsys.readouterr().out
+
+
 async def test_without_a_node_hot_is_emptied_all_the_same(
     seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +140,27 @@ async def test_without_a_node_hot_is_emptied_all_the_same(
     assert "could not be promised" in capsys.readouterr().out
     [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
     assert freeze.evacuate_to == COLD
+
+
+async def test_what_lies_warm_and_could_not_be_promised_is_not_done(
+    seam: Seam, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(seam)
+
+    async def away(*_: object, **__: object) -> None:
+        raise NodeUnavailable("nobody answers")
+
+    monkeypatch.setattr("wallet.treasury.evacuate.warm_out", away)
+    command = asyncio.create_task(
+        run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "60")
+    )
+    for _ in range(12):
+        await asyncio.sleep(0)
+        await seam.treasury.tick()
+        await seam.mine(seam.network.confirmations)
+    assert await command == 1
+    shown = capsys.readouterr().out
+    assert "could not be promised" in shown and "Done in" in shown
 
 
 async def test_with_only_a_hot_key_lost_warm_stays(

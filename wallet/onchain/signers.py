@@ -58,20 +58,9 @@ async def all_signers(session: AsyncSession, network: str) -> list[SignerRow]:
     return [_row(row) for row in rows]
 
 
-async def lost(session: AsyncSession, *, network: str, address: str) -> bool:
-    """Whether somebody else may have an address's key: it was given up, or used by a stranger."""
-    reason = await session.scalar(
-        text(
-            "SELECT halted_reason FROM chain_signers"
-            " WHERE network = :network AND address = :address"
-        ),
-        {"network": network, "address": address},
-    )
-    return reason in LOST
-
-
 async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
-    """Whether that is so on any network: a key is the same on all of them."""
+    """Whether somebody else may have an address's key: it was given up, or used by a stranger, on
+    any network, since a key is the same on all of them."""
     return bool(
         await session.scalar(
             text(

@@ -24,6 +24,8 @@ REQUEST_SECONDS = 180.0
 ANSWERING_SECONDS = 3.0
 """After so much of a pass no further box is begun: the signer may take seconds for each, payments
 wait for it, and a grant lives two minutes."""
+LOST = "lost"
+"""In place of the name of a grant that a copy of the database does not have: none is called so."""
 log = structlog.get_logger(__name__)
 
 
@@ -95,11 +97,23 @@ class Boxes:
 
     async def _refuse(self, row: Any, reason: str) -> None:
         ended = {"state": "failed", "reason": reason}
+        if await self._signed_before(row):
+            ended = {"grant_name": LOST}  # it ends by what the chain shows, as any that was signed
         async with self._db.transaction() as session:
             if not await self._end_request(session, row.id, "refused", reason=reason, first=True):
                 return  # a rival has the answer: the signer gives it once
             await update_send(session, row.id, ended, by="request_id", was="queued")
         log.info("selfcustody.refused", purpose=row.purpose, reason=reason)
+
+    async def _signed_before(self, row: Any) -> bool:
+        """Whether the signer has signed this box's payment: it opened the box once, and this
+        database is a copy of before that. Raises SignerUnavailable."""
+        async with self._db.transaction() as session:
+            found = await session.execute(
+                text("SELECT id FROM selfcustody_sends WHERE request_id = :id"), {"id": row.id}
+            )
+            ids = list(found.scalars())
+        return bool(ids and await self._relay.signed_before(ids))
 
     async def _end_request(
         self, session: AsyncSession, request_id: str, state: str, *, reason: str | None = None,

@@ -27,6 +27,7 @@ from chain.errors import (
     NodeUnavailable,
 )
 from chain.fee_models import beside_gas, gas_limit
+from chain.fees import least_cap
 from chain.spent import by_no_transaction, spender
 from chain.transactions import (
     TxFields,
@@ -40,7 +41,9 @@ from keys.errors import SignerRefused, SignerUnavailable
 from keys.request import SignedBefore
 from wallet.crashpoints import hit
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import network as networks
+from wallet.onchain.counts import fees_for_all, used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.selfcustody.boxes import Boxes
@@ -173,12 +176,13 @@ class SelfCustodyWorker:
     async def _allocate(self, row: Any, chain: ChainClient) -> None:
         """Nonce and unsigned bytes, inside the granted fee. Raises _TooSlow."""
         network, token = chain.network, chain.network.token(row.asset)
-        nonce = await chain.nonce(row.address)
-        try:
-            fees = await chain.fees()
-        except FeeCeiling:
+        try:  # behind a gap, or for too little, it is mined at some other time, or never
+            nonce, fees = await self._next_nonce(row, chain), await fees_for_all(chain)
+        except (FeeCeiling, InvalidState):
             return
         tip, cap = fees.tip, fees.cap
+        if cap < least_cap(fees.base_fee, tip):
+            return
         draft = _fields(row, chain, nonce=nonce, tip=tip, cap=cap, gas=21_000)
         try:
             async with asyncio.timeout(ESTIMATE_SECONDS):
@@ -216,6 +220,20 @@ class SelfCustodyWorker:
             await update_send(session, row.id, allocated, was=row.state)
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
+
+    async def _next_nonce(self, row: Any, chain: ChainClient) -> int:
+        """What was mined here needs no other node's word. Raises InvalidState."""
+        nonce = await chain.nonce(row.address)
+        async with self._db.transaction() as session:
+            used = await session.scalar(
+                text(
+                    "SELECT max(nonce) + 1 FROM selfcustody_sends WHERE account_id = :account"
+                    " AND network = :network AND state IN ('settled', 'failed')"
+                    " AND mined_block IS NOT NULL"
+                ),
+                {"account": row.account_id, "network": row.network},
+            )
+        return nonce if nonce <= (used or 0) else await used_for_all(chain, row.address)
 
     async def _sign(self, row: Any, chain: ChainClient) -> None:
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from chain.client import ChainClient
-from chain.errors import NodeRejected
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.outcomes import code_fails
 from contracts.create2 import salt_of
 from wallet.sweeps import calls
@@ -23,16 +23,31 @@ def flush_call(network: str, chosen: Sequence[Candidate], contracts: Sequence[st
 
 async def flushable_with(
     chain: ChainClient,
-    chosen: Sequence[Candidate],
-    contracts: Sequence[str],
+    worth: Mapping[str, Sequence[Candidate]],
     caller: str,
     factory: str,
+    *,
+    most: int,
+    ready: Callable[[Sequence[Candidate]], bool],
 ) -> tuple[list[Candidate], list[str]]:
-    """Addresses and tokens that go through together. Where none does, a token may say nothing, and
-    revert every call: then one token, or the coins alone. Raises ChainError."""
+    """Addresses and tokens that go through together, of those that are worth it by a token's
+    contract, or by their coins (""). Where none does, a token may say nothing, and revert every
+    call, or the node break at it: then one token, or the coins alone, and nobody who has neither.
+    Raises ChainError."""
+    contracts = [one for one, found in worth.items() if one and found]
     alone = [[one] for one in contracts] if len(contracts) > 1 else []
-    for some in ([*contracts], *alone, []):
-        found = await flushable(chain, chosen, some, caller=caller, factory=factory)
+    for some in (contracts, *alone, []):
+        places = [one for place in ("", *some) for one in worth[place]]
+        chosen = list({one.address: one for one in places}.values())[:most]
+        if not ready(chosen):
+            continue
+        try:
+            found = await flushable(chain, chosen, some, caller=caller, factory=factory)
+        except (NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+            await chain.head()  # where the node is not away, what is tried next goes on
+            log.error("sweep.token_waits", network=chain.network.name, contracts=list(some),
+                      error=error.code)  # fmt: skip
+            continue
         if found:
             return found, some
     return [], []

@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import ChainError, FeeCeiling, NodeGarbage, NodeRejected
+from chain.errors import (
+    ChainError,
+    FeeCeiling,
+    NodeGarbage,
+    NodeRejected,
+    NodeTimeout,
+    NodeUnavailable,
+)
 from chain.outcomes import code_fails
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
@@ -33,7 +40,7 @@ from wallet.ledger.accounts import Place
 from wallet.money import AssetBook
 from wallet.onchain import burn, signers, tokens
 from wallet.onchain import network as networks
-from wallet.onchain.counts import used_for_all
+from wallet.onchain.counts import fees_for_all, used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
 from wallet.onchain.freeze import frozen
@@ -129,9 +136,11 @@ class Sweeper:
         head = await self._chain.head()
         final = await final_number(self._chain, status=status, head=head)
         try:
-            fees = await self._chain.fees()
+            fees = await fees_for_all(self._chain)
         except FeeCeiling:
             return None
+        if fees.cap < fees.base_fee + fees.tip:
+            return None  # other nodes tell of more: what was begun by this would never leave
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
         price = fees.base_fee + fees.tip
         return _Now(head.number, final, price, ceiling, treasury, place)
@@ -156,7 +165,8 @@ class Sweeper:
             worth = [one for one in found if await self._worth(now, token, one)]
             try:
                 await self._token(now, token, worth)
-            except (NodeRejected, NodeGarbage) as error:  # it says nothing: the others go on
+            except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+                await self._chain.head()  # where the node is not away, the others go on
                 log.error("sweep.token_waits", network=self._network.name, asset=token.code,
                           error=error.code)  # fmt: skip
         await self._coins(now)
@@ -250,10 +260,14 @@ class Sweeper:
         for one in alone:
             await self._alone(now, token, one)
         rest = [one for one in found if one not in alone][:BATCH]
-        if len(rest) >= BATCH_FROM or any(
-            one.age_seconds >= self._patience_seconds for one in rest
-        ):
+        if self._ready(rest):
             await self._delegated(now, token, rest)
+
+    def _ready(self, found: Sequence[Candidate]) -> bool:
+        """Whether they go, or wait for more."""
+        return len(found) >= BATCH_FROM or any(
+            one.age_seconds >= self._patience_seconds for one in found
+        )
 
     async def _alone(self, now: _Now, token: Token, one: Candidate) -> None:
         """The address pays by itself, once it has gas; else it is given what that can cost."""
@@ -321,34 +335,31 @@ class Sweeper:
         assets = [(native, self._network.native_sweep_min, None)] + [
             (token.code, token.sweep_min, token) for token in listed
         ]
-        found: dict[str, Candidate] = {}
-        due, used = False, []
+        worth: dict[str, list[Candidate]] = {}
         for asset, least, token in assets:
             some = await self._candidates(now, asset, least)
             if token is None:
-                worth = [c for c in some if c.minor >= COIN_WORTH * GAS_EACH * now.price]
+                worth[""] = [c for c in some if c.minor >= COIN_WORTH * GAS_EACH * now.price]
             else:
-                worth = [c for c in some if await self._worth(now, token, c)]
-                if worth:
-                    used.append(token.contract)
-            due = due or any(c.age_seconds >= self._patience_seconds for c in worth)
-            found |= {one.address: one for one in worth}
-        chosen = list(found.values())[:BATCH]
-        if not chosen or not (due or len(chosen) >= BATCH_FROM):
+                worth[token.contract] = [c for c in some if await self._worth(now, token, c)]
+        if not any(worth.values()):
             return
         factory = self._network.contracts["forwarder_factory"]
         keyless = FactoryDeriver(self._network.name, factory)
-        if any(one.address != keyless.address(one.index) for one in chosen):
+        mine = {
+            place: [one for one in found if one.address == keyless.address(one.index)]
+            for place, found in worth.items()
+        }
+        if mine != worth:
             # Given out before the network was switched to key-less addresses; docs/custody.md.
             log.error("sweep.other_kind", network=self._network.name)
-            chosen = [one for one in chosen if one.address == keyless.address(one.index)]
-        if not chosen:
-            return
         hot = await self._signer.hot_addresses()
         if not hot:
             return  # the signer has no key at all now
         caller = hot[0]
-        chosen, used = await flushable_with(self._chain, chosen, used, caller, factory)
+        chosen, used = await flushable_with(
+            self._chain, mine, caller, factory, most=BATCH, ready=self._ready
+        )
         if not chosen:
             return
         data = flush_call(self._network.name, chosen, used)

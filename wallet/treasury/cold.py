@@ -26,6 +26,7 @@ from chain.transactions import (
 from keys.offline import Sheet, payment, read_signed
 from wallet.errors import InvalidField, InvalidState
 from wallet.money import Money, format_amount
+from wallet.onchain.counts import fees_for_all, used_for_all
 
 LOOK_EVERY_SECONDS = 0.5
 CEREMONY_BASE_FEES = 4
@@ -46,13 +47,14 @@ async def prepare(
 ) -> Sheet:
     """A sheet that moves `money` from the cold `sender` to one of `ours`, hot or warm.
 
-    Raises InvalidField (not one of ours, or not enough there), FeeCeiling, ChainError.
+    Raises InvalidField (not one of ours, or not enough there), InvalidState (nodes differ about its
+    nonce), FeeCeiling, ChainError.
     """
     if to not in ours or sender in ours:
         raise InvalidField("A refill goes from a cold address to a hot or warm one of the house.")
     await chain.verify_identity()
     network, head = chain.network, await chain.head()
-    nonce, fees = await chain.nonce(sender), await chain.fees()
+    nonce, fees = await used_for_all(chain, sender), await fees_for_all(chain)
     cap = min(network.max_fee_wei, CEREMONY_BASE_FEES * fees.base_fee + fees.tip)
     [coins] = await chain.balances([sender], network.native_asset, head.number)
     code = money.asset.code

@@ -12,15 +12,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
-from chain.errors import NodeRejected
+from chain.errors import NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.fee_models import beside_gas
 from wallet import custody
 from wallet.crashpoints import hit
 from wallet.ids import new_id
 from wallet.money import AssetBook, Money
-from wallet.onchain.prepare import would_revert
-from wallet.treasury.moves import HOUSE, Move, bound, dismiss, evacuate
+from wallet.treasury.moves import HOUSE, Move, bound, dismiss, evacuate, its_code_fails
 
+GAS_OF_TOKEN = 300_000
+"""What coins stay for, for each token that may go another time."""
 OPEN = "('queued', 'allocated', 'signed', 'sent', 'mined')"
 
 log = structlog.get_logger(__name__)
@@ -32,8 +33,8 @@ async def warm_out(
     """Promise what lies warm and is not under way: tokens, then the coin less their gas.
 
     Moves out of warm that nobody has signed for yet are dismissed first. Again adds what came
-    since. A token that refuses (paused, the address barred) stays, with its name in the log. Raises
-    ChainError, FeeCeiling, InvalidState.
+    since. A token that refuses (paused, the address barred), or at which the node breaks, stays,
+    with its name in the log. Raises ChainError, FeeCeiling, InvalidState.
     """
     network, native = chain.network, chain.network.native_asset
     warm = await custody.warm_address(session, network=network.name)
@@ -41,39 +42,56 @@ async def warm_out(
         return []
     await _dismiss_others(session, network.name, by=by)
     head = await chain.head()
-    found = []
+    found, later = [], 0
     for code in (*(token.code for token in network.tokens), native):
-        held = await chain.said(warm, code, head.number)
-        if held is None:
-            log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
-                      error="says nothing")  # fmt: skip
-            continue
-        minor = held - await _under_way(session, network.name, warm, code, native)
-        if code == native and minor > 0:
-            gas, ceiling = await bound(chain, sender=warm, to=cold, money=_one(assets, native))
-            # The data fee of an `op` chain for this payment, and for each that goes before it.
-            beside = await beside_gas(
-                chain, asset=native, to=cold, amount_minor=held, gas=gas, cap=ceiling
-            )
-            minor -= gas * ceiling + (1 + len(network.tokens)) * beside
-        if minor < 1:
-            continue
-        move = Move(
-            new_id("tre"), network.name, Money(minor, assets.get(code)), "evacuate_warm", cold,
-            "approved", HOUSE, None,
-        )  # fmt: skip
         try:
-            async with session.begin_nested():
-                await evacuate(session, move, chain=chain, sender=warm, by=by)
-        except NodeRejected as error:
-            if not would_revert(error):
+            move = await _promised(
+                session, chain, assets, code, warm=warm, cold=cold, by=by, number=head.number,
+                later=later,
+            )  # fmt: skip
+        except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+            if code == native and not its_code_fails(error):
                 raise
+            await chain.head()  # a node that is away says nothing of a token
+            later += not its_code_fails(error)
             log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
-                      error=error.message[:200])  # fmt: skip
+                      error=str(error)[:200])  # fmt: skip
             continue
-        found.append(move)
+        if move is not None:
+            found.append(move)
     hit("treasury.before_commit_warm")
     return found
+
+
+async def _promised(
+    session: AsyncSession, chain: ChainClient, assets: AssetBook, code: str, *, warm: str,
+    cold: str, by: str, number: int, later: int,
+) -> Move | None:  # fmt: skip
+    """What lies there of one asset and is not under way. `later`: so many tokens may go when it is
+    ordered again, and the coin stays for their gas."""
+    network, native = chain.network, chain.network.native_asset
+    held = await chain.said(warm, code, number)
+    if held is None:
+        log.error("treasury.token_stays", network=network.name, address=warm, asset=code,
+                  error="says nothing")  # fmt: skip
+        return None
+    minor = held - await _under_way(session, network.name, warm, code, native)
+    if code == native and minor > 0:
+        gas, ceiling = await bound(chain, sender=warm, to=cold, money=_one(assets, native))
+        # The data fee of an `op` chain for this payment, and for each that goes before it.
+        beside = await beside_gas(
+            chain, asset=native, to=cold, amount_minor=held, gas=gas, cap=ceiling
+        )
+        minor -= (gas + later * GAS_OF_TOKEN) * ceiling + (1 + len(network.tokens)) * beside
+    if minor < 1:
+        return None
+    move = Move(
+        new_id("tre"), network.name, Money(minor, assets.get(code)), "evacuate_warm", cold,
+        "approved", HOUSE, None,
+    )  # fmt: skip
+    async with session.begin_nested():
+        await evacuate(session, move, chain=chain, sender=warm, by=by)
+    return move
 
 
 def _one(assets: AssetBook, code: str) -> Money:

@@ -15,12 +15,10 @@ from wallet import custody, ledger
 from wallet.ledger import accounts
 from wallet.ledger.accounts import AccountSpec
 from wallet.money import AssetBook, Money
-from wallet.onchain import signers
 from wallet.onchain.arrived import booked
-from wallet.onchain.freeze import frozen
 from wallet.onchain.intents import Intent
 from wallet.onchain.states import State
-from wallet.treasury import casework
+from wallet.treasury import casework, hot
 from wallet.treasury.routes import ROUTES
 
 REFUSED_BY_SIGNER = "signer_"
@@ -135,13 +133,7 @@ class TreasuryFollower:
             return False
         if target != "hot" or intent.mined_tx_hash is not None:
             return True
-        return not await self._given_up(session, intent)
-
-    async def _given_up(self, session: AsyncSession, intent: Intent) -> bool:
-        freeze = await frozen(session, intent.network)
-        return (freeze is not None and freeze.evacuate_to is not None) or await signers.lost(
-            session, network=intent.network, address=intent.to_address
-        )
+        return not await hot.given_up(session, intent.network, intent.to_address)
 
 
 def ended(intent: Intent) -> tuple[str, str | None]:

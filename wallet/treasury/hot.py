@@ -62,13 +62,16 @@ async def given_up(session: AsyncSession, network: str, address: str) -> bool:
 
 
 async def working(session: AsyncSession, network: str) -> str | None:
-    """A hot address that may be filled: the first that is not halted."""
+    """A hot address that may be filled: the first that is not halted, nor given up anywhere."""
     rows = await signers.all_signers(session, network)
     halted = {row.address for row in rows if row.halted_reason is not None}
     house = await custody.house_addresses(session, network=network)
     found = sorted(one for one, place in house.items() if place == "hot" and one not in halted)
     used = [row.address for row in rows if row.address in found]
-    return next(iter([*used, *found]), None)
+    for address in (*used, *found):
+        if not await signers.lost_anywhere(session, address=address):
+            return address
+    return None
 
 
 async def introduce(db: Database, chain: ChainClient, address: str) -> None:

@@ -14,7 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.client import ChainClient
+from chain.errors import ChainError, NodeRejected, TooMuchGas
 from chain.fee_models import gas_limit
+from chain.outcomes import code_fails
 from wallet import custody, ledger
 from wallet.crashpoints import hit
 from wallet.errors import FourEyesRequired, InvalidField, InvalidState, NotFound
@@ -106,14 +108,15 @@ async def propose(
 
 
 async def dismiss(session: AsyncSession, move_id: str, *, by: str) -> None:
-    """Take a move off the list: a proposal, or one whose payment uses no nonce yet.
+    """Take a move off the list: a proposal, or one whose payment uses no nonce yet; not before a
+    worker has looked what the signer has signed: these books may be an old copy.
 
     Raises NotFound, InvalidState.
     """
     row = (
         await session.execute(
             text(
-                "SELECT state, intent_id FROM treasury_moves WHERE id = :id"
+                "SELECT state, intent_id, network FROM treasury_moves WHERE id = :id"
                 " AND state IN ('proposed', 'approved') FOR UPDATE"
             ),
             {"id": move_id},
@@ -122,6 +125,8 @@ async def dismiss(session: AsyncSession, move_id: str, *, by: str) -> None:
     if row is None:
         raise NotFound("There is no such proposal.")
     if row.state == "approved":
+        if not await signers.were_compared(session, row.network):
+            raise InvalidState("No worker has held these books against the signer yet.")
         state = await cancel_queued(session, row.intent_id)
         if state is not None:
             raise InvalidState("Its payment is under way.", extra={"state": str(state)})
@@ -302,6 +307,13 @@ async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tu
     return gas, min(chain.network.max_fee_wei, CEILING_FACTOR * fees.cap)
 
 
+def its_code_fails(error: ChainError) -> bool:
+    """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
+    if not isinstance(error, NodeRejected):
+        return isinstance(error, TooMuchGas)
+    return code_fails(error.rpc_code, error.message)
+
+
 async def _introduce(session: AsyncSession, chain: ChainClient, warm: str) -> None:
     """Know the warm address as a signer; its nonce starts where the chain stands. Again changes
     nothing. Raises InvalidState where a node's first nonce runs twice (`wallet.onchain.burn`), or
@@ -326,7 +338,10 @@ async def _demand(session: AsyncSession, network: str, kind: Kind, address: str 
         raise InvalidField(
             f"That is not a {wanted} address of the house; see bifold treasury status."
         )
-    if wanted == "hot" and address in await _halted(session, network):
+    if wanted == "hot" and (
+        address in await _halted(session, network)
+        or await signers.lost_anywhere(session, address=address)
+    ):
         raise InvalidField("That hot address is halted: see bifold chain status.")
 
 

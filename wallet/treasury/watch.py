@@ -23,11 +23,9 @@ from chain.errors import (
     NodeRejected,
     NodeTimeout,
     NodeUnavailable,
-    TooMuchGas,
 )
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
-from chain.outcomes import code_fails
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -40,7 +38,7 @@ from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.intents import end_queued
 from wallet.onchain.states import State
 from wallet.treasury import casework, hot
-from wallet.treasury.moves import HOUSE, Move, bound, evacuate
+from wallet.treasury.moves import HOUSE, Move, bound, evacuate, its_code_fails
 from wallet.treasury.proposals import Proposals
 
 TICK_SECONDS = 3.0
@@ -51,6 +49,8 @@ REVERTS = 2
 GAS_SECONDS = 900.0
 """So long after the order somebody may send coins for the gas of tokens whose address has none:
 else a thief who leaves some of a token there keeps the network frozen."""
+UNKNOWN = -1
+"""In place of a balance at which the node breaks, for now."""
 COMING_SECONDS = 3_600.0
 """So long after the order what is on its way to an address that is emptied is waited for."""
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class TreasuryWatch:
         self._chain = chain
         self._assets = assets
         self._name = chain.network.name
-        self._breaks: dict[tuple[str, str], float] = {}
+        self._breaks: dict[tuple[str, str, str], float] = {}
 
     async def tick(self) -> None:
         """One look. Safe to repeat."""
@@ -95,16 +95,18 @@ class TreasuryWatch:
         chain, native = self._chain, self._chain.network.native_asset
         async with self._db.transaction() as session:
             lanes = await hot.to_empty(session, self._name)
+            compared = await signers.were_compared(session, self._name)
         known = [one for one in lanes if await self._known(one)]
         head = await chain.head()
         left = len(lanes) - len(known)
         for address in known:
-            await self._take_back(address, head.number)
+            if compared:  # else it may have left: these books may be an old copy
+                await self._take_back(address, head.number)
             open_count = await self._open(address)
             left += open_count
             waiting = open_count
             for token in chain.network.tokens:
-                held = await chain.said(address, token.code, head.number)
+                held = await self._said(address, token.code, head.number)
                 if held is None:
                     log.error("treasury.token_stays", network=self._name, address=address,
                               asset=token.code, error="says nothing")  # fmt: skip
@@ -112,7 +114,8 @@ class TreasuryWatch:
                     continue
                 # A token that will not go keeps nothing else back; one that may still go does.
                 if (
-                    open_count
+                    held == UNKNOWN
+                    or open_count
                     or await self._held_back(address, token.code)
                     or await self._went(address, token.code, held, cold)
                 ):
@@ -162,17 +165,32 @@ class TreasuryWatch:
             await self._send(address, asset, held, cold)
         except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
             await self._chain.head()  # a node that is away says nothing of the token
-            why, now = str(error)[:200], time.monotonic()
-            since = self._breaks.setdefault((address, asset), now)
-            if not _its_code_fails(error) and now - since < GAS_SECONDS:
+            why = str(error)[:200]
+            if not its_code_fails(error) and not self._breaks_long((address, asset, "move")):
                 log.warning("treasury.token_waits", network=self._name, address=address,
                             asset=asset, error=why)  # fmt: skip
                 return True
             log.error("treasury.token_stays", network=self._name, address=address, asset=asset,
                       error=why)  # fmt: skip
             return False
-        self._breaks.pop((address, asset), None)
+        self._breaks.pop((address, asset, "move"), None)
         return True
+
+    async def _said(self, address: str, asset: str, number: int) -> int | None:
+        """What lies there; None where its token says nothing, or the node has broken at it for
+        long, and until then UNKNOWN. Raises ChainError where the node is away."""
+        asked = (address, asset, "balance")
+        try:
+            held = await self._chain.said(address, asset, number)
+        except (NodeGarbage, NodeTimeout, NodeUnavailable):
+            await self._chain.head()
+            return None if self._breaks_long(asked) else UNKNOWN
+        self._breaks.pop(asked, None)
+        return held
+
+    def _breaks_long(self, asked: tuple[str, str, str]) -> bool:
+        now = time.monotonic()
+        return now - self._breaks.setdefault(asked, now) >= GAS_SECONDS
 
     async def _no_gas(self, address: str, asset: str, held: int, cold: str) -> bool:
         """Whether it has no coins for the gas of this move, and had time to be given some."""
@@ -224,7 +242,9 @@ class TreasuryWatch:
             elif row.waiting_for == "chain":
                 goes = False  # for so long it cannot be tried out: it is seen why
             else:
-                held = await chain.said(address, row.asset, number)
+                held = await self._said(address, row.asset, number)
+                if held == UNKNOWN:
+                    continue
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
                 goes = held is not None and row.amount_minor + gas <= held
                 if goes and row.asset != native:
@@ -290,7 +310,9 @@ class TreasuryWatch:
         chain, head = self._chain, await self._chain.head()
         for address in lanes:
             for asset in (chain.network.native_asset, *(one.code for one in chain.network.tokens)):
-                held = await chain.said(address, asset, head.number)
+                held = await self._said(address, asset, head.number)
+                if held == UNKNOWN:
+                    return False
                 if await others_say_more(chain.rpc, chain.network, address, asset, held or 0):
                     log.error("node.balances_differ", network=self._name, address=address,
                               asset=asset)  # fmt: skip
@@ -354,10 +376,3 @@ class TreasuryWatch:
                     await signers.resume_signer(session, network=self._name, address=row.address)
                     log.warning("treasury.rotated", network=self._name, address=row.address)
             await end_evacuation(session, self._name)
-
-
-def _its_code_fails(error: ChainError) -> bool:
-    """Whether a token that was tried out says so itself, or takes more gas than is ever signed."""
-    if not isinstance(error, NodeRejected):
-        return isinstance(error, TooMuchGas)
-    return code_fails(error.rpc_code, error.message)
