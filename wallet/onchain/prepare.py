@@ -33,6 +33,7 @@ from wallet.onchain import (
     tokens,
 )
 from wallet.onchain import network as networks
+from wallet.onchain.bids import affordable, signed_up_to
 from wallet.onchain.counts import fees_for_all
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
@@ -204,12 +205,14 @@ class Preparer:
     async def _prepare(
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
     ) -> bool:
-        tip, cap = affordable(fees, intent.fee_ceiling_wei)
+        told = await signed_up_to(self._desk)  # what is dearer would be refused, nonce used
+        ceiling = intent.fee_ceiling_wei if told is None else min(intent.fee_ceiling_wei, told)
+        tip, cap = affordable(fees, ceiling)
         if cap < least_cap(fees.base_fee, tip):
             await self._wait([intent.id], "fees")
             return False
         if intent.exact_fee:
-            tip = cap = intent.fee_ceiling_wei
+            tip = cap = ceiling
         if not await self._liquid(intent, address, cap, head):
             await self._wait([intent.id], "liquidity")
             return False
@@ -442,9 +445,3 @@ def share(lanes: Mapping[str, int], address: str, queued: int) -> int:
         return 0
     level = -(-(sum(lanes.values()) + queued) // len(lanes))
     return max(0, min(max(level - lanes[address], 1), MAX_IN_FLIGHT - lanes[address]))
-
-
-def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
-    """(tip, cap) to send with: the quote's, as far as the intent's ceiling allows."""
-    cap = min(fees.cap, ceiling_wei)
-    return min(fees.tip, cap), cap
