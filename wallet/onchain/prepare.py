@@ -98,6 +98,7 @@ class Preparer:
         self._long: set[str] = set()
         self._tried_slow, self._trying = False, 0.0
         self._forget_above = REMEMBERED
+        self._signed_up_to: int | None = None
 
     async def run(
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False,
@@ -141,6 +142,7 @@ class Preparer:
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
+        self._signed_up_to = await signed_up_to(desk)  # what is dearer is refused, its nonce used
         mined = await desk.chain.nonce(address)
         if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
             log.error("node.nonces_differ", address=address, nonce=mined - 1)
@@ -205,8 +207,7 @@ class Preparer:
     async def _prepare(
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
     ) -> bool:
-        told = await signed_up_to(self._desk)  # what is dearer would be refused, nonce used
-        ceiling = intent.fee_ceiling_wei if told is None else min(intent.fee_ceiling_wei, told)
+        ceiling = min(intent.fee_ceiling_wei, self._signed_up_to or intent.fee_ceiling_wei)
         tip, cap = affordable(fees, ceiling)
         if cap < least_cap(fees.base_fee, tip):
             await self._wait([intent.id], "fees")
