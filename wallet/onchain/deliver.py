@@ -184,10 +184,10 @@ class Deliverer:
         except SignerRefused as error:
             if error.reason == TOO_DEAR and await self._bid_less(intent, attempt):
                 return None
-            outbids = attempt.kind == "bump" or intent.state is not State.ALLOCATED
-            if outbids and error.reason in (DAY_LIMIT, TOO_DEAR):
-                # Not for good: what is refused would be the last that this nonce ever has.
-                log.warning("signer.limit_reached", intent=intent.id, address=sender)
+            if attempt.kind == "bump" or intent.state is not State.ALLOCATED:
+                # Not for good, whatever it says: this would be the last that the nonce ever has.
+                log.warning("signer.lets_nothing_outbid", intent=intent.id, address=sender,
+                            reason=error.reason)  # fmt: skip
                 self._put_off[intent.id, attempt.seq] = time.monotonic() + ASKS_AGAIN_SECONDS
             elif await self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
@@ -261,7 +261,7 @@ class Deliverer:
         if self._refusals.get(intent.id) != said:  # a nothing is asked for again in each pass
             self._refusals[intent.id] = said
             log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
-        if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
+        if attempt.kind != "pay":
             self._sign_no_more(intent)
             async with self._desk.db.transaction() as session:
                 await casework.halt_signer(
@@ -274,7 +274,7 @@ class Deliverer:
             refused = await repository.store_refused(
                 session, intent_id=intent.id, seq=attempt.seq, reason=reason
             )
-            if refused and attempt.kind == "pay":
+            if refused:
                 fields = nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
                 await repository.insert_attempt(
                     session,
