@@ -183,3 +183,33 @@ async def test_a_cancel_that_the_signer_lets_outbid_nothing_waits_for_its_policy
     done = await seam.withdrawal(ada, made.id)
     assert (done.status, done.failure_code) == ("failed", "cancelled_by_operator")
     assert await seam.differences() == []
+
+
+async def test_no_batch_is_made_that_the_signer_would_not_sign(
+    db: Database, tmp_path: Path
+) -> None:
+    """It was taken apart after a minute, and its members went one by one ever after."""
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=2, batches=True,
+        transport=FakeNode().transport,
+    )  # fmt: skip
+    try:
+        await seam.fund_house()
+        ada = await seam.funded_person()
+        for _ in range(5):
+            await seam.withdraw(ada, "2", "USDC", OUTSIDE)
+        await seam.finish()
+        await seam.finish()
+        allow(seam, 150)
+        await blocks(seam, 140)
+        made = [await seam.withdraw(ada, "2", "USDC", OUTSIDE) for _ in range(5)]
+        batches = "SELECT 1 FROM chain_intents WHERE purpose = 'payout_batch' AND state = 'queued'"
+        await blocks(seam, 140, 2)
+        assert await seam.rows(batches) == []
+        await blocks(seam, 10, 6)
+        assert {(await seam.withdrawal(ada, one.id)).status for one in made} == {"settled"}
+        done = await seam.rows("SELECT 1 FROM chain_intents WHERE batch_id IS NOT NULL")
+        assert len(done) >= 5
+        assert await seam.differences() == []
+    finally:
+        await seam.close()

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import structlog
+
 from chain.errors import FeeCeiling
 from chain.fees import FeeQuote
 from chain.transactions import TxFields, decode_unsigned
@@ -23,6 +25,7 @@ TOO_DEAR_SECONDS = 3600.0
 """What a signer that tells of no ceiling called too dear is not bid again for so long."""
 NEAR = 8
 """Less than this part above the least that outbids, the least is bid: each try is an attempt."""
+log = structlog.get_logger(__name__)
 
 
 def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
@@ -31,13 +34,17 @@ def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
     return min(fees.tip, cap), cap
 
 
-async def signed_up_to(desk: Desk) -> int | None:
-    """Wei per gas that the signer says it signs at most; None where it does not say."""
+async def signed_up_to(desk: Desk, *, asked: int = 0) -> int | None:
+    """Wei per gas that the signer says it signs at most; None where it does not say. `asked`: what
+    the network asks for now; an operator should know where that is more."""
     try:
         limits = (await desk.signer.approval_limits()).get(desk.chain.network.chain_id)
     except SignerUnavailable:
         return None
-    return None if limits is None else limits.fee_ceiling
+    told = None if limits is None else limits.fee_ceiling
+    if told is not None and told < asked:
+        log.warning("signer.ceiling_below_fees", network=desk.network, wei=told, asked=asked)
+    return told
 
 
 class Bids:

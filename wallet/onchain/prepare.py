@@ -142,7 +142,8 @@ class Preparer:
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
-        self._signed_up_to = await signed_up_to(desk)  # what is dearer is refused, its nonce used
+        # What is dearer is refused, its nonce used.
+        self._signed_up_to = await signed_up_to(desk, asked=least_cap(fees.base_fee, fees.tip))
         mined = await desk.chain.nonce(address)
         if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
             log.error("node.nonces_differ", address=address, nonce=mined - 1)
