@@ -46,8 +46,8 @@ IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
 """What is asked again in parts where it is too much for one answer, as batches of receipts are: how
 long it is strangers decide, and no node fails by it."""
 BESIDE_SECONDS = 3.0
-"""Longer no node is waited for beside the serving one: answers that take nearly 10 s, one after the
-other, hold up every payment, and make what is known of the network stale."""
+"""Longer no node is waited for beside the serving one: answers that take nearly 10 s hold up every
+payment, and make what is known of the network stale."""
 FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -205,16 +205,13 @@ class FailoverRpc:
     def _by_preference(self) -> list[Node]:
         """Who may serve now: the current one first, as long as it is well; then file order."""
         now = self._clock()
-        best = max((n.head.number for n in self._nodes if n.head and n.verified), default=0)
-
-        def lags(node: Node) -> bool:
-            return node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
-
         waiting = [node for node in self._nodes if node.not_before > now]
         able = [node for node in self._nodes if node not in waiting]
         # All of them failed lately: better the one whose pause ends first than none at all.
         able = able or sorted(waiting, key=lambda node: node.not_before)[:1]
-        return sorted(able, key=lambda node: (lags(node), node is not self._current, node.position))
+        return sorted(
+            able, key=lambda one: (self._behind(one), one is not self._current, one.position)
+        )
 
     def failed(self, node: Node, error: ChainError) -> None:
         """The node pauses and is verified anew before it serves again."""
@@ -339,9 +336,13 @@ class FailoverRpc:
 
     def base_fee(self) -> int:
         """What two other nodes' heads reach, or the only one's, by the last look. At less, nobody
-        mines, and what bids so little jams its address; nor does all wait by one word of many."""
-        heads = [one.head for one in self._nodes if one is not self._current and self._speaks(one)]
-        told = sorted(head.base_fee for head in heads if head)
+        mines, and what bids so little jams its address; nor does all wait by one word of many, nor
+        by the fees of a block long passed, where a node stands that catches up."""
+        told = sorted(
+            one.head.base_fee for one in self._nodes
+            if one is not self._current and one.head and self._speaks(one)
+            and not (self._behind(one) and one.head.timestamp < time.time() - STILL_SECONDS)
+        )  # fmt: skip
         return told[-2] if len(told) > 1 else sum(told)
 
     async def _has_a_say(self, node: Node) -> bool:
@@ -350,10 +351,11 @@ class FailoverRpc:
         return self._speaks(node)
 
     def _speaks(self, node: Node) -> bool:
-        now = self._clock()
-        best = max((one.head.number for one in self._nodes if one.head), default=0)
-        behind = node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
-        return not (behind and now - node.moved_at > STILL_SECONDS)
+        return not (self._behind(node) and self._clock() - node.moved_at > STILL_SECONDS)
+
+    def _behind(self, node: Node) -> bool:
+        best = max((one.head.number for one in self._nodes if one.head and one.verified), default=0)
+        return node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
 
     async def _final_of(self, node: Node) -> int | None:
         """None: it failed. By depth alone where it does not know what finality is: such a node
@@ -423,14 +425,12 @@ class FailoverRpc:
             raise Disagreement(number, list(seen))
 
     def _health(self, node: Node) -> NodeHealth:
-        best = max((n.head.number for n in self._nodes if n.head), default=0)
         state = "serving" if node is self._current else "standby"
         if not node.verified:
             state = "wrong_chain" if node.problem == "wrong_chain" else "away"
-        elif node.head is not None and node.head.number < best - MAX_LAG_BLOCKS:
+        elif self._behind(node):
             state = "lagging"
-        number = node.head.number if node.head else None
-        return NodeHealth(node.position, state, number, node.problem)
+        return NodeHealth(node.position, state, node.head and node.head.number, node.problem)
 
 
 async def _soon(asked: Awaitable[T]) -> T:

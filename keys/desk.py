@@ -127,10 +127,10 @@ class SigningDesk:
         return self._ours.warm
 
     def approval_limits(self) -> dict[str, dict[str, Any]]:
-        """`{chain_id: {"above": {asset: amount}, "exempt": [address], "operators": [address]}}`:
-        above it one payment needs the signature of one of the operators, unless it goes to one of
-        the exempt (the policy's `treasury_to`, our own warm address). `"warm"`: addresses that
-        always need several, and how many.
+        """`{chain_id: {"above": {asset: amount}, "exempt": [address], "operators": [address],
+        "fee_ceiling": wei}}`: above it one payment needs the signature of one of the operators,
+        unless it goes to one of the exempt (the policy's `treasury_to`, our own warm address).
+        `"warm"`: addresses that always need several, and how many. `"fee_ceiling"`: per gas.
         """
         limits: dict[str, dict[str, Any]] = {}
         for chain_id, chain in self.policy.chains.items():
@@ -146,6 +146,7 @@ class SigningDesk:
                 "above": above,
                 "exempt": sorted(chain.treasury_to),
                 "operators": sorted(self.policy.operators),
+                "fee_ceiling": str(chain.fee_ceiling_wei),
             }
             if chain.warm is not None and self._ours.warm is not None:
                 limits[str(chain_id)] |= {

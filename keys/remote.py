@@ -253,6 +253,7 @@ def limits_of(document: Any) -> dict[int, ApprovalLimits]:
             operators=frozenset(
                 map(str, told.get("operators", told.get("warm", {}).get("operators", ())))
             ),
+            fee_ceiling=None if "fee_ceiling" not in told else int(told["fee_ceiling"]),
         )
         for chain_id, told in dict(document).items()
     }

@@ -63,6 +63,7 @@ class ApprovalLimits:
     `above`: the largest amount without one, by `native` or the token's contract, in its smallest
     unit. `exempt`: recipients (EIP-55) to whom no limit applies. `operators`: whose signatures
     count. `warm`: addresses from which nothing leaves without those of `warm_signatures` of them.
+    `fee_ceiling`: wei per gas above which nothing is signed; None: it was not told.
     """
 
     above: Mapping[str, int]
@@ -70,6 +71,7 @@ class ApprovalLimits:
     warm: frozenset[str] = frozenset()
     warm_signatures: int = 0
     operators: frozenset[str] = frozenset()
+    fee_ceiling: int | None = None
 
     def asks(self, *, asset: str, amount: int, to: str, sender: str | None = None) -> int:
         """How many operators must have signed for this payment."""

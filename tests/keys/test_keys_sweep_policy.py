@@ -373,6 +373,7 @@ class TestApproval:
                 "above": {"native": str(10**17)},
                 "exempt": sorted(desk.policy.chains[LOCAL_CHAIN_ID].treasury_to),
                 "operators": sorted(desk.policy.operators),
+                "fee_ceiling": str(desk.policy.chains[LOCAL_CHAIN_ID].fee_ceiling_wei),
             }
         }
         limits = limits_of(told)[LOCAL_CHAIN_ID]

@@ -89,3 +89,48 @@ async def test_nor_does_the_other_of_two_stop_an_evacuation(db: Database, tmp_pa
         assert await seam.on_chain(address, "ETH") == 0
     finally:
         await seam.close()
+
+
+def _catches_up(node: FakeNode) -> None:
+    """It was off for a day, and stands at a block of dear hours now, each time at a later one."""
+    exchange, passed = node.exchange, 0
+
+    async def behind(body: bytes) -> bytes:
+        nonlocal passed
+        asked: Any = json.loads(body)
+        for one in asked if isinstance(asked, list) else [asked]:
+            if one["method"] == "eth_getBlockByNumber" and one["params"][0] == "latest":
+                passed = min(passed + 1, 20)
+                one["params"][0] = hex(passed)
+        return await exchange(json.dumps(asked).encode())
+
+    node.exchange = behind  # type: ignore[method-assign]
+    _dear(node)
+
+
+async def test_a_node_that_catches_up_stops_nobody_by_the_fees_of_yesterday(
+    db: Database, tmp_path: Path
+) -> None:
+    honest, late = FakeNode(), FakeNode()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=2,
+        transport=honest.transport,
+    )  # fmt: skip
+    try:
+        await seam.fund_house()
+        ada = await seam.funded_person()
+        await seam.mine(40)
+        late.chain = honest.chain
+        _catches_up(late)
+        several = FailoverRpc(seam.network, [honest.transport(), late.transport()])
+        seam.chain = ChainClient(seam.network, several)
+        seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
+        seam.planner = Planner(seam.db, {"local": seam.chain}, seam.assets)
+        seam.runner = seam.new_runner()
+        await seam.observer.tick()
+        made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+        await seam.runner.tick()
+        now = await seam.withdrawal(ada, made.id)
+        assert (now.status, len(now.attempts)) == ("broadcast", 1)
+    finally:
+        await seam.close()

@@ -184,3 +184,19 @@ async def test_nor_is_its_address_halted_by_such_a_bid(seam: Seam) -> None:
     assert await seam.rows("SELECT 1 FROM chain_signers WHERE halted_reason IS NOT NULL") == []
     done = await seam.withdrawal(ada, made.id)
     assert (done.status, done.failure_code) == ("failed", "cancelled_by_operator")
+
+
+async def test_nor_is_a_cancel_lost_that_a_wrong_policy_refused(seam: Seam) -> None:
+    """A signer that was started with another network's policy for an hour, say."""
+    ada, first, _ = await jammed(seam)
+    right = seam.desk.policy
+    seam.desk.policy = replace(right, chains={})
+    await operator(seam, first)
+    await dear(seam)
+    assert (await seam.withdrawal(ada, first.id)).status == "broadcast"
+    seam.desk.policy = right
+    seam.runner = seam.new_runner()
+    await dear(seam, 8)
+    done = await seam.withdrawal(ada, first.id)
+    assert (done.status, done.failure_code) == ("failed", "cancelled_by_operator")
+    assert await seam.differences() == []

@@ -24,6 +24,7 @@ from chain.address import to_bytes20
 from chain.blocks import BlockRef, Receipt
 from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.fee_models import gas_limit
+from chain.fees import least_cap
 from chain.registry import Network, Token
 from chain.transactions import MAX_GAS
 from keys.errors import SignerUnavailable
@@ -34,6 +35,8 @@ from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import Money, chain_asset
 from wallet.onchain import beside, journal, pauses, repository, tokens
+from wallet.onchain.bids import affordable, signed_up_to
+from wallet.onchain.counts import fees_for_all
 from wallet.onchain.desk import Desk
 from wallet.onchain.doubtful import REST_SECONDS, Doubtful
 from wallet.onchain.freeze import frozen
@@ -120,7 +123,10 @@ class Batcher:
         if len(fit) < least:
             return False
         chain = self._desk.chain
-        fees = await chain.fees()
+        fees = await fees_for_all(chain)
+        tip, cap = affordable(fees, await signed_up_to(self._desk) or fees.cap)
+        if cap < least_cap(fees.base_fee, tip):
+            return False  # it would get no nonce, and all of them would go alone from then on
         # A batch is as stuck as its tightest member: whoever bounds the fee to what is asked just
         # now goes alone, and is in nobody's way when fees rise.
         within = [one for one in fit if one.fee_ceiling_wei >= fees.cap]

@@ -7,7 +7,6 @@ the same payload signs to the same bytes (RFC 6979), and the same bytes are paid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -25,6 +24,7 @@ from keys.request import SignedTx
 from wallet import clock
 from wallet.crashpoints import hit
 from wallet.onchain import approvals, casework, journal, repository, signers
+from wallet.onchain.bids import Bids
 from wallet.onchain.desk import Desk
 from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import CANCELLED
@@ -44,7 +44,6 @@ BUMP_AFTER_SECONDS = 30.0
 DAY_LIMIT = "day_limit_reached"  # the signer's word for: tomorrow
 TOO_FAR = "nonce_ahead"  # and for: so far above my newest one I sign nothing
 TOO_DEAR = "fee_above_ceiling"  # and for: so much per gas I never sign
-TOO_DEAR_SECONDS = 3600.0  # what was too dear is not bid again for so long
 DAY_LIMIT_WAIT_SECONDS = (
     26 * 3600.0
 )  # a day and its seams; what is refused then is refused for good
@@ -71,7 +70,7 @@ class Deliverer:
         self._unsigned: set[str] = set()
         self._refusals: dict[str, tuple[int, str]] = {}
         self._put_off: dict[tuple[str, int], float] = {}
-        self._too_dear = (0, 0.0)
+        self._bids = Bids(desk)
         self._handed: dict[str, float] = {}
 
     async def run(self, intents: Sequence[Intent], *, mined_nonces: int) -> None:
@@ -138,7 +137,7 @@ class Deliverer:
             if self._due(attempt) and attempt.raw is not None:
                 await self._send(intent, attempt.seq, attempt.raw)
         if wants_speed(intent, sendable):
-            await self._replace(intent, sendable[-1], self._dearer(intent, sendable))
+            await self._replace(intent, sendable[-1], await self._dearer(intent, sendable))
         elif lowest:
             await self._bump_if_stuck(intent, sendable)
 
@@ -185,10 +184,10 @@ class Deliverer:
         except SignerRefused as error:
             if error.reason == TOO_DEAR and await self._bid_less(intent, attempt):
                 return None
-            outbids = attempt.kind == "bump" or intent.state is not State.ALLOCATED
-            if outbids and error.reason in (DAY_LIMIT, TOO_DEAR):
-                # Not for good: what is refused would be the last that this nonce ever has.
-                log.warning("signer.limit_reached", intent=intent.id, address=sender)
+            if attempt.kind == "bump" or intent.state is not State.ALLOCATED:
+                # Not for good, whatever it says: this would be the last that the nonce ever has.
+                log.warning("signer.lets_nothing_outbid", intent=intent.id, address=sender,
+                            reason=error.reason)  # fmt: skip
                 self._put_off[intent.id, attempt.seq] = clock.steady() + ASKS_AGAIN_SECONDS
             elif await self._passes_by_itself(attempt, error.reason):
                 await self._wait_for_limit(intent)
@@ -262,7 +261,7 @@ class Deliverer:
         if self._refusals.get(intent.id) != said:  # a nothing is asked for again in each pass
             self._refusals[intent.id] = said
             log.error("signer.refused", intent=intent.id, kind=attempt.kind, reason=reason)
-        if attempt.kind == "noop" or (intent.state is State.ALLOCATED and attempt.kind == "cancel"):
+        if attempt.kind != "pay":
             self._sign_no_more(intent)
             async with self._desk.db.transaction() as session:
                 await casework.halt_signer(
@@ -275,7 +274,7 @@ class Deliverer:
             refused = await repository.store_refused(
                 session, intent_id=intent.id, seq=attempt.seq, reason=reason
             )
-            if refused and attempt.kind == "pay":
+            if refused:
                 fields = nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
                 await repository.insert_attempt(
                     session,
@@ -325,47 +324,16 @@ class Deliverer:
 
     # Replacing
 
-    def _dearer(self, intent: Intent, attempts: Sequence[Attempt]) -> Replacement | None:
-        percent = self._desk.chain.network.bump_percent
-        return dearer(intent, attempts, percent, ceiling_wei=self._most(intent))
-
-    def _most(self, intent: Intent) -> int | None:
-        """Wei per gas that a transfer of nothing may bid which an operator asked for: it is the
-        house's, and what waits behind its nonce may be everybody's. Less than what the signer has
-        refused as too dear. None: the bound."""
-        if intent.cancel_asked_by is None:
-            return None
-        most, (refused, until) = self._desk.chain.network.max_fee_wei, self._too_dear
-        return min(most, refused - 1) if clock.steady() < until else most
-
-    async def _bids_now(self, intent: Intent, replacement: Replacement) -> Replacement:
-        """Such a one bids what the network asks at once; by steps it might never get there."""
-        kind, fields = replacement
-        most = self._most(intent)
-        if kind != "cancel" or most is None:
-            return replacement
-        try:
-            fees = await self._desk.chain.fees()
-            cap, tip = fees.cap, fees.tip
-        except FeeCeiling:
-            cap, tip = most, fields.tip
-        if most < self._desk.chain.network.max_fee_wei:
-            most = (fields.cap + most) // 2  # the signer's ceiling is somewhere between
-        cap = max(fields.cap, min(cap, most))
-        return kind, replace(fields, cap=cap, tip=min(max(fields.tip, tip), cap))
+    async def _dearer(self, intent: Intent, attempts: Sequence[Attempt]) -> Replacement | None:
+        percent, most = self._desk.chain.network.bump_percent, await self._bids.most(intent)
+        return dearer(intent, attempts, percent, ceiling_wei=most)
 
     async def _bid_less(self, intent: Intent, attempt: Attempt) -> bool:
-        """In place of a transfer of nothing above the signer's ceiling. False: there is no less."""
-        if attempt.kind != "cancel" or self._most(intent) is None:
-            return False
-        self._too_dear = (attempt.cap_wei, clock.steady() + TOO_DEAR_SECONDS)
+        """In place of what is above the signer's ceiling. False: there is no less to bid."""
         async with self._desk.db.transaction() as session:
             attempts = (await repository.attempts_of(session, [intent.id]))[intent.id]
-        kept = [one for one in attempts if one.raw is not None or one.kind == "pay"]
-        percent = self._desk.chain.network.bump_percent
-        found = cancelling(intent, kept, percent, ceiling_wei=self._most(intent))
-        found = None if found is None else await self._bids_now(intent, found)
-        if found is None or found[1].cap >= attempt.cap_wei:
+        found = await self._bids.less(intent, attempt, attempts)
+        if found is None:
             return False
         async with self._desk.db.transaction() as session:
             await repository.lock_intent(session, intent.id)
@@ -392,7 +360,7 @@ class Deliverer:
             and newest.last_outcome != SendKind.FEE_TOO_LOW
         ):
             return  # the fee is enough: it waits for something else
-        await self._replace(intent, newest, self._dearer(intent, attempts))
+        await self._replace(intent, newest, await self._dearer(intent, attempts))
 
     async def _replace(
         self, intent: Intent, newest: Attempt, replacement: Replacement | None
@@ -402,7 +370,7 @@ class Deliverer:
             async with self._desk.db.transaction() as session:
                 await repository.set_waiting(session, [intent.id], "fees")
             return
-        replacement = await self._bids_now(intent, replacement)
+        replacement = await self._bids.now(intent, replacement)
         async with self._desk.db.transaction() as session:
             await self._add(session, intent, newest, replacement)
             hit("intent.before_commit_bumped")
@@ -412,11 +380,12 @@ class Deliverer:
         """Answer the wish to cancel. What was never signed never will be. False: there is no room
         for it, and what was sent goes on being sent."""
         percent = self._desk.chain.network.bump_percent
-        replacement = cancelling(intent, attempts, percent, ceiling_wei=self._most(intent))
+        most = await self._bids.most(intent)
+        replacement = cancelling(intent, attempts, percent, ceiling_wei=most)
         if replacement is None:  # the bound held room when it was asked for; a bump took it since
             await self._replace(intent, attempts[-1], None)
             return False
-        replacement = await self._bids_now(intent, replacement)
+        replacement = await self._bids.now(intent, replacement)
         async with self._desk.db.transaction() as session:
             await repository.lock_intent(session, intent.id)  # before its attempts, as everywhere
             for attempt in attempts:

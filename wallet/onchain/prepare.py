@@ -33,6 +33,7 @@ from wallet.onchain import (
     tokens,
 )
 from wallet.onchain import network as networks
+from wallet.onchain.bids import affordable, signed_up_to
 from wallet.onchain.counts import fees_for_all
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
@@ -97,6 +98,7 @@ class Preparer:
         self._long: set[str] = set()
         self._tried_slow, self._trying = False, 0.0
         self._forget_above = REMEMBERED
+        self._signed_up_to: int | None = None
 
     async def run(
         self, address: str, *, head: BlockRef, role: str = "hot", own_only: bool = False,
@@ -140,6 +142,8 @@ class Preparer:
         except FeeCeiling:
             await self._wait([intent.id for intent in queued], "fees")
             return 0
+        # What is dearer is refused, its nonce used.
+        self._signed_up_to = await signed_up_to(desk, asked=least_cap(fees.base_fee, fees.tip))
         mined = await desk.chain.nonce(address)
         if mined > signer.next_nonce and not await desk.chain.passed(address, mined - 1):
             log.error("node.nonces_differ", address=address, nonce=mined - 1)
@@ -204,12 +208,13 @@ class Preparer:
     async def _prepare(
         self, intent: Intent, address: str, fees: FeeQuote, head: BlockRef, mined: int
     ) -> bool:
-        tip, cap = affordable(fees, intent.fee_ceiling_wei)
+        ceiling = min(intent.fee_ceiling_wei, self._signed_up_to or intent.fee_ceiling_wei)
+        tip, cap = affordable(fees, ceiling)
         if cap < least_cap(fees.base_fee, tip):
             await self._wait([intent.id], "fees")
             return False
         if intent.exact_fee:
-            tip = cap = intent.fee_ceiling_wei
+            tip = cap = ceiling
         if not await self._liquid(intent, address, cap, head):
             await self._wait([intent.id], "liquidity")
             return False
@@ -442,9 +447,3 @@ def share(lanes: Mapping[str, int], address: str, queued: int) -> int:
         return 0
     level = -(-(sum(lanes.values()) + queued) // len(lanes))
     return max(0, min(max(level - lanes[address], 1), MAX_IN_FLIGHT - lanes[address]))
-
-
-def affordable(fees: FeeQuote, ceiling_wei: int) -> tuple[int, int]:
-    """(tip, cap) to send with: the quote's, as far as the intent's ceiling allows."""
-    cap = min(fees.cap, ceiling_wei)
-    return min(fees.tip, cap), cap

@@ -23,7 +23,9 @@ from wallet.onchain.repository import Attempt, AttemptKind, Intent
 from wallet.onchain.states import UNMINED, State
 
 MAX_ATTEMPTS = 20
-"""Replacements of one nonce; the table takes 50."""
+MAX_ATTEMPTS_OF_HOUSE = 49
+"""Replacements of one nonce, and with those that an operator lets be as dear as the network asks;
+the table takes 50."""
 Replacement = tuple[AttemptKind, TxFields]
 
 
@@ -104,11 +106,13 @@ def dearer(
     """The newest attempt with both fees raised; None when it passes the bound or is the last. A
     transfer of nothing may bid `ceiling_wei`, if that is given."""
     newest = attempts[-1]
-    if newest.seq >= MAX_ATTEMPTS:
-        return None
     # A transfer of nothing is outbid by another one: to the signer that is a cancel.
     kind: AttemptKind = "cancel" if newest.kind in ("cancel", "noop") else "bump"
-    most = ceiling_wei if kind == "cancel" and ceiling_wei else intent.fee_ceiling_wei
+    last, most = MAX_ATTEMPTS, intent.fee_ceiling_wei
+    if kind == "cancel" and ceiling_wei:
+        last, most = MAX_ATTEMPTS_OF_HOUSE, ceiling_wei
+    if newest.seq >= last:
+        return None
     try:
         fields = bumped(decode_unsigned(newest.unsigned), bump_percent, ceiling_wei=most)
     except (FeeCeiling, InvalidTransaction):
