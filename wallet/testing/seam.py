@@ -254,6 +254,10 @@ class Seam:
             await self.mine(self.network.confirmations)
         await self.pass_once()
 
+    async def arrive(self) -> None:
+        """Mine far enough that what was paid in is final, and credit it."""
+        await self.mine(self.network.confirmations)
+
     # People and money
 
     async def person(self) -> str:
@@ -296,7 +300,7 @@ class Seam:
         for address in await self.signer.hot_addresses():
             await self.pay_in(address, eth, "ETH")
             await self.pay_in(address, usdc, "USDC")
-        await self.finish()
+        await self.arrive()
 
     async def funded_person(self, *, eth: str = "10", usdc: str = "1000") -> str:
         """Somebody whose deposits are credited."""
@@ -304,7 +308,7 @@ class Seam:
         address = await self.address(principal_id)
         await self.pay_in(address, eth, "ETH")
         await self.pay_in(address, usdc, "USDC")
-        await self.finish()
+        await self.arrive()
         return principal_id
 
     async def balance(self, principal_id: str, asset: str) -> ledger.Balance:
