@@ -38,7 +38,7 @@ from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
-from wallet.onchain import Desk, IntentRunner, NetworkObserver, signers
+from wallet.onchain import Desk, IntentRunner, NetworkObserver, repository, signers
 from wallet.reconcile import chain_lines
 from wallet.sweeps import Sweeper
 from wallet.testing.operators import operators_of
@@ -252,6 +252,9 @@ class Seam:
         """Mine far enough that all that can be final is, and settle it."""
         for _ in range(3):
             await self.mine(self.network.confirmations)
+            async with self.db.transaction() as session:
+                if await repository.anything_due(session, "local") is None:
+                    break
         await self.pass_once()
 
     async def arrive(self) -> None:
