@@ -32,7 +32,7 @@ async def test_a_quarantined_deposit_waits_for_a_person(inbox: Inbox, bifold: Co
     seam = inbox.seam
     await halted(seam)
     await seam.pay_in(inbox.address, "3", "USDC")
-    await seam.finish()
+    await seam.arrive()
     [row] = await seam.rows("SELECT id, tx_hash, status FROM deposits WHERE principal_id = :id",
                             id=inbox.ada)  # fmt: skip
     assert row.status == "quarantined"
@@ -104,13 +104,13 @@ async def test_a_closed_account_is_a_case(inbox: Inbox) -> None:
     """The coins are in the books; whose they are is for a person."""
     seam = inbox.seam
     await seam.pay_in(inbox.address, "3", "USDC")
-    await seam.finish()
+    await seam.arrive()
     await seam.rows(
         "SELECT ledger_set_status(id, 'closed') FROM accounts WHERE principal_id = :p", p=inbox.ada
     )
     assert await kinds(seam.db) == []
     await seam.pay_in(inbox.address, "2", "USDC")
-    await seam.finish()
+    await seam.arrive()
     [one] = await all_cases(seam.db)
     assert (one.kind, one.status) == ("deposit_quarantined", "open")
     assert one.evidence["reason"] == "account_closed" and "account is closed" in one.what
@@ -120,7 +120,7 @@ async def test_coins_that_left_without_us_are_a_case(inbox: Inbox) -> None:
     """Found again and again while they are missing, it stays one."""
     seam = inbox.seam
     await seam.pay_in(inbox.address, "1", "ETH")
-    await seam.finish()
+    await seam.arrive()
     await inbox.finder.tick()
     assert await kinds(seam.db) == []
     await seam.node("anvil_setBalance", inbox.address, hex(10**17))

@@ -30,7 +30,7 @@ async def halted_arrival(inbox: Inbox, amount: str = "3") -> str:
     seam = inbox.seam
     await halted(seam)
     await seam.pay_in(inbox.address, amount, "USDC")
-    await seam.finish()
+    await seam.arrive()
     return await aside(seam)
 
 
@@ -169,7 +169,7 @@ async def test_the_house_own_waits_until_nothing_is_missing(inbox: Inbox, bifold
     hot = await seam.booked("USDC", "hot")
     [hot_address] = await seam.signer.hot_addresses()
     await seam.pay_in(hot_address, "7", "USDC")
-    await seam.finish()
+    await seam.arrive()
     deposit = await aside(seam)
     await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
     await propose(bifold, deposit)
@@ -190,7 +190,7 @@ async def test_a_closed_account_keeps_its_case(inbox: Inbox, bifold: Command) ->
     """The books have the coins then, under nobody's name."""
     seam = inbox.seam
     await seam.pay_in(inbox.address, "1", "USDC")
-    await seam.finish()
+    await seam.arrive()
     deposit = await halted_arrival(inbox)
     await bifold("chain", "resume-token", "local", "USDC", "--by", "bea")
     await seam.rows(

@@ -57,7 +57,7 @@ async def test_d01_a_reorg_before_finality(inbox: Inbox, asset: str, depth: int)
 async def test_d02_a_reorg_below_finality_halts_and_takes_nothing_silently(inbox: Inbox) -> None:
     seam = inbox.seam
     await seam.pay_in(inbox.address, "1", "ETH")
-    await seam.finish()
+    await seam.mine(3 * seam.network.confirmations)
     assert await inbox.total("ETH") == 10**18
     await seam.dev.reorg(seam.network.confirmations + 18)
     await seam.mine(30)

@@ -28,7 +28,7 @@ async def test_it_keeps_none_of_the_others(db: Database, tmp_path: Path) -> None
         barred, other = await seam.person(), await seam.person()
         for who, amount in ((barred, "500"), (other, "400")):  # most comes first
             await seam.pay_in(await seam.address(who), amount, "USDC")
-        await seam.finish()
+        await seam.arrive()
         eve = await seam.address(barred)
 
         def bars(method: str, params: Sequence[Any], honest: Any) -> Any:

@@ -103,7 +103,7 @@ async def test_a_sweep_that_is_booked_as_an_arrival_ends_with_its_gas(
     monkeypatch.setattr(repository, "COOL_DOWN_SECONDS", 0.0)
     for _, address in people:
         await seam.pay_in(address, "3", "USDC")
-    await seam.finish()
+    await seam.arrive()
     for _ in range(2):
         await seam.sweeper.tick()
         await seam.finish()

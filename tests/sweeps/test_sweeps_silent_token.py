@@ -98,7 +98,7 @@ async def test_what_it_sweeps_of_the_address_that_pays_for_itself_is_in_the_book
     coins = {"from": seam.faucet, "to": address, "value": hex(10**16), "gas": hex(60_000)}
     await seam.node("eth_sendTransaction", coins)
     await seam.pay_in(address, "500", "USDC")
-    await seam.finish()
+    await seam.arrive()
     [treasury] = await seam.signer.hot_addresses()
     await seam.node("anvil_setCode", seam.network.tokens[0].contract, _sweeping(address, treasury))
     monkeypatch.setattr(seam.sweeper._delegations, "may_ask", lambda: False)

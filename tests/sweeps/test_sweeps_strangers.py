@@ -107,7 +107,7 @@ async def person_with(seam: Seam, **amounts: str) -> tuple[str, str]:
     address = await seam.address(person)
     for asset, amount in amounts.items():
         await seam.pay_in(address, amount, asset.upper())
-    await seam.finish()
+    await seam.arrive()
     return person, address
 
 
@@ -117,7 +117,7 @@ async def delegated(seam: Seam) -> tuple[str, str]:
     await seam.sweeper.tick()
     await seam.finish()
     await seam.pay_in(address, "500", "USDC")
-    await seam.finish()
+    await seam.arrive()
     return person, address
 
 
@@ -353,7 +353,7 @@ async def test_coins_at_an_address_of_nobody_are_swept_after_they_were_found(
     index, address = await unissued(seam)
     await seam.pay_in(address, "1", "ETH")
     await seam.pay_in(address, "5", "USDC")
-    await seam.finish()
+    await seam.arrive()
     await find(seam)
     assert await seam.booked("USDC", "deposit") == 5_000_000
     assert await seam.differences() == [] and auditor_names(seam, database) == []

@@ -72,7 +72,7 @@ async def person_with(seam: Seam, **amounts: str) -> tuple[str, str]:
     address = await seam.address(person)
     for asset, amount in amounts.items():
         await seam.pay_in(address, amount, asset.upper())
-    await seam.finish()
+    await seam.arrive()
     return person, address
 
 

@@ -28,7 +28,7 @@ async def seam(db: Database, anvil: AnvilProcess, tmp_path: Path) -> AsyncIterat
     seam = await Seam.open(db, anvil.url, tmp_path / "signer", cold=COLD)
     await seam.pay_in(COLD, "10", "ETH")
     await seam.pay_in(COLD, "500", "USDC")
-    await seam.finish()
+    await seam.arrive()
     await seam.node("anvil_impersonateAccount", COLD)
     yield seam
     await seam.close()

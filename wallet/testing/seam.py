@@ -38,7 +38,7 @@ from wallet.fx.feed import RateFeed, SimulatedRates
 from wallet.ids import new_id
 from wallet.ledger import accounts
 from wallet.money import AssetBook, Money, parse_amount
-from wallet.onchain import Desk, IntentRunner, NetworkObserver, signers
+from wallet.onchain import Desk, IntentRunner, NetworkObserver, repository, signers
 from wallet.reconcile import chain_lines
 from wallet.sweeps import Sweeper
 from wallet.testing.operators import operators_of
@@ -252,7 +252,14 @@ class Seam:
         """Mine far enough that all that can be final is, and settle it."""
         for _ in range(3):
             await self.mine(self.network.confirmations)
+            async with self.db.transaction() as session:
+                if await repository.anything_due(session, "local") is None:
+                    break
         await self.pass_once()
+
+    async def arrive(self) -> None:
+        """Mine far enough that what was paid in is final, and credit it."""
+        await self.mine(self.network.confirmations)
 
     # People and money
 
@@ -296,7 +303,7 @@ class Seam:
         for address in await self.signer.hot_addresses():
             await self.pay_in(address, eth, "ETH")
             await self.pay_in(address, usdc, "USDC")
-        await self.finish()
+        await self.arrive()
 
     async def funded_person(self, *, eth: str = "10", usdc: str = "1000") -> str:
         """Somebody whose deposits are credited."""
@@ -304,7 +311,7 @@ class Seam:
         address = await self.address(principal_id)
         await self.pay_in(address, eth, "ETH")
         await self.pay_in(address, usdc, "USDC")
-        await self.finish()
+        await self.arrive()
         return principal_id
 
     async def balance(self, principal_id: str, asset: str) -> ledger.Balance:
