@@ -112,9 +112,12 @@ async def test_what_it_sweeps_of_the_address_that_pays_for_itself_is_in_the_book
 
 @pytest.mark.parametrize(
     "error",
-    [NodeTimeout("no answer"), NodeUnavailable("HTTP 503"), TooMuchGas("30,000,000")],
-    ids=["slow", "gateway", "gas"],
-)
+    [
+        NodeTimeout("no answer"), NodeUnavailable("HTTP 503"), TooMuchGas("30,000,000"),
+        NodeRejected(-32000, "execution aborted (timeout = 5s)"),
+    ],
+    ids=["slow", "gateway", "gas", "aborted"],
+)  # fmt: skip
 @pytest.mark.parametrize("kind", ["prefund", "create2"])
 async def test_coins_leave_though_a_node_breaks_at_a_token(
     opened: Open, kind: Kind, error: ChainError, monkeypatch: pytest.MonkeyPatch

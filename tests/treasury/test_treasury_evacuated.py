@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,6 +103,22 @@ async def test_what_may_be_the_nodes_is_tried_for_a_while(
     await _emptied(seam)
     assert await seam.on_chain(address, "ETH") == 0
     assert await over(seam)
+
+
+@pytest.mark.parametrize("asked", ["eth_estimateGas", "eth_call"])
+async def test_a_break_of_long_ago_says_nothing_of_a_token(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The node was away between two of them: all coins left at the second one, and the token's gas
+    with them."""
+    seam.treasury = answering(seam, NodeUnavailable("HTTP 503"), asked)
+    address = await order(seam)
+    await seam.treasury.tick()
+    later = time.monotonic() + watch.GAS_SECONDS
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: later))
+    await _emptied(seam, 3)
+    assert await seam.on_chain(address, "ETH") == 100 * 10**18
+    assert not await over(seam)
 
 
 async def test_nor_does_one_that_breaks_after_it_was_promised(

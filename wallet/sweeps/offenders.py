@@ -43,7 +43,7 @@ async def flushable_with(
             continue
         try:
             found = await flushable(chain, chosen, some, caller=caller, factory=factory)
-        except (NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+        except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
             await chain.head()  # where the node is not away, what is tried next goes on
             log.error("sweep.token_waits", network=chain.network.name, contracts=list(some),
                       error=error.code)  # fmt: skip

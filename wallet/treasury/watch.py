@@ -51,6 +51,8 @@ GAS_SECONDS = 900.0
 else a thief who leaves some of a token there keeps the network frozen."""
 UNKNOWN = -1
 """In place of a balance at which the node breaks, for now."""
+LAPSE_SECONDS = 600.0
+"""Where a node was not seen to break at a token for so long, it begins to break anew."""
 COMING_SECONDS = 3_600.0
 """So long after the order what is on its way to an address that is emptied is waited for."""
 log = structlog.get_logger(__name__)
@@ -64,7 +66,7 @@ class TreasuryWatch:
         self._chain = chain
         self._assets = assets
         self._name = chain.network.name
-        self._breaks: dict[tuple[str, str, str], float] = {}
+        self._breaks: dict[tuple[str, str, str], tuple[float, float]] = {}
 
     async def tick(self) -> None:
         """One look. Safe to repeat."""
@@ -190,7 +192,11 @@ class TreasuryWatch:
 
     def _breaks_long(self, asked: tuple[str, str, str]) -> bool:
         now = time.monotonic()
-        return now - self._breaks.setdefault(asked, now) >= GAS_SECONDS
+        since, last = self._breaks.get(asked, (now, now))
+        if now - last >= LAPSE_SECONDS:  # the node was away, or another worker looked
+            since = now
+        self._breaks[asked] = since, now
+        return now - since >= GAS_SECONDS
 
     async def _no_gas(self, address: str, asset: str, held: int, cold: str) -> bool:
         """Whether it has no coins for the gas of this move, and had time to be given some."""
