@@ -8,6 +8,8 @@ recipients off by a unit (0), payments that never ended (0).
 
 On the fake node a seed's log is the same byte for byte: `--replay` plays each seed twice and
 compares, `--log FOLDER` keeps the lines. On Anvil the schedule and the outcome are the same.
+A full run takes hours: `--keep FILE` keeps what each seed came to, and the same command goes on
+where the last one ended.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -42,6 +44,12 @@ ANVIL_EVERY = 10
 """`--node both`: seeds that end in 0 are played on Anvil."""
 TOLD_EVERY = 20
 """Seeds of a process between two lines about how far it is."""
+TOLD_LOGS = 20
+"""With more seeds only the hash over all their logs is told."""
+ROOT = Path(__file__).parents[2]
+
+Record = dict[str, Any]
+"""A seed as it was played: a line of `--keep`."""
 
 
 @dataclass
@@ -108,57 +116,91 @@ def plan(seed: int, fault: str | None, *, every_fault: bool) -> list[str]:
     return list(FAULTS) if every_fault else [chosen(row, seed) for row in ROWS]
 
 
-async def run(cluster: ScratchCluster, options: argparse.Namespace) -> dict[str, object]:
-    """This process's share of the seeds, until one is wrong or time is over; its figures."""
-    until = time.monotonic() + options.minutes * 60
-    sums: dict[str, Tally] = {"fake": Tally(), "anvil": Tally()}
-    seconds = {"fake": 0.0, "anvil": 0.0}
-    digests: dict[int, str] = {}
-    outcomes: dict[int, str] = {}
-    wrong: list[str] = []
-    share = range(options.seed, options.seed + options.seeds)[options.part :: options.workers]
+async def run(cluster: ScratchCluster, options: argparse.Namespace) -> list[Record]:
+    """This process's share of the seeds, until one is wrong or time is over."""
+    until, code = time.monotonic() + options.minutes * 60, code_of_now()
+    done = {record["seed"] for record in kept(options) if not record["wrong"]}
+    whole = range(options.seed, options.seed + options.seeds)[options.part :: options.workers]
+    share = [seed for seed in whole if seed not in done]
+    records: list[Record] = []
     for number, seed in enumerate(share, 1):
-        anvil = options.node == "anvil" or (options.node == "both" and seed % ANVIL_EVERY == 0)
+        anvil = on_anvil(options, seed)
         names = plan(seed, options.fault, every_fault=options.every_fault)
         file = options.log / f"{seed}.log" if options.log else None
         house = options.house
         played = await play_seed(cluster, seed, names, anvil=anvil, house=house, file=file)
-        node = "anvil" if anvil else "fake"
-        seconds[node] += played.seconds
-        sums[node].add(played.tally)
-        outcomes[seed] = played.tally.digest
-        if not anvil:
-            digests[seed] = played.digest
-        wrong += played.tally.wrong
+        wrong = list(played.tally.wrong)
         if options.replay and not wrong:
             again = await play_seed(cluster, seed, names, anvil=anvil, house=house)
             if again.tally.digest != played.tally.digest:
                 wrong.append(f"seed {seed}: another outcome the second time")
             if not anvil and again.digest != played.digest:
                 wrong.append(f"seed {seed}: another log the second time")
+        record: Record = {
+            "seed": seed, "how": how(options, seed), "code": code, "wrong": wrong,
+            "node": "anvil" if anvil else "fake", "seconds": round(played.seconds, 3),
+            "log": "" if anvil else played.digest, "outcome": played.tally.digest,
+            "figures": played.tally.figures(),
+        }  # fmt: skip
+        records.append(record)
+        if options.keep:
+            with options.keep.open("a") as file_kept:
+                file_kept.write(json.dumps(record) + "\n")
         if number % TOLD_EVERY == 0:
-            _progress(
-                f"{number} of {len(share)} seeds of part {options.part}", sums.values(), wrong
-            )
+            _progress(f"{number} of {len(share)} seeds of part {options.part}", records)
         if wrong or time.monotonic() > until:
             break
-    return {
-        "wrong": wrong, "digests": digests, "outcomes": outcomes, "seconds": seconds,
-        "figures": {node: tally.figures() for node, tally in sums.items()},
-    }  # fmt: skip
+    return records
 
 
-def _progress(where: str, sums: Iterable[Tally], wrong: list[str]) -> None:
+def on_anvil(options: argparse.Namespace, seed: int) -> bool:
+    """Which node this seed is played on."""
+    return options.node == "anvil" or (options.node == "both" and seed % ANVIL_EVERY == 0)
+
+
+def how(options: argparse.Namespace, seed: int) -> str:
+    """What besides its number makes a seed's schedules; one played otherwise is another."""
+    faults = options.fault or ("every fault" if options.every_fault else "a fault of each row")
+    node = "anvil" if on_anvil(options, seed) else "fake"
+    return f"{faults}; {options.house or house_of(seed)}; {node}"
+
+
+def kept(options: argparse.Namespace) -> list[Record]:
+    """What earlier runs left in `--keep` of the seeds asked for; [] without one."""
+    if not options.keep or not options.keep.exists():
+        return []
+    wanted = range(options.seed, options.seed + options.seeds)
+    records: list[Record] = []
+    for line in options.keep.read_text().splitlines():
+        with suppress(json.JSONDecodeError):  # half a line of a run that was ended by force
+            record = json.loads(line)
+            if record["seed"] in wanted and record["how"] == how(options, record["seed"]):
+                records.append(record)
+    return records
+
+
+def code_of_now() -> str:
+    """The commit that plays, with a plus where files differ from it; "unknown" without git."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True)
+        changed = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.strip() + ("+" if changed else "")
+
+
+def _progress(where: str, records: list[Record]) -> None:
     """A run of an hour that is ended before its time has told something."""
-    figures = [tally.figures() for tally in sums]
+    figures = [record["figures"] for record in records]
     schedules, payments, off, stranded = (
-        sum(int(one[key]) for one in figures)
-        for key in ("schedules", "payments", "off", "stranded")
+        sum(one[key] for one in figures) for key in ("schedules", "payments", "off", "stranded")
     )
-    most = max(int(one["most_mined"]) for one in figures)
+    most = max(one["most_mined"] for one in figures)
+    wrong = sum(len(record["wrong"]) for record in records)
     print(
         f"{where}: {schedules} schedules, {payments} payments, mined at most {most}, off by {off},"
-        f" stranded {stranded}, {len(wrong)} wrong",
+        f" stranded {stranded}, {wrong} wrong",
         file=sys.stderr,
         flush=True,
     )
@@ -166,34 +208,42 @@ def _progress(where: str, sums: Iterable[Tally], wrong: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run it; 1 with what is wrong and the seed that shows it."""
-    parser = argparse.ArgumentParser(prog="./dev campaign sends", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many (28 schedules each)")
-    parser.add_argument("--seed", type=int, default=1, help="the first one")
-    parser.add_argument("--node", choices=("fake", "anvil", "both"), default="both")
-    parser.add_argument("--fault", choices=sorted(FAULTS), help="only this one")
-    parser.add_argument("--house", choices=list(HOUSES), help="only in this one")
-    parser.add_argument("--every-fault", action="store_true", help="all of a row with each seed")
-    parser.add_argument("--replay", action="store_true", help="each seed twice, and compare")
-    parser.add_argument("--log", type=Path, help="keep each seed's log in this folder")
-    parser.add_argument("--workers", type=int, default=1, help="processes side by side")
-    parser.add_argument("--minutes", type=float, default=1e6, help="then tell what was done")
-    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.log:
         options.log.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     if options.part is not None:
         print(json.dumps(_part(options)))
         return 0
+    began, before = time.monotonic(), kept(options)
     if options.workers > 1:
-        parts = _side_by_side(arguments, options.workers)
+        played = _side_by_side(arguments, options.workers)
     else:
         options.part = 0
-        parts = [_part(options)]
-    return _tell(parts, time.monotonic() - began)
+        played = _part(options)
+    return _tell(before, played, time.monotonic() - began)
 
 
-def _part(options: argparse.Namespace) -> dict[str, object]:
+def parser() -> argparse.ArgumentParser:
+    """What may be asked for."""
+    made = argparse.ArgumentParser(prog="./dev campaign sends", description=__doc__)
+    made.add_argument("--seeds", type=int, default=1_000, help="how many (28 schedules each)")
+    made.add_argument("--seed", type=int, default=1, help="the first one")
+    made.add_argument("--node", choices=("fake", "anvil", "both"), default="both")
+    made.add_argument("--fault", choices=sorted(FAULTS), help="only this one")
+    made.add_argument("--house", choices=list(HOUSES), help="only in this one")
+    made.add_argument("--every-fault", action="store_true", help="all of a row with each seed")
+    made.add_argument("--replay", action="store_true", help="each seed twice, and compare")
+    made.add_argument("--log", type=Path, help="keep each seed's log in this folder")
+    made.add_argument("--workers", type=int, default=1, help="processes side by side")
+    made.add_argument("--minutes", type=float, default=1e6, help="then tell what was done")
+    made.add_argument(
+        "--keep", type=Path, help="keep each seed's figures in this file, and go on where it ends"
+    )
+    made.add_argument("--part", type=int, help=argparse.SUPPRESS)
+    return made
+
+
+def _part(options: argparse.Namespace) -> list[Record]:
     log.configure("CRITICAL")
     gc.set_threshold(100_000, 50, 100)  # a schedule makes many short-lived objects and no cycles
     cluster = ScratchCluster(durable=False, migrate=upgrade)
@@ -203,7 +253,7 @@ def _part(options: argparse.Namespace) -> dict[str, object]:
         cluster.close()
 
 
-def _side_by_side(arguments: list[str], workers: int) -> list[dict[str, object]]:
+def _side_by_side(arguments: list[str], workers: int) -> list[Record]:
     command = [sys.executable, "-m", "bench.campaigns", "sends", *arguments]
     running = [
         subprocess.Popen([*command, "--part", str(part)], stdout=subprocess.PIPE, text=True)
@@ -212,21 +262,27 @@ def _side_by_side(arguments: list[str], workers: int) -> list[dict[str, object]]
     answers = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
         raise SystemExit("a worker of the campaign ended badly")
-    return [json.loads(answer) for answer in answers]
+    return [record for answer in answers for record in json.loads(answer)]
 
 
-def _tell(parts: list[dict[str, object]], took: float) -> int:
-    wrong = [line for part in parts for line in part["wrong"]]
+def _tell(before: list[Record], played: list[Record], took: float) -> int:
+    """Print what this run and those before it came to; 1 where this one met something wrong."""
+    wrong = [line for record in played for line in record["wrong"]]
     for line in wrong:
         print(line)
+    right = {record["seed"]: record for record in [*before, *played] if not record["wrong"]}
+    for record in before:
+        for line in record["wrong"]:
+            print(f"earlier, code of {record['code']}: {line}")
+    counted = [*right.values(), *(record for record in played if record["wrong"])]
     for node in ("fake", "anvil"):
-        figures = [part["figures"][node] for part in parts]
+        figures = [record["figures"] for record in counted if record["node"] == node]
         schedules = sum(one["schedules"] for one in figures)
         if not schedules:
             continue
         ends = sum((Counter(one["by_end"]) for one in figures), Counter())
         rows = sum((Counter(one["by_row"]) for one in figures), Counter())
-        spent = sum(part["seconds"][node] for part in parts)
+        spent = sum(record["seconds"] for record in counted if record["node"] == node)
         payments, batches = (sum(one[key] for one in figures) for key in ("payments", "batches"))
         most = max(one["most_mined"] for one in figures)
         off, stranded = (sum(one[key] for one in figures) for key in ("off", "stranded"))
@@ -237,12 +293,16 @@ def _tell(parts: list[dict[str, object]], took: float) -> int:
             + f"; mined per payment at most {most}, recipients off by {off}, stranded {stranded};"
             f" {spent / schedules:.3f} s a schedule"
         )
-    digests = {int(seed): value for part in parts for seed, value in part["digests"].items()}
-    outcomes = {int(seed): value for part in parts for seed, value in part["outcomes"].items()}
-    if len(digests) <= 20:
-        for seed, digest in sorted(digests.items()):
+    logs = {record["seed"]: record["log"] for record in counted if record["log"]}
+    outcomes = {record["seed"]: record["outcome"] for record in counted}
+    if len(logs) <= TOLD_LOGS:
+        for seed, digest in sorted(logs.items()):
             print(f"seed {seed}: log {digest}")
-    print(f"logs {_over(digests)}, outcomes {_over(outcomes)}; {len(wrong)} wrong: {took:.0f} s")
+    if before:
+        codes = Counter(record["code"] for record in counted)
+        told = ", ".join(f"{count} by {code}" for code, count in codes.items())
+        print(f"{len(counted)} seeds: {told}; {len(played)} of them now")
+    print(f"logs {_over(logs)}, outcomes {_over(outcomes)}; {len(wrong)} wrong: {took:.0f} s")
     return int(bool(wrong))
 
 

@@ -4,13 +4,14 @@ BIFOLD_CAMPAIGN_SEED draws other faults, amounts and moments."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from pathlib import Path
 
 import pytest
 
-from bench.campaigns.sends import house_of, plan, play_seed
+from bench.campaigns.sends import house_of, how, kept, parser, plan, play_seed
 from wallet.testing.databases import ScratchCluster
 from wallet.testing.send_faults import FAULTS, ROWS, chosen
 from wallet.testing.sends import Tally
@@ -18,6 +19,7 @@ from wallet.testing.stage import HOUSES
 
 SEED = int(os.environ.get("BIFOLD_CAMPAIGN_SEED", "90001"))
 ON_ANVIL = 10
+FAULT = "answer lost"
 TWICE = [
     "three workers",
     "connections cut",
@@ -26,7 +28,7 @@ TWICE = [
     "foreign transaction",
 ]
 BATCHED = [
-    "answer lost",  # which makes the allowances
+    FAULT,  # which makes the allowances
     "old copy",
     "gas too low",  # which leaves none
     "shallow reorg",
@@ -99,3 +101,15 @@ async def test_one_seed_is_the_same_byte_for_byte(cluster: ScratchCluster, tmp_p
         assert b"\n" + kind in text
     other = await play_seed(cluster, SEED + 1, TWICE[:1], anvil=False, file=files[2])
     assert other.digest != once.digest
+
+
+def test_a_campaign_goes_on_where_its_file_ends(tmp_path: Path) -> None:
+    file = tmp_path / "kept"
+    asked = ["--seeds", "3", "--seed", "7", "--keep", str(file)]
+    options = parser().parse_args(asked)
+    assert kept(options) == []  # no file yet
+    right = [{"seed": seed, "how": how(options, seed), "wrong": []} for seed in (6, 7, 9)]
+    lines = [json.dumps(record) for record in [*right, {**right[1], "how": "one fault"}]]
+    file.write_text("\n".join(lines) + '\n{"seed": 8, "ho')
+    assert [record["seed"] for record in kept(options)] == [7, 9]
+    assert kept(parser().parse_args([*asked, "--fault", FAULT])) == []  # other schedules
