@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from chain.abi import DECIMALS
@@ -312,3 +313,26 @@ async def test_decimals_that_one_node_alone_tells_halt_no_token(
     await seam.observer.tick()
     await TokenWatch(seam.db, seam.chain).tick()
     assert await seam.rows("SELECT 1 FROM halted_tokens") != []
+
+
+async def test_doubts_about_nonces_end_with_the_difference_and_so_does_an_evacuation(
+    seam: Seam, node: FakeNode, time: Clock
+) -> None:
+    """Of a database that was started anew: nothing is taken back before it was compared."""
+
+    def many(call: dict[str, Any], result: Any) -> Any:
+        return "0x9" if call["method"] == "eth_getTransactionCount" else result
+
+    liar = Liar(node, many)
+    behind(seam, [liar.node, node], time)
+    async with seam.db.transaction() as session:
+        await session.execute(text("UPDATE network_state SET compared_in = 'of another'"))
+    await _ordered(seam)
+    await passes(seam, time, STANDS_SECONDS + 40)
+    [hot] = await seam.signer.hot_addresses()
+    assert not await _over(seam)
+    assert [f"nonces/{hot}" in one for one in await told(seam)] == [True]
+    liar.bend = None
+    await _emptied(seam, 12)
+    assert await _over(seam)
+    assert await seam.on_chain(hot, "ETH") == 0
