@@ -14,3 +14,7 @@ def encode(types: Sequence[str], values: Sequence[object]) -> bytes:
         return encode_abi(types, values)
     except EncodingError as error:
         raise ValueError(str(error)) from error
+
+
+DECIMALS = "0x313ce567"
+"""decimals()"""

@@ -7,12 +7,13 @@ gave them, each may be right and only their views differ: then nobody is blamed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Protocol
 
-from chain.errors import AnswerTooLarge, NodeGarbage
+from chain.errors import AnswerTooLarge, NodeGarbage, NodeRejected
+from chain.rpc import Rpc
 
 
 class Teller(Protocol):
@@ -57,3 +58,12 @@ async def answerable() -> AsyncIterator[None]:
         raise
     finally:
         _heard.reset(token)
+
+
+async def own_word(rpc: Rpc, method: str, params: Sequence[object]) -> object:
+    """An answer in which no stranger and no contract has a part: a node that refuses it cannot
+    serve. Raises NodeGarbage for what it would reject."""
+    try:
+        return await rpc.call(method, params)
+    except NodeRejected as error:
+        raise NodeGarbage(f"{method} is refused: {error}") from None

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from chain import parse
+from chain.abi import DECIMALS
 from chain.address import checked, to_bytes20
 from chain.errors import LIMIT_EXCEEDED, NodeGarbage, NodeRejected, NodeTimeout
 from chain.lanes import in_lanes, split
-from chain.registry import Network
+from chain.registry import Network, Token
 from chain.rpc import MAX_BATCH, Call, Rpc
 from chain.window import Window
 
@@ -101,11 +102,12 @@ async def said(rpc: Rpc, network: Network, address: str, asset: str, number: int
     return coins if token is None else _number(answers[1])
 
 
-async def others_say_more(rpc: Rpc, network: Network, address: str, asset: str, minor: int) -> bool:
-    """Whether another one of several nodes says that more than that lies there now."""
-    ask = getattr(rpc, "others", None)
-    if ask is None:
-        return False
+async def no_more(rpc: Rpc, network: Network, address: str, asset: str, minor: int) -> bool:
+    """Whether no more than that lies there now: no single one of several nodes says so, nor, of
+    three and more, that there is."""
+    ask, weigh = getattr(rpc, "others", None), getattr(rpc, "least", None)
+    if ask is None or weigh is None:
+        return True
     token = network.token(asset)
     call: Call = ("eth_getBalance", (checked(address), "latest"))
     if token is not None:
@@ -114,7 +116,18 @@ async def others_say_more(rpc: Rpc, network: Network, address: str, asset: str, 
     def read(answer: object) -> int:
         return parse.quantity(answer, call[0]) if token is None else _number(answer) or 0
 
-    return any(told > minor for _, told in await ask(*call, read))
+    return bool(weigh(f"balance/{address}/{asset}", minor, await ask(*call, read)))
+
+
+async def decimals_stand(rpc: Rpc, token: Token, told: int) -> bool:
+    """Whether these `decimals()` of a contract, which are not those of the file, are no single
+    node's word, where there are several."""
+    ask, weigh = getattr(rpc, "others", None), getattr(rpc, "same", None)
+    if ask is None or weigh is None:
+        return True
+    request = {"to": token.contract, "data": DECIMALS, "gas": GAS}
+    answers = await ask("eth_call", (request, "latest"), _number)
+    return bool(weigh(f"decimals/{token.code}", told, answers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from chain import parse
+from chain.abi import DECIMALS
 from chain.address import checked
-from chain.answerable import answerable
+from chain.answerable import answerable, own_word
 from chain.arrivals import Arrivals
 from chain.balances import GAS, Holding, Pair, balance_call, balance_changes, holdings, said
 from chain.blocks import Block, BlockRef, Receipt, parse_block, parse_ref
 from chain.errors import ChainError, NodeGarbage, NodeRejected, TooMuchGas, WrongChain
-from chain.fees import FEE_HISTORY_BLOCKS, FEE_HISTORY_PERCENTILE, FeeQuote, quote
+from chain.fees import FEE_HISTORY, FeeQuote, quote
 from chain.lanes import in_lanes, split
 from chain.observe import ObservedDeposit
 from chain.outcomes import SendKind, SendOutcome, classify_rejection
@@ -31,7 +32,6 @@ from chain.transactions import MAX_GAS, Authorization, intrinsic_gas, tx_hash
 BLOCKS_A_REQUEST = 25
 """Full blocks in one HTTP request; more go in several at once."""
 MAX_CLIENT_VERSION = 200
-_DECIMALS = "0x313ce567"  # decimals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class ChainClient:
     @answerable()
     async def head(self) -> BlockRef:
         """The newest block the node knows. May be older than an earlier answer's."""
-        latest = await self.rpc.call(GET_BLOCK, ("latest", False))
+        latest = await own_word(self.rpc, GET_BLOCK, ("latest", False))
         if latest is None:
             raise NodeGarbage("the node has no latest block")
         return parse_ref(latest)
@@ -252,7 +252,7 @@ class ChainClient:
     async def decimals(self) -> dict[str, int]:
         """Asset → its contract's `decimals()` now; what is not readable is left out."""
         calls: list[Call] = [
-            ("eth_call", ({"to": token.contract, "data": _DECIMALS, "gas": GAS}, "latest"))
+            ("eth_call", ({"to": token.contract, "data": DECIMALS, "gas": GAS}, "latest"))
             for token in self.network.tokens
         ]
         answers = await self.rpc.batch_answers(calls) if calls else []
@@ -298,7 +298,8 @@ class ChainClient:
     @answerable()
     async def nonce(self, address: str) -> int:
         """Transactions mined from this address (`latest`; `pending` lies on several nodes)."""
-        answer = await self.rpc.call("eth_getTransactionCount", (checked(address), "latest"))
+        asked = (checked(address), "latest")
+        answer = await own_word(self.rpc, "eth_getTransactionCount", asked)
         return parse.quantity(answer, "eth_getTransactionCount")
 
     @answerable()
@@ -365,9 +366,7 @@ class ChainClient:
         The tip is at least the network's minimum. Raises FeeCeiling when the cap exceeds the
         network's `max_fee_wei`. Standard: EIP-1559; eth_feeHistory of execution-apis.
         """
-        answer = await self.rpc.call(
-            "eth_feeHistory", (hex(FEE_HISTORY_BLOCKS), "latest", [FEE_HISTORY_PERCENTILE])
-        )
+        answer = await own_word(self.rpc, *FEE_HISTORY)
         return quote(
             answer, min_tip_wei=self.network.min_tip_wei, max_fee_wei=self.network.max_fee_wei
         )

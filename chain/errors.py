@@ -80,9 +80,13 @@ class FeeCeiling(ChainError):
 
     code = "fee_ceiling"
 
-    def __init__(self, *, needed_wei: int, ceiling_wei: int) -> None:
+    def __init__(
+        self, *, needed_wei: int, ceiling_wei: int, base_fee_wei: int = 0, tip_wei: int = 0
+    ) -> None:
         self.needed_wei = needed_wei
         self.ceiling_wei = ceiling_wei
+        self.base_fee_wei = base_fee_wei
+        self.tip_wei = tip_wei
         super().__init__(f"fee cap {needed_wei} wei is above the ceiling {ceiling_wei} wei")
 
 

@@ -15,101 +15,45 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from chain import answerable, parse
-from chain.blocks import BlockRef, Receipt, parse_receipt, parse_ref
+from chain.blocks import parse_ref
+from chain.differences import Differences
 from chain.errors import (
     AnswerTooLarge,
     ChainError,
-    NodeGarbage,
     NodeRejected,
-    NodeTimeout,
     NodeUnavailable,
+)
+from chain.nodes import (
+    FAILURES,
+    MAX_LAG_BLOCKS,
+    STILL_SECONDS,
+    Disagreement,
+    Node,
+    NodeHealth,
+    Turn,
+    soon,
 )
 from chain.registry import Network
 from chain.rpc import SUBMISSION, Answer, Call, Rpc
 from chain.told import BLOCK_RECEIPTS, GET_BLOCK, GET_LOGS, GET_RECEIPT
+from chain.votes import Votes
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LAST_SECONDS = 30.0
 STANDBY_PROBE_SECONDS = 5.0
-MAX_LAG_BLOCKS = 5
-"""A node further behind the best head is not read from while another one is not."""
-STILL_SECONDS = 120.0
-"""A node that answers, is so far behind and has had no new block for so long has no say in what is
-final; one that is behind and follows has."""
 EXTRAS = "debug_"
 """Methods beyond the common ground. Where they fail the node is not away: who asks goes without."""
 IN_PARTS: frozenset[str] = frozenset({BLOCK_RECEIPTS, GET_LOGS})
 """What is asked again in parts where it is too much for one answer, as batches of receipts are: how
 long it is strangers decide, and no node fails by it."""
-BESIDE_SECONDS = 3.0
-"""Longer no node is waited for beside the serving one: answers that take nearly 10 s hold up every
-payment, and make what is known of the network stale."""
-FAILURES = (NodeUnavailable, NodeTimeout, NodeGarbage)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class Node:
-    """One node by its place in the networks file; its address is kept out of every message."""
-
-    position: int
-    rpc: Rpc
-    verified: bool = False
-    failures: int = 0
-    turn: int = 0
-    """Counts its failures and never begins anew."""
-    not_before: float = 0.0
-    head: BlockRef | None = None
-    probed_at: float | None = None
-    newest: str = ""
-    """Hash of the head it told last; a failure does not forget it."""
-    moved_at: float = 0.0
-    problem: str = ""
-
-    @property
-    def name(self) -> str:
-        """As logs and operators call it."""
-        return f"node {self.position + 1}"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeHealth:
-    """How one node stands. `state`: serving, standby, lagging, away or wrong_chain."""
-
-    position: int
-    state: str
-    head_number: int | None
-    detail: str
-
-
-class Disagreement(Exception):
-    """Two nodes hold different blocks at a height that both call final: nobody can be trusted."""
-
-    def __init__(self, number: int, nodes: Sequence[str]) -> None:
-        self.number = number
-        super().__init__(f"{' and '.join(nodes)} disagree about final block {number}")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A node between two failures: what it told then counts as one failure, however often."""
-
-    rpc: FailoverRpc
-    node: Node
-    count: int
-
-    def blame(self, error: NodeGarbage) -> None:
-        """As if the node had answered so in the first place."""
-        if self.node.turn == self.count:
-            self.rpc.failed(self.node, error)
-
-
-class FailoverRpc:
+class FailoverRpc(Votes):
     """The `Rpc` of a network with several nodes, in the order of preference of its file."""
 
     def __init__(
@@ -126,6 +70,7 @@ class FailoverRpc:
         self._retry_reads = retry_reads
         self._clock = clock
         self._block1 = network.block1_hash
+        self.differences = Differences(network.name, clock)
 
     # The transport
 
@@ -159,7 +104,7 @@ class FailoverRpc:
 
         async def hand(node: Node) -> None:
             with contextlib.suppress(*FAILURES, NodeRejected):
-                await _soon(node.rpc.batch_answers(calls))
+                await soon(node.rpc.batch_answers(calls))
 
         others = [one for one in self._nodes if one is not self._current and one.verified]
         await asyncio.gather(*(hand(one) for one in others if one.not_before <= now))
@@ -184,6 +129,9 @@ class FailoverRpc:
                 self.failed(node, error)
                 if left == 0:
                     raise
+            except NodeRejected:
+                answerable.heard(Turn(self, node, node.turn))
+                raise
             else:
                 node.failures = 0
                 if not extra:
@@ -238,7 +186,7 @@ class FailoverRpc:
             ]
         )
         try:
-            chain_id, block1, latest = await (asked if serves else _soon(asked))
+            chain_id, block1, latest = await (asked if serves else soon(asked))
             served = parse.quantity(chain_id, "eth_chainId")
             first = None if block1 is None else parse_ref(block1).hash
             head = None if latest is None else parse_ref(latest)
@@ -266,84 +214,7 @@ class FailoverRpc:
                 node.verified, node.not_before, node.probed_at = False, 0.0, None
             self._block1 = block1
 
-    # What all of them hold
-
-    async def shared(self, number: int) -> tuple[int, frozenset[str]]:
-        """The highest block at or below `number` that is final for every other node that is well,
-        and what its hash is there: of what is final no single node has the say, however far ahead
-        it claims to be. Nodes that fail, or stand still far behind, are not waited for."""
-        others = [node for node in self._nodes if node is not self._current]
-        told = [
-            (node, await self._final_of(node)) for node in others if await self._has_a_say(node)
-        ]
-        able = [(node, final) for node, final in told if final is not None]
-        height = min([number, *(final for _, final in able)])
-        if height < 0:
-            return height, frozenset()
-        answers = [await self._block_of(node, height) for node, _ in able]
-        return height, frozenset(answer for answer in answers if answer is not None)
-
-    async def confirmed(self, receipt: Receipt) -> bool:
-        """Whether every other node that is well shows this very receipt: what a transaction did no
-        single node says either. One that keeps no index is asked for those of the block."""
-        for node in self._nodes:
-            if node is self._current or not await self._has_a_say(node):
-                continue
-            try:
-                answer = await _soon(node.rpc.call(GET_RECEIPT, (receipt.tx_hash,)))
-                if answer is None:
-                    block = await node.rpc.call(BLOCK_RECEIPTS, (receipt.block_hash,))
-                    many = parse.items(block, BLOCK_RECEIPTS) if block is not None else []
-                    answer = many[receipt.tx_index] if receipt.tx_index < len(many) else None
-                if answer is None or parse_receipt(answer) != receipt:
-                    log.error("%s: %s shows another receipt of %s", self._network.name, node.name,
-                              receipt.tx_hash)  # fmt: skip
-                    return False
-            except (NodeRejected, AnswerTooLarge):
-                return False
-            except FAILURES as error:
-                self.failed(node, error)
-        return True
-
-    async def passed(self, address: str, nonce: int) -> bool:
-        """Whether that nonce is used for every other node that is well."""
-
-        def read(answer: object) -> int:
-            return parse.quantity(answer, "eth_getTransactionCount")
-
-        for name, count in await self.others("eth_getTransactionCount", (address, "latest"), read):
-            if count <= nonce:
-                log.error("%s: %s has not seen nonce %d of %s used", self._network.name, name,
-                          nonce, address)  # fmt: skip
-                return False
-        return True
-
-    async def others(
-        self, method: str, params: Sequence[object], read: Callable[[object], T]
-    ) -> list[tuple[str, T]]:
-        """What every other node that is well answers, by its name; who rejects it says nothing."""
-        told = []
-        for node in self._nodes:
-            if node is self._current or not await self._has_a_say(node):
-                continue
-            try:
-                told.append((node.name, read(await _soon(node.rpc.call(method, params)))))
-            except NodeRejected:
-                continue
-            except FAILURES as error:
-                self.failed(node, error)
-        return told
-
-    def base_fee(self) -> int:
-        """What two other nodes' heads reach, or the only one's, by the last look. At less, nobody
-        mines, and what bids so little jams its address; nor does all wait by one word of many, nor
-        by the fees of a block long passed, where a node stands that catches up."""
-        told = sorted(
-            one.head.base_fee for one in self._nodes
-            if one is not self._current and one.head and self._speaks(one)
-            and not (self._behind(one) and one.head.timestamp < time.time() - STILL_SECONDS)
-        )  # fmt: skip
-        return told[-2] if len(told) > 1 else sum(told)
+    # Who has a say
 
     async def _has_a_say(self, node: Node) -> bool:
         if node.not_before > self._clock() or not await self._verify(node):
@@ -356,32 +227,6 @@ class FailoverRpc:
     def _behind(self, node: Node) -> bool:
         best = max((one.head.number for one in self._nodes if one.head and one.verified), default=0)
         return node.head is not None and node.head.number < best - MAX_LAG_BLOCKS
-
-    async def _final_of(self, node: Node) -> int | None:
-        """None: it failed. By depth alone where it does not know what finality is: such a node
-        cannot serve, and has not been waited for."""
-        if node.head is None:
-            return None
-        head, tagged = node.head.number, node.head.number
-        if self._network.finality != "depth":
-            try:
-                answer = await _soon(node.rpc.call(GET_BLOCK, ("finalized", False)))
-                tagged = -1 if answer is None else parse_ref(answer).number
-            except NodeRejected:
-                tagged = max(head - self._network.confirmations + 1, -1)
-            except FAILURES as error:
-                self.failed(node, error)
-                return None
-        return self._network.final(head, tagged)
-
-    async def _block_of(self, node: Node, number: int) -> str | None:
-        """None: it failed."""
-        try:
-            answer = await _soon(node.rpc.call(GET_BLOCK, (hex(number), False)))
-            return "none" if answer is None else parse_ref(answer).hash
-        except (*FAILURES, NodeRejected) as error:
-            self.failed(node, error)
-            return None
 
     # Watching all of them
 
@@ -416,7 +261,7 @@ class FailoverRpc:
         for node in able:
             try:
                 asked = node.rpc.call(GET_BLOCK, (hex(number), False))
-                answer = await (asked if node is self._current else _soon(asked))
+                answer = await (asked if node is self._current else soon(asked))
                 if answer is not None:
                     seen[node.name] = parse_ref(answer).hash
             except (*FAILURES, NodeRejected) as error:
@@ -431,15 +276,6 @@ class FailoverRpc:
         elif self._behind(node):
             state = "lagging"
         return NodeHealth(node.position, state, node.head and node.head.number, node.problem)
-
-
-async def _soon(asked: Awaitable[T]) -> T:
-    """What a node answers beside the serving one. Raises NodeTimeout."""
-    try:
-        async with asyncio.timeout(BESIDE_SECONDS):
-            return await asked
-    except TimeoutError:
-        raise NodeTimeout("the node did not answer in time") from None
 
 
 def _in_parts(calls: Sequence[Call]) -> bool:

@@ -13,6 +13,10 @@ from chain.errors import FeeCeiling, NodeGarbage
 FEE_HISTORY_BLOCKS = 10
 FEE_HISTORY_PERCENTILE = 50
 HEADROOM_PERCENT = 26
+FEE_HISTORY = (
+    "eth_feeHistory", (hex(FEE_HISTORY_BLOCKS), "latest", [FEE_HISTORY_PERCENTILE]),
+)  # fmt: skip
+"""What `quote` reads, as a node is asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ def quote(fee_history: object, *, min_tip_wei: int, max_fee_wei: int) -> FeeQuot
     tip = max(min_tip_wei, _median_reward(history.get("reward")))
     cap = 2 * base_fee + tip
     if cap > max_fee_wei:
-        raise FeeCeiling(needed_wei=cap, ceiling_wei=max_fee_wei)
+        raise FeeCeiling(
+            needed_wei=cap, ceiling_wei=max_fee_wei, base_fee_wei=base_fee, tip_wei=tip
+        )
     return FeeQuote(base_fee=base_fee, tip=tip, cap=cap)
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from chain.errors import NodeTimeout, NodeUnavailable
-from chain.failover import BACKOFF_LAST_SECONDS, MAX_LAG_BLOCKS, Disagreement, FailoverRpc
+from chain.failover import BACKOFF_LAST_SECONDS, FailoverRpc
+from chain.nodes import MAX_LAG_BLOCKS, Disagreement
 from chain.rpc import Answer, Call, Rpc
 from chain.testing import FakeNode
 from tests.chain.benches import local_network
@@ -215,7 +216,7 @@ async def test_a_standby_that_takes_long_for_each_answer_is_not_waited_for(
     one, two = await twins()
     rpc = FailoverRpc(local_network(), [one, two], clock=clock)
     assert [h.state for h in await rpc.probe()] == ["serving", "standby"]
-    monkeypatch.setattr("chain.failover.BESIDE_SECONDS", 0.05)
+    monkeypatch.setattr("chain.nodes.BESIDE_SECONDS", 0.05)
     slow = {"shared": 0.0, "probe": 0.0}
     for name, method in (("call", two.call), ("batch", two.batch)):
 

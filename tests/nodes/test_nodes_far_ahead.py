@@ -9,7 +9,8 @@ import pytest
 
 from chain.client import ChainClient
 from chain.errors import NodeUnavailable
-from chain.failover import BACKOFF_LAST_SECONDS, STILL_SECONDS, FailoverRpc
+from chain.failover import BACKOFF_LAST_SECONDS, FailoverRpc
+from chain.nodes import STILL_SECONDS
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.deposits import Scanner

@@ -15,7 +15,8 @@ from chain.answerable import answerable
 from chain.client import ChainClient
 from chain.dev import DevNode
 from chain.errors import NodeGarbage, NodeTimeout
-from chain.failover import BACKOFF_FIRST_SECONDS, MAX_LAG_BLOCKS, STANDBY_PROBE_SECONDS, FailoverRpc
+from chain.failover import BACKOFF_FIRST_SECONDS, STANDBY_PROBE_SECONDS, FailoverRpc
+from chain.nodes import MAX_LAG_BLOCKS
 from chain.rpc import Rpc
 from chain.testing import FakeNode
 from tests.chain.benches import FAKE_CONTRACT, OUTSIDER, local_network

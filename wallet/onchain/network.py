@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +19,21 @@ from chain.blocks import BlockRef
 from chain.client import ChainClient, ChainIdentity
 from chain.errors import ChainError, FeeCeiling, WrongChain
 from chain.factory import ForeignFactory, demand_factory, factory_of
-from chain.failover import Disagreement, FailoverRpc, NodeHealth
+from chain.failover import FailoverRpc
 from chain.fees import FeeQuote
+from chain.nodes import Disagreement, NodeHealth
 from chain.registry import Network
-from wallet import cases
+from wallet import cases, clock
 from wallet.cases import HOUSE, Kind
 from wallet.crashpoints import hit
 from wallet.db import Database
+from wallet.onchain.differ import DifferWatch
 from wallet.onchain.errors import ChainUnavailable
 
 TICK_SECONDS = 1.0
 STALE_AFTER_SECONDS = 15.0
+CLOSER_SECONDS = 30.0
+"""What other nodes say of fees and finality is asked so often."""
 log = structlog.get_logger(__name__)
 
 
@@ -186,12 +191,15 @@ class NetworkObserver:
         self._nodes = nodes
         self._network = chain.network.name
         self._factory_asked = False
+        self._differ = DifferWatch(db, chain.network.name, nodes)
+        self._closer_at = -math.inf
 
     async def tick(self) -> None:
         """Write what the node says now. A node that is away makes the row grow old, no more.
 
         Nodes that disagree about what is final stop the network until they agree again.
         """
+        await self._differ.tick()
         if self._nodes is not None and not await self._look_at_nodes(self._nodes):
             return
         try:
@@ -200,10 +208,7 @@ class NetworkObserver:
                 await demand_factory(self._chain)
                 self._factory_asked = True
             head = await self._chain.head()
-            fees, detail = await self._fees()
-            told = 0 if self._nodes is None else self._nodes.base_fee()
-            if fees is not None and told > 2 * fees.base_fee:
-                log.error("node.fees_differ", network=self._network, wei=fees.base_fee, others=told)
+            fees, told, detail = await self._fees()
         except ForeignFactory as error:
             await self._note(f"{error}.", wrong="wrong_chain")
             return
@@ -232,6 +237,7 @@ class NetworkObserver:
             await self._write(session, identity, head, fees, detail)
             hit("network.before_commit")
         hit("network.after_commit")
+        await self._look_closer(told, head)
 
     async def _look_at_nodes(self, nodes: FailoverRpc) -> bool:
         """Keep how each node stands. False when they contradict each other, or what is known."""
@@ -258,11 +264,28 @@ class NetworkObserver:
                 )
         return not strange
 
-    async def _fees(self) -> tuple[FeeQuote | None, str]:
+    async def _fees(self) -> tuple[FeeQuote | None, FeeQuote, str]:
+        """What to pay, unless it is above the ceiling; what the node told; and why not."""
+        fees, detail = None, ""
         try:
-            return await self._chain.fees(), ""
+            told = fees = await self._chain.fees()
         except FeeCeiling as error:
-            return None, f"{error.code}: {error}"
+            told = FeeQuote(error.base_fee_wei, error.tip_wei, error.needed_wei)
+            detail = f"{error.code}: {error}"
+        others = 0 if self._nodes is None else self._nodes.base_fee()
+        if others > 2 * told.base_fee:
+            log.error("node.fees_differ", network=self._network, wei=told.base_fee, others=others)
+        return fees, told, detail
+
+    async def _look_closer(self, told: FeeQuote, head: BlockRef) -> None:
+        """Now and then, behind what is written: nodes that hang make nothing stale."""
+        if self._nodes is None or clock.steady() - self._closer_at < CLOSER_SECONDS:
+            return
+        self._closer_at = clock.steady()
+        try:
+            await self._nodes.look_closer(told, await self._chain.final_number(head))
+        except ChainError as error:
+            log.warning("network.unhealthy", network=self._network, detail=error.code)
 
     async def _write(
         self,

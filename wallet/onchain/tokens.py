@@ -6,6 +6,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain.balances import decimals_stand
 from chain.client import ChainClient
 from chain.errors import ChainError
 from chain.registry import Network
@@ -115,6 +116,8 @@ class TokenWatch:
             answered = found.get(token.code)
             if answered is None or answered == token.decimals:
                 continue
+            if not await decimals_stand(self._chain.rpc, token, answered):
+                continue  # one of several nodes alone says so
             async with self._db.transaction() as session:
                 if token.code not in await halted(session, network.name):
                     reason = f"decimals() answers {answered}, listed were {token.decimals}"

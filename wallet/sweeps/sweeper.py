@@ -17,14 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain import fee_models
 from chain.client import ChainClient
-from chain.errors import (
-    ChainError,
-    FeeCeiling,
-    NodeGarbage,
-    NodeRejected,
-    NodeTimeout,
-    NodeUnavailable,
-)
+from chain.errors import ChainError, NodeGarbage, NodeRejected, NodeTimeout, NodeUnavailable
 from chain.outcomes import code_fails
 from chain.registry import Token
 from chain.transactions import Authorization, transfer_data
@@ -135,12 +128,11 @@ class Sweeper:
             return None  # it would run a deposit address's first transaction again and again
         head = await self._chain.head()
         final = await final_number(self._chain, status=status, head=head)
-        try:
-            fees = await fees_for_all(self._chain)
-        except FeeCeiling:
-            return None
+        fees = await fees_for_all(self._chain)
         if fees.cap < fees.base_fee + fees.tip:
-            return None  # other nodes tell of more: what was begun by this would never leave
+            # Other nodes tell of more: what was begun by this would never leave.
+            log.warning("sweep.waits", network=name, error="fees_differ", wei=fees.base_fee)
+            return None
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
         price = fees.base_fee + fees.tip
         return _Now(head.number, final, price, ceiling, treasury, place)

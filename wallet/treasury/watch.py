@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 
-from chain.balances import others_say_more
+from chain.balances import no_more
 from chain.client import ChainClient
 from chain.errors import (
     ChainError,
@@ -311,15 +311,15 @@ class TreasuryWatch:
             )
 
     async def _empty(self, lanes: Sequence[str]) -> bool:
-        """Whether no other one of several nodes says that more is left there: what is left when
-        they are given up stays with whoever has their keys."""
+        """Whether nothing more is left there by no single node's word, where there are several:
+        what is left when they are given up stays with whoever has their keys."""
         chain, head = self._chain, await self._chain.head()
         for address in lanes:
             for asset in (chain.network.native_asset, *(one.code for one in chain.network.tokens)):
                 held = await self._said(address, asset, head.number)
                 if held == UNKNOWN:
                     return False
-                if await others_say_more(chain.rpc, chain.network, address, asset, held or 0):
+                if not await no_more(chain.rpc, chain.network, address, asset, held or 0):
                     log.error("node.balances_differ", network=self._name, address=address,
                               asset=asset)  # fmt: skip
                     return False
