@@ -14,8 +14,10 @@ from keys.request import SignedTx
 from tests.keys_external.test_eth1 import PAYEE
 from tests.keys_external.test_eth1_key_gone import House
 from tests.keys_external.test_eth1_key_gone import house as house
+from tests.onchain.older_copy import OlderCopy
 from wallet import cli_operator, crashpoints
 from wallet.errors import InvalidState, NotFound
+from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.withdrawals import Withdrawal
 
 
@@ -66,7 +68,9 @@ async def _raw(house: House) -> tuple[bytes, bytes]:
     return bytes(row.unsigned), signed.raw
 
 
-async def test_two_people_end_what_was_never_signed(house: House) -> None:
+async def test_two_people_end_what_was_never_signed(
+    house: House, database: ScratchDatabase, cluster: ScratchCluster
+) -> None:
     seam = house.seam
     ada, waits, _ = await _waits(house)
     await seam.finish()
@@ -85,6 +89,9 @@ async def test_two_people_end_what_was_never_signed(house: House) -> None:
     assert balance.held_minor == 0
     with pytest.raises(InvalidState, match="does not wait"):
         await _say(house, waits.id, by="bea")
+    assert await OlderCopy(seam, database, cluster).unexplained() == [
+        f"signer_key_missing local/{house.gone}"
+    ]
     rows = await seam.rows("SELECT closed_by FROM cases WHERE kind = 'unsigned_end_proposed'")
     assert [row.closed_by for row in rows] == ["cai"]
 
