@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.errors import NodeGarbage, NodeRejected
 from wallet import cases
-from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
 from wallet.onchain import beside, journal, repository, signers
 from wallet.onchain import network as networks
@@ -87,8 +86,6 @@ async def approve(desk: Desk, intent_id: str, *, by: str) -> Intent:
             session, kinds=["unsigned_end_proposed"], subjects=[intent.id], by=by,
             note=f"agreed with {row.by}: it was never signed",
         )  # fmt: skip
-        hit("intent.before_commit_never_signed")
-    hit("intent.after_commit_never_signed")
     log.warning("intent.never_signed", intent=intent.id, proposed_by=row.by, by=by)
     return done
 
