@@ -211,6 +211,13 @@ def _add_chain(commands: Subparsers) -> None:
     review.add_argument("payment", help="wdr_…, or int_… as its case names it")
     review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     for name, what in (
+        ("end-unsigned", "say that a payment whose address lost its key was never signed"),
+        ("approve-end-unsigned", "agree: it ends, and what is held for it is given back"),
+    ):
+        unsigned = actions.add_parser(name, help=what)
+        unsigned.add_argument("payment", help="wdr_…, or int_… of the house's own")
+        unsigned.add_argument("--by", required=True, type=operator, metavar="NAME", help="you")
+    for name, what in (
         ("cancel", "take a withdrawal back for its owner, at the house's cost, or let a nonce go"),
         ("speed-up", "send a withdrawal again with higher fees, inside its bound"),
     ):

@@ -24,7 +24,17 @@ from wallet.deposits.arrivals import Arrival, approve, arrivals, propose
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.followers import followers
 from wallet.ids import is_id
-from wallet.onchain import Desk, TooLate, casework, let_go, regained, repository, signers, tokens
+from wallet.onchain import (
+    Desk,
+    TooLate,
+    casework,
+    let_go,
+    never_signed,
+    regained,
+    repository,
+    signers,
+    tokens,
+)
 from wallet.onchain import network as networks
 from wallet.onchain.batch import with_batches
 from wallet.onchain.counts import used_for_all
@@ -47,6 +57,8 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
+        if chosen.action in ("end-unsigned", "approve-end-unsigned"):
+            return await end_unsigned(services, chosen)
         if chosen.action in ("cancel", "speed-up"):
             return await _replace(services, chosen)
         if chosen.action == "approvals":
@@ -95,6 +107,28 @@ async def _regain(services: Services, chosen: argparse.Namespace) -> None:
 async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
     """Only final blocks decide: settled, or given back, or it stays in review. A payment of the
     house's own (a sweep, a move, a batch) goes by the id that its case names."""
+    intent_id, network = await _payment(services, chosen.payment)
+    done = await resolve(desk_of(services, network), intent_id, by=chosen.by)
+    print(f"{chosen.payment}: {done.state} ({done.reason})")
+    return 0
+
+
+async def end_unsigned(services: Services, chosen: argparse.Namespace) -> int:
+    """Two people, one after the other, and no bytes of it anywhere."""
+    intent_id, network = await _payment(services, chosen.payment)
+    desk = desk_of(services, network)
+    if chosen.action == "end-unsigned":
+        intent = await never_signed.propose(desk, intent_id, by=chosen.by)
+        print(f"{intent.id}: its end is proposed; somebody else approves.")
+        return 0
+    intent = await never_signed.approve(desk, intent_id, by=chosen.by)
+    told = f"nonce {intent.nonce} of {intent.from_address} is a hole until something uses it."
+    print(f"{intent.id}: {intent.state} ({intent.reason}); {told}")
+    return 0
+
+
+async def _payment(services: Services, payment: str) -> tuple[str, str]:
+    """The intent of wdr_… or int_…, and its network. Raises NotFound."""
     async with services.db.transaction() as session:
         row = (
             await session.execute(
@@ -102,14 +136,12 @@ async def _resolve(services: Services, chosen: argparse.Namespace) -> int:
                     "SELECT intent_id, network FROM withdrawals WHERE id = :id"
                     " UNION ALL SELECT id, network FROM chain_intents WHERE id = :id"
                 ),
-                {"id": chosen.payment},
+                {"id": payment},
             )
         ).one_or_none()
     if row is None:
         raise NotFound("There is no such payment.")
-    done = await resolve(desk_of(services, row.network), row.intent_id, by=chosen.by)
-    print(f"{chosen.payment}: {done.state} ({done.reason})")
-    return 0
+    return str(row.intent_id), str(row.network)
 
 
 def desk_of(services: Services, network: str) -> Desk:

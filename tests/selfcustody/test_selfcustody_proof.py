@@ -142,6 +142,36 @@ async def test_a_copy_that_lost_the_bytes_waits_for_those_in_the_pool(
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
 
 
+async def test_a_copy_that_lost_the_bytes_waits_for_those_that_no_node_shows(
+    stage: Stage, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its grant has ended, and what is asked shows no pool. PostgreSQL was started since."""
+    ada, account = await funded(stage)
+    await stage.seam.automine(False)
+    made = await stage.begin(ada, account, "1", "ETH")
+    for _ in range(2):
+        await stage.worker.tick()
+    where = database.server.conninfo(database=database.name)
+    with psycopg.connect(where, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        connection.execute(
+            "UPDATE selfcustody_sends SET state = 'allocated', raw = NULL, tx_hash = NULL,"
+            " updated_at = pg_postmaster_start_time() - interval '1 s'"
+        )
+
+    async def nothing_of_it(_: str) -> int:
+        raise NodeRejected(-32000, "no pending state")
+
+    monkeypatch.setattr(stage.seam.chain, "nonce_in_pool", nothing_of_it)
+    stage.restart()
+    await stage.worker.tick()
+    assert (await stage.send(ada, made.id)).state == "allocated"
+    await stage.seam.automine(True)
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
+    assert await stage.seam.on_chain(OUTSIDE, "ETH") == 10**18
+
+
 async def test_a_late_rival_fails_nothing_that_was_sent_meanwhile(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.seam import Seam
+from wallet.treasury import moves
 
 
 @pytest.fixture
@@ -97,6 +98,23 @@ async def test_a_move_that_is_booked_as_an_arrival_takes_from_nobody_what_it_bro
         assert await _ended(seam, intent_id) == ("done", "final_ok")
         assert await copy.unexplained() == []
         assert await copy.balances() == as_it_was
+
+
+async def test_what_the_house_sent_itself_is_not_told_as_capital(copy: OlderCopy) -> None:
+    """`unattributed:house` was below zero once the payment's row was back and had ended."""
+    seam = copy.seam
+    intent_id = await _promised(copy, "to_cold", "ETH")
+    await copy.take()
+    await seam.finish()
+    as_it_was = await copy.balances()
+    await copy.put_back()
+    await copy.scan_first()
+    with pytest.raises(InvalidState, match="of the house"):
+        async with seam.operators.transaction() as session:
+            await moves.fund(session, money=seam.money("1", "ETH"), by="bea")
+    await seam.finish()
+    assert await _ended(seam, intent_id) == ("done", "final_ok")
+    assert await copy.balances() == as_it_was
 
 
 async def test_a_move_that_reverted_brought_nothing_and_costs_its_gas(copy: OlderCopy) -> None:

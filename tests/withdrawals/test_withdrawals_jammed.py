@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 from chain.testing.fake_node import FakeNode
+from tests.cases.conftest import all_cases
+from tests.cases.test_cases_sending import MINUTE, pass_time
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import FeeBoundReached
+from wallet.onchain.casework import LateWatch
 from wallet.testing.seam import GWEI, Seam
 from wallet.withdrawals import Withdrawal, cancel_for
 
@@ -82,6 +85,19 @@ async def test_an_operator_lets_its_nonce_go(seam: Seam) -> None:
     balance = await seam.balance(ada, "ETH")
     assert (balance.held_minor, balance.total_minor) == (0, 8 * ETH - paid.fee.minor)
     assert await seam.differences() == []
+
+
+async def test_its_case_says_how_many_wait_behind_it(seam: Seam) -> None:
+    """Nothing lets it go by itself: the bound is its owner's, and the cost the house's."""
+    ada, first, second = await jammed(seam)
+    await pass_time(seam, 16 * MINUTE)
+    await LateWatch(seam.db, seam.network).tick()
+    found = {one.evidence["ref"]: one for one in await all_cases(seam.db)}
+    assert found[first.id].evidence["waiting_behind"] == 1
+    assert "1 behind it" in found[first.id].what
+    assert found[second.id].evidence["waiting_behind"] == 0
+    await dear(seam, 8)
+    assert (await seam.withdrawal(ada, first.id)).status == "broadcast"
 
 
 async def test_what_its_owner_asked_for_in_vain_stays_the_owners(seam: Seam) -> None:

@@ -93,7 +93,8 @@ class Bids:
             found = cancelling(intent, signed, percent, ceiling_wei=below)
             if found is None:
                 return None
-            fields = replace(found[1], tip=min(max(found[1].tip, fields.tip), found[1].cap))
+            tip = min(max(found[1].tip, fields.tip), found[1].cap)
+            fields = replace(found[1], tip=tip, gas=fields.gas)
             least = fields.cap
         elif attempt.kind == "pay" and await self._known(intent):
             return None  # it signs no other payment there, but a transfer of nothing

@@ -217,7 +217,7 @@ class LateWatch:
     async def tick(self) -> None:
         """One pass. A payment that somebody is at just now is looked at in the next one."""
         async with self._db.transaction() as session:
-            for intent, sent_at, hashes in await _late(
+            for intent, sent_at, hashes, behind in await _late(
                 session, self._network, self._finality_seconds
             ):
                 await cases.open_case(
@@ -226,11 +226,12 @@ class LateWatch:
                     subject=intent.id,
                     network=intent.network,
                     asset=intent.asset,
-                    what=_late_words(intent),
+                    what=_late_words(intent, behind),
                     evidence={
                         **_facts(intent),
                         "state": str(intent.state),
                         "first_sent_at": sent_at.isoformat(),
+                        "waiting_behind": behind,
                         "tx_hashes": hashes,
                     },
                 )
@@ -246,11 +247,13 @@ def finality_seconds(network: Network) -> float:
     return max(by_depth, TAG_SECONDS) if network.finality == "both" else TAG_SECONDS
 
 
-def _late_words(intent: Intent) -> str:
+def _late_words(intent: Intent, behind: int) -> str:
     if intent.state is State.MINED:
         where = f"it is in block {intent.mined_block}, which is not final"
     else:
         where = f"no block has it; it waits for {intent.waiting_for or 'a block'}"
+        if behind:  # whose promise it breaks only a person may say
+            where += f", and {behind} behind it for its nonce (bifold chain cancel lets that go)"
     return (
         f"{intent.purpose} {intent.ref} (nonce {intent.nonce} of {intent.from_address}) was first"
         f" sent {LATE_SECONDS // 60} minutes ago or more and has not ended: {where}."
@@ -259,11 +262,14 @@ def _late_words(intent: Intent) -> str:
 
 async def _late(
     session: AsyncSession, network: str, final_seconds: float
-) -> list[tuple[Intent, Any, list[str]]]:
+) -> list[tuple[Intent, Any, list[str], int]]:
     """Payments past their time that have no open case; locked, so that none ends meanwhile."""
     rows = await session.execute(
         text(
-            "SELECT i.*, sent.first_at, sent.hashes FROM chain_intents i"
+            "SELECT i.*, sent.first_at, sent.hashes, (SELECT count(*) FROM chain_intents b"
+            "  WHERE b.network = i.network AND b.from_address = i.from_address"
+            "  AND b.nonce > i.nonce AND b.state IN ('allocated', 'signed', 'sent')) AS behind"
+            " FROM chain_intents i"
             " CROSS JOIN LATERAL (SELECT min(a.late_at) AS late_at, min(a.first_sent_at)"
             "   AS first_at, array_agg(a.tx_hash ORDER BY a.seq)"
             "   FILTER (WHERE a.tx_hash IS NOT NULL) AS hashes"
@@ -277,7 +283,7 @@ async def _late(
         ),
         {"network": network, "final": final_seconds, "look": LOOK},
     )
-    return [(repository.intent_of(row), row.first_at, row.hashes) for row in rows]
+    return [(repository.intent_of(row), row.first_at, row.hashes, row.behind) for row in rows]
 
 
 __all__ = [

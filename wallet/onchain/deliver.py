@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from chain.errors import FeeCeiling
 from chain.outcomes import SendKind
 from chain.transactions import (
+    TxFields,
     decode_unsigned,
     encode_unsigned,
     signed_matches,
@@ -34,6 +35,7 @@ from wallet.onchain.replace import (
     dearer,
     missing,
     nothing,
+    plain,
     wants_cancel,
     wants_speed,
 )
@@ -276,6 +278,7 @@ class Deliverer:
             )
             if refused:
                 fields = nothing(decode_unsigned(attempt.unsigned), intent.from_address or "")
+                fields = await self._plain(session, intent, fields)
                 await repository.insert_attempt(
                     session,
                     intent=intent,
@@ -385,7 +388,7 @@ class Deliverer:
         if replacement is None:  # the bound held room when it was asked for; a bump took it since
             await self._replace(intent, attempts[-1], None)
             return False
-        replacement = await self._bids.now(intent, replacement)
+        kind, fields = await self._bids.now(intent, replacement)
         async with self._desk.db.transaction() as session:
             await repository.lock_intent(session, intent.id)  # before its attempts, as everywhere
             for attempt in attempts:
@@ -393,10 +396,18 @@ class Deliverer:
                     await repository.store_refused(
                         session, intent_id=intent.id, seq=attempt.seq, reason=CANCELLED
                     )
-            await self._add(session, intent, attempts[-1], replacement)
+            fields = await self._plain(session, intent, fields)
+            await self._add(session, intent, attempts[-1], (kind, fields))
             hit("intent.before_commit_cancelling")
         hit("intent.after_commit_cancelling")
         return True
+
+    async def _plain(self, session: AsyncSession, intent: Intent, fields: TxFields) -> TxFields:
+        """A deposit address may have code, which a transfer to itself runs."""
+        at = {"network": self._desk.network, "address": intent.from_address or ""}
+        if await signers.deposit_index(session, **at) is not None:
+            return fields
+        return plain(fields, self._desk.chain.network.fee_model)
 
     async def _add(
         self, session: AsyncSession, intent: Intent, newest: Attempt, replacement: Replacement

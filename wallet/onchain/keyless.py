@@ -1,8 +1,9 @@
 """Hot addresses whose key the signer says it does not have: they get no payments while that is so.
 
 What has its nonce there waits: that nothing was signed at it only a signer's journal could tell,
-and who pays it from elsewhere may pay it twice. A signer that starts loads its keys one by one, so
-that a person is told (case `signer_key_missing`) once a key was missing for a while.
+and who pays it from elsewhere may pay it twice. Two people may end it (`never_signed`). A signer
+that starts loads its keys one by one, so that a person is told (case `signer_key_missing`) once a
+key was missing for a while.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from chain.errors import FeeCeiling, InvalidTransaction
+from chain.registry import FeeModel
 from chain.transactions import (
+    PLAIN_TRANSFER_GAS,
     TxFields,
     bumped,
     decode_unsigned,
@@ -142,12 +144,15 @@ async def _no_room(session: AsyncSession, intent: Intent, bump_percent: int) -> 
 
 
 def nothing(fields: TxFields, sender: str) -> TxFields:
-    """A transfer of nothing to oneself at the same nonce and fees.
-
-    The limit stays what the payment had, which is enough on every chain; 21,000 is not where L1's
-    part lies in the gas units. What is not used is not paid.
-    """
+    """A transfer of nothing to oneself at the same nonce, fees and gas limit."""
     return replace(fields, to=sender, value=0, data=b"", authorizations=())
+
+
+def plain(fields: TxFields, model: FeeModel) -> TxFields:
+    """A transfer of nothing with the gas that it takes: limit × price must lie at its sender, and a
+    batch's limit is 300 times as much. Of an address without code only; and not where L1's part
+    lies in the gas units: there the payment's limit stays, which is enough."""
+    return fields if model == "arbitrum" else replace(fields, gas=PLAIN_TRANSFER_GAS)
 
 
 def missing(sendable: Sequence[Attempt], known: set[str]) -> Sequence[Attempt]:

@@ -13,7 +13,7 @@ from keys.errors import SignerUnavailable
 from keys.request import SignedBefore
 from wallet import clock, custody
 from wallet.crashpoints import hit
-from wallet.onchain import casework, journal, repository, signers
+from wallet.onchain import casework, journal, never_signed, repository, signers
 from wallet.onchain import network as networks
 from wallet.onchain.batch import Batcher, with_batches
 from wallet.onchain.burn import burnt, must_burn
@@ -275,6 +275,11 @@ class IntentRunner:
             return
         if gives and ahead.places and not await self._write_again(address, ahead):
             return
+        if gives:
+            async with desk.db.transaction() as session:
+                gives = not await never_signed.hole(
+                    session, network=desk.network, address=address, used=mined_nonces
+                )
         if gives and signer.role == "hot" and not strange:
             await self._batcher.run(address, head=head)
         if gives and await self._preparer.run(

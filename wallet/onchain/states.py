@@ -23,7 +23,8 @@ class State(StrEnum):
 TRANSITIONS: dict[State, frozenset[State]] = {
     # To review: the chain has it already, by a batch whose row was lost (`regained`).
     State.QUEUED: frozenset({State.ALLOCATED, State.CANCELLED, State.FAILED, State.IN_REVIEW}),
-    State.ALLOCATED: frozenset({State.SIGNED, State.IN_REVIEW}),
+    # Cancelled: two people agree that it was never signed, and its key is gone (`never_signed`).
+    State.ALLOCATED: frozenset({State.SIGNED, State.IN_REVIEW, State.CANCELLED}),
     State.SIGNED: frozenset({State.SENT, State.MINED, State.IN_REVIEW}),
     State.SENT: frozenset({State.MINED, State.IN_REVIEW}),
     State.MINED: frozenset(

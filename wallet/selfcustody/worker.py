@@ -159,9 +159,7 @@ class SelfCustodyWorker:
         """Once its nonce is used for good its block says by what. Until then it stays open: its
         bytes may be anywhere, and who is told "failed" pays again."""
         if final < 0 or await chain.nonce_at(row.address, final) <= place.nonce:
-            if row.id not in self._told:
-                self._told.add(row.id)
-                log.warning("selfcustody.signed_before", send=row.id, nonce=place.nonce)
+            self._tell_signed(row, place)
             return
         final = await chain.agreed(final)
         if final < 0 or await chain.nonce_at(row.address, final) <= place.nonce:
@@ -287,7 +285,33 @@ class SelfCustodyWorker:
             with contextlib.suppress(NodeRejected, NodeGarbage):  # of a node that shows no pool
                 if await chain.nonce_in_pool(row.address) > row.nonce:
                     return  # it may be this very payment: its block will say
+            if await self._may_have_left(row, chain):
+                return
         await self._fail(row, reason)
+
+    async def _may_have_left(self, row: Any, chain: ChainClient) -> bool:
+        """Whether the signer has signed it, and PostgreSQL was started since it got its nonce: an
+        answer that was lost left nowhere, but one that a copy has lost may wait in any pool.
+        Raises SignerUnavailable."""
+        place = await self._signed_before(row, chain)
+        if place is None or place.nonce != row.nonce:
+            return False
+        async with self._db.transaction() as session:
+            since = await session.scalar(
+                text(
+                    "SELECT pg_postmaster_start_time() > updated_at FROM selfcustody_sends"
+                    " WHERE id = :id"
+                ),
+                {"id": row.id},
+            )
+        if since:
+            self._tell_signed(row, place)
+        return bool(since)
+
+    def _tell_signed(self, row: Any, place: SignedBefore) -> None:
+        if row.id not in self._told:
+            self._told.add(row.id)
+            log.warning("selfcustody.signed_before", send=row.id, nonce=place.nonce)
 
     async def _send(self, send_id: str, chain: ChainClient, raw: bytes) -> None:
         outcome = await chain.send_raw(raw)

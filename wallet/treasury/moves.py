@@ -278,11 +278,19 @@ async def _on_its_way(session: AsyncSession, asset: str) -> int:
 async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
     """Say that coins which came to a house address from nobody known are the owners' capital.
 
-    Raises InvalidField when less than that is unattributed.
+    Raises InvalidField when less than that is unattributed, InvalidState when part of that came
+    from the house itself.
     """
     source = accounts.unattributed("house", money.asset.code)
-    if await ledger.balance_of(session, source) < money.minor:
+    waiting = await ledger.balance_of(session, source)
+    if waiting < money.minor:
         raise InvalidField("Not so much is waiting to be told; see bifold treasury status.")
+    ours = await _sent_by_house(session, money.asset.code)
+    if waiting - ours < money.minor:
+        raise InvalidState(
+            "Some of it came from a hot or warm address of the house, by a payment that these books"
+            " have lost: its end takes that back. What never ends two people book: ledger post."
+        )
     return await ledger.post(
         session,
         ledger.Command(
@@ -295,6 +303,24 @@ async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
             ],
         ),
     )
+
+
+async def _sent_by_house(session: AsyncSession, asset: str) -> int:
+    """Of what is booked as nobody's: what the house's own addresses sent, and no payment of these
+    books has ended by."""
+    found = await session.scalar(
+        text(
+            "SELECT coalesce(sum(d.amount_minor), 0) FROM deposits d"
+            " JOIN house_addresses h ON h.network = d.network AND h.address = d.from_address"
+            "  AND h.place IN ('hot', 'warm')"
+            " WHERE d.asset = :asset AND d.principal_id IS NULL AND NOT d.is_move"
+            " AND d.entry_id IS NOT NULL AND d.status = 'credited'"
+            " AND NOT EXISTS (SELECT FROM chain_intents i WHERE i.network = d.network"
+            "  AND i.mined_tx_hash = d.tx_hash AND i.state = 'final_ok')"
+        ),
+        {"asset": asset},
+    )
+    return int(found or 0)
 
 
 async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tuple[int, int]:
