@@ -115,7 +115,7 @@ async def test_a_break_of_long_ago_says_nothing_of_a_token(
     address = await order(seam)
     await seam.treasury.tick()
     later = time.monotonic() + watch.GAS_SECONDS
-    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: later))
+    monkeypatch.setattr(watch.clock, "steady", lambda: later)
     await _emptied(seam, 3)
     assert await seam.on_chain(address, "ETH") == 100 * 10**18
     assert not await over(seam)

@@ -180,7 +180,10 @@ async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) 
     for _tick in range(TICKS):
         await stage.tick(dice.randint(0, 1))
     sent = await stage.seam.rows(
-        "SELECT FROM chain_intents WHERE id > :first AND nonce IS NOT NULL", first=stage.first_id
+        "SELECT FROM chain_intents WHERE id > :first AND nonce IS NOT NULL"
+        " AND from_address = ANY(:hots)",
+        first=stage.first_id,
+        hots=hots,
     )
     if sent:
         raise AssertionError("a nonce was used although the hot address is short")
