@@ -174,21 +174,26 @@ async def silent_token(stage: Stage, dice: random.Random, _: Sequence[str]) -> N
 async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
     """The hot addresses have nothing to pay with, for a while."""
     hots, left = await stage.seam.signer.hot_addresses(), dice.choice([0, 10**12])
-    before = [await stage.seam.on_chain(hot, "ETH") for hot in hots]
+    before, given = [await stage.seam.on_chain(hot, "ETH") for hot in hots], await _given(stage)
     for hot in hots:
         await stage.seam.node("anvil_setBalance", hot, hex(left))
     for _tick in range(TICKS):
         await stage.tick(dice.randint(0, 1))
-    sent = await stage.seam.rows(
-        "SELECT FROM chain_intents WHERE id > :first AND nonce IS NOT NULL"
-        " AND from_address = ANY(:hots)",
-        first=stage.first_id,
-        hots=hots,
-    )
-    if sent:
+    if await _given(stage) != given:
         raise AssertionError("a nonce was used although the hot address is short")
     for hot, held in zip(hots, before, strict=True):
         await stage.seam.node("anvil_setBalance", hot, hex(held))
+
+
+async def _given(stage: Stage) -> int:
+    """How many nonces hot addresses have given in this schedule."""
+    [row] = await stage.seam.rows(
+        "SELECT count(*) AS n FROM chain_intents i JOIN chain_signers s"
+        " ON s.network = i.network AND s.address = i.from_address AND s.role = 'hot'"
+        " WHERE i.id > :first AND i.nonce IS NOT NULL",
+        first=stage.first_id,
+    )
+    return int(row.n)
 
 
 async def clock_jumps(stage: Stage, dice: random.Random, _: Sequence[str]) -> None:
