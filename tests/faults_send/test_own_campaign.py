@@ -53,9 +53,7 @@ async def test_an_evacuation_is_the_same_byte_for_byte(
     names = ["answer lost", *drawn("evacuated", 2)]
     files = [tmp_path / name for name in ("once", "again")]
     for file in files:
-        played = await play_seed(
-            cluster, SEED, names, anvil=False, house="evacuated", file=file
-        )
+        played = await play_seed(cluster, SEED, names, anvil=False, house="evacuated", file=file)
         right(played.tally)
     assert files[0].read_bytes() == files[1].read_bytes()
 

@@ -3,6 +3,7 @@ and cold, evacuations; begun before a fault or under it, and judged when the wea
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import random
@@ -19,18 +20,20 @@ from sqlalchemy.exc import OperationalError
 
 from chain.client import ChainClient
 from chain.errors import ChainError
+from chain.transactions import tx_hash
 from keys.deposit_keys import HdDepositKeys
 from keys.derivation import HOT_ACCOUNT, WARM_ACCOUNT, derive_key, path
 from keys.desk import SigningDesk
-from keys.secret import SecretText
+from keys.offline import Sheet, payment, read_signed, sign_with_key
+from keys.secret import Secret, SecretText
 from keys.signer import LocalSigner
 from keys.testing import TEST_MNEMONIC, test_seed
-from wallet import cli, cli_treasury, custody
-from wallet.errors import WalletError
+from wallet import cli, cli_operator, cli_treasury, custody
+from wallet.errors import InvalidState, WalletError
 from wallet.onchain import approvals, repository
 from wallet.onchain.freeze import frozen
 from wallet.testing.seam import FIRST_HOT_INDEX
-from wallet.treasury import hot, moves
+from wallet.treasury import broadcast, hot, moves, prepare
 
 if TYPE_CHECKING:
     from wallet.testing.stage import Stage
@@ -41,6 +44,8 @@ CALM_ROUNDS = 10
 """As the campaign's own deadline; longer, for a sweep by gas first has two payments, and what an
 evacuation leaves for customers goes after it."""
 EVACUATES = 0.4
+CANCELS, REFILLS = 0.3, 0.3
+"""Likewise: an operator cancels one of the house's own payments; coins come from cold."""
 DUST_WEI = 10**16
 """So much of a deposit's coins may stay behind for fees."""
 _PAID_IN = (
@@ -50,6 +55,11 @@ _PAID_IN = (
     [("ETH", "0.3"), ("ETH", "0.2")],
 )
 _MOVED = (("ETH", "0.5"), ("USDC", "100"))
+_NOBODY_VOUCHES = (
+    "SELECT m.id FROM treasury_moves m JOIN chain_intents i ON i.id = m.intent_id"
+    " WHERE m.kind = 'to_hot' AND m.state = 'approved' AND i.state = 'queued'"
+    " AND i.waiting_for = 'review' ORDER BY 1"
+)
 _LATER = (
     "UPDATE sweeps SET ended_at = ended_at - interval '2 hours'"
     " WHERE ended_at > clock_timestamp() - interval '1 hour'"
@@ -78,6 +88,7 @@ class Own:
         self._paid_in: list[PaidIn] = []
         self._proposed: list[str] = []
         self._before: dict[str, int] = {}
+        self._sheet: tuple[Sheet, str, str, int] | None = None
         self._cases: set[str] = set()
 
     async def open(self) -> None:
@@ -88,6 +99,7 @@ class Own:
         for address in working:
             await self._fund(address)
         await self._fund_warm()
+        await self._fund(COLD.address)
         await seam.arrive()
         if house.evacuates:
             await self._command("standby", "--address", lanes[-1])
@@ -106,6 +118,7 @@ class Own:
         """People pay in, and moves are proposed. Some of it is under way before the fault is."""
         stage, seam = self._stage, self._seam
         self._dice, self._chores, self._paid_in, self._proposed = dice, [], [], []
+        self._sheet = None
         await stage.stamp_rates()
         self._before = {asset: await seam.on_chain(COLD.address, asset) for asset in self._assets}
         self._cases = {row.id for row in await seam.rows("SELECT id FROM cases")}
@@ -119,10 +132,15 @@ class Own:
                 )
         for _pass in range(dice.randint(0, 3)):  # not final, found, given gas or sent, moved
             await stage.tick(seam.network.confirmations)
+        await seam.observer.tick()  # so that customers may send, however slow the machine is
         for _ in range(dice.randint(1, 2)):
             await self._propose(dice)
         if stage.house.evacuates and dice.random() < EVACUATES:
             self._chores.append(self._order)
+        if dice.random() < CANCELS:
+            self._chores.append(self._cancel)
+        if dice.random() < REFILLS:
+            self._chores.append(self._refill)
 
     async def start(self) -> None:
         """Half the time operators are done before the fault."""
@@ -181,6 +199,9 @@ class Own:
                 with contextlib.suppress(*Refused):
                     await chore()
                     self._chores.remove(chore)
+        if self._dice.random() < chance:
+            with contextlib.suppress(*Refused):
+                await self._carry()
         if self._stage.house.warm and self._dice.random() < chance:
             with contextlib.suppress(*Refused):
                 await self._sign()
@@ -201,6 +222,47 @@ class Own:
                     given = approvals.Approval(one.address, signed, f"signer {number}")
                     await approvals.approve(session, intent.id, given)
 
+    async def _cancel(self) -> None:
+        """`bifold chain cancel`, of one of the house's own payments that has not ended."""
+        rows = await self._seam.rows(
+            "SELECT id FROM chain_intents WHERE id > :first AND (state IN ('allocated', 'signed',"
+            " 'sent') AND purpose IN ('sweep', 'top_up', 'treasury')"
+            " OR state = 'queued' AND purpose IN ('sweep', 'top_up')) ORDER BY id",
+            first=self._stage.first_id,
+        )
+        if rows:
+            chosen = argparse.Namespace(
+                action="cancel", withdrawal=self._dice.choice(rows).id, by="cy"
+            )
+            with contextlib.redirect_stdout(io.StringIO()):
+                await cli_operator._replace(self._services(), chosen)
+
+    async def _refill(self) -> None:
+        """A sheet that is signed cold fills a hot address; it is sent again until it is mined."""
+        seam = self._seam
+        asset, amount = self._dice.choice(_MOVED)
+        money = seam.money(amount, asset)
+        async with seam.operators.transaction() as session:
+            lane = await hot.working(session, "local")
+        if lane is None:
+            return
+        ours = [lane, *([seam.desk.warm_address] if seam.desk.warm_address else [])]
+        to = self._dice.choice(ours)
+        sheet = await prepare(seam.chain, sender=COLD.address, to=to, money=money, ours=ours)
+        signed = sign_with_key(sheet, Secret(bytes(COLD.key)))
+        self._sheet = (sheet, signed, asset, money.minor)
+
+    async def _carry(self) -> None:
+        if self._sheet is None:
+            return
+        sheet, signed, _, _ = self._sheet
+        ours = [payment(sheet.tx).to]
+        try:
+            await broadcast(self._seam.chain, sheet=sheet, signed=signed, ours=ours, wait_seconds=0)
+        except InvalidState:  # a node had lied about its nonce: it can never be mined
+            self._sheet = None
+            await self._refill()
+
     # Evacuations
 
     async def _order(self) -> None:
@@ -208,20 +270,22 @@ class Own:
         await self._command("evacuate", "--to", COLD.address, "--wait", "0")
 
     async def _command(self, *words: str) -> None:
+        line = ["treasury", *words, "--network", "local", "--by", "cy"]
+        chosen = cli._parser().parse_args(line)
+        with contextlib.redirect_stdout(io.StringIO()):
+            await cli_treasury.act(self._services(), chosen)
+
+    def _services(self) -> Any:
         seam = self._seam
-        services: Any = SimpleNamespace(
+        return SimpleNamespace(
             db=seam.operators, chains={"local": seam.chain}, assets=seam.assets,
             signer=seam.signer, networks={"local": seam.network},
             house=SimpleNamespace(hot=seam.desk.hot_addresses, warm=seam.desk.warm_address),
         )  # fmt: skip
-        line = ["treasury", *words, "--network", "local", "--by", "cy"]
-        chosen = cli._parser().parse_args(line)
-        with contextlib.redirect_stdout(io.StringIO()):
-            await cli_treasury.act(services, chosen)
 
     async def _after_evacuation(self) -> None:
-        """A new key on standby, coins for the address that works now, where sweeps go; and customers
-        may send again."""
+        """A new key on standby, coins and sweeps for the address that works now; customers may send
+        again."""
         seam = self._seam
         async with seam.operators.transaction() as session:
             freeze = await frozen(session, "local")
@@ -272,6 +336,9 @@ class Own:
                 async with self._seam.operators.transaction() as session:
                     await moves.dismiss(session, move_id, by="bob")
         self._chores = []
+        for row in await self._seam.rows(_NOBODY_VOUCHES):  # to a hot address that is given up now
+            async with self._seam.operators.transaction() as session:
+                await moves.dismiss(session, row.id, by="bob")
         await self._after_evacuation()
         async with self._seam.db.transaction() as session:  # an hour later a failed one is tried
             await session.execute(text(_LATER))
@@ -280,9 +347,8 @@ class Own:
         """What has not ended, in words."""
         seam, first = self._seam, self._stage.first_id
         rows = await seam.rows(
-            "SELECT i.id, i.purpose, i.state, i.waiting_for FROM chain_intents i WHERE i.id > :first"
-            " AND i.state NOT IN ('final_ok', 'final_reverted', 'cancelled', 'failed')"
-            " ORDER BY i.id",
+            "SELECT id, purpose, state, waiting_for FROM chain_intents WHERE id > :first"
+            " AND state NOT IN ('final_ok', 'final_reverted', 'cancelled', 'failed') ORDER BY id",
             first=first,
         )
         found = [f"{row.id} {row.purpose} {row.state} {row.waiting_for}" for row in rows]
@@ -296,11 +362,25 @@ class Own:
         ]
         for row in await seam.rows("SELECT reason, evacuate_to FROM network_freezes"):
             found.append(f"frozen: {row.reason}, {row.evacuate_to}")
+        if self._sheet is not None and not await self._left_cold():
+            found.append("a sheet from cold is not mined")
         for address, asset in dict.fromkeys((one.address, one.asset) for one in self._paid_in):
             left = await seam.on_chain(address, asset)
             if left > (DUST_WEI if asset == seam.network.native_asset else 0):
                 found.append(f"{left} {asset} at {address} are not swept")
         return found
+
+    async def _left_cold(self) -> Counter[str]:
+        """What the sheet of this schedule took, with its gas; it must be mined by now."""
+        spent: Counter[str] = Counter()
+        if self._sheet is not None:
+            sheet, signed, asset, minor = self._sheet
+            client = ChainClient(self._seam.network, self._seam.opened[0])
+            [receipt] = await client.receipts([tx_hash(read_signed(sheet, signed))])
+            if receipt is not None:
+                spent[asset] += minor
+                spent[self._assets[0]] += receipt.fee_wei
+        return spent
 
     async def verdict(self, ends: Counter[str]) -> list[str]:
         """What is wrong. `ends`: how sweeps and moves ended is counted there."""
@@ -318,6 +398,7 @@ class Own:
             ends[f"{row.kind} {row.state}"] += 1
             if row.state == "final_ok" and row.to_address == COLD.address:
                 to_cold[row.asset] += int(row.amount_minor)
+        to_cold.subtract(await self._left_cold())
         for asset in self._assets:
             came = await seam.on_chain(COLD.address, asset) - self._before[asset]
             if came != to_cold[asset]:

@@ -18,7 +18,7 @@ from wallet.ids import new_id
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.payout_contract import reference
 from wallet.testing import own as owns
-from wallet.testing.send_faults import FAULTS
+from wallet.testing.send_faults import FAULTS, Fault
 from wallet.testing.stage import Stage
 
 ENDS = {"settled", "cancelled", "failed"}
@@ -97,23 +97,7 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
             await fault.play(stage, dice, list(made))
         except AssertionError as error:
             tally.wrong.append(f"{where}: {error}")
-        stage.meddler.calm()
-        await seam.automine(True)
-        for _ in range(CALM_ROUNDS if own is None else owns.CALM_ROUNDS):
-            await stage.tick(seam.network.confirmations)
-            if fault.review:
-                await stage.operator()
-            if own is not None:
-                await own.calm()
-            rows = await seam.rows(
-                "SELECT id, status FROM withdrawals WHERE id = ANY(:ids)", ids=list(made)
-            )
-            ends = {row.id: str(row.status) for row in rows}
-            ended = set(ends.values()) <= ENDS
-            if ended and (own is None or not await own.open_things()):
-                break
-        await stage.make_good()
-        await stage.tick(seam.network.confirmations)  # the final block is read, too
+        ends = await _calm(stage, fault, list(made))
     told = []
     for item, (to, asset, minor) in made.items():
         end, there = ends[item], await seam.on_chain(to, asset)
@@ -144,6 +128,26 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
         purpose=PAYOUT_BATCH,
     )
     tally.batches += made_batches.n
+
+
+async def _calm(stage: Stage, fault: Fault, ids: list[str]) -> dict[str, str]:
+    """An honest node, and time enough; how each withdrawal ended."""
+    seam, own = stage.seam, stage.own
+    stage.meddler.calm()
+    await seam.automine(True)
+    for _ in range(CALM_ROUNDS if own is None else owns.CALM_ROUNDS):
+        await stage.tick(seam.network.confirmations)
+        if fault.review:
+            await stage.operator()
+        if own is not None:
+            await own.calm()
+        rows = await seam.rows("SELECT id, status FROM withdrawals WHERE id = ANY(:ids)", ids=ids)
+        ends = {row.id: str(row.status) for row in rows}
+        if set(ends.values()) <= ENDS and (own is None or not await own.open_things()):
+            break
+    await stage.make_good()
+    await stage.tick(seam.network.confirmations)  # the final block is read, too
+    return ends
 
 
 async def most_mined(stage: Stage) -> int:

@@ -24,8 +24,10 @@ from sqlalchemy.exc import OperationalError
 from chain.client import ChainClient
 from chain.errors import ChainError
 from chain.testing import FakeNode, FaultProxy, MemoryProxy
-from keys.derivation import HOT_ACCOUNT, derive_key, path
-from keys.testing import test_seed
+from keys.deposit_keys import HdDepositKeys
+from keys.derivation import HOT_ACCOUNT, WARM_ACCOUNT, derive_key, path
+from keys.secret import SecretText
+from keys.testing import TEST_MNEMONIC, test_seed
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.deposits import Scanner
@@ -132,6 +134,7 @@ class Stage:
         )
         self._numbers = itertools.count()
         self._stolen: list[tuple[str, str]] = []
+        self._deposits: dict[str, int] = {}
         self.first_id = ""
         self.own = Own(self) if house.sweeps else None
         seam.bump_seconds = NEVER
@@ -216,16 +219,19 @@ class Stage:
         """A recipient nobody was before."""
         return f"0x{FIRST_ADDRESS + next(self._numbers):040x}"
 
-    async def lane(self, dice: random.Random) -> str:
-        """A hot address that has given a nonce in this schedule; any, where none has."""
+    async def lane(self, dice: random.Random, *, mined: bool = False) -> str:
+        """An address of the house that has given a nonce in this schedule, `mined`: that is mined
+        and not final; any hot one, where none has."""
         rows = await self.seam.rows(
-            "SELECT DISTINCT from_address AS lane FROM chain_intents"
-            " WHERE id > :first AND nonce IS NOT NULL AND from_address = ANY(:hot) ORDER BY 1",
+            "SELECT DISTINCT s.address, s.role, s.deposit_index FROM chain_intents i"
+            " JOIN chain_signers s ON s.network = i.network AND s.address = i.from_address"
+            " WHERE i.id > :first AND i.nonce IS NOT NULL AND (NOT :mined OR i.state = 'mined')"
+            " ORDER BY 1",
             first=self.first_id,
-            hot=(hot := await self.seam.signer.hot_addresses()),
+            mined=mined,
         )
-        used = [str(row.lane) for row in rows]
-        return dice.choice(used or hot)
+        self._deposits = {row.address: row.deposit_index for row in rows if row.role == "deposit"}
+        return dice.choice([row.address for row in rows] or self.seam.desk.hot_addresses)
 
     async def write_down(self) -> None:
         """Where every payment of this schedule stands, into the trace."""
@@ -241,15 +247,19 @@ class Stage:
     # The thief, and the operator who comes after
 
     def foreign(self, lane: str, nonce: int) -> str:
-        """Signed bytes of somebody else who holds this hot address's key; the loss is
-        remembered."""
-        index = self.seam.desk.hot_addresses.index(lane)
-        key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX + index))
+        """Signed bytes of somebody else who holds this address's key; the loss is remembered."""
+        hots, gwei = self.seam.desk.hot_addresses, 100
+        if lane in hots:
+            key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX + hots.index(lane)))
+        elif lane == self.seam.desk.warm_address:
+            key = derive_key(test_seed(), path(WARM_ACCOUNT, FIRST_HOT_INDEX))
+        else:  # which holds what its gas was thought to cost
+            gwei, key = 3, HdDepositKeys(SecretText(TEST_MNEMONIC)).key(self._deposits[lane])
         signed = Account.sign_transaction(
             {
                 "type": 2, "chainId": self.seam.network.chain_id, "nonce": nonce,
                 "to": bytes.fromhex(THIEF[2:]), "value": 5, "gas": 21_000, "data": b"",
-                "maxFeePerGas": 300 * GWEI, "maxPriorityFeePerGas": 200 * GWEI,
+                "maxFeePerGas": 3 * gwei * GWEI, "maxPriorityFeePerGas": 2 * gwei * GWEI,
             },
             key.reveal(),
         )  # fmt: skip
