@@ -90,6 +90,8 @@ class Own:
         self._before: dict[str, int] = {}
         self._sheet: tuple[Sheet, str, str, int] | None = None
         self._cases: set[str] = set()
+        self.rests = False
+        """Whether nothing of its own is promised just now."""
 
     async def open(self) -> None:
         """Fund what works, and keep the last hot address on standby where one is lost."""
@@ -118,7 +120,7 @@ class Own:
         """People pay in, and moves are proposed. Some of it is under way before the fault is."""
         stage, seam = self._stage, self._seam
         self._dice, self._chores, self._paid_in, self._proposed = dice, [], [], []
-        self._sheet = None
+        self._sheet, self.rests = None, False
         await stage.stamp_rates()
         self._before = {asset: await seam.on_chain(COLD.address, asset) for asset in self._assets}
         self._cases = {row.id for row in await seam.rows("SELECT id FROM cases")}
@@ -331,7 +333,7 @@ class Own:
     async def calm(self) -> None:
         """All that is left to be done is done, or taken off the list."""
         await self._try(1.0)
-        for move_id in self._proposed if self._chores else ():
+        for move_id in self._proposed:  # what could not be, or an old copy has so again
             if await self._still_proposed(move_id):
                 async with self._seam.operators.transaction() as session:
                     await moves.dismiss(session, move_id, by="bob")

@@ -146,6 +146,8 @@ async def _calm(stage: Stage, fault: Fault, ids: list[str]) -> dict[str, str]:
         if set(ends.values()) <= ENDS and (own is None or not await own.open_things()):
             break
     await stage.make_good()
+    if own is not None:
+        own.rests = True  # nothing new is begun
     await stage.tick(seam.network.confirmations)  # the final block is read, too
     return ends
 

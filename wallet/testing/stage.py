@@ -192,7 +192,7 @@ class Stage:
             await self.seam.dev.mine(blocks)
         seam = self.seam
         works = [seam.observer.tick, seam.scanner.tick, seam.runner.tick]
-        if self.own is not None:
+        if self.own is not None and not self.own.rests:
             works = [self.own.act, *works, seam.sweeper.tick, seam.treasury.tick]
         for work in works:
             with contextlib.suppress(ChainError, WalletError, OperationalError):
@@ -231,7 +231,8 @@ class Stage:
             mined=mined,
         )
         self._deposits = {row.address: row.deposit_index for row in rows if row.role == "deposit"}
-        return dice.choice([row.address for row in rows] or self.seam.desk.hot_addresses)
+        used = [str(row.address) for row in rows]
+        return dice.choice(used or self.seam.desk.hot_addresses)
 
     async def write_down(self) -> None:
         """Where every payment of this schedule stands, into the trace."""
@@ -311,12 +312,16 @@ class Stage:
         assert self.backup is not None
         await self._leave()
         await asyncio.to_thread(self.backup.keep)
+        if self.own is not None:  # what it promised from now on would be lost, and in no row
+            self.own.rests = True
 
     async def put_back(self) -> None:
         """The database is that backup again, and a new worker comes."""
         assert self.backup is not None
         await self._leave()
         await asyncio.to_thread(self.backup.put_back)
+        if self.own is not None:
+            self.own.rests = False
         self.stand()
 
     async def _leave(self) -> None:

@@ -183,10 +183,11 @@ async def hot_wallet_short(stage: Stage, dice: random.Random, _: Sequence[str]) 
         await stage.seam.node("anvil_setBalance", hot, hex(left))
     for _tick in range(TICKS):
         await stage.tick(dice.randint(0, 1))
-    if await _given(stage) != given:
+    if stage.own is None and await _given(stage) != given:  # else something may have come
         raise AssertionError("a nonce was used although the hot address is short")
     for hot, held in zip(hots, before, strict=True):
-        await stage.seam.node("anvil_setBalance", hot, hex(held))
+        now = await stage.seam.on_chain(hot, "ETH")
+        await stage.seam.node("anvil_setBalance", hot, hex(held + now - left))
 
 
 async def _given(stage: Stage) -> int:
