@@ -14,7 +14,7 @@ from typing import Protocol
 from chain.blocks import Receipt
 from chain.errors import NodeGarbage, NodeRejected
 from chain.registry import FeeModel, Network
-from chain.transactions import TxFields, encode_unsigned, erc20_transfer, native_transfer
+from chain.transactions import MAX_GAS, TxFields, encode_unsigned, erc20_transfer, native_transfer
 
 ORACLE = "0x420000000000000000000000000000000000000F"
 GET_L1_FEE = bytes.fromhex("49948e0e")  # getL1Fee(bytes)
@@ -52,11 +52,12 @@ NONE = DataFee()
 
 
 def gas_limit(estimate: int, model: FeeModel = "l1") -> int:
-    """The limit to send with: a plain transfer's exactly where it is a constant, else a margin."""
+    """The limit to send with: a plain transfer's exactly where it is a constant, else a margin, as
+    far as anything that much is signed."""
     if model != "arbitrum" and estimate <= PLAIN_GAS:
         return PLAIN_GAS
     margin = ARBITRUM_MARGIN_PERCENT if model == "arbitrum" else MARGIN_PERCENT
-    return -(-estimate * (100 + margin) // 100)
+    return min(-(-estimate * (100 + margin) // 100), max(estimate, MAX_GAS))
 
 
 def sample(

@@ -37,7 +37,7 @@ from wallet.migrate import upgrade
 from wallet.testing.databases import ScratchCluster
 from wallet.testing.send_faults import FAULTS, ROWS, chosen
 from wallet.testing.sends import Tally, play
-from wallet.testing.stage import HOUSES, Backup, Stage
+from wallet.testing.stage import HOUSES, ON_ANVIL, OWN_HOUSES, Backup, Stage
 from wallet.testing.trace import Trace, counted_ids, counted_seconds
 
 ANVIL_EVERY = 10
@@ -103,9 +103,11 @@ async def play_seed(
     return Played(tally, trace.digest, time.monotonic() - began)
 
 
-def house_of(seed: int) -> str:
+def house_of(seed: int, *, own: bool = False, anvil: bool = False) -> str:
     """Where a seed plays; each house has its turn, also among the seeds that end in 0."""
     names = list(HOUSES)
+    if own:
+        names = [name for name in OWN_HOUSES if anvil or name not in ON_ANVIL]
     return names[(seed + seed // ANVIL_EVERY) % len(names)]
 
 
@@ -127,7 +129,7 @@ async def run(cluster: ScratchCluster, options: argparse.Namespace) -> list[Reco
         anvil = on_anvil(options, seed)
         names = plan(seed, options.fault, every_fault=options.every_fault)
         file = options.log / f"{seed}.log" if options.log else None
-        house = options.house
+        house = in_house(options, seed)
         played = await play_seed(cluster, seed, names, anvil=anvil, house=house, file=file)
         wrong = list(played.tally.wrong)
         if options.replay and not wrong:
@@ -162,7 +164,12 @@ def how(options: argparse.Namespace, seed: int) -> str:
     """What besides its number makes a seed's schedules; one played otherwise is another."""
     faults = options.fault or ("every fault" if options.every_fault else "a fault of each row")
     node = "anvil" if on_anvil(options, seed) else "fake"
-    return f"{faults}; {options.house or house_of(seed)}; {node}"
+    return f"{faults}; {in_house(options, seed)}; {node}"
+
+
+def in_house(options: argparse.Namespace, seed: int) -> str:
+    """Where this seed is played."""
+    return options.house or house_of(seed, own=options.own, anvil=on_anvil(options, seed))
 
 
 def kept(options: argparse.Namespace) -> list[Record]:
@@ -230,7 +237,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1, help="the first one")
     made.add_argument("--node", choices=("fake", "anvil", "both"), default="both")
     made.add_argument("--fault", choices=sorted(FAULTS), help="only this one")
-    made.add_argument("--house", choices=list(HOUSES), help="only in this one")
+    made.add_argument("--own", action="store_true", help="houses that move their own coins, too")
+    made.add_argument("--house", choices=[*HOUSES, *OWN_HOUSES], help="only in this one")
     made.add_argument("--every-fault", action="store_true", help="all of a row with each seed")
     made.add_argument("--replay", action="store_true", help="each seed twice, and compare")
     made.add_argument("--log", type=Path, help="keep each seed's log in this folder")
@@ -293,6 +301,10 @@ def _tell(before: list[Record], played: list[Record], took: float) -> int:
             + f"; mined per payment at most {most}, recipients off by {off}, stranded {stranded};"
             f" {spent / schedules:.3f} s a schedule"
         )
+        own = sum((Counter(one.get("by_own", {})) for one in figures), Counter())
+        if own:
+            told = ", ".join(f"{count} {end}" for end, count in sorted(own.items()))
+            print(f"{node}, the house's own payments: {told}")
     logs = {record["seed"]: record["log"] for record in counted if record["log"]}
     outcomes = {record["seed"]: record["outcome"] for record in counted}
     if len(logs) <= TOLD_LOGS:

@@ -95,6 +95,7 @@ def test_arbitrum_has_no_constant_gas() -> None:
     assert fee_models.gas_limit(21_000) == fee_models.gas_limit(21_000, "op") == 21_000
     assert fee_models.gas_limit(21_000, "arbitrum") == 31_500
     assert fee_models.gas_limit(80_001) == 100_002
+    assert fee_models.gas_limit(13_000_000) == 16_000_000  # more is never signed
 
 
 def test_arbitrum_needs_no_tip() -> None:

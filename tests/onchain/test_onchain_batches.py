@@ -195,6 +195,23 @@ async def test_a_gas_figure_that_no_node_takes_makes_no_batch(seam: Seam) -> Non
     assert await seam.differences() == []
 
 
+async def test_an_allowance_whose_margin_is_never_signed_stops_no_payment(seam: Seam) -> None:
+    """The token's code takes that much: it ended pass after pass, for everybody."""
+    ada = await seam.funded_person(eth="10", usdc="5000")
+    made = [await seam.withdraw(ada, "1", "USDC", PAYEES[0]) for _ in range(4)]
+    approve = "0x095ea7b3"
+
+    def dear(method: str, params: Any, honest: Any) -> Any:
+        asked = method == "eth_estimateGas" and str(params[0].get("data")).startswith(approve)
+        return hex(13_000_000) if asked else honest
+
+    meddler = Meddler(seam.reach(seam.url, timeout_seconds=5.0))
+    meddler.alter = dear
+    seam.runner = seam.new_runner(ChainClient(seam.network, meddler))
+    await seam.finish()
+    assert [(await seam.withdrawal(ada, one.id)).status for one in made] == ["settled"] * 4
+
+
 async def test_what_an_operator_must_sign_for_is_in_no_batch(seam: Seam) -> None:
     """Also one that nobody has looked at yet: the signer would refuse the whole batch for it."""
     ada = await allowed(seam)

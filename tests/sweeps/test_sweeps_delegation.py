@@ -36,7 +36,7 @@ class Node:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1_000.0]
-    monkeypatch.setattr(delegation.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(delegation.clock, "steady", lambda: now[0])
     return now
 
 

@@ -218,7 +218,7 @@ class Batcher:
         if estimate is None:
             estimate = await self._estimate(address, token, members, until) if members else 0
         gas = gas_limit(estimate, self._desk.chain.network.fee_model)
-        if gas > MAX_GAS:
+        if gas >= MAX_GAS:  # without its margin it may run out, and pay nobody
             raise NodeGarbage("more gas than is ever signed")
         return members, gas
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import structlog
@@ -12,6 +11,7 @@ from chain.client import ChainClient
 from chain.errors import LIMIT_EXCEEDED, NodeRejected
 from chain.transactions import Authorization
 from keys.signer import Signer
+from wallet import clock
 from wallet.sweeps.repository import Candidate
 
 DELEGATED = b"\xef\x01\x00"
@@ -37,13 +37,13 @@ class Delegations:
 
     def may_ask(self) -> bool:
         """Whether it is worth signing anything. False for a while after the node refused."""
-        return time.monotonic() >= self._ask_at
+        return clock.steady() >= self._ask_at
 
     def _refused(self, message: str) -> None:
         """Remember it, in this process: one that takes over asks once, and then knows too."""
         wait = min(ASK_AGAIN_SECONDS * 2**self._refusals, ASK_AGAIN_MOST_SECONDS)
         self._refusals += 1
-        self._ask_at = time.monotonic() + wait
+        self._ask_at = clock.steady() + wait
         log.error(
             "sweep.no_delegation", network=self._network.name, message=message,
             asked_again_in_seconds=wait,

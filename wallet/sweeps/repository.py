@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from wallet.onchain import signers
+from wallet.onchain.intents import end_queued
+from wallet.onchain.states import State
 
 COOL_DOWN_SECONDS = 3_600.0
 """After a sweep that failed, or moved nothing of an address (its token bars it), that address is
 left alone for so long: each try is the house's gas."""
+OUTDATED = "treasury_changed"
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,26 @@ async def open_count(session: AsyncSession, network: str) -> int:
         )
         or 0
     )
+
+
+async def end_outdated(session: AsyncSession, network: str, treasury: str) -> None:
+    """End what is queued to a treasury of before: nobody vouches for it any more, and its addresses
+    would wait for it for ever. What they hold goes to `treasury`, later. Not before a worker has
+    looked what the signer has signed: these books may be an old copy."""
+    if not await signers.were_compared(session, network):
+        return
+    rows = await session.execute(
+        text(
+            "SELECT s.id, s.intent_id FROM sweeps s JOIN chain_intents i ON i.id = s.intent_id"
+            " WHERE s.network = :network AND s.state = 'open' AND i.state = 'queued'"
+            " AND s.treasury <> :treasury ORDER BY s.id"
+        ),
+        {"network": network, "treasury": treasury},
+    )
+    for row in rows.all():
+        if await end_queued(session, row.intent_id, State.CANCELLED, reason=OUTDATED) is None:
+            await end(session, row.id, state="failed", entry_id=None)
+            log.warning("sweep.outdated", network=network, sweep=row.id)
 
 
 async def insert(

@@ -113,6 +113,7 @@ class Sweeper:
             status = await networks.read(session, name)
             house = await custody.house_addresses(session, network=name)
             given_up = await self._given_up(session, treasury, house.get(treasury))
+            await repository.end_outdated(session, name, treasury)
             under_way = await repository.open_count(session, name)
         if status is None or not status.usable or under_way >= MAX_OPEN:
             return None
@@ -134,8 +135,7 @@ class Sweeper:
             log.warning("sweep.waits", network=name, error="fees_differ", wei=fees.base_fee)
             return None
         ceiling = min(self._network.max_fee_wei, CEILING_FACTOR * fees.cap)
-        price = fees.base_fee + fees.tip
-        return _Now(head.number, final, price, ceiling, treasury, place)
+        return _Now(head.number, final, fees.base_fee + fees.tip, ceiling, treasury, place)
 
     async def _given_up(self, session: AsyncSession, treasury: str, place: str | None) -> bool:
         """Whether the treasury is a hot address that is being emptied, or was: its key is lost."""

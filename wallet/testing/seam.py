@@ -126,7 +126,9 @@ class Seam:
         contract = await dev.deploy(artifact(contract_name), args.get(contract_name, ()))
         desk = _desk(folder, hot_keys, contract, warm=bool(warm))
         ours: dict[str, str] = {}
-        if sweeps:
+        if sweeps == "prefund" and transport is not None:  # which needs no contract
+            ours = {"treasury": desk.hot_addresses[0]}
+        elif sweeps:
             ours = await deploy_contracts(
                 dev, treasury=desk.hot_addresses[0], owner=faucet, operators=desk.hot_addresses
             )

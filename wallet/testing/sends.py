@@ -17,7 +17,8 @@ from chain.client import ChainClient
 from wallet.ids import new_id
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.payout_contract import reference
-from wallet.testing.send_faults import FAULTS
+from wallet.testing import own as owns
+from wallet.testing.send_faults import FAULTS, Fault
 from wallet.testing.stage import Stage
 
 ENDS = {"settled", "cancelled", "failed"}
@@ -40,6 +41,8 @@ class Tally:
     stranded: int = 0
     by_end: Counter[str] = field(default_factory=Counter)
     by_row: Counter[str] = field(default_factory=Counter)
+    by_own: Counter[str] = field(default_factory=Counter)
+    """How the house's own payments ended, by kind."""
     wrong: list[str] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
     """One line a schedule; the same on every node."""
@@ -54,6 +57,7 @@ class Tally:
         self.stranded += other.stranded
         self.by_end.update(other.by_end)
         self.by_row.update(other.by_row)
+        self.by_own.update(other.by_own)
         self.wrong += other.wrong
         self.outcomes += other.outcomes
 
@@ -63,6 +67,7 @@ class Tally:
             "schedules": self.schedules, "payments": self.payments, "batches": self.batches,
             "off": self.off, "most_mined": self.most_mined, "stranded": self.stranded,
             "by_end": dict(self.by_end), "by_row": dict(self.by_row),
+            "by_own": dict(self.by_own),
         }  # fmt: skip
 
     @property
@@ -78,29 +83,21 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
     stage.trace.line("#", where)
     stage.first_id = new_id("int")
     made: dict[str, tuple[str, str, int]] = {}
+    own = stage.own
     with stage.points.heard():
+        if own is not None:
+            await own.begin(random.Random(f"own/{name}/{seed}"))  # noqa: S311
         for _ in range(dice.randint(*stage.house.payments)):
             to, (asset, amount) = stage.address(), dice.choice(stage.house.assets)
             promised = await seam.withdraw(stage.person, amount, asset, to)
             made[promised.id] = (to, asset, promised.money.minor)
+        if own is not None:
+            await own.start()
         try:
             await fault.play(stage, dice, list(made))
         except AssertionError as error:
             tally.wrong.append(f"{where}: {error}")
-        stage.meddler.calm()
-        await seam.automine(True)
-        for _ in range(CALM_ROUNDS):
-            await stage.tick(seam.network.confirmations)
-            if fault.review:
-                await stage.operator()
-            rows = await seam.rows(
-                "SELECT id, status FROM withdrawals WHERE id = ANY(:ids)", ids=list(made)
-            )
-            ends = {row.id: str(row.status) for row in rows}
-            if set(ends.values()) <= ENDS:
-                break
-        await stage.make_good()
-        await stage.tick(seam.network.confirmations)  # the final block is read, too
+        ends = await _calm(stage, fault, list(made))
     told = []
     for item, (to, asset, minor) in made.items():
         end, there = ends[item], await seam.on_chain(to, asset)
@@ -118,6 +115,8 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
         tally.wrong.append(f"{where}: a payment was mined {most} times")
     tally.most_mined = max(tally.most_mined, most)
     tally.wrong += [f"{where}: {line}" for line in await seam.differences()]
+    if own is not None:
+        tally.wrong += [f"{where}: {line}" for line in await own.verdict(tally.by_own)]
     tally.outcomes.append(f"{where}: {'; '.join(told)}")
     stage.trace.line("@", tally.outcomes[-1])
     tally.by_row.update(fault.rows.split())
@@ -129,6 +128,28 @@ async def play(stage: Stage, name: str, seed: int, tally: Tally) -> None:
         purpose=PAYOUT_BATCH,
     )
     tally.batches += made_batches.n
+
+
+async def _calm(stage: Stage, fault: Fault, ids: list[str]) -> dict[str, str]:
+    """An honest node, and time enough; how each withdrawal ended."""
+    seam, own = stage.seam, stage.own
+    stage.meddler.calm()
+    await seam.automine(True)
+    for _ in range(CALM_ROUNDS if own is None else owns.CALM_ROUNDS):
+        await stage.tick(seam.network.confirmations)
+        if fault.review:
+            await stage.operator()
+        if own is not None:
+            await own.calm()
+        rows = await seam.rows("SELECT id, status FROM withdrawals WHERE id = ANY(:ids)", ids=ids)
+        ends = {row.id: str(row.status) for row in rows}
+        if set(ends.values()) <= ENDS and (own is None or not await own.open_things()):
+            break
+    await stage.make_good()
+    if own is not None:
+        own.rests = True  # nothing new is begun
+    await stage.tick(seam.network.confirmations)  # the final block is read, too
+    return ends
 
 
 async def most_mined(stage: Stage) -> int:

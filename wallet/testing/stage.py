@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from eth_account import Account
@@ -24,8 +24,10 @@ from sqlalchemy.exc import OperationalError
 from chain.client import ChainClient
 from chain.errors import ChainError
 from chain.testing import FakeNode, FaultProxy, MemoryProxy
-from keys.derivation import HOT_ACCOUNT, derive_key, path
-from keys.testing import test_seed
+from keys.deposit_keys import HdDepositKeys
+from keys.derivation import HOT_ACCOUNT, WARM_ACCOUNT, derive_key, path
+from keys.secret import SecretText
+from keys.testing import TEST_MNEMONIC, test_seed
 from wallet import cli_operator
 from wallet.db import Database
 from wallet.deposits import Scanner
@@ -35,11 +37,14 @@ from wallet.fx.feed import Price, RateFeed, SimulatedRates
 from wallet.onchain import Desk, NetworkObserver, signers
 from wallet.onchain.batch import with_batches
 from wallet.onchain.review import resolve
+from wallet.sweeps import Sweeper
 from wallet.testing.baton import Baton
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
 from wallet.testing.meddler import Meddler
+from wallet.testing.own import COLD, OPERATORS, Own
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI, Seam
 from wallet.testing.trace import Points, Trace
+from wallet.treasury import TreasuryWatch
 from wallet.withdrawals import Planner
 
 FIRST_ADDRESS = 0x5EED_0000_0000
@@ -49,12 +54,18 @@ FIRST_ADDRESS = 0x5EED_0000_0000
 class House:
     """What kind of house plays: hot addresses side by side, and whether it pays in batches.
 
-    `payments`: fewest and most of a schedule; `assets`: what they are of, each as likely."""
+    `payments`: fewest and most of a schedule; `assets`: what they are of, each as likely. `sweeps`:
+    it moves its own coins, too, and by which means deposit addresses are emptied; `warm`: between
+    hot, warm and cold; `evacuates`: it loses its hot key now and then, and its last one is on
+    standby."""
 
     hot_keys: int
     batches: bool
     payments: tuple[int, int]
     assets: tuple[tuple[str, str], ...]
+    sweeps: Literal["", "prefund", "eip7702", "create2"] = ""
+    warm: bool = False
+    evacuates: bool = False
 
 
 _COINS, _TOKENS = ("ETH", "0.001"), ("USDC", "1.5")
@@ -64,6 +75,16 @@ HOUSES = {
     "batches": House(1, True, (5, 6), (_COINS, *[_TOKENS] * 9)),
     "batches of two": House(2, True, (5, 6), (_COINS, *[_TOKENS] * 9)),
 }
+OWN_HOUSES = {
+    "swept": House(1, False, (1, 2), (_COINS, _TOKENS), "prefund"),
+    "warm": House(2, False, (1, 2), (_COINS, _TOKENS), "prefund", warm=True),
+    "evacuated": House(2, False, (1, 2), (_COINS, _TOKENS), "prefund", warm=True, evacuates=True),
+    "delegated": House(1, False, (1, 2), (_COINS, _TOKENS), "eip7702"),
+    "key-less": House(1, False, (1, 2), (_COINS, _TOKENS), "create2"),
+}
+"""Houses that move their own coins beside their customers'."""
+ON_ANVIL = ("delegated", "key-less")
+"""Of these: whose contracts no fake node runs."""
 NEVER = 1e9
 """Seconds until a stuck payment is outbid, where a fault does not ask for it: a slow machine must
 not change what a seed does."""
@@ -113,7 +134,9 @@ class Stage:
         )
         self._numbers = itertools.count()
         self._stolen: list[tuple[str, str]] = []
+        self._deposits: dict[str, int] = {}
         self.first_id = ""
+        self.own = Own(self) if house.sweeps else None
         seam.bump_seconds = NEVER
         seam.batch_rest_seconds = 0.0  # a schedule lasts less
         self.stand()
@@ -130,17 +153,23 @@ class Stage:
         trace: Trace | None = None,
         backup: Backup | None = None,
     ) -> Stage:
-        """Fund this house (of HOUSES) and one person. The seam is the caller's to close."""
-        trace, kind = trace or Trace(), HOUSES[house]
+        """Fund this house and one person. The seam is the caller's to close."""
+        trace, kind = trace or Trace(), {**HOUSES, **OWN_HOUSES}[house]
         if fake is not None:
             fake.observer = trace.exchanged
         seam = await Seam.open(
-            db, url, folder, hot_keys=kind.hot_keys, batches=kind.batches,
+            db, url, folder, hot_keys=kind.hot_keys, batches=kind.batches, sweeps=kind.sweeps,
+            cold=COLD.address if kind.sweeps else None,
+            warm=[one.address for one in OPERATORS] if kind.warm else (),
             transport=None if fake is None else fake.transport,
         )  # fmt: skip
-        await seam.fund_house(eth=str(5000 // kind.hot_keys), usdc="1000000")
+        if not kind.sweeps:
+            await seam.fund_house(eth=str(5000 // kind.hot_keys), usdc="1000000")
         person = await seam.funded_person(eth="900", usdc="100000")
-        return cls(seam, person, kind, trace, fake, backup)
+        stage = cls(seam, person, kind, trace, fake, backup)
+        if stage.own is not None:
+            await stage.own.open()
+        return stage
 
     def stand(self) -> None:
         """The worker of now, behind the meddler."""
@@ -150,6 +179,8 @@ class Stage:
         seam.scanner = Scanner(seam.db, seam.chain, seam.assets)
         seam.planner = Planner(seam.db, {"local": seam.chain}, seam.assets)
         seam.runner = seam.new_runner()
+        seam.sweeper = Sweeper(seam.db, seam.chain, seam.assets, seam.signer, patience_seconds=0.0)
+        seam.treasury = TreasuryWatch(seam.db, seam.chain, seam.assets)
 
     def proxy(self) -> FaultProxy | MemoryProxy:
         """A server between us and the node, over real HTTP where the node has it."""
@@ -159,7 +190,11 @@ class Stage:
         """One pass; what a node's fault raises is logged by the loops and tried again."""
         if blocks:
             await self.seam.dev.mine(blocks)
-        for work in (self.seam.observer.tick, self.seam.scanner.tick, self.seam.runner.tick):
+        seam = self.seam
+        works = [seam.observer.tick, seam.scanner.tick, seam.runner.tick]
+        if self.own is not None and not self.own.rests:
+            works = [self.own.act, *works, seam.sweeper.tick, seam.treasury.tick]
+        for work in works:
             with contextlib.suppress(ChainError, WalletError, OperationalError):
                 await work()
         self.trace.passes += 1
@@ -184,15 +219,20 @@ class Stage:
         """A recipient nobody was before."""
         return f"0x{FIRST_ADDRESS + next(self._numbers):040x}"
 
-    async def lane(self, dice: random.Random) -> str:
-        """A hot address that has given a nonce in this schedule; any, where none has."""
+    async def lane(self, dice: random.Random, *, mined: bool = False) -> str:
+        """An address of the house that has given a nonce in this schedule, `mined`: that is mined
+        and not final; any hot one, where none has."""
         rows = await self.seam.rows(
-            "SELECT DISTINCT from_address AS lane FROM chain_intents"
-            " WHERE id > :first AND nonce IS NOT NULL ORDER BY 1",
+            "SELECT DISTINCT s.address, s.role, s.deposit_index FROM chain_intents i"
+            " JOIN chain_signers s ON s.network = i.network AND s.address = i.from_address"
+            " WHERE i.id > :first AND i.nonce IS NOT NULL AND (NOT :mined OR i.state = 'mined')"
+            " ORDER BY 1",
             first=self.first_id,
+            mined=mined,
         )
-        used = [str(row.lane) for row in rows]
-        return dice.choice(used or await self.seam.signer.hot_addresses())
+        self._deposits = {row.address: row.deposit_index for row in rows if row.role == "deposit"}
+        used = [str(row.address) for row in rows]
+        return dice.choice(used or self.seam.desk.hot_addresses)
 
     async def write_down(self) -> None:
         """Where every payment of this schedule stands, into the trace."""
@@ -208,15 +248,19 @@ class Stage:
     # The thief, and the operator who comes after
 
     def foreign(self, lane: str, nonce: int) -> str:
-        """Signed bytes of somebody else who holds this hot address's key; the loss is
-        remembered."""
-        index = self.seam.desk.hot_addresses.index(lane)
-        key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX + index))
+        """Signed bytes of somebody else who holds this address's key; the loss is remembered."""
+        hots, gwei = self.seam.desk.hot_addresses, 100
+        if lane in hots:
+            key = derive_key(test_seed(), path(HOT_ACCOUNT, FIRST_HOT_INDEX + hots.index(lane)))
+        elif lane == self.seam.desk.warm_address:
+            key = derive_key(test_seed(), path(WARM_ACCOUNT, FIRST_HOT_INDEX))
+        else:  # which holds what its gas was thought to cost
+            gwei, key = 3, HdDepositKeys(SecretText(TEST_MNEMONIC)).key(self._deposits[lane])
         signed = Account.sign_transaction(
             {
                 "type": 2, "chainId": self.seam.network.chain_id, "nonce": nonce,
                 "to": bytes.fromhex(THIEF[2:]), "value": 5, "gas": 21_000, "data": b"",
-                "maxFeePerGas": 300 * GWEI, "maxPriorityFeePerGas": 200 * GWEI,
+                "maxFeePerGas": 3 * gwei * GWEI, "maxPriorityFeePerGas": 2 * gwei * GWEI,
             },
             key.reveal(),
         )  # fmt: skip
@@ -234,9 +278,13 @@ class Stage:
         for row in waiting:
             with contextlib.suppress(WalletError):  # not final yet: asked again the next time
                 await resolve(desk, row.id, by="campaign")
-        for address in await seam.signer.hot_addresses():
+        halted = await seam.rows(
+            "SELECT address FROM chain_signers WHERE halted_reason = ANY(:reasons) ORDER BY 1",
+            reasons=list(signers.CONTRADICTED),
+        )
+        for row in halted:  # not those on standby, nor given up
             with contextlib.suppress(WalletError):
-                await self._resume(address)
+                await self._resume(row.address)
 
     async def _resume(self, address: str) -> None:
         """`bifold chain resume-signer`; behind nonces that no row knows with `--next-nonce`."""
@@ -264,12 +312,16 @@ class Stage:
         assert self.backup is not None
         await self._leave()
         await asyncio.to_thread(self.backup.keep)
+        if self.own is not None:  # what it promised from now on would be lost, and in no row
+            self.own.rests = True
 
     async def put_back(self) -> None:
         """The database is that backup again, and a new worker comes."""
         assert self.backup is not None
         await self._leave()
         await asyncio.to_thread(self.backup.put_back)
+        if self.own is not None:
+            self.own.rests = False
         self.stand()
 
     async def _leave(self) -> None:

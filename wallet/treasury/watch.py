@@ -7,7 +7,6 @@ takes their place. What lies warm goes by `wallet.treasury.evacuate`, with opera
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from chain.errors import (
 )
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
+from wallet import clock
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -191,7 +191,7 @@ class TreasuryWatch:
         return held
 
     def _breaks_long(self, asked: tuple[str, str, str]) -> bool:
-        now = time.monotonic()
+        now = clock.steady()
         since, last = self._breaks.get(asked, (now, now))
         if now - last >= LAPSE_SECONDS:  # the node was away, or another worker looked
             since = now
