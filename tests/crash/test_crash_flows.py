@@ -119,7 +119,7 @@ def payment(lab: Any) -> Case:
         crash_lab.Request("/v1/recipients", about, lab.people["ada"]["token"]),
         source_asset="EUR",
         target_asset="MXN",
-        source_amount="20.00",
+        source_amount="10.00",
         kind="payment",
         corridor="EUR-MX",
     )
@@ -164,7 +164,7 @@ def _withdrawal(lab: Any, asset: str, amount: str, minor: int) -> Case:
 
 
 def withdrawal_native(lab: Any) -> Case:
-    return _withdrawal(lab, "ETH", "0.010000000000000000", 10**16)
+    return _withdrawal(lab, "ETH", "0.001000000000000000", 10**15)
 
 
 def withdrawal_token(lab: Any) -> Case:
