@@ -50,8 +50,8 @@ async def _say(
 ) -> None:
     seam = house.seam
     services: Any = SimpleNamespace(
-        db=seam.operators, chains={"local": chain or seam.chain}, assets=seam.assets, signer=house.signer,
-        networks={"local": seam.network},
+        db=seam.operators, chains={"local": chain or seam.chain}, assets=seam.assets,
+        signer=house.signer, networks={"local": seam.network},
     )  # fmt: skip
     action = "approve-end-unsigned" if approve else "end-unsigned"
     await cli_operator.end_unsigned(
