@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from chain.client import ChainClient
+from chain.failover import FailoverRpc
 from chain.transactions import PLAIN_TRANSFER_GAS, TxFields, decode_unsigned, encode_unsigned
+from chain.votes import COUNT
 from keys.request import SignedTx
 from tests.keys_external.test_eth1 import PAYEE
 from tests.keys_external.test_eth1_key_gone import House
@@ -18,6 +21,7 @@ from tests.onchain.older_copy import OlderCopy
 from wallet import cli_operator, crashpoints
 from wallet.errors import InvalidState, NotFound
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
+from wallet.testing.meddler import Meddler
 from wallet.withdrawals import Withdrawal
 
 
@@ -41,11 +45,13 @@ async def _waits(house: House) -> tuple[str, Withdrawal, Withdrawal]:
     return ada, made[0], made[1]
 
 
-async def _say(house: House, payment: str, *, by: str, approve: bool = False) -> None:
+async def _say(
+    house: House, payment: str, *, by: str, approve: bool = False, chain: ChainClient | None = None
+) -> None:
     seam = house.seam
     services: Any = SimpleNamespace(
-        db=seam.operators, chains={"local": seam.chain}, assets=seam.assets, signer=house.signer,
-        networks={"local": seam.network},
+        db=seam.operators, chains={"local": chain or seam.chain}, assets=seam.assets,
+        signer=house.signer, networks={"local": seam.network},
     )  # fmt: skip
     action = "approve-end-unsigned" if approve else "end-unsigned"
     await cli_operator.end_unsigned(
@@ -173,6 +179,27 @@ async def test_bytes_that_these_books_lack_are_looked_for_in_pool_and_chain(hous
     assert (await seam.withdrawal(ada, waits.id)).status == "settled"
     assert await seam.on_chain(PAYEE, "USDC") == 2 * 10**6
     assert await seam.differences() == []
+
+
+async def test_a_node_that_stands_at_old_data_hides_no_bytes(house: House) -> None:
+    """As above, where the serving node of two has seen nothing of what was sent."""
+    seam = house.seam
+    ada, waits, _ = await _waits(house)
+    await seam.finish()
+    _, raw = await _raw(house)
+    serving = Meddler(seam.chain.rpc)
+    serving.alter = lambda method, _, told: "0x0" if method == COUNT else told
+    chain = ChainClient(seam.network, FailoverRpc(seam.network, [serving, seam.chain.rpc]))
+    await _say(house, waits.id, by="bea", chain=chain)
+    await seam.automine(False)
+    await seam.chain.send_raw(raw)
+    with pytest.raises(InvalidState, match="in the pool"):
+        await _say(house, waits.id, by="cai", approve=True, chain=chain)
+    await seam.automine(True)
+    await seam.dev.mine(1)
+    with pytest.raises(InvalidState, match="used its nonce"):
+        await _say(house, waits.id, by="cai", approve=True, chain=chain)
+    assert (await seam.balance(ada, "USDC")).held_minor > 0
 
 
 async def test_an_answer_of_the_signer_that_comes_too_late_leaves_nowhere(

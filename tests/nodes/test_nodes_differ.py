@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tests.treasury.test_treasury_stolen import COLD, _emptied
 from wallet import clock
 from wallet.db import Database
 from wallet.onchain import NetworkObserver
+from wallet.onchain import network as networks
 from wallet.onchain.freeze import freeze_network
 from wallet.onchain.tokens import TokenWatch
 from wallet.sweeps import Sweeper
@@ -152,6 +154,30 @@ async def test_two_nodes_that_differ_about_fees_are_a_case_until_they_do_not(
     await passes(seam, time, LAPSE_SECONDS + 20)
     assert (await told(seam), len(await told(seam, "closed"))) == ([], 1)
     assert (await seam.withdrawal(ada, made.id)).status in ("broadcast", "mined")
+
+
+async def test_a_slow_node_that_is_looked_at_makes_nothing_stale(
+    seam: Seam, node: FakeNode, time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One standby that answered in nearly three seconds held up what is written for eighteen."""
+    monkeypatch.setattr(networks, "CLOSER_WAIT_SECONDS", 0.1, raising=False)
+    slow, answers = Liar(node), asyncio.Event()
+    behind(seam, [node, slow.node], time)
+    quick = slow.node.exchange
+
+    async def slowly(body: bytes) -> bytes:
+        if b"eth_feeHistory" in body:
+            await answers.wait()
+        return await quick(body)
+
+    slow.node.exchange = slowly  # type: ignore[method-assign]
+    async with asyncio.timeout(2):  # less than a standby is waited for
+        for _ in range(3):
+            await seam.observer.tick()
+    answers.set()
+    slow.bend = dear_heads
+    await passes(seam, time, STANDS_SECONDS + 100)
+    assert len(await told(seam)) == 1
 
 
 async def test_what_stood_before_a_start_ends_once_the_node_is_out_of_the_file(

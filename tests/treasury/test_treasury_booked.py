@@ -26,8 +26,10 @@ from tests.treasury.warm import (
     sign,
     warm_of,
 )
+from wallet import ledger
 from wallet.db import Database
 from wallet.errors import InvalidState
+from wallet.ledger import accounts
 from wallet.onchain.freeze import freeze_network
 from wallet.onchain.review import resolve
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
@@ -115,6 +117,37 @@ async def test_what_the_house_sent_itself_is_not_told_as_capital(copy: OlderCopy
     await seam.finish()
     assert await _ended(seam, intent_id) == ("done", "final_ok")
     assert await copy.balances() == as_it_was
+
+
+async def test_what_two_people_booked_of_it_holds_up_no_capital(copy: OlderCopy) -> None:
+    """Its payment never ends; what the owners send afterwards was refused for good."""
+    seam = copy.seam
+    await _promised(copy, "to_cold", "ETH")
+    await copy.take()
+    await seam.finish()
+    await copy.put_back()
+    await copy.scan_first()
+    nobodys, eth = accounts.unattributed("house", "ETH"), seam.money("3", "ETH")
+    async with seam.operators.transaction() as session:
+        await ledger.post(
+            session,
+            ledger.Command(
+                kind="correction",
+                ref="cor_1",
+                lines=[
+                    ledger.Line(nobodys, replace(eth, minor=-eth.minor)),
+                    ledger.Line(accounts.on_chain(seam.network.name, "ETH", "hot"), eth),
+                ],
+            ),
+        )
+    owner = "0x" + "22" * 20
+    await seam.node("anvil_setBalance", owner, hex(10**19))
+    await seam.node("anvil_impersonateAccount", owner)
+    await seam.node("eth_sendTransaction", {"from": owner, "to": COLD, "value": hex(10**18)})
+    await copy.scan_first()
+    async with seam.operators.transaction() as session:
+        assert await ledger.balance_of(session, nobodys) == 10**18
+        assert await moves.fund(session, money=seam.money("1", "ETH"), by="bea") is not None
 
 
 async def test_a_move_that_reverted_brought_nothing_and_costs_its_gas(copy: OlderCopy) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ TICK_SECONDS = 1.0
 STALE_AFTER_SECONDS = 15.0
 CLOSER_SECONDS = 30.0
 """What other nodes say of fees and finality is asked so often."""
+CLOSER_WAIT_SECONDS = 2.0
+"""Longer no tick waits for that: several answers of a slow node, one after the other, would make
+what is known of the network stale."""
 log = structlog.get_logger(__name__)
 
 
@@ -193,6 +197,7 @@ class NetworkObserver:
         self._factory_asked = False
         self._differ = DifferWatch(db, chain.network.name, nodes)
         self._closer_at = -math.inf
+        self._closer: asyncio.Task[None] | None = None
 
     async def tick(self) -> None:
         """Write what the node says now. A node that is away makes the row grow old, no more.
@@ -278,12 +283,20 @@ class NetworkObserver:
         return fees, told, detail
 
     async def _look_closer(self, told: FeeQuote, head: BlockRef) -> None:
-        """Now and then, behind what is written: nodes that hang make nothing stale."""
-        if self._nodes is None or clock.steady() - self._closer_at < CLOSER_SECONDS:
-            return
-        self._closer_at = clock.steady()
+        """Now and then, behind what is written; what takes long goes on beside the next ticks."""
+        if self._closer is None:
+            if self._nodes is None or clock.steady() - self._closer_at < CLOSER_SECONDS:
+                return
+            self._closer_at = clock.steady()
+            self._closer = asyncio.create_task(self._ask_others(self._nodes, told, head))
+        await asyncio.wait({self._closer}, timeout=CLOSER_WAIT_SECONDS)
+        if self._closer.done():
+            done, self._closer = self._closer, None
+            done.result()
+
+    async def _ask_others(self, nodes: FailoverRpc, told: FeeQuote, head: BlockRef) -> None:
         try:
-            await self._nodes.look_closer(told, await self._chain.final_number(head))
+            await nodes.look_closer(told, await self._chain.final_number(head))
         except ChainError as error:
             log.warning("network.unhealthy", network=self._network, detail=error.code)
 

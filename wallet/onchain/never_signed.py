@@ -14,7 +14,9 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from chain import parse
 from chain.errors import NodeGarbage, NodeRejected
+from chain.votes import COUNT
 from wallet import cases
 from wallet.errors import InvalidState, NotFound
 from wallet.onchain import beside, journal, repository, signers
@@ -138,14 +140,24 @@ async def _demand_gone(desk: Desk, intent: Intent, members: list[Intent]) -> Non
     )
     if any(one.nonce == nonce for one in signed) or await journal.known(desk, [intent, *members]):
         raise InvalidState("The signer's journal has it: it was signed, and may be mined.")
-    if await used_for_all(desk.chain, address) > nonce:
+    if max(await used_for_all(desk.chain, address), await _most(desk, address, "latest")) > nonce:
         raise InvalidState("Something has used its nonce: that ends it, once it is final.")
     try:
         waits = await desk.chain.nonce_in_pool(address) > nonce
     except (NodeRejected, NodeGarbage):  # it says nothing of its pool
         waits = False
-    if waits:
+    if waits or await _most(desk, address, "pending") > nonce:
         raise InvalidState("A transaction at its nonce waits in the pool: it may be this payment.")
+
+
+async def _most(desk: Desk, address: str, tag: str) -> int:
+    """The highest count that any other one of several nodes tells: what one of them has seen is not
+    given back by what another one, which may stand at old data, has not."""
+    ask = getattr(desk.chain.rpc, "others", None)
+    if ask is None:
+        return 0
+    told = await ask(COUNT, (address, tag), lambda answer: parse.quantity(answer, COUNT))
+    return max((count for _, count in told), default=0)
 
 
 async def _locked(session: AsyncSession, intent: Intent) -> Intent:

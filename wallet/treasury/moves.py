@@ -307,20 +307,25 @@ async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
 
 async def _sent_by_house(session: AsyncSession, asset: str) -> int:
     """Of what is booked as nobody's: what the house's own addresses sent, and no payment of these
-    books has ended by."""
+    books has ended by, nor two people have booked away since."""
     found = await session.scalar(
         text(
-            "SELECT coalesce(sum(d.amount_minor), 0) FROM deposits d"
-            " JOIN house_addresses h ON h.network = d.network AND h.address = d.from_address"
-            "  AND h.place IN ('hot', 'warm')"
-            " WHERE d.asset = :asset AND d.principal_id IS NULL AND NOT d.is_move"
-            " AND d.entry_id IS NOT NULL AND d.status = 'credited'"
-            " AND NOT EXISTS (SELECT FROM chain_intents i WHERE i.network = d.network"
-            "  AND i.mined_tx_hash = d.tx_hash AND i.state = 'final_ok')"
+            "WITH ours AS (SELECT d.amount_minor, d.entry_id FROM deposits d"
+            "  JOIN house_addresses h ON h.network = d.network AND h.address = d.from_address"
+            "   AND h.place IN ('hot', 'warm')"
+            "  WHERE d.asset = :asset AND d.principal_id IS NULL AND NOT d.is_move"
+            "  AND d.entry_id IS NOT NULL AND d.status = 'credited'"
+            "  AND NOT EXISTS (SELECT FROM chain_intents i WHERE i.network = d.network"
+            "   AND i.mined_tx_hash = d.tx_hash AND i.state = 'final_ok'))"
+            " SELECT coalesce((SELECT sum(amount_minor) FROM ours), 0) + coalesce(("
+            "  SELECT sum(p.amount_minor) FROM postings p JOIN accounts a ON a.id = p.account_id"
+            "  JOIN entries e ON e.id = p.entry_id WHERE a.path = :path AND p.amount_minor < 0"
+            "  AND e.kind IN ('correction', 'reversal') AND e.created_at >= (SELECT"
+            "   min(o.created_at) FROM ours JOIN entries o ON o.id = ours.entry_id)), 0)"
         ),
-        {"asset": asset},
+        {"asset": asset, "path": accounts.unattributed("house", asset).path},
     )
-    return int(found or 0)
+    return max(int(found or 0), 0)
 
 
 async def bound(chain: ChainClient, *, sender: str, to: str, money: Money) -> tuple[int, int]:
