@@ -212,7 +212,7 @@ def _add_chain(commands: Subparsers) -> None:
     review.add_argument("--by", required=True, type=operator, metavar="NAME", help="who asks")
     for name, what in (
         ("end-unsigned", "say that a payment whose address lost its key was never signed"),
-        ("approve-end-unsigned", "agree: it ends, and what is held for it is given back"),
+        ("approve-unsigned", "agree: it ends, and what is held for it is given back"),
     ):
         unsigned = actions.add_parser(name, help=what)
         unsigned.add_argument("payment", help="wdr_…, or int_… of the house's own")

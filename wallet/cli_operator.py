@@ -57,7 +57,7 @@ async def chain(settings: Settings, chosen: argparse.Namespace) -> int:
     try:
         if chosen.action == "resolve-review":
             return await _resolve(services, chosen)
-        if chosen.action in ("end-unsigned", "approve-end-unsigned"):
+        if chosen.action in ("end-unsigned", "approve-unsigned"):
             return await end_unsigned(services, chosen)
         if chosen.action in ("cancel", "speed-up"):
             return await _replace(services, chosen)

@@ -160,7 +160,7 @@ def test_s26_nothing_that_waits_goes_by_the_wall_clock() -> None:
         if (found := re.findall(r"\btime\.time\(|\bdatetime\.now\(", path.read_text("utf-8")))
     }
     assert asking == {
-        "chain/failover.py": ["time.time("],  # how old a block is: those have the wall clock's
+        "chain/votes.py": ["time.time("],  # how old a block is: those have the wall clock's
         "keys/desk.py": ["datetime.now("],  # the day of a limit, which never goes back
         "keys/selfcustody.py": ["datetime.now("],  # stamps what it writes down
         "wallet/onchain/burn.py": ["datetime.now("],  # when something was booked

@@ -53,7 +53,7 @@ async def _say(
         db=seam.operators, chains={"local": chain or seam.chain}, assets=seam.assets,
         signer=house.signer, networks={"local": seam.network},
     )  # fmt: skip
-    action = "approve-end-unsigned" if approve else "end-unsigned"
+    action = "approve-unsigned" if approve else "end-unsigned"
     await cli_operator.end_unsigned(
         services, argparse.Namespace(payment=payment, by=by, action=action)
     )
