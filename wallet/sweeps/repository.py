@@ -80,7 +80,7 @@ async def candidates(
             "   WHERE network = :network AND asset = :asset) AS moves"
             "  GROUP BY address HAVING sum(minor) >= :least)"
             " SELECT h.address, d.derivation_index, h.minor,"
-            "  extract(epoch FROM clock_timestamp() - h.newest)::float8 AS age,"
+            "  extract(epoch FROM bifold_now() - h.newest)::float8 AS age,"
             "  EXISTS (SELECT FROM deposits c WHERE c.network = :network AND c.asset = :native"
             "   AND c.to_address = h.address AND c.status IN ('credited', 'quarantined')) AS coins,"
             "  EXISTS (SELECT FROM sweep_accounts b JOIN sweeps t ON t.id = b.sweep_id"
