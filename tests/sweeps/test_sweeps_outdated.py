@@ -10,7 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from chain.testing.fake_node import FakeNode
+from wallet import clock
 from wallet.db import Database
+from wallet.sweeps.repository import candidates
 from wallet.testing.seam import Seam
 
 
@@ -73,3 +75,17 @@ async def test_not_before_the_books_were_held_against_the_signer(seam: Seam) -> 
     await _another_treasury(seam)
     await seam.sweeper.tick()
     assert [state for state, *_ in await _sweeps(seam)] == ["open"]
+
+
+async def test_the_age_of_a_deposit_is_told_by_the_clock_of_its_arrival(seam: Seam) -> None:
+    """What came after business time had leapt waited, in a batch of a few, for as long as that."""
+    async with seam.db.transaction() as session:
+        await clock.advance(session, seconds=7_200)
+    await seam.funded_person(eth="0.5", usdc="60")
+    head = await seam.chain.head()
+    async with seam.db.transaction() as session:
+        [one] = await candidates(
+            session, network="local", native="ETH", asset="USDC", up_to=head.number, least=1,
+            limit=10,
+        )  # fmt: skip
+    assert 0 <= one.age_seconds < 60

@@ -421,9 +421,7 @@ class Own:
         )
         wrong += [f"{row.path} holds {row.balance_minor}" for row in left]
         cases = await seam.rows(
-            "SELECT id, kind, subject, what FROM cases WHERE status = 'open' AND id > :first"
-            " ORDER BY id",
-            first="",
+            "SELECT id, kind, subject, what FROM cases WHERE status = 'open' ORDER BY id"
         )
         wrong += [
             f"open case {row.kind} {row.subject}: {row.what}"
