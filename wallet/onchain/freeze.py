@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wallet.errors import InvalidState
 from wallet.onchain.errors import ChainUnavailable
 from wallet.onchain.network import NetworkStatus, require_usable
+from wallet.onchain.repository import Intent
 
 OWN_PURPOSES = ("sweep", "top_up", "treasury")
 """Purposes of intents that move the house's own coins to the house itself."""
@@ -38,6 +39,22 @@ async def frozen(session: AsyncSession, network: str) -> Freeze | None:
         )
     ).one_or_none()
     return None if row is None else Freeze(row.reason, row.evacuate_to)
+
+
+async def lets_go(session: AsyncSession, freeze: Freeze, intent: Intent) -> bool:
+    """Whether it may be given a nonce while this freeze stands. Out of hot addresses that are
+    emptied only what empties them goes: what was approved before (profit, a move to warm, whose key
+    may be lost with theirs) waits, and keeps nothing back."""
+    if intent.purpose not in freeze.lets or freeze.evacuate_to is None:
+        return intent.purpose in freeze.lets
+    return not await session.scalar(
+        text(
+            "SELECT EXISTS (SELECT FROM treasury_moves m JOIN chain_signers s"
+            " ON s.network = m.network AND s.address = :sender AND s.role = 'hot'"
+            " WHERE m.intent_id = :id AND m.kind <> 'evacuate')"
+        ),
+        {"id": intent.id, "sender": intent.pinned_address},
+    )
 
 
 async def freeze_network(

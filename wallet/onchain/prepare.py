@@ -37,7 +37,7 @@ from wallet.onchain.bids import affordable, signed_up_to
 from wallet.onchain.counts import fees_for_all
 from wallet.onchain.desk import Desk
 from wallet.onchain.fields import build_fields
-from wallet.onchain.freeze import OWN_PURPOSES, frozen
+from wallet.onchain.freeze import OWN_PURPOSES, frozen, lets_go
 from wallet.onchain.intents import PAYOUT_BATCH
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import UNMINED, State
@@ -239,8 +239,8 @@ class Preparer:
             return False
         await networks.require_usable(session, desk.network)
         moving = await repository.get_intent(session, intent_id)
-        if freeze is not None and moving.purpose not in freeze.lets:
-            return False  # frozen since this pass began
+        if freeze is not None and not await lets_go(session, freeze, moving):
+            return False  # frozen since this pass began, or not what empties the address
         inside = await beside.members(session, intent_id)
         saves = emptied and moving.purpose == "treasury"
         halted = {} if saves else await tokens.halted(session, desk.network)

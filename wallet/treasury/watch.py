@@ -296,13 +296,16 @@ class TreasuryWatch:
             return await casework.held_back(session, about)
 
     async def _open(self, address: str) -> int:
+        """How much is under way there. What was approved before and has no nonce gets none
+        (`freeze.lets_go`), and is not waited for."""
         async with self._db.transaction() as session:
             return int(
                 await session.scalar(
                     text(
-                        "SELECT count(*) FROM chain_intents WHERE network = :network"
+                        "SELECT count(*) FROM chain_intents i WHERE network = :network"
                         " AND (from_address = :address OR (pinned_address = :address"
-                        "  AND state = 'queued' AND purpose = 'treasury'))"
+                        "  AND state = 'queued' AND EXISTS (SELECT FROM treasury_moves m"
+                        "   WHERE m.intent_id = i.id AND m.kind = 'evacuate')))"
                         " AND state IN ('queued', 'allocated', 'signed', 'sent', 'mined')"
                     ),
                     {"network": self._name, "address": address},
