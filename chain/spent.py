@@ -69,6 +69,14 @@ async def spender(
     return None
 
 
+async def shown_by_all(chain: ChainClient, spent: Spent) -> bool:
+    """Whether it is no single word of one of several nodes that this transaction used the nonce:
+    another one shows the same receipt. True where there is one node. Raises ChainError."""
+    if getattr(chain.rpc, "confirmed", None) is None:
+        return True
+    return await chain.confirmed((await chain.block_receipts(spent.block))[spent.tx.index])
+
+
 async def by_no_transaction(chain: ChainClient, address: str, nonce: int, *, final: int) -> bool:
     """Whether the block that took the sender's count past `nonce` has no transaction of theirs with
     it: an EIP-7702 authorisation used it up, in somebody's transaction.

@@ -34,7 +34,13 @@ from wallet.onchain.journal import LOST_ROW
 from wallet.onchain.payout_contract import APPROVE, allowance_call, reference
 from wallet.onchain.replace import request_cancel
 from wallet.onchain.repository import Intent, intent_of
-from wallet.onchain.review import ASK_ANOTHER, NONCES_AT_MOST, receipt_in, resolve
+from wallet.onchain.review import (
+    ASK_ANOTHER,
+    NONCES_AT_MOST,
+    demand_shown,
+    receipt_in,
+    resolve,
+)
 from wallet.onchain.states import State
 
 log = structlog.get_logger(__name__)
@@ -101,7 +107,8 @@ async def regain(
 ) -> list[str]:
     """Find what waits here and was paid at `nonces` of `address`, which were never given, or at
     `contradicted` ones; ids of the batches, and of the allowance that they need. Safe to repeat.
-    Raises InvalidState where the node does not show one of those transactions, ChainError."""
+    Raises InvalidState where the node, or one of several alone, does not show one of those
+    transactions, ChainError."""
     async with desk.db.transaction() as session:
         contracts = await contracts_of(session, desk.chain.network)
     if not contracts:
@@ -116,6 +123,7 @@ async def regain(
                 f"This node does not show which final transaction used nonce {nonce} of {address}:"
                 f" it may have paid what waits here. {ASK_ANOTHER}"
             )
+        await demand_shown(desk, spent)
         allows = spent.tx.to in tokens and spent.data in allowances
         if allows or spent.tx.to in contracts:
             found.append((spent, await receipt_in(desk, spent)))

@@ -17,7 +17,7 @@ from chain.address import checked
 from chain.blocks import Block, Receipt
 from chain.errors import NodeGarbage, NodeRejected
 from chain.observe import net_transfers, verified_logs
-from chain.spent import Spent, spender
+from chain.spent import Spent, shown_by_all, spender
 from chain.transactions import decode_signed, decode_unsigned, encode_unsigned
 from wallet.crashpoints import hit
 from wallet.errors import InvalidState, NotFound
@@ -79,6 +79,7 @@ async def resolve(desk: Desk, intent_id: str, *, by: str) -> Intent:
             mined, lost = (kind, await receipt_in(desk, spent)), spent
     if mined is None:
         _not_beside(desk, intent, spent)
+        await demand_shown(desk, spent)
         await _not_elsewhere(desk, intent, spent, final)
         to, changes, at = _never_paid(spent)
     else:
@@ -191,6 +192,20 @@ async def receipt_in(desk: Desk, spent: Spent) -> Receipt:
         ) from None
 
 
+async def demand_shown(desk: Desk, spent: Spent) -> None:
+    """Raises InvalidState where one of several nodes alone says that this used the nonce: who lies
+    shows a stranger's in the place of ours, and what was paid would be given back. ChainError."""
+    try:
+        if await shown_by_all(desk.chain, spent):
+            return
+    except (NodeRejected, NodeGarbage):
+        pass
+    raise InvalidState(
+        f"Not all nodes show the same receipt of {spent.tx.hash}. Ask a third source, take the"
+        " wrong one out of the networks file, ask again."
+    )
+
+
 async def _remember(session: AsyncSession, intent_id: str, kind: AttemptKind, spent: Spent) -> None:
     """Keep the bytes that the chain has and no row: those of an attempt, or one more."""
     assert spent.raw is not None
@@ -249,6 +264,7 @@ async def _not_elsewhere(desk: Desk, intent: Intent, spent: Spent, final: int) -
         if other is None or other.pays_as(alone) or other.tx.to in contracts:
             which = "not shown by this node" if other is None else other.tx.hash
             raise InvalidState(f"Nonce {one} of {address} was not given ({which}): {doubt}.")
+        await demand_shown(desk, other)
 
 
 def _never_paid(spent: Spent) -> tuple[State, dict[str, Any], datetime]:

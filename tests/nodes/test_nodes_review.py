@@ -1,0 +1,112 @@
+"""One of several nodes that tells of a stranger at our nonce: nothing is given back by its word."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.client import ChainClient
+from chain.failover import FailoverRpc
+from chain.testing.fake_node import FakeNode
+from wallet.db import Database
+from wallet.errors import InvalidState
+from wallet.onchain import NetworkObserver
+from wallet.onchain.regained import regain
+from wallet.onchain.review import resolve
+from wallet.testing.seam import Seam
+
+OUTSIDE = "0x00000000000000000000000000000000000A11cE"
+THIEF = "0x" + "7" * 40
+STRANGE = "0x" + "5" * 64
+
+
+def _hides(node: FakeNode, paid: list[str]) -> None:
+    """It has none of these transactions: where they were mined it tells of another one, that pays
+    somebody else."""
+    exchange = node.exchange
+
+    def bent(asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        if asked["method"] in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
+            return answer | {"result": None} if asked["params"][0] in paid else answer
+        if asked["method"] not in ("eth_getBlockByNumber", "eth_getBlockReceipts"):
+            return answer
+        told = json.dumps(answer)
+        for one in paid:
+            if one in told:
+                told = told.replace(one, STRANGE).replace(OUTSIDE.lower(), THIEF)
+        bent: dict[str, Any] = json.loads(told)
+        return bent
+
+    async def lying(body: bytes) -> bytes:
+        asked, answer = json.loads(body), json.loads(await exchange(body))
+        if isinstance(asked, dict):
+            return json.dumps(bent(asked, answer)).encode()
+        by_id = {one["id"]: one for one in asked}
+        return json.dumps([bent(by_id[one["id"]], one) for one in answer]).encode()
+
+    node.exchange = lying  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Lied:
+    """A withdrawal in review though it was paid: the serving one of two nodes hides that."""
+
+    seam: Seam
+    ada: str
+    made: str
+    intent: str
+    true: ChainClient
+
+
+@pytest.fixture
+async def lied(db: Database, tmp_path: Path) -> AsyncIterator[Lied]:
+    honest, liar = FakeNode(), FakeNode()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4, batches=True,
+        transport=honest.transport,
+    )  # fmt: skip
+    await seam.fund_house()
+    ada = await seam.funded_person()
+    liar.chain, true = honest.chain, seam.chain
+    several = FailoverRpc(seam.network, [liar.transport(), honest.transport()])
+    seam.chain = ChainClient(seam.network, several)
+    seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
+    seam.runner = seam.new_runner()
+    made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.runner.tick()
+    [sent] = await seam.rows("SELECT intent_id, tx_hash FROM chain_attempts")
+    _hides(liar, [sent.tx_hash])
+    for _ in range(8):
+        await seam.observer.tick()
+        await seam.runner.tick()
+        honest.chain.mine(2)
+    await seam.observer.tick()
+    assert await seam.on_chain(OUTSIDE, "ETH") == 10**18
+    assert (await seam.withdrawal(ada, made.id)).status == "in_review"
+    yield Lied(seam, ada, made.id, sent.intent_id, true)
+    await seam.close()
+
+
+async def test_what_was_paid_is_not_given_back(lied: Lied) -> None:
+    seam = lied.seam
+    with pytest.raises(InvalidState, match="Not all nodes show"):
+        await resolve(seam.runner._desk, lied.intent, by="bea")
+    assert (await seam.withdrawal(lied.ada, lied.made)).status == "in_review"
+    assert (await seam.balance(lied.ada, "ETH")).held_minor > 0
+    seam.chain = lied.true  # the operator has taken the liar out of the file
+    seam.runner = seam.new_runner()
+    await resolve(seam.runner._desk, lied.intent, by="bea")
+    assert (await seam.withdrawal(lied.ada, lied.made)).status == "settled"
+
+
+async def test_nor_is_what_a_lost_batch_may_have_paid_let_go(lied: Lied) -> None:
+    """`resume-signer` in an old copy of the books: the nonce's true transaction may be a batch."""
+    [hot] = await lied.seam.signer.hot_addresses()
+    final = (await lied.seam.chain.head()).number - 4
+    with pytest.raises(InvalidState, match="Not all nodes show"):
+        await regain(lied.seam.runner._desk, address=hot, nonces={0}, final=final, by="bea")
