@@ -72,6 +72,19 @@ async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
     )
 
 
+async def given_up(session: AsyncSession, *, network: str, address: str) -> bool:
+    """Whether an evacuation has emptied it and put another in its place: it signs no more."""
+    return bool(
+        await session.scalar(
+            text(
+                "SELECT EXISTS (SELECT FROM chain_signers WHERE network = :network"
+                " AND address = :address AND halted_reason = :reason)"
+            ),
+            {"network": network, "address": address, "reason": COMPROMISED},
+        )
+    )
+
+
 async def emptied(session: AsyncSession, *, network: str, address: str) -> bool:
     """Whether an evacuation has taken all its coins: what is done there since is in nobody's way.
     Nothing else of the treasury leaves at an exact fee."""

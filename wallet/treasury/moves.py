@@ -282,6 +282,8 @@ async def fund(session: AsyncSession, *, money: Money, by: str) -> str | None:
     from the house itself.
     """
     source = accounts.unattributed("house", money.asset.code)
+    # One at a time: what another one tells now is told already.
+    await session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('fund', 11))"))
     waiting = await ledger.balance_of(session, source)
     if waiting < money.minor:
         raise InvalidField("Not so much is waiting to be told; see bifold treasury status.")
