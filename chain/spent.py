@@ -14,6 +14,7 @@ from chain.address import checked
 from chain.blocks import Block, BlockTx, parse_block
 from chain.client import BLOCKS_A_REQUEST, ChainClient
 from chain.errors import InvalidAddress, InvalidTransaction, NodeGarbage, NodeRejected
+from chain.told import GET_RECEIPT
 from chain.transactions import Authorization, TxFields, signed_bytes, signed_matches, tx_hash
 
 SEARCH_BLOCKS = 1_000
@@ -75,6 +76,16 @@ async def shown_by_all(chain: ChainClient, spent: Spent) -> bool:
     if getattr(chain.rpc, "confirmed", None) is None:
         return True
     return await chain.confirmed((await chain.block_receipts(spent.block))[spent.tx.index])
+
+
+async def shown_elsewhere(chain: ChainClient, tx_hash: str) -> bool:
+    """Whether another one of several nodes shows a receipt of it (of three and more: half of all):
+    then the serving one alone does not say that it was never mined."""
+    ask, weigh = getattr(chain.rpc, "others", None), getattr(chain.rpc, "same", None)
+    if ask is None or weigh is None:
+        return False
+    told = await ask(GET_RECEIPT, (tx_hash,), lambda answer: int(answer is not None))
+    return not weigh(f"receipts/{tx_hash}", 0, told)
 
 
 async def by_no_transaction(chain: ChainClient, address: str, nonce: int, *, final: int) -> bool:

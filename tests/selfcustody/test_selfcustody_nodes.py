@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from chain.blocks import Receipt
+from chain.client import ChainClient
 from chain.fees import FeeQuote
+from chain.spent import Spent, spender
 from tests.selfcustody.own_stage import OUTSIDE, Stage
 
 
@@ -36,6 +40,44 @@ async def test_a_payment_that_one_node_alone_calls_reverted_has_not_ended(
     await stage.finish()
     assert (await stage.send(ada, made.id)).state == "settled"
     assert await stage.seam.on_chain(OUTSIDE, "ETH") == 2 * 10**18
+
+
+async def test_nor_that_another_one_used_its_nonce(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It denies the receipt, and shows a stranger's transaction in the block that has ours."""
+    ada = await stage.seam.person()
+    account = await stage.imported(ada)
+    made = await stage.begin(ada, account, "2", "ETH")
+    chain = stage.seam.chain
+    real, lies = chain.receipts, True
+
+    async def receipts(hashes: Sequence[str]) -> list[Receipt | None]:
+        return [None for _ in hashes] if lies else await real(hashes)
+
+    async def strange(chain: ChainClient, address: str, nonce: int, *, final: int) -> Spent | None:
+        found = await spender(chain, address, nonce, final=final)
+        return found and replace(found, tx=found.tx._replace(to="0x" + "7" * 40), raw=None)
+
+    async def others(
+        method: str, params: Sequence[object], read: Callable[[object], int]
+    ) -> list[tuple[str, int]]:
+        return [("node 2", read(await chain.rpc.call(method, params)))]
+
+    def same(_: str, ours: int, told: list[tuple[str, int]]) -> bool:
+        return all(number == ours for _, number in told)
+
+    monkeypatch.setattr(chain, "receipts", receipts)
+    monkeypatch.setattr("wallet.selfcustody.worker.spender", strange)
+    monkeypatch.setattr("wallet.selfcustody.turns.ASK_AGAIN_SECONDS", 0.0)
+    rpc: Any = chain.rpc
+    monkeypatch.setattr(rpc, "others", others, raising=False)
+    monkeypatch.setattr(rpc, "same", same, raising=False)
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "sent"
+    lies = False
+    await stage.finish()
+    assert (await stage.send(ada, made.id)).state == "settled"
 
 
 async def test_nor_is_it_final_where_another_node_knows_less(

@@ -28,7 +28,7 @@ from chain.errors import (
 )
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
-from chain.spent import by_no_transaction, spender
+from chain.spent import by_no_transaction, shown_elsewhere, spender
 from chain.transactions import (
     TxFields,
     encode_unsigned,
@@ -364,6 +364,8 @@ class SelfCustodyWorker:
         final = await chain.agreed(final)
         if final < 0 or await chain.nonce_at(row.address, final) <= row.nonce:
             return  # not yet for all nodes
+        if await shown_elsewhere(chain, row.tx_hash):
+            return  # the serving one alone denies it
         spent = await spender(chain, row.address, row.nonce, final=final)
         if spent is None:
             if await by_no_transaction(chain, row.address, row.nonce, final=final):
