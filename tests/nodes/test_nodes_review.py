@@ -12,6 +12,7 @@ import pytest
 
 from chain.client import ChainClient
 from chain.failover import FailoverRpc
+from chain.rpc import Rpc
 from chain.testing.fake_node import FakeNode
 from wallet.db import Database
 from wallet.errors import InvalidState
@@ -54,13 +55,38 @@ def _hides(node: FakeNode, paid: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Lied:
-    """A withdrawal in review though it was paid: the serving one of two nodes hides that."""
+    """A withdrawal that was paid; `liar` hides that, `several` are this one, which serves, and an
+    honest one."""
 
     seam: Seam
     ada: str
     made: str
     intent: str
-    true: ChainClient
+    honest: FakeNode
+    liar: Rpc
+    several: FailoverRpc
+
+    async def passes(self) -> None:
+        """Until all of it is final."""
+        for _ in range(8):
+            await self.seam.observer.tick()
+            await self.seam.runner.tick()
+            self.honest.chain.mine(2)
+        await self.seam.observer.tick()
+
+    def ask(self, rpc: Rpc) -> None:
+        """The worker's nodes, and the commands', from now on."""
+        nodes = rpc if isinstance(rpc, FailoverRpc) else None
+        self.seam.chain = ChainClient(self.seam.network, rpc)
+        self.seam.observer = NetworkObserver(self.seam.db, self.seam.chain, nodes=nodes)
+        self.seam.runner = self.seam.new_runner()
+
+    async def status(self) -> str:
+        return (await self.seam.withdrawal(self.ada, self.made)).status
+
+    async def halted(self) -> list[str]:
+        rows = await self.seam.rows("SELECT halted_reason FROM chain_signers")
+        return [row.halted_reason for row in rows if row.halted_reason is not None]
 
 
 @pytest.fixture
@@ -72,40 +98,45 @@ async def lied(db: Database, tmp_path: Path) -> AsyncIterator[Lied]:
     )  # fmt: skip
     await seam.fund_house()
     ada = await seam.funded_person()
-    liar.chain, true = honest.chain, seam.chain
-    several = FailoverRpc(seam.network, [liar.transport(), honest.transport()])
-    seam.chain = ChainClient(seam.network, several)
-    seam.observer = NetworkObserver(seam.db, seam.chain, nodes=several)
-    seam.runner = seam.new_runner()
+    liar.chain = honest.chain
     made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
     await seam.runner.tick()
     [sent] = await seam.rows("SELECT intent_id, tx_hash FROM chain_attempts")
     _hides(liar, [sent.tx_hash])
-    for _ in range(8):
-        await seam.observer.tick()
-        await seam.runner.tick()
-        honest.chain.mine(2)
-    await seam.observer.tick()
-    assert await seam.on_chain(OUTSIDE, "ETH") == 10**18
-    assert (await seam.withdrawal(ada, made.id)).status == "in_review"
-    yield Lied(seam, ada, made.id, sent.intent_id, true)
+    several = FailoverRpc(seam.network, [liar.transport(), honest.transport()])
+    yield Lied(seam, ada, made.id, sent.intent_id, honest, liar.transport(), several)
     await seam.close()
 
 
+async def test_it_is_no_strangers_while_another_node_shows_it(lied: Lied) -> None:
+    """In review it would stand with a halted address, by the word of the node that serves."""
+    lied.ask(lied.several)
+    await lied.passes()
+    assert (await lied.status(), await lied.halted()) == ("broadcast", [])
+    lied.ask(lied.honest.transport())
+    await lied.passes()
+    assert await lied.status() == "settled"
+
+
 async def test_what_was_paid_is_not_given_back(lied: Lied) -> None:
-    seam = lied.seam
+    """It was the only node, until somebody wanted to know from another one, too."""
+    lied.ask(lied.liar)
+    await lied.passes()
+    assert (await lied.status(), await lied.halted()) == ("in_review", ["foreign_transaction"])
+    lied.ask(lied.several)
     with pytest.raises(InvalidState, match="Not all nodes show"):
-        await resolve(seam.runner._desk, lied.intent, by="bea")
-    assert (await seam.withdrawal(lied.ada, lied.made)).status == "in_review"
-    assert (await seam.balance(lied.ada, "ETH")).held_minor > 0
-    seam.chain = lied.true  # the operator has taken the liar out of the file
-    seam.runner = seam.new_runner()
-    await resolve(seam.runner._desk, lied.intent, by="bea")
-    assert (await seam.withdrawal(lied.ada, lied.made)).status == "settled"
+        await resolve(lied.seam.runner._desk, lied.intent, by="bea")
+    assert await lied.status() == "in_review"
+    assert (await lied.seam.balance(lied.ada, "ETH")).held_minor > 0
+    lied.ask(lied.honest.transport())
+    await resolve(lied.seam.runner._desk, lied.intent, by="bea")
+    assert await lied.status() == "settled"
 
 
 async def test_nor_is_what_a_lost_batch_may_have_paid_let_go(lied: Lied) -> None:
     """`resume-signer` in an old copy of the books: the nonce's true transaction may be a batch."""
+    lied.ask(lied.several)
+    await lied.passes()
     [hot] = await lied.seam.signer.hot_addresses()
     final = (await lied.seam.chain.head()).number - 4
     with pytest.raises(InvalidState, match="Not all nodes show"):

@@ -12,6 +12,7 @@ from chain.blocks import BlockRef, Receipt
 from chain.fee_models import believable
 from chain.observe import transfer_in
 from chain.registry import Token
+from chain.spent import shown_elsewhere
 from wallet.crashpoints import hit
 from wallet.errors import WalletError
 from wallet.onchain import repository
@@ -109,7 +110,7 @@ class IntentObserver:
         elif intent.state is State.MINED:
             await self._lost(intent, head)
         else:
-            await self._absent(intent, head, final, mined_nonces)
+            await self._absent(intent, attempts, head, final, mined_nonces)
 
     async def _canonical_receipts(
         self, attempts: Mapping[str, list[Attempt]]
@@ -188,7 +189,10 @@ class IntentObserver:
             hit("intent.before_commit_reorged")
         hit("intent.after_commit_reorged")
 
-    async def _absent(self, intent: Intent, head: BlockRef, final: int, mined_nonces: int) -> None:
+    async def _absent(
+        self, intent: Intent, attempts: Sequence[Attempt], head: BlockRef, final: int,
+        mined_nonces: int,
+    ) -> None:  # fmt: skip
         """No receipt of ours. If the chain is past the nonce, somebody else may have used it.
 
         That a receipt is absent proves nothing, so all it does here is stop: to review, no more
@@ -204,10 +208,18 @@ class IntentObserver:
             log.warning("intent.nonce_passed", intent=intent.id, nonce=intent.nonce)
             await self._set_passed(intent, head.number)
         elif passed <= final:
-            if await self._desk.chain.passed(intent.from_address or "", intent.nonce):
-                await self._desk.send_to_review(intent, FOREIGN, halt=True)
-            else:  # whoever is right, out of review no bytes would leave again
+            if not await self._desk.chain.passed(intent.from_address or "", intent.nonce):
+                # Whoever is right, out of review no bytes would leave again.
                 log.error("node.nonces_differ", intent=intent.id, nonce=intent.nonce)
+            elif await self._shown_elsewhere(attempts):
+                log.error("node.receipts_differ", intent=intent.id, nonce=intent.nonce)
+            else:
+                await self._desk.send_to_review(intent, FOREIGN, halt=True)
+
+    async def _shown_elsewhere(self, attempts: Sequence[Attempt]) -> bool:
+        """Whether the serving one of several nodes alone denies every receipt of ours."""
+        hashes = [attempt.tx_hash for attempt in attempts if attempt.tx_hash is not None]
+        return any([await shown_elsewhere(self._desk.chain, one) for one in hashes])
 
     async def _set_passed(self, intent: Intent, number: int | None) -> None:
         async with self._desk.db.transaction() as session:
