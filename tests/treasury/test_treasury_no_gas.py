@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from chain.errors import NodeRejected, NodeUnavailable
+from tests.treasury.test_treasury_evacuated import answering
 from tests.treasury.test_treasury_stolen import COLD, OUTSIDE, _emptied, _opened
 from wallet import cli_treasury_moves
 from wallet.db import Database
@@ -63,3 +65,26 @@ async def test_an_address_without_gas_keeps_no_evacuation(
     made = await seam.withdraw(ada, "1", "ETH", OUTSIDE)
     await seam.finish()
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
+
+
+@pytest.mark.parametrize(
+    "told", [NodeRejected(3, "execution reverted: blacklisted"), NodeUnavailable("HTTP 503")]
+)
+async def test_nor_does_one_whose_token_will_not_go_any_more(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch, told: Exception
+) -> None:
+    """Its issuer has barred the thief's address while the move waited for gas."""
+    first, second = await seam.signer.hot_addresses()
+    await seam.pay_in(first, "100", "USDC")  # its coins are gone
+    await seam.pay_in(second, "10", "ETH")
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason=hot.ORDERED, by="ada", to=COLD)
+    await _emptied(seam, 2)
+    waiting = await seam.rows("SELECT waiting_for FROM chain_intents WHERE state = 'queued'")
+    assert [row.waiting_for for row in waiting] == ["liquidity"]
+    monkeypatch.setattr(watch, "GAS_SECONDS", 0.0)
+    seam.treasury = answering(seam, told)
+    await _emptied(seam, 8)
+    [freeze] = await seam.rows("SELECT evacuate_to FROM network_freezes")
+    assert freeze.evacuate_to is None
+    assert await seam.on_chain(second, "ETH") == 0

@@ -55,6 +55,8 @@ LAPSE_SECONDS = 600.0
 """Where a node was not seen to break at a token for so long, it begins to break anew."""
 COMING_SECONDS = 3_600.0
 """So long after the order what is on its way to an address that is emptied is waited for."""
+BREAKS = (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable)
+"""What a token that is tried out may end in, or the node that tries it."""
 log = structlog.get_logger(__name__)
 
 
@@ -165,7 +167,7 @@ class TreasuryWatch:
                           error="no coins for its gas")  # fmt: skip
                 return False
             await self._send(address, asset, held, cold)
-        except (NodeRejected, NodeGarbage, NodeTimeout, NodeUnavailable) as error:
+        except BREAKS as error:
             await self._chain.head()  # a node that is away says nothing of the token
             why = str(error)[:200]
             if not its_code_fails(error) and not self._breaks_long((address, asset, "move")):
@@ -197,6 +199,18 @@ class TreasuryWatch:
             since = now
         self._breaks[asked] = since, now
         return now - since >= GAS_SECONDS
+
+    async def _has_gas(self, address: str, move: Any) -> bool:
+        """Whether a token that waits for gas still goes once it has some. Where it cannot be tried
+        out any more (its issuer has barred the address meanwhile) it is promised anew, or seen
+        why not: it ends no pass."""
+        try:
+            return not await self._no_gas(
+                address, move.asset, int(move.amount_minor), move.to_address
+            )
+        except BREAKS:
+            await self._chain.head()  # a node that is away says nothing of the token
+            return False
 
     async def _no_gas(self, address: str, asset: str, held: int, cold: str) -> bool:
         """Whether it has no coins for the gas of this move, and had time to be given some."""
@@ -254,9 +268,7 @@ class TreasuryWatch:
                 gas = row.gas_limit * row.fee_ceiling_wei if row.asset == native else 0
                 goes = held is not None and row.amount_minor + gas <= held
                 if goes and row.asset != native:
-                    goes = not await self._no_gas(
-                        address, row.asset, int(row.amount_minor), row.to_address
-                    )
+                    goes = await self._has_gas(address, row)
             if goes:
                 continue
             async with self._db.transaction() as session:
