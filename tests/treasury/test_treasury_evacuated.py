@@ -205,3 +205,35 @@ async def test_one_of_several_nodes_does_not_say_alone_that_nothing_is_left(
     await _emptied(seam)
     assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
     assert await over(seam)
+
+
+async def test_an_address_without_coins_is_not_asked_what_they_would_cost(
+    db: Database, tmp_path: Path, node: FakeNode
+) -> None:
+    """geth tries no payment out of more than lies there; Anvil does. Each is so in the end, since
+    not a wei is left, and the other one was from the start."""
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", cold=COLD, confirmations=2, hot_keys=2,
+        transport=node.transport,
+    )  # fmt: skip
+    [bare, address] = await seam.signer.hot_addresses()
+    await seam.pay_in(address, "10", "ETH")
+
+    def as_geth(method: str, params: Sequence[Any], honest: Any) -> Any:
+        if method != "eth_estimateGas" or "value" not in params[0]:
+            return honest
+        has, wants = node.chain.state.wei.get(params[0]["from"].lower(), 0), params[0]["value"]
+        short = f"insufficient funds for gas * price + value: have {has} want {wants}"
+        return honest if has >= int(wants, 16) else NodeRejected(-32000, short)
+
+    meddler = Meddler(seam.opened[0])
+    meddler.alter = as_geth
+    seam.treasury = TreasuryWatch(seam.db, ChainClient(seam.network, meddler), seam.assets)
+    async with seam.operators.transaction() as session:
+        await freeze_network(session, "local", reason="a key is out", by="ada", to=COLD)
+    await _emptied(seam)
+    assert await seam.on_chain(COLD, "ETH") > 9 * 10**18
+    assert await over(seam)
+    rows = await seam.rows("SELECT address FROM chain_signers WHERE halted_reason = 'compromised'")
+    assert {row.address for row in rows} == {bare, address}
+    await seam.close()

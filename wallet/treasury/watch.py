@@ -128,6 +128,8 @@ class TreasuryWatch:
             if waiting:
                 continue
             [coins] = await chain.balances([address], native, head.number)
+            if not coins:
+                continue  # geth tries out no payment of more than lies there
             fees = await chain.fees()
             price = min(fees.cap, chain.network.max_fee_wei)
             gas = gas_limit(
