@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from wallet.testing.stage import Stage
 
 STRANGER = Account.from_key(b"\x51" * 32)
-CALM_ROUNDS = 10
+CALM_ROUNDS = 14
 """As the campaign's own deadline; longer, for a sweep by gas first has two payments, and what an
-evacuation leaves for customers goes after it."""
+evacuation leaves for customers, and for sweeps to the next hot address, goes after it."""
 EVACUATES = 0.4
 CANCELS, REFILLS, GIVEN, RIVALS = 0.3, 0.3, 0.3, 0.3
 """Likewise: an operator cancels one of the house's own payments; coins come from cold; a stranger's
