@@ -46,11 +46,14 @@ _PAID_IN = (
     [("ETH", "0.3"), ("ETH", "0.2")],
 )
 _MOVED = (("ETH", "0.5"), ("USDC", "100"))
-_NOBODY_VOUCHES = (
+_GIVEN_UP = (
     "SELECT m.id FROM treasury_moves m JOIN chain_intents i ON i.id = m.intent_id"
-    " WHERE m.kind = 'to_hot' AND m.state = 'approved' AND i.state = 'queued'"
-    " AND i.waiting_for = 'review' ORDER BY 1"
+    " WHERE m.state = 'approved' AND i.state = 'queued' AND (m.kind = 'to_hot'"
+    "  AND i.waiting_for = 'review' OR EXISTS (SELECT FROM chain_signers s"
+    "   WHERE s.network = i.network AND s.address = i.pinned_address"
+    "   AND s.halted_reason = :reason)) ORDER BY 1"
 )
+"""Moves to a hot address, or out of one, that an evacuation has given up."""
 _LATER = (
     "UPDATE sweeps SET ended_at = ended_at - interval '2 hours'"
     " WHERE ended_at > clock_timestamp() - interval '1 hour'"
@@ -248,7 +251,7 @@ class Own:
             if await self._hands.still_proposed(move_id):
                 await self._hands.dismiss(move_id)
         self._chores = []
-        for row in await self._seam.rows(_NOBODY_VOUCHES):  # to a hot address that is given up now
+        for row in await self._seam.rows(_GIVEN_UP, reason=hot.COMPROMISED):
             await self._hands.dismiss(row.id)
         await self._hands.after_evacuation()
         async with self._seam.db.transaction() as session:  # an hour later a failed one is tried
