@@ -18,11 +18,12 @@ from chain.failover import FailoverRpc
 from chain.testing.fake_node import FakeNode
 from tests.treasury.test_treasury_stolen import COLD, _emptied
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import ChainUnavailable
 from wallet.onchain.freeze import freeze_network
 from wallet.testing.meddler import Meddler
 from wallet.testing.seam import GWEI, Seam
-from wallet.treasury import TreasuryWatch, watch
+from wallet.treasury import TreasuryWatch, moves, watch
 
 
 @pytest.fixture
@@ -172,6 +173,54 @@ async def test_what_is_swept_to_it_meanwhile_is_taken_along(seam: Seam) -> None:
     assert await over(seam)
     assert await seam.on_chain(address, "ETH") == 0
     assert await seam.on_chain(COLD, "ETH") > 101 * 10**18
+
+
+async def proposed(seam: Seam) -> str:
+    """A move to cold, for which the evacuation leaves nothing."""
+    async with seam.operators.transaction() as session:
+        return await moves.propose(
+            session, network="local", money=seam.money("1", "USDC"), kind="to_cold",
+            to_address=COLD, by="ada",
+        )  # fmt: skip
+
+
+async def approve(seam: Seam, move_id: str) -> None:
+    [address] = await seam.signer.hot_addresses()
+    async with seam.operators.transaction() as session:
+        await moves.approve(
+            session, move_id, by="bob", chain=seam.chain, sender=address, assets=seam.assets
+        )
+
+
+async def test_nothing_else_is_agreed_with_where_all_is_taken_away(seam: Seam) -> None:
+    """It would wait for float for ever, and the evacuation for it."""
+    move_id = await proposed(seam)
+    address = await order(seam)
+    with pytest.raises(InvalidState, match="is being emptied"):
+        await approve(seam, move_id)
+    await _emptied(seam, 12)
+    assert await over(seam)
+    with pytest.raises(InvalidState, match=f"{address} is being emptied, or"):
+        await approve(seam, move_id)
+
+
+async def test_what_was_agreed_with_as_the_order_came_does_not_keep_it_open(
+    seam: Seam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction saw no order, and the worker's pass that took all coins saw no move."""
+    move_id = await proposed(seam)
+    address = await order(seam)
+    await seam.treasury.tick()
+
+    async def not_yet(*_: object) -> bool:
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(moves.hot, "given_up", not_yet)
+        await approve(seam, move_id)
+    await _emptied(seam, 12)
+    assert await over(seam)
+    assert await seam.on_chain(address, "ETH") == 0
 
 
 async def test_one_of_several_nodes_does_not_say_alone_that_nothing_is_left(

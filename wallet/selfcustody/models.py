@@ -70,6 +70,7 @@ class SelfCustodySend(SQLModel, table=True):
     reason: str | None = Field(sa_type=Text)
     grant_name: str | None = Field(sa_type=Text)
     nonce: int | None = Field(sa_type=BigInteger)
+    given_in: str | None = Field(sa_type=Text)
     unsigned: bytes | None = Field(sa_type=LargeBinary)
     raw: bytes | None = Field(sa_type=LargeBinary)
     tx_hash: str | None = Field(sa_type=Text)

@@ -46,6 +46,7 @@ from wallet.onchain import network as networks
 from wallet.onchain.counts import fees_for_all, used_for_all
 from wallet.onchain.desk import leadership
 from wallet.onchain.finality import final_number
+from wallet.onchain.signers import INSTANCE
 from wallet.selfcustody.boxes import Boxes
 from wallet.selfcustody.repository import update_send
 from wallet.selfcustody.telling import TELL_KEY_SECONDS, Relay, tell_key, telling_key
@@ -216,6 +217,10 @@ class SelfCustodyWorker:
         async with self._db.transaction() as session:
             allocated = {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
             await update_send(session, row.id, allocated, was=row.state)
+            await session.execute(
+                text(f"UPDATE selfcustody_sends SET given_in = {INSTANCE} WHERE id = :id"),
+                {"id": row.id},
+            )
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
 
@@ -290,23 +295,23 @@ class SelfCustodyWorker:
         await self._fail(row, reason)
 
     async def _may_have_left(self, row: Any, chain: ChainClient) -> bool:
-        """Whether the signer has signed it, and PostgreSQL was started since it got its nonce: an
-        answer that was lost left nowhere, but one that a copy has lost may wait in any pool.
-        Raises SignerUnavailable."""
+        """Whether the signer has signed it, and it got its nonce in another database than this one
+        as it runs now (a start, a copy, a replica that took over): an answer that was lost left
+        nowhere, but one that a copy has lost may wait in any pool. Raises SignerUnavailable."""
         place = await self._signed_before(row, chain)
         if place is None or place.nonce != row.nonce:
             return False
         async with self._db.transaction() as session:
-            since = await session.scalar(
+            elsewhere = await session.scalar(
                 text(
-                    "SELECT pg_postmaster_start_time() > updated_at FROM selfcustody_sends"
+                    f"SELECT given_in IS DISTINCT FROM {INSTANCE} FROM selfcustody_sends"
                     " WHERE id = :id"
                 ),
                 {"id": row.id},
             )
-        if since:
+        if elsewhere:
             self._tell_signed(row, place)
-        return bool(since)
+        return bool(elsewhere)
 
     def _tell_signed(self, row: Any, place: SignedBefore) -> None:
         if row.id not in self._told:

@@ -40,8 +40,9 @@ from wallet.onchain.review import resolve
 from wallet.sweeps import Sweeper
 from wallet.testing.baton import Baton
 from wallet.testing.databases import ScratchCluster, ScratchDatabase
+from wallet.testing.hands import COLD, OPERATORS
 from wallet.testing.meddler import Meddler
-from wallet.testing.own import COLD, OPERATORS, Own
+from wallet.testing.own import Own
 from wallet.testing.seam import FIRST_HOT_INDEX, GWEI, Seam
 from wallet.testing.trace import Points, Trace
 from wallet.treasury import TreasuryWatch
@@ -193,7 +194,7 @@ class Stage:
         seam = self.seam
         works = [seam.observer.tick, seam.scanner.tick, seam.runner.tick]
         if self.own is not None and not self.own.rests:
-            works = [self.own.act, *works, seam.sweeper.tick, seam.treasury.tick]
+            works = [self.own.act, *works, self.own.work]
         for work in works:
             with contextlib.suppress(ChainError, WalletError, OperationalError):
                 await work()

@@ -26,8 +26,10 @@ from wallet.money import AssetBook, Money
 from wallet.onchain import signers
 from wallet.onchain.burn import must_burn
 from wallet.onchain.counts import used_for_all
+from wallet.onchain.freeze import emptying
 from wallet.onchain.intents import IntentDraft, cancel_queued, create_intent
 from wallet.onchain.prepare import estimate_gas
+from wallet.treasury import hot
 from wallet.treasury.routes import SHEETS, Kind, source, target
 
 TREASURY = "treasury"
@@ -169,6 +171,7 @@ async def approve(
         raise InvalidState("A refill comes from cold: see bifold treasury unsigned.")
     move = _move(row, assets)
     await _demand(session, move.network, move.kind, move.to_address)
+    await _demand_kept(session, move, sender)
     if source(move.kind) == "warm":
         warm = await custody.warm_address(session, network=move.network)
         if warm is None:
@@ -376,6 +379,16 @@ async def _demand(session: AsyncSession, network: str, kind: Kind, address: str 
         or await signers.lost_anywhere(session, address=address)
     ):
         raise InvalidField("That hot address is halted: see bifold chain status.")
+
+
+async def _demand_kept(session: AsyncSession, move: Move, sender: str) -> None:
+    """An evacuation takes all that lies hot: nothing else leaves or comes, then or later."""
+    if source(move.kind) == "hot" and await hot.given_up(session, move.network, sender):
+        raise InvalidState(
+            f"{sender} is being emptied, or its key may be in other hands: see bifold chain status."
+        )
+    if target(move.kind) == "hot" and await emptying(session, move.network):
+        raise InvalidState("Hot addresses are being emptied: see bifold treasury status.")
 
 
 async def _halted(session: AsyncSession, network: str) -> set[str]:
