@@ -15,6 +15,8 @@ from chain.errors import NodeGarbage
 from chain.told import MAX_TOPICS, BlockTold, LogTold, ReceiptTold, TxTold, as_told
 
 BLOOM_BYTES = 256  # Yellow Paper, 4.3.1: 2,048 bits.
+LAST_NUMBER = 2**63 - 1  # What a column holds; at a block a millisecond 292 million years away.
+LAST_SECOND = 253_402_300_799  # The end of 9999, the last that a date holds.
 _HASH, _NUMBER, _ADDRESS = "(0x[0-9a-f]{64})", "0x(0|[1-9a-f][0-9a-f]{0,63})", "(0x[0-9a-fA-F]{40})"
 _REF = re.compile(f"{_NUMBER} {_HASH} {_HASH} {_NUMBER} {_NUMBER}", re.ASCII)
 _TX = re.compile(f"{_HASH} {_NUMBER} {_ADDRESS} {_NUMBER} {_NUMBER}", re.ASCII)
@@ -117,8 +119,11 @@ def parse_ref(value: object) -> BlockRef:
     )
     if shape is None:
         raise _odd_ref(told)
-    number, block_hash, parent, seconds, base_fee = shape.groups()
-    return BlockRef(int(number, 16), block_hash, parent, int(seconds, 16), int(base_fee, 16))
+    digits, block_hash, parent, since, base_fee = shape.groups()
+    number, seconds = int(digits, 16), int(since, 16)
+    if number > LAST_NUMBER or seconds > LAST_SECOND:
+        raise NodeGarbage("block.number or block.timestamp is beyond any chain")
+    return BlockRef(number, block_hash, parent, seconds, int(base_fee, 16))
 
 
 def _odd_ref(told: BlockTold) -> NodeGarbage:

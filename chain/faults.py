@@ -50,6 +50,8 @@ class FaultyRpc:
         self.confirmed = getattr(inner, "confirmed", None)
         self.passed = getattr(inner, "passed", None)
         self.spread = getattr(inner, "spread", None)
+        self.each = getattr(inner, "each", None)
+        self.arrived = getattr(inner, "arrived", None)
 
     async def call(self, method: str, params: Sequence[object] = ()) -> object:
         """One call through the faults."""

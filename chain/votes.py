@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from chain import parse
@@ -20,6 +20,7 @@ from chain.errors import AnswerTooLarge, ChainError, NodeGarbage, NodeRejected
 from chain.fees import FEE_HISTORY, FeeQuote, least_cap, quote
 from chain.nodes import FAILURES, MAX_LAG_BLOCKS, STILL_SECONDS, Node, soon
 from chain.registry import Network
+from chain.rpc import Rpc
 from chain.told import BLOCK_RECEIPTS, GET_BLOCK, GET_RECEIPT
 
 FINAL_APART_SECONDS = 900.0
@@ -89,6 +90,27 @@ class Votes(ABC):
         ours = f"that {receipt.tx_hash} is as its own receipt has it"
         # Who keeps no receipts serves no better: another node does not serve for that.
         return self._holds("receipts", ours, against, asked, serves_on=True)
+
+    async def each(self, read: Callable[[Rpc], Awaitable[T]]) -> list[tuple[str, T]]:
+        """What every other node that is well shows, by its name, however long it takes; who refuses
+        says nothing."""
+        told = []
+        for node in self._nodes:
+            if node is self._current or not await self._has_a_say(node):
+                continue
+            try:
+                told.append((node.name, await read(node.rpc)))
+            except (NodeRejected, AnswerTooLarge):
+                continue
+            except FAILURES as error:
+                self.failed(node, error)
+        return told
+
+    def arrived(self, tx_hash: str, ours: bool, told: Sequence[tuple[str, bool]]) -> bool:
+        """Whether it is so for the others: that this transaction brought something, or did not."""
+        words = {True: f"that {tx_hash} brought it", False: f"that {tx_hash} brought no such thing"}
+        against = {name: words[shown] for name, shown in told if shown is not ours}
+        return self._holds("arrivals", words[ours], against, len(told))
 
     async def _shows(self, node: Node, receipt: Receipt) -> bool:
         """One that keeps no index is asked for those of the block."""

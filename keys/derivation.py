@@ -10,6 +10,7 @@ Standard: https://github.com/bitcoin/bips/blob/master/bip-0044.mediawiki.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from bip_utils import EthAddrEncoder
@@ -38,6 +39,8 @@ ETHEREUM_COIN: Final = 60
 EXTERNAL_CHAIN: Final = 0
 ACCOUNT_DEPTH: Final = 3
 FINGERPRINT_HEX_DIGITS: Final = 32
+KEPT_ADDRESSES: Final = 20_000
+"""Remembered, some 5 MB: one takes half a millisecond, and a person may have thousands."""
 
 
 def path(account: int, index: int) -> str:
@@ -82,7 +85,11 @@ class DepositDeriver:
             raise InvalidDerivation("not the extended public key of the deposit account")
         self.xpub = xpub
         self._parent = node.child(EXTERNAL_CHAIN)
+        self._known = lru_cache(maxsize=KEPT_ADDRESSES)(self._derived)
 
     def address(self, index: int) -> str:
         """The EIP-55 address at m/44'/60'/1'/0/index. Raises `InvalidDerivation`."""
+        return self._known(index) if type(index) is int else self._derived(index)
+
+    def _derived(self, index: int) -> str:
         return str(EthAddrEncoder.EncodeKey(self._parent.child(index).public_key()))

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from contracts.create2 import ephemeral_address
 from keys.derivation import DepositDeriver
+from keys.hd import HdNode
 from keys.public import PublicKeys
 from keys.testing import open_desk
 from wallet import custody
-from wallet.custody import AddressMismatch, DepositAddress, TooManyAddresses
+from wallet.custody import AddressMismatch, DepositAddress, FactoryDeriver, TooManyAddresses
 from wallet.custody.addresses import list_addresses
 from wallet.custody.house import Place
 from wallet.db import Database
@@ -89,6 +91,70 @@ class TestIssuing:
         with pytest.raises(TooManyAddresses):
             await _issue(db, deriver, ada, fresh=True)
         assert await _issue(db, deriver, ada) == last
+
+
+class TestMany:
+    """One person may have a thousand on each network, and ask for all of them again and again."""
+
+    async def test_what_was_derived_is_not_derived_anew(
+        self, db: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deriver, derived = DepositDeriver(open_desk().deposit_xpub), []
+        child = HdNode.child
+
+        def counted(node: HdNode, index: int, *, hardened: bool = False) -> HdNode:
+            derived.append(index)
+            return child(node, index, hardened=hardened)
+
+        ada = await _person(db)
+        for _ in range(3):
+            await _issue(db, deriver, ada, fresh=True)
+        monkeypatch.setattr(HdNode, "child", counted)
+        for _ in range(2):
+            async with db.transaction() as session:
+                await list_addresses(session, principal_id=ada, deriver_of=lambda _: deriver)
+        assert len(derived) == 0  # as they were given out
+
+    def test_nor_what_has_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        factory, computed = "0x" + "12" * 20, []
+
+        def counted(factory: str, salt: bytes) -> str:
+            computed.append(salt)
+            return ephemeral_address(factory, salt)
+
+        monkeypatch.setattr("wallet.custody.derivers.ephemeral_address", counted)
+        told = {FactoryDeriver("local", factory).address(7) for _ in range(3)}
+        assert (len(told), len(computed)) == (1, 1)
+
+    async def test_listing_them_lets_others_go_on(self, db: Database) -> None:
+        ada, turns, seen = await _person(db), [0], []
+
+        class Slow:
+            def address(self, index: int) -> str:
+                seen.append(turns[0])
+                return f"0x{index:040x}"
+
+        async with db.transaction() as session:
+            await session.execute(
+                text(
+                    "INSERT INTO deposit_addresses (id, principal_id, network, derivation_index,"
+                    " address, is_current) SELECT 'adr_' || n, :who, 'local', n,"
+                    " '0x' || lpad(to_hex(n), 40, '0'), false FROM generate_series(1, 100) n"
+                ),
+                {"who": ada},
+            )
+
+        async def others() -> None:
+            while True:
+                turns[0] += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(others())
+        async with db.transaction() as session:
+            shown = await list_addresses(session, principal_id=ada, deriver_of=lambda _: Slow())
+        beside.cancel()
+        assert len(shown) == 100
+        assert max(seen.count(turn) for turn in set(seen)) <= 20
 
 
 class TestShowing:

@@ -21,6 +21,7 @@ from chain.rpc import Rpc
 from chain.testing import FakeNode
 from tests.chain.benches import FAKE_CONTRACT, OUTSIDER, local_network
 from wallet.deposits import Scanner
+from wallet.onchain import NetworkObserver
 from wallet.testing.meddler import Alter, Meddler
 from wallet.testing.seam import Seam
 
@@ -243,6 +244,34 @@ async def test_a_node_that_lost_the_block_we_stand_on_makes_room_for_the_next(se
     for _ in range(3):
         await scanner.tick()
     assert await place(seam) == tip + 3
+
+
+@pytest.mark.parametrize("field", ["timestamp", "number"])
+async def test_a_head_beyond_time_and_numbers_is_garbage_and_the_next_node_serves(
+    seam: Seam, field: str
+) -> None:
+    """Neither PostgreSQL nor a date holds it: each look broke, and what is known grew old."""
+    await seam.observer.tick()
+
+    def lie(method: str, params: Sequence[Any], result: Any) -> Any:
+        latest = method == "eth_getBlockByNumber" and params[0] == "latest"
+        return {**result, field: hex(2**63)} if latest else result
+
+    liar, honest = (Meddler(seam.reach(seam.url, timeout_seconds=2.0)) for _ in range(2))
+    liar.alter = lie
+    network = replace(seam.network, rpc_urls=(seam.url,) * 2)
+    several = FailoverRpc(network, [liar, honest])
+    observer = NetworkObserver(seam.db, ChainClient(network, several), nodes=several)
+    before = await known_at(seam)
+    for _ in range(2):
+        await observer.tick()
+    assert await known_at(seam) > before
+    assert [one.state for one in await several.probe()] == ["away", "serving"]
+
+
+async def known_at(seam: Seam) -> Any:
+    [row] = await seam.rows("SELECT as_of FROM network_state")
+    return row.as_of
 
 
 async def place(seam: Seam) -> int:

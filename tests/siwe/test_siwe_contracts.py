@@ -12,10 +12,13 @@ from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from chain.errors import NodeUnavailable
+from chain.failover import FailoverRpc
 from chain.rpc import JsonRpc
-from chain.testing import AnvilMissing, AnvilProcess
+from chain.testing import AnvilMissing, AnvilProcess, FakeNode
 from chain.testing.evm import Evm
 from tests.api.conftest import PASSWORD
+from tests.chain.benches import local_network
+from tests.nodes.test_nodes_differ import Liar
 from tests.siwe.test_siwe import KEY, OTHER, enter, sign, who
 from wallet.identity import wallets
 from wallet.identity.contracts import ContractSilent, signed_by_contract
@@ -178,6 +181,33 @@ class TestContracts:
                 message="hello",
                 signature=sign("hello"),  # type: ignore[arg-type]
             )
+
+
+class TestSeveralNodes:
+    """Whoever runs one of them opens nobody's account by it."""
+
+    @pytest.mark.parametrize(
+        ("liars", "honest", "opens"),
+        [(1, 0, True), (1, 1, False), (1, 2, False), (2, 1, True)],
+    )
+    async def test_one_alone_says_yes_for_no_contract(
+        self, liars: int, honest: int, opens: bool
+    ) -> None:
+        node = FakeNode()
+        strange = [Liar(node, yes).node for _ in range(liars)]
+        doors = [one.transport() for one in [*strange, *([node] * honest)]]
+        network = local_network(rpc_urls=("http://node.invalid",) * len(doors))
+        said = await signed_by_contract(
+            FailoverRpc(network, doors, retry_reads=True), address=who(KEY), message="hello",
+            signature=sign("hello", OTHER),
+        )  # fmt: skip
+        assert said is opens
+
+
+def yes(call: dict[str, Any], result: Any) -> Any:
+    """There is a contract, and it takes everything for its own."""
+    code = {"eth_getCode": "0x60", "eth_call": "0x1626ba7e" + "00" * 28}
+    return code.get(call["method"], result)
 
 
 class TestBrowsers:

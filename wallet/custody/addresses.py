@@ -6,6 +6,7 @@ networks, so that coins sent on the wrong one still reach an address of the same
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from wallet.custody.errors import AddressMismatch, TooManyAddresses
 from wallet.ids import new_id
 
 MAX_ADDRESSES = 1_000  # one principal on one network; every one of them is watched for ever
+DERIVED_AT_ONCE = 20  # then others have their turn: these take some 10 ms
 
 
 class Deriver(Protocol):
@@ -95,7 +97,12 @@ async def list_addresses(
         text(_SELECT + " WHERE principal_id = :principal ORDER BY created_at DESC, id DESC"),
         {"principal": principal_id},
     )
-    return [verify_shown(deriver_of(row.network), _address(row)) for row in rows]
+    shown = []
+    for row in rows:
+        shown.append(verify_shown(deriver_of(row.network), _address(row)))
+        if len(shown) % DERIVED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return shown
 
 
 def verify_shown(deriver: Deriver, row: DepositAddress) -> DepositAddress:

@@ -7,9 +7,11 @@ treasury that is fixed in its code. The factory is part of every such address.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from chain.registry import Network
 from contracts.create2 import ephemeral_address, salt_of
+from keys.derivation import KEPT_ADDRESSES
 from wallet.custody.addresses import Deriver
 
 
@@ -22,7 +24,13 @@ class FactoryDeriver:
 
     def address(self, index: int) -> str:
         """The EIP-55 address at that index."""
-        return ephemeral_address(self._factory, salt_of(self._network, index))
+        return _keyless(self._factory, self._network, index)
+
+
+@lru_cache(maxsize=KEPT_ADDRESSES)
+def _keyless(factory: str, network: str, index: int) -> str:
+    """Remembered: the code that is hashed for each has kilobytes."""
+    return ephemeral_address(factory, salt_of(network, index))
 
 
 def deriver_of(network: Network, children: Deriver) -> Deriver:

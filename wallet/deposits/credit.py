@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wallet import custody, ledger
+from wallet import custody, ledger, outbox
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.deposits import casework, repository
@@ -169,3 +169,15 @@ def about(row: DepositRow, money: Money) -> dict[str, object]:
         "tx_hash": row.tx_hash,
         "block_number": row.block_number,
     }
+
+
+async def tell(
+    session: AsyncSession, assets: AssetBook, event: str, rows: Sequence[DepositRow]
+) -> None:
+    """Their owners hear of it."""
+    await outbox.put(session, *(
+        Notice(
+            row.principal_id, event, row.id, about(row, assets.money(row.asset, row.amount_minor))
+        )
+        for row in rows if row.principal_id is not None and row.asset in assets
+    ))  # fmt: skip

@@ -22,7 +22,7 @@ from chain.ranges import Range
 from chain.receipts import Ahead
 from chain.traces import InnerPayments
 from chain.window import Window
-from wallet import custody, outbox
+from wallet import custody
 from wallet.crashpoints import hit
 from wallet.db import Database
 from wallet.deposits import (
@@ -35,18 +35,18 @@ from wallet.deposits import (
     orphans,
     repository,
 )
-from wallet.deposits.credit import Crediter, about
+from wallet.deposits.credit import Crediter, tell
 from wallet.deposits.forks import common_ancestor
 from wallet.deposits.lineage import Tip
 from wallet.deposits.orphans import Moved
 from wallet.deposits.quiet import Settled, nothing_new
-from wallet.deposits.repository import DepositRow, NewDeposit
+from wallet.deposits.repository import NewDeposit
+from wallet.deposits.witnesses import Witnesses
 from wallet.money import AssetBook
 from wallet.onchain import network as networks
 from wallet.onchain import tokens
 from wallet.onchain.finality import final_number
 from wallet.onchain.network import NetworkStatus
-from wallet.outbox import Notice
 
 TICK_SECONDS = 0.5
 BLOCKS_AT_ONCE = 20
@@ -86,6 +86,7 @@ class Scanner:
         self._assets = assets
         self._network = chain.network.name
         self._crediter = Crediter(db, assets)
+        self._witnesses = Witnesses(db, chain, assets)
         self._window = Window(min(BLOCKS_AT_ONCE, chain.network.logs_window))
         self._ranges = Window(min(RANGE_BLOCKS, chain.network.logs_window))
         self._inner = InnerPayments(chain) if "traces" in chain.network.supports else None
@@ -186,7 +187,7 @@ class Scanner:
             await losses.forget_above(session, self._network, back.number)
             await cold_gas.forget_above(session, self._network, back.number)
             await casework.gone(session, gone)
-            await self._tell(session, "deposit.orphaned", gone)
+            await tell(session, self._assets, "deposit.orphaned", gone)
             hit("scanner.before_commit_rewound")
         hit("scanner.after_commit_rewound")
         log.warning(
@@ -367,7 +368,7 @@ class Scanner:
         rows = await orphans.move(session, self._network, block, again)
         rows += await repository.insert_deposits(session, self._network, block, new)
         await casework.set_all_aside(session, [row for row in rows if row.status == "quarantined"])
-        await self._tell(session, "deposit.seen", rows)
+        await tell(session, self._assets, "deposit.seen", rows)
 
     def _doubt(self, seen: ObservedDeposit, moved: bool, stopped: Mapping[str, str]) -> str | None:
         """Why a person must look at this arrival before it is credited."""
@@ -419,7 +420,7 @@ class Scanner:
             )
             await casework.set_all_aside(session, left)
             confirmed = await repository.confirm_up_to(session, self._network, enough)
-            await self._tell(session, "deposit.confirmed", confirmed)
+            await tell(session, self._assets, "deposit.confirmed", confirmed)
             waiting = await repository.creditable(
                 session, self._network, up_to=final, limit=CREDITS_PER_TICK
             )
@@ -427,20 +428,11 @@ class Scanner:
             gas = await cold_gas.open_final(session, self._network, limit=CREDITS_PER_TICK)
             hit("scanner.before_commit_final")
         hit("scanner.after_commit_final")
-        await self._crediter.credit_all(waiting)
+        await self._crediter.credit_all(await self._witnesses.heard(waiting))
         for loss_id in back:
             await losses.give_back(self._db, self._assets, loss_id)
         for tx_hash in gas:
             await cold_gas.book(self._db, self._assets, self._chain, tx_hash)
-
-    async def _tell(self, session: AsyncSession, event: str, rows: Sequence[DepositRow]) -> None:
-        await outbox.put(session, *(
-            Notice(
-                row.principal_id, event, row.id,
-                about(row, self._assets.money(row.asset, row.amount_minor)),
-            )
-            for row in rows if row.principal_id is not None and row.asset in self._assets
-        ))  # fmt: skip
 
 
 def _linked(tip: Tip, blocks: Sequence[Block]) -> bool:

@@ -20,6 +20,7 @@ WAITS = {
     "finality": "nothing above the lower one is credited, and no payment ends there",
     "nonces": "nothing is sent from that address",
     "receipts": "such a payment does not end",
+    "arrivals": "what came so is not credited",
     "decimals": "that token is not halted for it",
     "balance": "the evacuation of that address does not end",
 }
