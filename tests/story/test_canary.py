@@ -228,7 +228,7 @@ def test_the_memory_of_the_api_holds_no_key_and_no_core_is_left(
     try:
         assert canary.hits({"core": canary.memory(pid)}, kept) == []
     except PermissionError:  # no debugger could dump it either
-        pytest.skip(f"the kernel lets nobody read /proc/{pid}/mem (ptrace_scope): not searched")
+        pytest.xfail(f"the kernel lets nobody read /proc/{pid}/mem (ptrace_scope): not searched")
     # The search itself works: what the API must know is found there.
     known = {"its database": {b"bifold_app"}}
     assert canary.hits({"core": canary.memory(pid)}, known) == ["core: its database"]
