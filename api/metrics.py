@@ -54,7 +54,8 @@ class Figures:
         )
         self._head_age = Gauge(
             "bifold_network_head_age_seconds",
-            "Since the observer last saw the network.",
+            "Since the observer last saw the network; infinite where it shows another chain, or"
+            " where its nodes contradict each other.",
             ["network"],
             registry=self.registry,
         )
@@ -112,8 +113,8 @@ class Figures:
             self._gaps.labels(network.name).set(network.scanner_gaps)
             if network.scanner_lag_blocks is not None:
                 self._lag.labels(network.name).set(network.scanner_lag_blocks)
-            if network.age_seconds is not None:
-                self._head_age.labels(network.name).set(network.age_seconds)
+            age = network.age_seconds  # infinite where it was never seen, or is another chain
+            self._head_age.labels(network.name).set(inf if age is None else age)
         for process in vitals.processes:
             self._up.labels(process.name).set(1 if process.well else 0)
         return generate_latest(self.registry)

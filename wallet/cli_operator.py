@@ -288,6 +288,7 @@ async def _status(session: AsyncSession, services: Services) -> int:
         status = await networks.read(session, name)
         reason = status.halted_reason if status else None
         well = "halted" if reason else "usable" if status and status.usable else "not usable"
+        well = "too dear" if status and status.too_dear else well
         detail = reason or (status.detail if status else "never seen")
         _line("network", name, well, detail)
         stopped |= well != "usable"

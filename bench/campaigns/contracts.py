@@ -1,4 +1,4 @@
-"""`./dev campaign contracts [--runs N] [--seed S]`: random calls, and what must hold after each.
+"""`./dev campaign contracts [--runs N] [--seed S]`: 15 random calls, and what must hold after them.
 
 Invariants: what goes into BatchPayout, tokens or coins, comes out to the payees or not at all;
 nothing of an ended call stays in it but what strayed there; a batch id is paid once, by operators,

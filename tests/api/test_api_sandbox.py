@@ -326,6 +326,34 @@ class TestHealth:
         assert 540 <= ages["chain:a"] < 600 and 0 <= ages["chain:b"] < 60
         assert ages["chain:c"] == float("inf")
 
+    async def test_lag_gaps_and_age_of_a_network_are_told(
+        self, observed: Any, database: Any
+    ) -> None:
+        import psycopg
+
+        def told(figures: str) -> dict[str, str]:
+            lines = [line.split() for line in figures.splitlines() if '{network="local"}' in line]
+            return {name.removesuffix('{network="local"}'): figure for name, figure in lines}
+
+        with psycopg.connect(database.conninfo("bifold_owner"), autocommit=True) as owner:
+            owner.execute(
+                "INSERT INTO scan_state (network, tip_number, tip_hash, started_at_block)"
+                " VALUES ('local', 93, '0x93', 90)"
+            )
+            owner.execute(
+                "INSERT INTO chain_blocks (network, number, hash, parent_hash, block_time)"
+                " SELECT 'local', n, '0x' || n, '0x' || n - 1, now() FROM generate_series(90, 93) n"
+            )
+            whole = told((await observed.http.get("/metrics")).text)
+            assert whole["bifold_scanner_lag_blocks"] == "7.0"  # the head is 100
+            assert whole["bifold_scanner_gaps"] == "0.0"
+            assert 0 <= float(whole["bifold_network_head_age_seconds"]) < 15
+            owner.execute("DELETE FROM chain_blocks WHERE number = 92")
+            owner.execute("UPDATE network_state SET as_of = NULL")  # as `wrong_chain` leaves it
+            torn = told((await observed.http.get("/metrics")).text)
+            assert torn["bifold_scanner_gaps"] == "1.0"
+            assert torn["bifold_network_head_age_seconds"] == "+Inf"
+
     async def test_figures_are_by_route_and_never_by_id(self, observed: Any) -> None:
         ada = await observed.person()
         await ada.get("/v1/transfers/trf_01JD3VQ4T0Z8Y6X5W4V3T2S1R0")

@@ -43,7 +43,7 @@ async def bifold(
         return None
 
     def services(*_: object, **__: object) -> Any:
-        known: dict[str, Any] = {"db": operators, "aclose": nothing}
+        known: dict[str, Any] = {"db": operators, "aclose": nothing, "networks": {}}
         if seam is not None:
             known |= {
                 "networks": {"local": seam.network}, "chains": {"local": seam.chain},

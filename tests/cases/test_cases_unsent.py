@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from tests.cases.conftest import Command, all_cases, kinds
 from tests.cases.test_cases_sending import MINUTE, intent_of, pass_time
 from tests.onchain.test_onchain_strangers import OUTSIDE
 from wallet.errors import InvalidState
 from wallet.onchain.unsent import UnsentWatch
-from wallet.testing.seam import Seam
+from wallet.testing.seam import GWEI, Seam
 
 
 async def held(seam: Seam) -> tuple[str, str]:
@@ -52,6 +55,30 @@ async def test_it_says_what_it_waits_for(seam: Seam, waits: str, words: str) -> 
     await UnsentWatch(seam.db, seam.network).tick()
     [one] = await all_cases(seam.db)
     assert words in one.what and one.evidence["waiting_for"] == waits
+
+
+async def test_a_network_that_is_too_dear_is_told_before(
+    seam: Seam, bifold: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once in the log, and by `bifold chain status` as long as it is."""
+
+    async def seen(max_fee_wei: int) -> tuple[int, str, list[str]]:
+        seam.observer._chain.network = replace(seam.network, max_fee_wei=max_fee_wei)
+        with capture_logs() as logs:
+            for _ in range(2):
+                await seam.observer.tick()
+        capsys.readouterr()
+        code = await bifold("chain", "status")
+        line = capsys.readouterr().out.splitlines()[0]
+        return code, line, [one["event"] for one in logs if one["log_level"] == "warning"]
+
+    assert await seen(GWEI) == (1, ANY, ["network.too_dear"])
+    code, line, said = await seen(GWEI)
+    assert (code, said) == (1, []) and line.split()[1:4] == ["local", "too", "dear"]
+    assert "above the ceiling 1000000000 wei" in line
+    code, line, said = await seen(seam.network.max_fee_wei)
+    assert (code, said) == (0, []) and line.split()[1:3] == ["local", "usable"]
+    assert (await seen(GWEI))[2] == ["network.too_dear"]
 
 
 async def test_a_frozen_network_is_the_reason(seam: Seam) -> None:

@@ -77,6 +77,30 @@ async def test_d23_amounts_are_stored_exactly_and_too_large_ones_set_aside(
         assert await inbox.gaps() == 0 and await seam.differences() == []
 
 
+async def test_a_deposit_says_how_many_confirmations_it_has_and_needs(inbox: Inbox) -> None:
+    seam = inbox.seam
+    async with front_of(seam) as front:
+        ada, _ = await front.person()
+        at = (await ada.post("/v1/deposit-addresses", {"network": "local"})).json()["address"]
+        paid = await seam.pay_in(at, "1.5", "USDC")
+        seen = []
+        for more in (0, 2, 8):
+            await seam.mine(more) if more else await seam.pass_once()
+            [one] = (await ada.get("/v1/deposits")).json()["data"]
+            assert (await ada.get(f"/v1/deposits/{one['id']}")).json() == one
+            seen.append((one["confirmations"], one["required_confirmations"], one["status"]))
+        assert seen == [(1, 8, "seen"), (3, 8, "seen"), (11, 8, "credited")]
+        assert one.pop("id").startswith("dep_") and one.pop("created_at")
+        log_index = one.pop("log_index")
+        assert one == {
+            "network": "local", "money": {"amount": "1.500000", "asset": "USDC"}, "address": at,
+            "from_address": seam.faucet, "tx_hash": paid.tx_hash, "trace_path": None,
+            "block_number": paid.block_number, "confirmations": 11, "required_confirmations": 8,
+            "status": "credited",
+        }  # fmt: skip
+        assert log_index == 0
+
+
 async def test_d23_what_a_liar_logs_is_stored_exactly_too(
     db: Database, anvil: AnvilProcess, tmp_path: Path
 ) -> None:

@@ -99,6 +99,25 @@ async def test_d21_a_short_range_of_logs_is_enough(inbox: Inbox) -> None:
     assert await inbox.total("USDC") == 10 * USDC and await inbox.gaps() == 0
 
 
+async def test_the_last_of_eleven_hundred_addresses_is_credited(inbox: Inbox) -> None:
+    seam = inbox.seam
+    await seam.rows(
+        "INSERT INTO deposit_addresses (id, principal_id, network, derivation_index, address,"
+        " is_current) SELECT 'adr_many_' || n, :ada, 'local', 1000 + n, '0x' ||"
+        " lpad(lpad(n::text, 4, '0'), 40, '4'), false FROM generate_series(1, 1100) AS n"
+        " RETURNING 1",
+        ada=inbox.ada,
+    )
+    last = "0x" + "1100".rjust(40, "4")
+    inbox.stand()
+    await seam.pay_in(last, "1", "USDC")
+    await seam.dev.mine(BEHIND)  # in a range of blocks, and block by block
+    await seam.pay_in(last, "2", "ETH")
+    await seam.finish()
+    assert (await inbox.total("USDC"), await inbox.total("ETH")) == (USDC, 2 * 10**18)
+    assert await seam.differences() == []
+
+
 async def catch_up(seam: Seam) -> int:
     """Passes until the scanner stands at the head, whose height is answered."""
     head = (await seam.chain.head()).number

@@ -307,8 +307,14 @@ async def test_d28_a_scan_from_genesis_changes_no_byte_of_the_books(
         for table in ("scan_state", "chain_blocks"):
             await session.execute(text(f"DELETE FROM {table}"))
     await owner.dispose()
+    assert await seam.rows("SELECT 1 FROM chain_blocks") == []
     inbox.stand()
     await seam.finish()
+    [scan] = await seam.rows("SELECT started_at_block, tip_number FROM scan_state")
+    head = (await seam.chain.head()).number
+    assert (scan.started_at_block, scan.tip_number) == (0, head)
+    again = await seam.rows("SELECT number FROM chain_blocks ORDER BY number")
+    assert [row.number for row in again] == [*range(head + 1)]
     await inbox.finder.tick()
     assert await _digest(seam) == before
 

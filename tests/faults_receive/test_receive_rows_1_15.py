@@ -6,6 +6,7 @@ D14 has a module of its own, test_receive_poisoning.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from wallet.deposits.arrivals import FourEyesRequired, approve, arrivals, propos
 from wallet.errors import InvalidState
 from wallet.ledger import accounts
 from wallet.onchain import ChainUnavailable
+from wallet.sweeps import Sweeper
 from wallet.testing.operators import as_operator
 from wallet.testing.seam import Seam
 
@@ -175,8 +177,10 @@ async def test_d08_a_transfer_that_returned_false(inbox: Inbox) -> None:
 
 async def test_d09_a_reverted_transaction_with_value(inbox: Inbox) -> None:
     seam = inbox.seam
-    reverting = await inbox.deploy("RevertingToken")
-    done = await inbox.call(reverting, "transfer(address,uint256)", inbox.address, 9, gas=100_000)
+    listed = seam.network.tokens[0].contract  # which tells of a transfer, and reverts
+    code = await seam.node("eth_getCode", await inbox.deploy("RevertingToken"), "latest")
+    await seam.node("anvil_setCode", listed, code)
+    done = await inbox.call(listed, "transfer(address,uint256)", inbox.address, 9, gas=100_000)
     assert done.status == 0
     await seam.node("anvil_setCode", inbox.address, "0x60006000fd")
     tx = await seam.dev.call_contract(inbox.address, b"", wei=10**18, gas=50_000)
@@ -313,4 +317,13 @@ async def test_d15_dust_is_credited_and_costs_nothing(inbox: Inbox) -> None:
         await seam.pay_in(inbox.address, "0.000000000000000001", "ETH")
     await seam.finish()
     assert (await inbox.total("USDC"), await inbox.total("ETH")) == (3, 3)
-    assert await seam.rows("SELECT 1 FROM chain_intents") == []  # nothing was sent for it
+    hot = (await seam.signer.hot_addresses())[0]
+    seam.network = replace(seam.network, contracts={"treasury": hot})
+    inbox.stand()
+    sweeper = Sweeper(seam.db, seam.chain, seam.assets, seam.signer, patience_seconds=0.0)
+    await sweeper.tick()
+    assert await seam.rows("SELECT 1 FROM chain_intents") == []  # nothing is sent for it
+    await seam.pay_in(inbox.address, "1", "ETH")
+    await seam.finish()
+    await sweeper.tick()
+    assert len(await seam.rows("SELECT 1 FROM chain_intents")) == 1  # for more, it is

@@ -151,11 +151,17 @@ async def test_s26_business_time_that_moves_ends_nothing_early(case: Case, secon
     await case.settled_once(made)
 
 
+ROOMS = (
+    "chain", "keys", "wallet/onchain", "wallet/deposits", "wallet/jobs", "wallet/sweeps",
+    "wallet/treasury", "wallet/selfcustody", "wallet/withdrawals",
+)  # fmt: skip
+
+
 def test_s26_nothing_that_waits_goes_by_the_wall_clock() -> None:
     """Time-outs and pauses are counted by the monotonic clock, what is stored by the database's."""
     asking = {
         str(path.relative_to(ROOT)): found
-        for room in ("chain", "keys", "wallet/onchain", "wallet/deposits", "wallet/jobs")
+        for room in ROOMS
         for path in sorted((ROOT / room).rglob("*.py"))
         if (found := re.findall(r"\btime\.time\(|\bdatetime\.now\(", path.read_text("utf-8")))
     }

@@ -7,6 +7,7 @@ bytes, is there when it is back; one transaction is mined.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,8 @@ SEGMENT_LEFT_BYTES = 256  # of the write-ahead log: less than any transaction wr
 WRITE_TO_LOG = "SELECT pg_logical_emit_message(false, '', repeat('x', %s))"
 GONE = (DatabaseUnavailable, OperationalError)  # a pass ends; its loop begins the next one
 NO_SPACE = "No space left on device"
+FILE_BYTES = 8 * 2**20  # half a segment of the log, and more than any other file here has
+TOO_LARGE = "File too large"
 
 
 @pytest.fixture
@@ -180,12 +183,63 @@ def _fill(server: EmbeddedPostgres, disk: Path, filler: Path) -> None:
         assert place()[0] == current
 
 
+@pytest.fixture
+def short_files(server: EmbeddedPostgres) -> Iterator[Callable[[], None]]:
+    """The server may make no file longer than half a segment of its log, of which one was begun:
+    how to come to that end. Needs no right to mount anything."""
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute("SELECT pg_switch_wal()")
+        connection.execute(WRITE_TO_LOG, (1,))
+        connection.execute("CHECKPOINT")
+    server.stop()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, hard))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    yield lambda: _come_to_the_end(server)
+    server.kill()
+    server.start()
+
+
+def _come_to_the_end(server: EmbeddedPostgres) -> None:
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+
+        def left() -> int:
+            found = connection.execute(
+                "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
+            ).fetchone()
+            assert found is not None
+            return FILE_BYTES - int(found[0]) % SEGMENT_BYTES
+
+        while (now := left()) > SEGMENT_LEFT_BYTES:
+            connection.execute(WRITE_TO_LOG, (min(2**20, (now - 160) * 9 // 10),))
+        assert left() >= 0
+
+
+async def test_s09_the_log_takes_no_more_after_the_broadcast(
+    case: Case, server: EmbeddedPostgres, short_files: Callable[[], None]
+) -> None:
+    """As on a full disk, where nobody may mount one: the write of the commit fails."""
+    await _out_of_room(case, server, short_files, lambda: None, TOO_LARGE)
+
+
 async def test_s09_the_disk_is_full_after_the_broadcast(
     case: Case,
     server: EmbeddedPostgres,
     full_disk: tuple[Callable[[], None], Callable[[], None]],
 ) -> None:
-    fill, make_room = full_disk
+    await _out_of_room(case, server, *full_disk, NO_SPACE)
+
+
+async def _out_of_room(
+    case: Case,
+    server: EmbeddedPostgres,
+    fill: Callable[[], None],
+    make_room: Callable[[], None],
+    why: str,
+) -> None:
     assert server.log_file is not None
     said = server.log_file.stat().st_size
     await case.seam.observer.tick()
@@ -196,7 +250,7 @@ async def test_s09_the_disk_is_full_after_the_broadcast(
     with pytest.raises(GONE):
         await case.seam.pass_once()
     words = server.log_file.read_bytes()[said:].decode("utf-8", "replace")
-    assert NO_SPACE in words and "PANIC" in words
+    assert why in words and "PANIC" in words
     make_room()
     server.kill()  # it gave up by itself
     server.start()

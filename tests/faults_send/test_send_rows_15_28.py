@@ -206,10 +206,9 @@ async def test_s22_what_has_its_nonce_already_is_not_signed_for_another_chain(ca
     [
         ("eth_getTransactionCount", hex(0)),
         ("eth_getBalance", hex(2**200)),
-        ("eth_estimateGas", hex(21_000)),
     ],
 )
-async def test_s23_lies_about_nonce_balance_and_gas(case: Case, method: str, lie: str) -> None:
+async def test_s23_lies_about_nonce_and_balance(case: Case, method: str, lie: str) -> None:
     first = await case.withdraw("0.5")
     await case.seam.finish()
     assert (await case.now(first)).status == "settled"
@@ -221,6 +220,32 @@ async def test_s23_lies_about_nonce_balance_and_gas(case: Case, method: str, lie
     assert [tx.nonce for _, tx, _ in await case.fields()] == [0, 1]
     done = await case.now(made)
     assert done.fee.minor <= done.fee_max.minor
+
+
+def gas_is(case: Case, lie: int) -> None:
+    case.meddler.alter = lambda asked, _, answer: hex(lie) if asked == "eth_estimateGas" else answer
+
+
+async def test_s23_less_gas_than_any_such_call_costs_is_garbage(case: Case) -> None:
+    made = await case.withdraw("5", "USDC")
+    gas_is(case, 21_000)
+    with pytest.raises(ChainUnavailable):
+        await case.withdraw("5", "USDC")
+    await case.seam.runner.tick()
+    assert await case.fields() == []
+    await case.settled_once(made, 5_000_000)
+
+
+async def test_s23_less_gas_than_a_token_uses_reverts_and_frees_the_money(case: Case) -> None:
+    gas_is(case, 25_000)
+    made = await case.withdraw("5", "USDC")
+    await case.seam.pass_once()
+    await case.finish()
+    done = await case.now(made)
+    assert (done.status, done.failure_code) == ("failed", "reverted")
+    assert 0 < done.fee.minor <= done.fee_max.minor
+    assert (await case.seam.balance(case.ada, "USDC")).held_minor == 0
+    assert await case.paid("USDC") == 0 and await case.seam.differences() == []
 
 
 async def test_s23_a_nonce_that_is_too_high_halts_and_burns_nothing(case: Case) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from chain.client import ChainClient
 from chain.failover import FailoverRpc
 from chain.rpc import JsonRpc
-from chain.testing import AnvilProcess, FaultProxy
+from chain.testing import FakeNode, FaultProxy
+from wallet.cases import HOUSE
+from wallet.db import Database
 from wallet.deposits import Scanner
 from wallet.networks import states
 from wallet.onchain import ChainUnavailable, NetworkObserver
@@ -36,7 +39,10 @@ async def doors(seam: Seam) -> AsyncIterator[tuple[FaultProxy, FaultProxy]]:
 def _stand_behind(seam: Seam, *urls: str) -> None:
     rpcs = [JsonRpc(url, timeout_seconds=2.0) for url in urls]
     seam.opened += rpcs
-    failover = FailoverRpc(seam.network, rpcs)
+    _behind(seam, FailoverRpc(seam.network, rpcs))
+
+
+def _behind(seam: Seam, failover: FailoverRpc) -> None:
     seam.chain = ChainClient(seam.network, failover)
     seam.observer = NetworkObserver(seam.db, seam.chain, nodes=failover)
     seam.runner = seam.new_runner()
@@ -88,33 +94,45 @@ async def test_all_away_refuses_sends_and_everything_comes_back(
     assert (await seam.withdrawal(ada, made.id)).status == "settled"
 
 
-async def test_nodes_that_contradict_stop_the_network(seam: Seam) -> None:
-    """Two nodes, two final histories: nothing is sent or credited until they agree."""
-    ada = await seam.funded_person()
-    process = AnvilProcess()
-    process.start()
-    liar = process.rpc()
-    try:
-        dump = await seam.node("anvil_dumpState", True)
-        await liar.call("anvil_loadState", (dump,))
-        seam.network = replace(seam.network, block1_hash=None)
-        _stand_behind(seam, seam.url, process.url)
-        await seam.observer.tick()
-        await seam.dev.mine(seam.network.confirmations + 2)
-        await liar.call("anvil_mine", (hex(seam.network.confirmations + 2), "0x7"))
-        failover = seam.observer._nodes
-        assert failover is not None
-        failover._nodes[1].probed_at = None  # due now
-        await seam.observer.tick()
-        async with seam.db.transaction() as session:
-            seen = (await states(session))["local"]
-        assert not seen.healthy and seen.as_of is None
-        assert "disagree about final block" in seen.detail or "another one" in seen.detail
-        [case] = await seam.rows("SELECT kind, subject, what FROM cases WHERE status = 'open'")
-        assert (case.kind in ("nodes_disagree", "wrong_chain"), case.subject) == (True, "local")
-        assert seen.detail in case.what
-        with pytest.raises(ChainUnavailable):
-            await seam.withdraw(ada, "1", "ETH", OUTSIDE)
-    finally:
-        await liar.aclose()
-        process.stop()
+async def test_nodes_that_contradict_stop_the_network_until_they_agree(
+    db: Database, tmp_path: Path
+) -> None:
+    """Of two nodes one reorganises below finality: nothing is sent or credited, and a case says so
+    until it is back."""
+    node, other = FakeNode(), FakeNode()
+    seam = await Seam.open(
+        db, "http://fake.invalid", tmp_path / "signer", confirmations=4, transport=node.transport
+    )
+    await seam.fund_house()
+    ada = await seam.funded_person(usdc="0.000001")
+    await seam.dev.send_native(await seam.address(ada), 10**18)  # seen before, and final later
+    await seam.pass_once()
+    other.chain = copy.deepcopy(node.chain)
+    nodes = FailoverRpc(seam.network, [node.transport(), other.transport()])
+    _behind(seam, nodes)
+    await seam.observer.tick()
+    assert await seam.rows("SELECT 1 FROM cases") == []
+    await other.rpc.call("anvil_reorg", (8, []))
+    for one in (node, other):
+        await one.rpc.call("anvil_mine", (hex(4),))
+    for _ in range(2):
+        nodes._nodes[1].probed_at = None  # due now
+        await seam.pass_once()
+    async with db.transaction() as session:
+        seen = (await states(session))["local"]
+    assert not seen.healthy and seen.as_of is None
+    assert "node 1 and node 2 disagree about final block" in seen.detail
+    [case] = await seam.rows("SELECT kind, subject, severity, status, what FROM cases")
+    assert (case.kind, case.subject, case.status) == ("nodes_disagree", "local", "open")
+    assert case.severity == "critical" and seen.detail in case.what
+    assert (await seam.balance(ada, "ETH")).total_minor == 10 * 10**18
+    with pytest.raises(ChainUnavailable):
+        await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    other.chain = copy.deepcopy(node.chain)
+    nodes._nodes[1].probed_at = None
+    await seam.pass_once()
+    [case] = await seam.rows("SELECT status, closed_by FROM cases")
+    assert (case.status, case.closed_by) == ("closed", HOUSE)
+    assert (await seam.balance(ada, "ETH")).total_minor == 11 * 10**18
+    await seam.withdraw(ada, "1", "ETH", OUTSIDE)
+    await seam.close()

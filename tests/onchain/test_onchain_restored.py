@@ -16,7 +16,8 @@ from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
 from tests.onchain.older_signer import no_pool, silent
 from tests.onchain.test_onchain_lost_rows import _lose
-from wallet import cli_operator
+from wallet import cases, cli_operator
+from wallet.cli_cases import close
 from wallet.db import Database
 from wallet.errors import InvalidState
 from wallet.onchain import casework, runner
@@ -192,6 +193,10 @@ async def test_a_lost_batch_that_waits_is_a_case_and_nothing_of_it_is_taken_back
         await seam.runner.tick()
     ours = "SELECT status FROM cases WHERE kind = 'nonce_of_nobody'"
     assert [row.status for row in await seam.rows(ours)] == ["open"]
+    async with seam.operators.transaction() as session:
+        [case] = await cases.listed(session, open_only=True, kind="nonce_of_nobody")
+        with pytest.raises(InvalidState, match="still stands"):  # its worker closes it
+            await close(session, case.id, by="ada", note="no wish to see it", networks={"local"})
     with pytest.raises(InvalidState, match="may be paid already"):
         await seam.cancel(ada, made[0])
     later = await seam.withdraw(ada, "7", "USDC", ELSEWHERE)

@@ -298,7 +298,7 @@ async def test_a_case_is_not_closed_by_hand_while_it_stands(seam: Seam) -> None:
     [one] = await found(seam)
     with pytest.raises(InvalidState, match="still stands"):
         async with seam.db.transaction() as session:
-            await cli_cases.close(session, one.id, by="ada", note="no wish to see it")
+            await cli_cases.close(session, one.id, by="ada", note="no wish to see it", networks=())
     async with seam.db.transaction() as session:
         known = await session.scalar(text("SELECT count(*) FROM cases WHERE status = 'open'"))
     assert known == 1

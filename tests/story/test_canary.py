@@ -227,8 +227,8 @@ def test_the_memory_of_the_api_holds_no_key_and_no_core_is_left(
     kept = {name: forms for name, forms in planted.items() if name not in PASSES_THROUGH_THE_API}
     try:
         assert canary.hits({"core": canary.memory(pid)}, kept) == []
-    except PermissionError:  # the kernel lets nobody look: no debugger could dump it either
-        return
+    except PermissionError:  # no debugger could dump it either
+        pytest.xfail(f"the kernel lets nobody read /proc/{pid}/mem (ptrace_scope): not searched")
     # The search itself works: what the API must know is found there.
     known = {"its database": {b"bifold_app"}}
     assert canary.hits({"core": canary.memory(pid)}, known) == ["core: its database"]

@@ -17,9 +17,10 @@ from chain.address import checked
 from chain.client import ChainClient
 from chain.errors import NodeRejected
 from chain.testing import AnvilProcess
-from wallet import custody
+from wallet import custody, ledger
 from wallet.db import Database
 from wallet.deposits import SurplusFinder
+from wallet.ledger import accounts
 from wallet.onchain import signers
 from wallet.sweeps import sweeper
 from wallet.sweeps.worth import COIN_WORTH
@@ -86,6 +87,10 @@ async def test_coins_leave_by_the_addresses_own_transfer(opened: Open) -> None:
     assert 0 < left < 10**16  # what the fee left over
     assert await seam.booked("ETH", "deposit") == left
     assert await seam.balance(person, "ETH") == before
+    [gas] = await seam.rows("SELECT gas_fee_wei FROM chain_intents")
+    async with seam.db.transaction() as session:
+        spent = await ledger.balance_of(session, accounts.gas_expense("local", "ETH"))
+    assert spent == gas.gas_fee_wei > 0  # by the house
     assert await all_agrees(seam)
     await sweep(seam)  # what is left is not worth its gas
     assert len(await kinds(seam)) == 1

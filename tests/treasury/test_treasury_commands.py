@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,11 @@ from wallet.bootstrap import Services
 from wallet.db import Database
 from wallet.errors import InvalidField, InvalidState, NotFound
 from wallet.onchain import signers
+from wallet.testing.pace import patience
 from wallet.testing.seam import Seam
 from wallet.treasury import hot
 
+DRILL_SECONDS = 60.0
 COLD = checked("0x00000000000000000000000000000000c01d0001")
 WORDS = SecretText("legal winner thank year wave sausage worth useful legal winner thank yellow")
 
@@ -158,6 +161,8 @@ async def test_an_evacuation_empties_addresses_that_never_sent_anything(
     assert (row.address, row.halted_reason) == (second, "standby")
     capsys.readouterr()
     tokens, reserve = [await seam.on_chain(one, "USDC") for one in (first, second)]
+    coins = await seam.on_chain(first, "ETH")
+    began = time.monotonic()
     command = asyncio.create_task(
         run(seam, "evacuate", "--to", COLD, "--by", "ada", "--wait", "60")
     )
@@ -166,10 +171,13 @@ async def test_an_evacuation_empties_addresses_that_never_sent_anything(
         await seam.treasury.tick()
         await seam.mine(seam.network.confirmations)
     assert await command == 0
+    assert time.monotonic() - began < patience(DRILL_SECONDS)
     shown = capsys.readouterr().out
     assert "Frozen. 1 hot addresses" in shown and f"New hot: {second}." in shown
     assert (await seam.on_chain(first, "USDC"), await seam.on_chain(first, "ETH")) == (0, 0)
     assert await seam.on_chain(COLD, "USDC") == tokens
+    [gas] = await seam.rows("SELECT sum(gas_fee_wei) AS wei FROM chain_intents")
+    assert await seam.on_chain(COLD, "ETH") == coins - gas.wei  # all of it, to the wei
     assert await seam.on_chain(second, "USDC") == reserve > 0
     assert await run(seam, "status") == 1  # frozen still, until somebody takes it back
     rows = await seam.rows("SELECT address, halted_reason FROM chain_signers")

@@ -310,6 +310,31 @@ class TestManyAtOnce:
         assert await seam.on_chain(OUTSIDE, "USDC") == len(made) * 10**6
         assert await seam.differences() == []
 
+    async def test_of_several_that_are_stuck_the_lowest_nonce_alone_is_bumped(
+        self, seam: Seam
+    ) -> None:
+        """Nothing is mined before it: what others bid is of no use until it is through."""
+        ada = await seam.funded_person()
+        await seam.automine(False)
+        made = [await seam.withdraw(ada, "1", "USDC", OUTSIDE) for _ in range(3)]
+        await seam.runner.tick()
+        dearer = (await seam.withdrawal(ada, made[0].id)).attempts[0].max_fee_wei * 11 // 10
+        await seam.node("anvil_dropAllTransactions")
+        await seam.node("anvil_setNextBlockBaseFeePerGas", hex(dearer))
+        await seam.dev.mine(1)
+        seam.bump_seconds = 0.0
+        seam.restart_worker()
+        await seam.observer.tick()
+        for _ in range(2):
+            await seam.runner.tick()
+        tried = [(nonce, kind) for nonce, kind, _ in await _attempts(seam)]
+        assert tried == [(0, "pay"), (0, "bump"), (1, "pay"), (2, "pay")]
+        await seam.automine(True)
+        await seam.finish()
+        assert {(await seam.withdrawal(ada, one.id)).status for one in made} == {"settled"}
+        assert await seam.on_chain(OUTSIDE, "USDC") == 3 * 10**6
+        assert await seam.differences() == []
+
     async def test_short_float_waits_and_uses_no_nonce(self, seam: Seam) -> None:
         ada = await seam.funded_person(usdc="5000")
         [hot] = await seam.signer.hot_addresses()

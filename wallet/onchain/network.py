@@ -72,6 +72,11 @@ class NetworkStatus:
         """Whether money may be sent and credited on it."""
         return self.fresh and self.halted_reason is None
 
+    @property
+    def too_dear(self) -> bool:
+        """Whether it asks more than its `max_fee_wei`: nothing new is sent then."""
+        return self.usable and self.detail.startswith(FeeCeiling.code)
+
 
 async def read(session: AsyncSession, network: str) -> NetworkStatus | None:
     """The stored status, or None before the observer's first word."""
@@ -195,6 +200,7 @@ class NetworkObserver:
         self._nodes = nodes
         self._network = chain.network.name
         self._factory_asked = False
+        self._too_dear = False
         self._differ = DifferWatch(db, chain.network.name, nodes)
         self._closer_at = -math.inf
         self._closer: asyncio.Task[None] | None = None
@@ -277,6 +283,9 @@ class NetworkObserver:
         except FeeCeiling as error:
             told = FeeQuote(error.base_fee_wei, error.tip_wei, error.needed_wei)
             detail = f"{error.code}: {error}"
+            if not self._too_dear:
+                log.warning("network.too_dear", network=self._network, detail=detail)
+        self._too_dear = fees is None
         others = 0 if self._nodes is None else self._nodes.base_fee()
         if others > 2 * told.base_fee:
             log.error("node.fees_differ", network=self._network, wei=told.base_fee, others=others)
