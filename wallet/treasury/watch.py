@@ -286,15 +286,15 @@ class TreasuryWatch:
             log.warning("treasury.promised_anew", network=self._name, move=row.id)
 
     async def _waiting(self, address: str) -> Sequence[Any]:
-        """Moves out of there that wait for float, for fees or long for the node, and have no nonce:
-        those of the evacuation, and what was approved as it was ordered."""
+        """Moves of an evacuation that wait for float, for fees or long for the node, and have no
+        nonce."""
         async with self._db.transaction() as session:
             rows = await session.execute(
                 text(
                     "SELECT m.id, m.intent_id, m.to_address, i.waiting_for, i.asset, i.gas_limit,"
                     " i.amount_minor, i.fee_ceiling_wei FROM treasury_moves m"
                     " JOIN chain_intents i ON i.id = m.intent_id"
-                    " WHERE m.network = :network AND m.state = 'approved'"
+                    " WHERE m.network = :network AND m.kind = 'evacuate' AND m.state = 'approved'"
                     " AND i.pinned_address = :address AND i.state = 'queued'"
                     " AND (i.waiting_for IN ('liquidity', 'fees') OR (i.waiting_for = 'chain'"
                     "  AND m.created_at < clock_timestamp() - make_interval(secs => :seconds)))"
