@@ -175,27 +175,34 @@ class Planner:
         try:
             async with asyncio.timeout(NODE_TIMEOUT_SECONDS):
                 if not basis.liquid:
-                    token = chain.network.token(money.asset.code)
-                    if token is not None:
-                        return UNKNOWN_TOKEN_GAS
-                    return await chain.estimate_gas(basis.sender, to, 0, b"")
-                return await estimate_gas(
-                    chain,
-                    sender=basis.sender,
-                    asset=money.asset.code,
-                    to_address=to,
-                    amount_minor=money.minor,
-                )
+                    return await self._untried(chain, basis.sender, money, to)
+                try:
+                    return await estimate_gas(
+                        chain,
+                        sender=basis.sender,
+                        asset=money.asset.code,
+                        to_address=to,
+                        amount_minor=money.minor,
+                    )
+                except NodeRejected:  # of coins that are not there some say so, and some "revert"
+                    if not await self._short(chain, basis.sender, money):
+                        raise
+                    # Another hot address may hold it.
+                    return await self._untried(chain, basis.sender, money, to)
         except NodeRejected as error:
             if would_revert(error):
-                if await self._short(chain, basis.sender, money):
-                    return UNKNOWN_TOKEN_GAS  # another hot address may hold it
                 raise InvalidAddress(
                     "This address does not accept the transfer.", field="/to_address"
                 ) from error
             raise ChainUnavailable("This network's node refuses to answer.") from error
         except (ChainError, TimeoutError) as error:
             raise ChainUnavailable("This network's node is not answering.") from error
+
+    async def _untried(self, chain: ChainClient, sender: str, money: Money, to: str) -> int:
+        """Gas of what the sender does not hold: of coins as of none, of a token unknown."""
+        if chain.network.token(money.asset.code) is not None:
+            return UNKNOWN_TOKEN_GAS
+        return await chain.estimate_gas(sender, to, 0, b"")
 
     async def _most_gas(self, chain: ChainClient, basis: _Basis, money: Money, gas: int) -> int:
         """What this payment may use. On Arbitrum L1's part lies in the gas, as large as a payment
