@@ -256,6 +256,31 @@ async def test_one_of_several_nodes_does_not_say_alone_that_nothing_is_left(
     assert await over(seam)
 
 
+async def test_nor_that_a_token_does_not_go(seam: Seam, node: FakeNode) -> None:
+    """It would be left with the coins gone; the case says who differs."""
+    address = await order(seam)
+    [token] = seam.network.tokens
+    liar, honest = Meddler(seam.opened[0]), seam.opened[0]
+
+    def refuses(method: str, params: Sequence[Any], honest: Any) -> Any:
+        if method == "eth_estimateGas" and params[0]["to"] == token.contract:
+            return NodeRejected(3, "execution reverted")
+        return honest
+
+    liar.alter = refuses
+    several = FailoverRpc(seam.network, [node.transport(), node.transport()])
+    several._nodes[0].rpc = liar  # type: ignore[attr-defined]
+    seam.treasury = TreasuryWatch(seam.db, ChainClient(seam.network, several), seam.assets)
+    await _emptied(seam, 3)
+    assert await seam.on_chain(address, "ETH") == 100 * 10**18
+    assert any(one.startswith("transfers/") for one in several.differences._seen)
+    assert not await over(seam)
+    seam.treasury = TreasuryWatch(seam.db, ChainClient(seam.network, honest), seam.assets)
+    await _emptied(seam)
+    assert (await seam.on_chain(address, "USDC"), await seam.on_chain(address, "ETH")) == (0, 0)
+    assert await over(seam)
+
+
 async def test_an_address_without_coins_is_not_asked_what_they_would_cost(
     db: Database, tmp_path: Path, node: FakeNode
 ) -> None:

@@ -23,6 +23,7 @@ WAITS = {
     "arrivals": "what came so is not credited",
     "decimals": "that token is not halted for it",
     "balance": "the evacuation of that address does not end",
+    "transfers": "that token is not left at the address that is emptied for 15 minutes",
 }
 
 

@@ -22,9 +22,11 @@ from chain.errors import (
     NodeRejected,
     NodeTimeout,
     NodeUnavailable,
+    TooMuchGas,
 )
 from chain.fee_models import beside_gas, gas_limit
 from chain.fees import least_cap
+from chain.rpc import Rpc
 from wallet import clock
 from wallet.crashpoints import hit
 from wallet.db import Database
@@ -36,6 +38,7 @@ from wallet.onchain import signers
 from wallet.onchain.desk import leadership
 from wallet.onchain.freeze import end_evacuation, frozen
 from wallet.onchain.intents import end_queued
+from wallet.onchain.prepare import estimate_gas
 from wallet.onchain.states import State
 from wallet.treasury import casework, hot
 from wallet.treasury.moves import HOUSE, Move, bound, evacuate, its_code_fails
@@ -172,7 +175,9 @@ class TreasuryWatch:
         except BREAKS as error:
             await self._chain.head()  # a node that is away says nothing of the token
             why = str(error)[:200]
-            if not its_code_fails(error) and not self._breaks_long((address, asset, "move")):
+            if (
+                not its_code_fails(error) or await self._goes_elsewhere(address, asset, held, cold)
+            ) and not self._breaks_long((address, asset, "move")):
                 log.warning("treasury.token_waits", network=self._name, address=address,
                             asset=asset, error=why)  # fmt: skip
                 return True
@@ -181,6 +186,28 @@ class TreasuryWatch:
             return False
         self._breaks.pop((address, asset, "move"), None)
         return True
+
+    async def _goes_elsewhere(self, address: str, asset: str, held: int, cold: str) -> bool:
+        """Whether that the token refuses is one node's word, and another one (of three and more:
+        half of all) would let it go."""
+        rpc, network = self._chain.rpc, self._chain.network
+        each, weigh = getattr(rpc, "each", None), getattr(rpc, "same", None)
+        if each is None or weigh is None:
+            return False
+
+        async def goes(other: Rpc) -> int:
+            try:
+                await estimate_gas(
+                    ChainClient(network, other), sender=address, asset=asset, to_address=cold,
+                    amount_minor=held,
+                )  # fmt: skip
+            except (NodeRejected, TooMuchGas) as error:
+                if its_code_fails(error):
+                    return 0
+                raise
+            return 1
+
+        return not weigh(f"transfers/{address}/{asset}", 0, await each(goes))
 
     async def _said(self, address: str, asset: str, number: int) -> int | None:
         """What lies there; None where its token says nothing, or the node has broken at it for
