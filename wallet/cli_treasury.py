@@ -61,8 +61,7 @@ def _network(services: Services, told: str | None) -> str:
 
 async def _unsigned(services: Services, chosen: argparse.Namespace) -> int:
     chain = services.chains[chosen.network]
-    if chosen.asset != chain.network.native_asset and chain.network.token(chosen.asset) is None:
-        raise InvalidField(f"{chosen.asset} is not listed on {chosen.network}.")
+    moves.demand_listed(services, chosen)
     may_be_made("sheet", chosen.out)
     if chosen.qr:
         has_folder("QR code", chosen.qr)

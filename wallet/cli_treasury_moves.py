@@ -102,6 +102,7 @@ async def _float(services: Services, session: AsyncSession, network: str, code: 
 
 
 async def _bounds(services: Services, chosen: argparse.Namespace) -> int:
+    demand_listed(services, chosen)
     asset = services.assets.get(chosen.asset)
     low = parse_amount(chosen.low, asset, allow_zero=True)
     high = parse_amount(chosen.high, asset, allow_zero=True)
@@ -145,6 +146,11 @@ async def _cold(services: Services, chosen: argparse.Namespace) -> int:
             raise InvalidField(f"It holds {code} already: take a fresh address, so that the books"
                                " see everything that comes.")  # fmt: skip
     async with services.db.transaction() as session:
+        house = await custody.house_addresses(session, network=chosen.network)
+        place = house.get(address)
+        ours = await custody.is_house_address(session, network=chosen.network, address=address)
+        if place != "cold" and ours:
+            raise InvalidField(f"It is a {place or 'deposit'} address here: take a fresh one.")
         await custody.register_house_address(
             session, network=chosen.network, address=address, place="cold"
         )
@@ -152,7 +158,15 @@ async def _cold(services: Services, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def demand_listed(services: Services, chosen: argparse.Namespace) -> None:
+    """Raises InvalidField: what its network does not carry moves nowhere."""
+    network = services.chains[chosen.network].network
+    if chosen.asset != network.native_asset and network.token(chosen.asset) is None:
+        raise InvalidField(f"{chosen.asset} is not listed on {chosen.network}.")
+
+
 async def _propose(services: Services, chosen: argparse.Namespace) -> int:
+    demand_listed(services, chosen)
     async with services.db.transaction() as session:
         move_id = await moves.propose(
             session,

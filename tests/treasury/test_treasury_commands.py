@@ -59,6 +59,27 @@ async def on(seam: Seam, chains: dict[str, ChainClient], *words: str) -> int:
     return await cli_treasury.act(cast(Services, services), chosen)
 
 
+async def test_what_is_somebodys_here_is_not_cold(seam: Seam) -> None:
+    theirs = await seam.address(await seam.person())
+    warm = checked("0x00000000000000000000000000000000c01d0002")
+    async with seam.operators.transaction() as session:
+        await custody.register_house_address(session, network="local", address=warm, place="warm")
+    for address, place in ((theirs, "deposit"), (warm, "warm")):
+        with pytest.raises(InvalidField, match=f"It is a {place} address here"):
+            await run(seam, "cold", "--address", address, "--by", "ada")
+    rows = await seam.rows("SELECT FROM house_addresses WHERE place = 'cold'")
+    assert rows == []
+
+
+async def test_what_the_network_does_not_carry_is_neither_bounded_nor_moved(seam: Seam) -> None:
+    """It would wait for good."""
+    by = ("--asset", "EUR", "--by", "ada")
+    with pytest.raises(InvalidField, match="EUR is not listed on local"):
+        await run(seam, "bounds", "--low", "1", "--high", "2", *by)
+    with pytest.raises(InvalidField, match="EUR is not listed on local"):
+        await run(seam, "propose", "--kind", "profit", "--amount", "1", "--to", COLD, *by)
+
+
 async def test_a_day_of_the_treasury(seam: Seam, capsys: pytest.CaptureFixture[str]) -> None:
     by = ("--by", "ada")
     assert await run(seam, "cold", "--address", COLD, *by) == 0
