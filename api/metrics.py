@@ -54,8 +54,8 @@ class Figures:
         )
         self._head_age = Gauge(
             "bifold_network_head_age_seconds",
-            "Since the observer last saw the network; infinite where it shows another chain, or"
-            " where its nodes contradict each other.",
+            "Since the observer last saw the network; infinite where it never did, where it shows"
+            " another chain, or where its nodes contradict each other.",
             ["network"],
             registry=self.registry,
         )

@@ -268,8 +268,6 @@ async def _resume(session: AsyncSession, chosen: argparse.Namespace) -> None:
     if chosen.action == "resume-network":
         done = await networks.resume(session, chosen.network, by=chosen.by)
     elif chosen.action == "resume-signer":
-        if await signers.given_up(session, network=chosen.network, address=chosen.address):
-            raise InvalidState("It was emptied and given up for good: its key may be out.")
         done = await casework.resume_signer(
             session, network=chosen.network, address=chosen.address, by=chosen.by,
             next_nonce=chosen.next_nonce,

@@ -20,7 +20,7 @@ from chain.testing.fake_node import FakeNode
 from chain.traces import InnerPayments
 from tests.nodes.test_nodes_differ import Bend, Clock, Liar, node, seam, time, told
 from wallet.auditor.rooms.receiving import CHECKS
-from wallet.deposits import Scanner, SurplusFinder
+from wallet.deposits import Scanner, SurplusFinder, scanner
 from wallet.deposits.witnesses import AGAIN_SECONDS, Witnesses
 from wallet.onchain import NetworkObserver
 from wallet.testing.seam import Seam
@@ -113,6 +113,25 @@ async def test_coins_that_one_of_two_nodes_alone_tells_of_are_nobodys(
     assert await credited(seam, ada) == 0
     [row] = await seam.rows("SELECT status FROM deposits WHERE principal_id = :who", who=ada)
     assert row.status == "orphaned"
+
+
+async def test_what_nodes_differ_about_keeps_no_others_waiting(
+    seam: Seam, node: FakeNode, time: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as one pass credits."""
+    monkeypatch.setattr(scanner, "CREDITS_PER_TICK", 1)
+    ada, bob = await seam.person(), await seam.person()
+    hers, his = await seam.address(ada), await seam.address(bob)
+    liar = Liar(node)
+    behind(seam, [liar.node, node], time)
+    await seam.mine()
+    liar.bend = more(hers)
+    await seam.pay_in(hers, "1", "ETH")
+    await seam.pay_in(his, "2", "ETH")
+    await seam.arrive()
+    for _ in range(3):
+        await seam.pass_once()
+    assert (await credited(seam, ada), await credited(seam, bob)) == (0, 2 * ETH)
 
 
 async def test_of_three_one_alone_neither_credits_nor_hides(

@@ -174,15 +174,17 @@ async def creditable(
     session: AsyncSession, network: str, *, up_to: int, limit: int
 ) -> Sequence[str]:
     """Ids of final deposits that are not booked: everybody's first, everybody's second, …, each in
-    chain order. Who is paid in thousands of parts keeps nobody else waiting."""
+    chain order. Who is paid in thousands of parts keeps nobody else waiting, nor does what nodes
+    differ about."""
     rows = await session.execute(
         text(
-            "SELECT id FROM (SELECT id, block_number, tx_hash, log_index, trace_path,"
+            "SELECT id FROM (SELECT id, reason, block_number, tx_hash, log_index, trace_path,"
             " row_number() OVER (PARTITION BY principal_id"
             "  ORDER BY block_number, tx_hash, log_index, trace_path) AS turn"
             " FROM deposits WHERE network = :network AND block_number <= :number"
             " AND status IN ('seen', 'confirmed')) AS waiting"
-            " ORDER BY turn, block_number, tx_hash, log_index, trace_path LIMIT :limit"
+            " ORDER BY reason IS NOT NULL, turn, block_number, tx_hash, log_index, trace_path"
+            " LIMIT :limit"
         ),
         {"network": network, "number": up_to, "limit": limit},
     )

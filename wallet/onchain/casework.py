@@ -18,6 +18,7 @@ from wallet import cases
 from wallet.cases import HOUSE
 from wallet.crashpoints import hit
 from wallet.db import Database
+from wallet.errors import InvalidState
 from wallet.onchain import repository, signers
 from wallet.onchain.repository import Intent
 from wallet.onchain.states import State
@@ -90,7 +91,9 @@ async def resume_signer(
     session: AsyncSession, *, network: str, address: str, by: str, next_nonce: int | None = None
 ) -> bool:
     """Let it give nonces again, from `next_nonce` on if that is above its own. False when it was
-    not halted."""
+    not halted. Raises InvalidState where an evacuation has given it up."""
+    if await signers.retired(session, network=network, address=address):
+        raise InvalidState("It was emptied and given up for good: its key may be out.")
     if next_nonce is not None:
         await signers.set_next_nonce(
             session, network=network, address=address, next_nonce=next_nonce, halted_only=True

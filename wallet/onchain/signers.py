@@ -72,7 +72,7 @@ async def lost_anywhere(session: AsyncSession, *, address: str) -> bool:
     )
 
 
-async def given_up(session: AsyncSession, *, network: str, address: str) -> bool:
+async def retired(session: AsyncSession, *, network: str, address: str) -> bool:
     """Whether an evacuation has emptied it and put another in its place: it signs no more."""
     return bool(
         await session.scalar(

@@ -215,12 +215,11 @@ class SelfCustodyWorker:
         fields = _fields(row, chain, nonce=nonce, tip=tip, cap=cap, gas=gas)
         unsigned = encode_unsigned(fields)
         async with self._db.transaction() as session:
-            allocated = {"state": "allocated", "nonce": nonce, "unsigned": unsigned}
+            allocated = {
+                "state": "allocated", "nonce": nonce, "unsigned": unsigned,
+                "given_in": await session.scalar(text(f"SELECT {INSTANCE}")),
+            }  # fmt: skip
             await update_send(session, row.id, allocated, was=row.state)
-            await session.execute(
-                text(f"UPDATE selfcustody_sends SET given_in = {INSTANCE} WHERE id = :id"),
-                {"id": row.id},
-            )
             hit("selfcustody.before_commit_allocated")
         hit("selfcustody.after_commit_allocated")
 
